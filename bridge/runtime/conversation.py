@@ -7,7 +7,7 @@ An adapter translates where the server speaks the modern era. Each event is proc
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 import trio
 
@@ -40,6 +40,7 @@ from ..core.effects import (
     Translator,
     failed_with,
 )
+from ..core.era_trial import OVER, EraTrial, Exited, Failure, TimedOut, Verdict
 from ..core.errors import fault_text
 from ..core.event_store import Stream
 from ..core.front import Front
@@ -106,9 +107,7 @@ class SessionHooks(Protocol):
 class LocalConversation:
     """The session of one client (transports.ports.Conversation).
 
-    `make` makes a translator for each process of a modern server; None for a legacy server. With `ids` the session shares a
-    process (`SharedProcess`). `era_unknown` is set while it is not known whether the server speaks a handshake revision,
-    `era_cached` while that is known from an earlier process only.
+    With `ids` the session shares a process (`SharedProcess`).
     """
 
     def __init__(
@@ -165,13 +164,8 @@ class LocalConversation:
         # The reason why no request is accepted any more; empty until then.
         self.draining = ""
         self.make: Callable[[], Translator] | None = None
-        self.era_unknown = False
-        self.era_cached = False
+        self._trial = EraTrial(OVER)
         self._translator: Translator | None = None
-        self._opening = b""
-        self._reopening = False
-        # Events that wait for `resolve_era`.
-        self._deferred: list[Callable[[], None]] = []
         self._shared: SendQueue | None = None
         self._upstream: MultiplexedProcess | None = None
         self._waiting: deque[Message] = deque()
@@ -304,12 +298,18 @@ class LocalConversation:
         self._begun = False
         self.end(reason)
 
+    def expect(self, make: Callable[[], Translator] | None, trial: EraTrial | None = None) -> None:
+        """Make a translator for each later process of a modern server, or none. `trial` finds out an era that is not certain."""
+        self.make = make
+        if trial is not None:
+            self._trial = trial
+
     # ---- ProcessOwner
 
     @property
     def era_unresolved(self) -> bool:
         """Whether it is not known that the server speaks a handshake revision."""
-        return self.era_unknown or self.era_cached or bool(self._deferred)
+        return self._trial.phase != OVER
 
     @property
     def is_ordinary(self) -> bool:
@@ -339,40 +339,55 @@ class LocalConversation:
         self._process.reads_on = bool(self.draining)
         self._process.update()
         self._translator = self.make() if self.make is not None else None
-        if self._reopening:
-            self._reopening = False
-            self._write(self._opening)
+        opening = self._trial.take_opening()
+        if opening:
+            self._write(opening)
         elif self._session.phase == REVIVING:
             self._perform(self._session.on_server_start())
 
     def resolve_era(self, make: Callable[[], Translator] | None) -> None:
         """Process the deferred events, or with `make` start again through a translator."""
-        deferred, self._deferred = self._deferred, []
+        failures = self._trial.resolve(legacy=make is None)
         if make is None:
-            for event in deferred:
-                event()
+            for failure in failures:
+                self._fail(failure)
             return
         child = self._process.release()
         if child is not None:
             child.stop()
         self.make = make
-        self._reopening = True
 
-    def _defer(self, event: Callable[[], None]) -> None:
-        self._deferred.append(event)
-        if self.era_unknown or self.era_cached:
-            self.era_unknown = self.era_cached = False
-            self._hooks.on_handshake(self, opened=False)
+    def _fail(self, failure: Failure) -> None:
+        match failure:
+            case Response():
+                self._from_server(failure)
+            case Exited(text, data):
+                self.failed(text, data)
+            case TimedOut(text):
+                self._kill_process(text)
+            case _:
+                assert_never(failure)
+
+    def _is_held(self, verdict: Verdict) -> bool:
+        """Report what the first handshake shows. Return whether the event waits for `resolve_era`."""
+        match verdict:
+            case Verdict.HANDLE:
+                return False
+            case Verdict.OPENED:
+                self._hooks.on_handshake(self, opened=True)
+                return False
+            case Verdict.FAILED:
+                self._hooks.on_handshake(self, opened=False)
+                return True
+            case Verdict.HELD:
+                return True
+            case _:
+                assert_never(verdict)
 
     def _from_server(self, message: Message) -> None:
-        if (self.era_unknown or self.era_cached) and isinstance(message, Response):
-            # It belongs to `initialize`, because no other request was sent yet.
-            if message.error:
-                copy = Response(message.id, b"", message.error)
-                self._defer(lambda: self._from_server(copy))
-                return
-            self.era_unknown = self.era_cached = False
-            self._hooks.on_handshake(self, opened=True)
+        trial = self._trial
+        if trial.phase != OVER and type(message) is Response and self._is_held(trial.on_response(message)):
+            return
         if type(message) is Response and message.error and self._shared is None:
             # Errors of a shared upstream are counted there.
             self._server_log.errors += 1
@@ -386,10 +401,8 @@ class LocalConversation:
 
     def on_exit(self, text: str, data: dict[str, object]) -> None:
         """Fail what is in flight, because the process has exited."""
-        if self.era_unknown or self._deferred:
-            self._defer(lambda: self.on_exit(text, data))
-            return
-        self.failed(text, data)
+        if not self._is_held(self._trial.on_exit(text, data)):
+            self.failed(text, data)
 
     def failed(self, text: str, data: dict[str, object]) -> None:
         """Fail what is in flight, because there is no process."""
@@ -600,7 +613,7 @@ class LocalConversation:
                         bytes=queue.backlog.at_most if queue.backlog is not None else 0,
                     )
             elif isinstance(effect, ToChild):
-                if self._translator is None and not (self.era_unknown or self.era_cached):
+                if self._translator is None and self._trial.phase == OVER:
                     self._send(effect.line)
                 else:
                     self._write(effect.line)
@@ -662,9 +675,7 @@ class LocalConversation:
         self._hooks.call_later(self, effect.seconds, on_timer)
 
     def _kill_process(self, text: str) -> None:
-        if self.era_unknown:
-            self._defer(lambda: self._kill_process(text))
-        if self._deferred:
+        if self._is_held(self._trial.on_timeout(text)):
             return
         text, data = self._hooks.on_start_timeout(
             self if self._shared_process is None else self._shared_process, text
@@ -675,8 +686,7 @@ class LocalConversation:
             child.kill()
 
     def _write(self, line: bytes) -> None:
-        if (self.era_unknown or self.era_cached) and not self._opening:
-            self._opening = line
+        self._trial.on_sent(line)
         if self._translator is not None:
             self._translate(self._translator.from_client(jsonrpc.decode(line, self._limits, deep=True)))
         else:

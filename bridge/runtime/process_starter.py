@@ -117,7 +117,7 @@ class ProcessStarter:
                 self.move(owner, str(fault))
                 return
             if isinstance(owner, LocalConversation):
-                owner.make = None
+                owner.expect(None)
             await self.start(owner)
         except SpawnFailed as fault:
             self._breakers.not_started(fault, breaker)

@@ -9,6 +9,7 @@ from ...transports.send_queue import SendQueue
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..core import era_cache
 from ..core.client_environment import ClientEnvironment
+from ..core.era_trial import OVER, EraTrial
 from ..core.session_table import SessionTable
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
@@ -119,13 +120,15 @@ class Sessions:
         return conversation
 
     async def _start(self, conversation: LocalConversation, era: str) -> None:
-        conversation.era_unknown = not era
-        conversation.era_cached = era == era_cache.LEGACY and self._checks.config.era == "auto"
-        conversation.make = self._adapters.modern if era == era_cache.MODERN else None
+        is_certain = era == era_cache.MODERN or (
+            era == era_cache.LEGACY and self._checks.config.era != "auto"
+        )
+        make = self._adapters.modern if era == era_cache.MODERN else None
+        conversation.expect(make, EraTrial(OVER) if is_certain else EraTrial(cached=bool(era)))
         try:
             await self._starter.start(conversation)
         except NotOfThisEra:
-            conversation.make, conversation.era_unknown = None, True
+            conversation.expect(None, EraTrial())
             await self._starter.start(conversation)
 
     # ---- conversation.SessionHooks
