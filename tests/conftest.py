@@ -8,6 +8,7 @@ import signal
 import tempfile
 
 import pytest
+import trio.testing
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True)
@@ -29,5 +30,13 @@ def _state_of_the_tests():
 
 
 @pytest.fixture
-def anyio_backend():
+def autojump_clock():
+    """A clock that jumps to the next deadline when all tasks wait. It starts at 0 (trio.testing.MockClock)."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.fixture
+def anyio_backend(request):
+    if "autojump_clock" in request.fixturenames:
+        return "trio", {"clock": request.getfixturevalue("autojump_clock")}
     return "trio"

@@ -1,0 +1,203 @@
+"""Lines to a pipe that this test reads itself."""
+
+import fcntl
+import os
+
+import pytest
+import trio
+import trio.testing
+
+from mcpbridged.transports.process.lines import LARGE_LINE
+from mcpbridged.transports.process.stdin_writer import ChildBusy, ChildGone, StdinWriter
+from mcpbridged.transports.ticker import PausableClock
+from mcpbridged.validators.limits import Limits
+
+pytestmark = pytest.mark.anyio
+_F_SETPIPE_SZ = 1031
+PIPE = 4096
+
+
+class Pipe:
+    """A pipe of one page with a writer at one end. `events` records the calls of the writer."""
+
+    def __init__(self, **limits):
+        self.read_end, write_end = os.pipe2(os.O_NONBLOCK)
+        fcntl.fcntl(write_end, _F_SETPIPE_SZ, PIPE)
+        self.events = []
+        self.clock = PausableClock()
+        self.writer = StdinWriter(
+            write_end,
+            Limits(**limits),
+            self.clock,
+            on_closed=lambda: self.events.append("closed"),
+            on_stalled=lambda: self.events.append("stalled"),
+        )
+
+    def read(self):
+        data = b""
+        while True:
+            try:
+                piece = os.read(self.read_end, 1 << 20)
+            except BlockingIOError:
+                return data
+            if not piece:
+                return data
+            data += piece
+
+    async def read_until(self, size):
+        data = b""
+        while len(data) < size:
+            await trio.lowlevel.wait_readable(self.read_end)
+            data += self.read()
+        return data
+
+    def close_read_end(self):
+        os.close(self.read_end)
+        self.read_end = -1
+
+    def close(self):
+        for descriptor in (self.read_end, self.writer.descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@pytest.fixture
+def pipe(request):
+    pipe = Pipe(**getattr(request, "param", {}))
+    yield pipe
+    pipe.close()
+
+
+@pytest.mark.parametrize("size", [1, PIPE - 2, PIPE - 1])
+def test_a_line_that_fits_is_written_at_once(pipe, size):
+    pipe.writer.send(b"x" * size)
+    assert pipe.read() == b"x" * size + b"\n"
+    assert not pipe.writer.has_unread
+
+
+def test_what_was_written_counts_as_unread_until_the_process_reads_it(pipe):
+    pipe.writer.send(b"{}")
+    assert pipe.writer.has_unread
+    pipe.read()
+    assert not pipe.writer.has_unread
+
+
+async def test_lines_sent_before_the_task_runs_arrive_in_order(pipe):
+    lines = [b"a" * PIPE, b"b", b"c" * (LARGE_LINE + 1), b"d"]
+    for line in lines:
+        pipe.writer.send(line)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        assert await pipe.read_until(sum(map(len, lines)) + 4) == b"\n".join([*lines, b""])
+    assert not pipe.writer.has_unread
+
+
+async def test_a_second_burst_after_an_empty_queue_is_written_too(pipe):
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        for letter in (b"a", b"b"):
+            pipe.writer.send(letter * 3 * PIPE)
+            assert await pipe.read_until(3 * PIPE + 1) == letter * 3 * PIPE + b"\n"
+            await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("pipe", [{"stdin_bytes": 100}], indirect=True)
+def test_the_limit_counts_queued_bytes_with_line_ends(pipe):
+    pipe.writer.send(b"x" * (PIPE - 1))
+    pipe.writer.send(b"y" * 49)
+    pipe.writer.send(b"z" * 49)
+    with pytest.raises(ChildBusy, match="100 bytes wait for it and the limit is 100"):
+        pipe.writer.send(b"")
+
+
+@pytest.mark.parametrize("pipe", [{"stdin_bytes": 100}], indirect=True)
+async def test_a_line_whose_beginning_is_in_the_pipe_is_completed_over_the_limit(pipe):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        assert await pipe.read_until(3 * PIPE + 1) == b"x" * 3 * PIPE + b"\n"
+
+
+def test_a_closed_pipe_is_reported_once_to_the_sender_and_once_to_the_owner(pipe):
+    pipe.close_read_end()
+    with pytest.raises(ChildGone):
+        pipe.writer.send(b"x")
+    assert pipe.events == ["closed"]
+    pipe.writer.closed = True
+    with pytest.raises(ChildGone):
+        pipe.writer.send(b"x")
+    assert pipe.events == ["closed"]
+
+
+async def test_a_pipe_that_closes_while_lines_are_queued_is_reported(pipe):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            pipe.writer.start(nursery)
+            await trio.testing.wait_all_tasks_blocked()
+            pipe.close_read_end()
+    assert pipe.events == ["closed"]
+
+
+async def test_a_process_that_does_not_read_is_reported_after_the_limit(pipe, autojump_clock):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await trio.sleep(9.9)
+        assert pipe.events == []
+    assert (pipe.events, trio.current_time()) == (["stalled"], 10)
+
+
+async def test_the_limit_begins_anew_with_each_read(pipe, autojump_clock):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await trio.sleep(9)
+        pipe.read()
+        await trio.sleep(9)
+        assert pipe.events == []
+    assert (pipe.events, trio.current_time()) == (["stalled"], 19)
+
+
+async def test_a_pause_does_not_count_as_time_without_a_read(pipe, autojump_clock):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await trio.sleep(5)
+        pipe.clock.pause(trio.current_time())
+        await trio.sleep(100)
+        pipe.clock.resume(trio.current_time())
+        await trio.sleep(4)
+        assert pipe.events == []
+    assert pipe.events == ["stalled"]
+    assert trio.current_time() == pytest.approx(110)
+
+
+async def test_closing_waits_a_second_for_queued_lines_and_drops_the_rest(pipe, autojump_clock):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        await pipe.writer.close()
+    assert trio.current_time() == 1
+    assert pipe.events == []
+    assert len(pipe.read()) == PIPE
+    assert pipe.writer.descriptor == -1
+    assert not pipe.writer.has_unread
+
+
+async def test_closing_ends_as_soon_as_queued_lines_are_written(pipe, autojump_clock):
+    pipe.writer.send(b"x" * 3 * PIPE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        nursery.start_soon(pipe.writer.close)
+        assert len(await pipe.read_until(3 * PIPE + 1)) == 3 * PIPE + 1
+    assert trio.current_time() == 0
+    assert not pipe.writer.has_unread
+
+
+def test_watchers_get_each_line_without_its_end(pipe):
+    seen = []
+    pipe.writer.watchers = [lambda *message: seen.append(message)]
+    pipe.writer.send(b"{}")
+    assert seen == [("to server", b"{}")]
