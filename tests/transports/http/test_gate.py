@@ -1,0 +1,168 @@
+"""Who passes the gate, in the order of its checks."""
+
+import socket
+
+import pytest
+
+from mcpbridged.transports.http import gate as gate_module
+from mcpbridged.transports.http.gate import Gate, WrongCredentials, named_server
+from mcpbridged.transports.options import ANONYMOUS, LOCAL
+from mcpbridged.validators.bearer import TokenSet
+from mcpbridged.validators.origin import Site
+from mcpbridged.validators.rejection import Rejection
+
+from ...support.exchange import head
+from ...support.serving import TOKEN
+
+OTHER = "mcpb_" + "GFEDCBAzyxwvutsrqponmlkjihgfedcba9876543210"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+SITE = Site.for_listener("http", "localhost", 80)
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+PAGE = "https://page.example"
+
+
+def gate(tokens=True, local=(), **more):
+    return Gate(
+        SITE, TokenSet({TOKEN: "owner"}, local=local) if tokens else None, frozenset({"/healthz"}), **more
+    )
+
+
+def status(call, *arguments):
+    with pytest.raises(Rejection) as caught:
+        call(*arguments)
+    return caught.value.status
+
+
+def test_a_token_names_its_principal():
+    assert gate().admit(head(headers=BEARER)) == "owner"
+    assert gate(tokens=False).admit(head()) == LOCAL
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic x"}, {"Authorization": f"Bearer {OTHER}"}])
+def test_without_the_right_token_the_status_is_401(headers):
+    assert status(gate().admit, head(headers=headers)) == 401
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "expected"),
+    [
+        ("/mcp?access_token=x", {"Host": "evil.example", "Origin": PAGE}, 421),
+        ("/mcp?access_token=x", {"Origin": PAGE}, 403),
+        ("/mcp?access_token=x", {}, 400),
+        ("/mcp", {}, 401),
+    ],
+)
+def test_the_checks_have_an_order(target, headers, expected):
+    request = head("POST", target)
+    request.headers.update({name.lower(): value for name, value in headers.items()})
+    assert status(gate().admit, request) == expected
+
+
+def test_the_authority_of_an_absolute_target_is_checked_too():
+    assert status(gate().admit, head("POST", "http://evil.example/mcp", BEARER)) == 421
+
+
+def test_a_request_of_a_page_without_origin_is_refused():
+    assert status(gate().admit, head(headers={**BEARER, "Sec-Fetch-Site": "cross-site"})) == 403
+
+
+def test_public_paths_need_no_token():
+    for target in ("/healthz", "/healthz/", "/healthz?x=1", "/.well-known/oauth-protected-resource"):
+        assert gate().admit(head("GET", target)) == ANONYMOUS
+
+
+def test_the_health_of_a_named_server_needs_a_token():
+    assert status(gate().admit, head("GET", "/healthz?server=files")) == 401
+    assert gate().admit(head("GET", "/healthz?server=files", BEARER)) == "owner"
+    assert gate().admit(head("GET", "/healthz?server=")) == ANONYMOUS
+    assert [named_server(query) for query in ("", "server=a&server=b", "x=1")] == ["", "a", ""]
+
+
+def test_a_token_of_this_user_only_is_refused_to_other_users():
+    restricted = gate(local={"owner"})
+    assert restricted.admit(head(headers=BEARER), lambda: False) == "owner"
+    assert status(restricted.admit, head(headers=BEARER), lambda: True) == 401
+    asked = []
+    assert gate().admit(head(headers=BEARER), lambda: asked.append(1)) == "owner"
+    assert asked == []
+
+
+def test_a_websocket_may_carry_its_token_in_a_subprotocol():
+    offer = {"Sec-WebSocket-Protocol": f"mcp, bearer.{TOKEN}"}
+    assert gate().admit(head("GET", "/ws", {**UPGRADE, **offer})) == "owner"
+    assert gate().admit(head("GET", "/ws", {**UPGRADE, **offer, **BEARER})) == "owner"
+    other = {"Sec-WebSocket-Protocol": f"mcp, bearer.{OTHER}"}
+    assert status(gate().admit, head("GET", "/ws", {**UPGRADE, **other, **BEARER})) == 401
+    assert status(gate().admit, head("GET", "/ws", offer)) == 401
+
+
+def test_wrong_credentials_have_a_limit_in_a_second_and_right_ones_have_none():
+    wrong = WrongCredentials(2)
+    assert [wrong.refusal(5.9).status for _ in range(3)] == [401, 401, 429]
+    assert wrong.refusal(6.0).status == 401
+    assert wrong.refusal(6.5).reason == "credential_wrong"
+    limited = gate(wrong=WrongCredentials(0))
+    assert status(limited.admit, head(headers={"Authorization": f"Bearer {OTHER}"})) == 429
+    assert limited.admit(head(headers=BEARER)) == "owner"
+
+
+def test_the_aggregate_names_the_principal_that_it_works_for():
+    delegating = gate(tokens=False, delegates=lambda _pid: True)
+    assert delegating.admit(head()) == LOCAL
+    assert delegating.admit(head(headers={"Mcp-Bridge-Principal": "alice"})) == "alice"
+    assert status(delegating.admit, head(headers={"Mcp-Bridge-Principal": "Alice!"})) == 400
+    assert gate(tokens=False).admit(head(headers={"Mcp-Bridge-Principal": "alice"})) == LOCAL
+
+
+@pytest.mark.parametrize("name", ["Mcp-Bridge-Principal", "Mcp-Bridge-Client"])
+def test_another_process_may_not_name_a_principal_or_client(name, monkeypatch):
+    monkeypatch.setattr(gate_module, "pid_of_peer", lambda _sock: 7)
+    delegating = gate(tokens=False, delegates={7: False, 8: True}.__getitem__)
+    with socket.socket() as sock:
+        assert status(delegating.check_delegate, head(headers={name: "x"}), sock) == 403
+        delegating.check_delegate(head(), sock)
+        gate().check_delegate(head(headers={name: "x"}), sock)
+        monkeypatch.setattr(gate_module, "pid_of_peer", lambda _sock: 8)
+        delegating.check_delegate(head(headers={name: "x"}), sock)
+
+
+def preflight(gate_, origin=PAGE, headers="x-custom, Mcp-Param-Region", method="OPTIONS"):
+    return gate_.preflight(
+        head(
+            method,
+            "/mcp",
+            {
+                "Origin": origin,
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": headers,
+            },
+        )
+    )
+
+
+def shared(**more):
+    site = Site.for_listener("http", "localhost", 80, extra_origins=[PAGE])
+    return Gate(site, TokenSet({TOKEN: "owner"}), frozenset(), shared_with=frozenset({PAGE}), **more)
+
+
+def test_a_preflight_of_an_allowed_origin_needs_no_token():
+    headers = dict(
+        preflight(shared(bringing=lambda: {"x-brought"}), headers="X-Brought, x-custom, mcp-param-a")
+    )
+    assert headers[b"Access-Control-Allow-Origin"] == PAGE.encode()
+    allowed = headers[b"Access-Control-Allow-Headers"].decode().split(", ")
+    assert allowed[-2:] == ["X-Brought", "mcp-param-a"]
+    assert "x-custom" not in allowed
+
+
+def test_other_requests_are_no_preflights():
+    assert preflight(shared(), method="POST") is None
+    assert shared().preflight(head("OPTIONS", "/mcp", {"Origin": PAGE})) is None
+    assert preflight(shared(), origin="http://localhost") is None
+    assert status(preflight, shared(), "https://evil.example") == 403
+
+
+def test_only_allowed_foreign_origins_get_cors_headers():
+    assert dict(shared().cors(head(headers={"Origin": PAGE})))[b"Vary"] == b"Origin"
+    assert shared().cors(head(headers={"Origin": "http://localhost"})) == ()
+    assert shared().cors(head()) == ()
