@@ -24,7 +24,7 @@ def unread_by_peer(sock: socket.socket) -> int:
     try:
         held: bytes = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
     # The socket is closed.
-    except OSError:
+    except (OSError, ValueError):
         return 0
     return int.from_bytes(held, sys.byteorder)
 
