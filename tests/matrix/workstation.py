@@ -5,6 +5,7 @@ answer. install.sh installs the servers.
 """
 
 import json
+import os
 import re
 import signal
 import socket
@@ -53,7 +54,13 @@ HOW = {
 
 
 def shortened(text: str, folder: Path) -> str:
-    for place, name in ((str(folder), "~"), (str(REPOSITORY), "…"), (sys.executable, "python")):
+    places = (
+        (str(folder), "~"),
+        (str(REPOSITORY), "…"),
+        (sys.executable, "python"),
+        (os.environ["PATH"], "$PATH"),
+    )
+    for place, name in places:
         text = text.replace(place, name)
     text = re.sub(r'[^\s"]*/node_modules/', "…/", text)
     return "\n".join(line if len(line) <= 130 else line[:129] + "…" for line in text.splitlines())
@@ -143,7 +150,9 @@ def main() -> int:
         words = list(dict.fromkeys(manager.received))
         text = config.read_text().replace(f'pass_env = ["{_MARK}"]\n', "")
         parts = [
-            PREFACE.format(heard=", ".join(words), confined=HOW[can_confine]),
+            PREFACE.format(
+                heard=", ".join(shortened(word, folder) for word in words), confined=HOW[can_confine]
+            ),
             block(folder, "cat ~/config.toml", text),
             *shown,
         ]
