@@ -177,9 +177,9 @@ def test_v6_a_fetch_of_a_page_without_an_origin_is_forbidden(bridge, session, ro
 @pytest.mark.parametrize("site", ["none", "same-origin"])
 @pytest.mark.parametrize("route", ["POST /mcp", "GET /healthz", "GET /mcp", "GET /ws"])
 def test_v6_a_fetch_of_the_user_or_of_our_own_page_is_served(bridge, session, route, site):
-    assert head_only(bridge, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}")).status == expected_status(
-        route
-    )
+    assert head_only(
+        bridge, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}")
+    ).status == expected_status(route)
 
 
 def test_v6_a_get_without_a_token_starts_nothing(bridge, session):
