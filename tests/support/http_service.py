@@ -14,7 +14,7 @@ from mcpbridged.transports.ticker import Ticker
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.origin import Site
 
-from .serving import Notes
+from .serving import RecordingLog
 
 HOST = "localhost:80"
 
@@ -31,7 +31,7 @@ def make_service(table=None, *, limits=None, tokens=None, poller=None, **gate):
         Routes(table or {}, {}),
         ticker,
         poller,
-        Notes(),
+        RecordingLog(),
         Quota(limits),
     )
 

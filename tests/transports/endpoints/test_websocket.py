@@ -12,7 +12,7 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
 from ...support.exchange import FakeBackend, FakeConversation, FakeExchange, head
-from ...support.serving import Notes
+from ...support.serving import RecordingLog
 from ...support.stateless_requests import request, tool
 from ...support.upgraded import FakeUpgrade
 from ...support.wire import CLOSE, PING, PONG, TEXT, frame, fresh_key
@@ -36,7 +36,7 @@ class World:
     def __init__(self, *, limits=None, **backend):
         self.client = FakeUpgrade()
         self.backend = FakeBackend(**backend)
-        self.log = Notes()
+        self.log = RecordingLog()
         self.exchange = FakeExchange(head("GET", "/ws", HANDSHAKE), upgraded=self.client)
         self.endpoint = WebSocket(self.backend, limits or Limits(), self.log)
 

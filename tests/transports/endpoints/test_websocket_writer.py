@@ -10,7 +10,7 @@ from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.ws_frames import close_frame, ping_frame, pong_frame, text_frame
 
-from ...support.serving import Notes
+from ...support.serving import RecordingLog
 from ...support.upgraded import FakeUpgrade
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ class World:
         self.limits = Limits(**limits)
         self.client = FakeUpgrade(room)
         self.queue = SendQueue(self.limits)
-        self.log = Notes()
+        self.log = RecordingLog()
         self.writer = FrameWriter(
             self.client, self.queue, self.limits, RateLimitedLog(self.log), CloseLog(self.log)
         )
@@ -272,7 +272,7 @@ async def test_a_failing_connection_has_a_second_for_its_close_frame(autojump_cl
 
 
 def test_each_code_of_each_side_is_logged_once_a_second():
-    log = Notes()
+    log = RecordingLog()
     closes = CloseLog(log)
     for code in (1000, 1001):
         closes.note(code, "", by_client=True)

@@ -11,7 +11,7 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
 from ...support.exchange import FakeBackend, FakeExchange, head
-from ...support.serving import Notes
+from ...support.serving import RecordingLog
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ def test_a_principal_uses_only_the_servers_of_its_rights():
 
 
 def test_an_empty_path_disables_a_transport():
-    table = endpoints(Paths(sse="", messages=""), FakeBackend(), Limits(), Notes())
+    table = endpoints(Paths(sse="", messages=""), FakeBackend(), Limits(), RecordingLog())
     assert set(table) == {"/mcp", "/ws"}
     assert isinstance(table["/mcp"], StreamableHttp)
 
