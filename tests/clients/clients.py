@@ -35,7 +35,7 @@ from tests.support.bridge_process import _MARK, EXAMPLE, PROGRAM  # noqa: E402
 from tests.support.daemon_process import Daemon  # noqa: E402
 
 PACKAGES = REPOSITORY / ".deps/clients/node_modules"
-# For one command of a client (seconds).
+# Limit on one command of a client (seconds).
 TIMEOUT = 120
 GOOD = ("http", "sse", "ws", "stdio", "aggregate")
 BAD = ("no token", "former token")
@@ -46,14 +46,14 @@ MEANING = {
     "stdio": "`mcp-bridge connect`",
     "aggregate": "the aggregate over Streamable HTTP",
 }
-# No client may find a way out, also where the network namespace is not what it should be.
+# No client may reach the Internet, also if the network namespace does not isolate it.
 CLOSED = "http://127.0.0.1:9"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @attrs.frozen
 class Seen:
-    """What a client printed of one server."""
+    """The output of a client about one server."""
 
     connected: bool
     text: str
@@ -61,7 +61,7 @@ class Seen:
 
 @attrs.frozen
 class World:
-    """The daemon as a client finds it, and the home of that client."""
+    """The addresses and tokens of the daemon, and the home of a client."""
 
     home: Path
     token: str
@@ -85,7 +85,7 @@ class World:
         }
 
     def run(self, *words: str, more: dict[str, str] | None = None) -> str:
-        """Return what a command prints on both streams."""
+        """Run a command. Return the output of both streams."""
         done = subprocess.run(
             words,
             stdin=subprocess.DEVNULL,
@@ -100,7 +100,7 @@ class World:
         return COLOURS.sub("", done.stdout)
 
     def pasted(self, client: str, server: str, *options: str) -> str:
-        """Return what `mcp-bridge client-config` prints to be pasted."""
+        """Return the configuration that `mcp-bridge client-config` prints."""
         done = subprocess.run(
             [PROGRAM, "client-config", client, server, *options],
             capture_output=True,
@@ -115,7 +115,7 @@ def headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-# ---- The clients: each returns what it printed of each of its servers
+# ---- clients: each function returns the output of the client about each server
 
 
 def claude_code(world: World) -> dict[str, Seen]:
@@ -207,7 +207,7 @@ def gemini(world: World) -> dict[str, Seen]:
 
 
 def codex(world: World) -> dict[str, Seen]:
-    """`codex mcp list` connects to no server. `codex app-server` does, when it is asked for their state."""
+    """`codex mcp list` connects to no server. `codex app-server` connects on a request for their state."""
     [program] = PACKAGES.glob("@openai/codex-linux-*/vendor/*/bin/codex")
     place = world.home / ".codex/config.toml"
     place.parent.mkdir()
@@ -238,7 +238,7 @@ def codex(world: World) -> dict[str, Seen]:
 
 
 def ask_codex(world: World, program: str, more: dict[str, str]) -> tuple[dict[str, dict], str]:
-    """Return the state of each server as the app server answers it, and its last line of errors."""
+    """Return the state of each server in the response of the app server, and its last line of errors."""
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [program, "app-server"],
@@ -318,7 +318,7 @@ def faults_of(client: Client, seen: dict[str, Seen]) -> list[str]:
     return faults
 
 
-# ---- Inside of the network of the run
+# ---- inside of the network namespace
 
 
 def isolate(folder: Path, runtime: Path) -> None:
@@ -385,7 +385,7 @@ def hide(text: str, world: World) -> str:
     return text.replace(str(world.home), "~")
 
 
-# ---- Outside of it
+# ---- outside of the network namespace
 
 
 def within() -> tuple[str, ...]:

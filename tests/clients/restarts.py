@@ -57,7 +57,7 @@ SERVERS: Mapping[str, tuple[str, str]] = {
 MEANING = """\
 *handshake* speaks the handshake revisions, *shared* as well, with one process for all (`share = "server"`), and *modern*
 speaks 2026-07-28 only"""
-# What is planted in a server, and the fault that must be found for it.
+# Faults of a server, and the finding that is required for each.
 PLANTED = {
     "twice": "executed twice",
     "other": "the answer of another call",
@@ -67,13 +67,13 @@ PLANTED = {
 # The numbers of seconds that calls in flight take at the server, one for each; and between two calls (seconds).
 CALLS = (0, 0, 0.02, 0.3)
 PAUSE = 0.02
-# How many calls each client must have answered after an event.
+# Number of calls that each client must complete after an event.
 ANSWERS = 4
-# For the answers after an event, and for one call (seconds).
+# Limit on the calls after an event, and on one call (seconds).
 TIMEOUT = 30
 # Copies both streams of `connect` into files of its process.
 TEE = ("bash", "-c", 'exec "$@" < <(exec tee "$0.in.$$") > >(exec tee "$0.out.$$")')
-# What an error must say: which of the two has ended, and why.
+# Texts of errors: they must name what has ended, and why.
 REASONS = (
     r"closed the connection with code \d+.*; the request was sent before and may have been executed",
     r"closed the connection; the request was sent before and may have been executed",
@@ -86,7 +86,7 @@ RELOADED = (r"its configuration has changed", r"the server is being replaced")
 
 
 class Client:
-    """A client process and what it has reported."""
+    """A client process and its reports."""
 
     def __init__(
         self, label: str, command: Sequence[str], server: str, world: "World", timeout: float
@@ -133,11 +133,11 @@ class Client:
             return sum(map(wanted, self.reports)) >= count
 
     def finish(self) -> None:
-        """Let it make no more calls."""
+        """Make the client stop its calls."""
         self.process.stdin.close()
 
     def end(self, timeout: float) -> int:
-        """Wait for its end; return its exit code."""
+        """Wait until the client exits. Return its exit code."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -149,7 +149,7 @@ class Client:
 
 
 class World:
-    """A daemon that comes and goes, with its configuration and the journals of its servers."""
+    """A daemon that is restarted, with its configuration and the journals of its servers."""
 
     def __init__(self, folder: Path, servers: Mapping[str, Sequence[str]], shares: Mapping[str, str]) -> None:
         self.folder = folder
@@ -165,7 +165,7 @@ class World:
         return self.folder / f"journal-{server}"
 
     def configure(self, version: str) -> None:
-        """Write the configuration; the answers of the servers name the version."""
+        """Write the configuration. The results of the servers contain the version."""
         entries = {}
         for name, (era, *fault) in self._servers.items():
             program = [sys.executable, "-I", "-S", str(STEADY / "counting.py")]
@@ -199,7 +199,7 @@ class World:
 
 @attrs.define
 class Verdict:
-    """What became of the calls of one client at one server."""
+    """The outcomes of the calls of one client at one server."""
 
     client: str
     server: str
@@ -288,7 +288,7 @@ def run(
     reasons: Sequence[str],
     timeout: float = TIMEOUT,
 ) -> list[Verdict]:
-    """Let all clients call all servers while the daemon has so many events of this kind."""
+    """Let all clients call all servers during this number of events of this kind."""
     with tempfile.TemporaryDirectory(prefix="restarts-") as name:
         world = World(Path(name), servers, shares)
         running: list[tuple[str, Client]] = []
@@ -324,7 +324,7 @@ def run(
 
 
 def wait_for_version(running: Sequence[tuple[str, Client]], version: str, dead: dict[Client, str]) -> None:
-    """Wait until every client has answers of the servers with this configuration."""
+    """Wait until every client has results of servers with this configuration."""
     mark = f'"version": "{version}"'
     end = time.monotonic() + TIMEOUT
     for _, client in running:
@@ -344,7 +344,7 @@ RUNS = {
 
 
 def self_check() -> list[str]:
-    """Plant each fault in a server; return those that were not found, and what was found without a cause."""
+    """Plant each fault in a server. Return the faults that were not found, and findings without a fault."""
     servers = {"none": ("legacy",), **{name: ("legacy", name) for name in PLANTED}}
     clients = {"client": CLIENTS["TypeScript 1.32"]}
     wrong = []

@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 from tests.support.bridge_process import EXAMPLE, Bridge  # noqa: E402
 
 SUITE = HERE.parents[1] / ".deps/node/node_modules/@modelcontextprotocol/conformance/dist/index.js"
-# The clients that cannot run in our own interpreter.
+# Clients that need an interpreter of their own.
 TYPESCRIPT = ("node", str(HERE.parent / "e2e/node/client.mjs"))
 PYTHON_1 = (str(HERE.parents[1] / ".deps/py1/bin/python"), str(HERE.parent / "e2e/py1/client.py"))
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
@@ -45,21 +45,21 @@ SERVERS = {
 
 @attrs.frozen
 class Floor:
-    """The least that a run must reach, without one failure."""
+    """The minimum number of passed checks of a run. No check may fail."""
 
     passed: int
     warnings: int
 
 
-# The suite has 84 checks for a server at this revision, in 33 scenarios. Of one, that a server closes the stream of a
-# call on purpose and its client comes back for the rest, it only takes note when the server does not.
+# The suite has 84 checks for a server at this revision, in 33 scenarios. One check, that a server closes the stream of a
+# call and its client resumes it, is informational for a server that does not.
 OVER_HTTP = Floor(passed=83, warnings=0)
 # Through the adapter three checks and two warnings are about the adapter itself (polling).
 THROUGH_ADAPTER = Floor(passed=81, warnings=2)
 # At 2026-07-28 there are 152 in 40 scenarios.
 IN_ONE_ERA = Floor(passed=152, warnings=0)
-# In front of a server of the handshake era two cannot be passed: they want an input under the key "user_name", and a server
-# that asks by requests names none. After the first of them the suite skips a check, so there are 151.
+# In front of a legacy server two checks cannot pass: they require an input with the key "user_name", and the elicitations of
+# a legacy server have no key. After the first of them the suite skips a check, therefore the number is 151.
 OF_A_LEGACY_SERVER = Floor(passed=149, warnings=0)
 NO_KEYS = frozenset(
     {
@@ -67,7 +67,7 @@ NO_KEYS = frozenset(
         "~input-required-result-ignore-extra-params/sep-2322-ignore-unexpected-params",
     }
 )
-# The scenarios of extensions are in no suite. Two checks of skills are about caching, which 2025-11-25 does not know.
+# The scenarios of extensions are in no suite. Two checks of skills are about caching, which 2025-11-25 does not have.
 SKILLS = ("sep-2640-skills-enumeration", "sep-2640-skills-manifest", "sep-2640-skills-directory")
 SKILLS_MODERN = Floor(passed=45, warnings=0)
 SKILLS_LEGACY = Floor(passed=43, warnings=0)
@@ -99,7 +99,7 @@ class Tally:
     warnings: int = 0
     unclean: list[str] = attrs.Factory(list)
 
-    excused: frozenset[str] = frozenset()  # what cannot be passed
+    excused: frozenset[str] = frozenset()  # checks that cannot pass
 
     def reaches(self, floor: Floor) -> bool:
         excused = [name for name in self.unclean if name in self.excused]
@@ -127,7 +127,7 @@ class Tally:
 Run = tuple[Callable[[], Tally], Floor]
 
 
-# ---- The suite ----
+# ---- the suite
 
 
 def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY, scenario: str = "") -> Tally:
@@ -144,7 +144,7 @@ def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY,
             capture_output=True,
             text=True,
             timeout=900,
-            check=False,  # it says so when a check fails, and we want to know which
+            check=False,  # The exit code is 1 if a check fails. The names of the failed checks are read below.
         )
         tally = tally_of(Path(results), done.stdout)
     if not tally.passed + tally.failed:
@@ -176,7 +176,7 @@ def tally_of(results: Path, log: str) -> Tally:
     return tally
 
 
-# ---- What it runs against ----
+# ---- servers
 
 
 @contextmanager
@@ -190,7 +190,7 @@ def bridge(command: tuple[str, ...], *options: str) -> Iterator[Bridge]:
 
 @contextmanager
 def adapter(url: str, via: str) -> Iterator[str]:
-    """Streamable HTTP in front of an endpoint that speaks something else; yields its URL."""
+    """Run a proxy that offers an endpoint of another transport over Streamable HTTP. Yield its URL."""
     with subprocess.Popen(
         ["node", str(HERE / "adapter.mjs"), url, via], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -206,14 +206,14 @@ def over_http(server: str, revision: str = LEGACY) -> Tally:
 
 
 def without_keys(server: str) -> Tally:
-    """At 2026-07-28 with a server of the handshake era."""
+    """Run the suite of 2026-07-28 in front of a legacy server."""
     tally = over_http(server, MODERN)
     tally.excused = NO_KEYS
     return tally
 
 
 def of_extension(server: str, scenarios: tuple[str, ...], revision: str = MODERN) -> Tally:
-    """Scenarios of an extension, which must be named one by one."""
+    """Run the scenarios of an extension, which must be named one by one."""
     whole = Tally()
     with bridge(SERVERS[server], "--no-auth") as running:
         for scenario in scenarios:
@@ -224,7 +224,7 @@ def of_extension(server: str, scenarios: tuple[str, ...], revision: str = MODERN
 def over_https(server: str) -> Tally:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         authority = trustme.CA()
-        # The last is the Host of the suite's attack, which Node takes for the name to find in the certificate.
+        # The last name is the Host of an attack of the suite. Node requires that name in the certificate.
         issued = authority.issue_cert("127.0.0.1", "localhost", "evil.example.com")
         ca, certificate, key = (Path(folder) / name for name in ("ca.pem", "certificate.pem", "key.pem"))
         authority.cert_pem.write_to_path(ca)
@@ -246,11 +246,11 @@ def through_adapter(server: str, via: str) -> Tally:
         return run_suite(url)
 
 
-# ---- The clients ----
+# ---- clients
 
 
 def run_client(client: tuple[str, ...], transport: str) -> Tally:
-    """An official client with the bearer token, in front of the bundled example server."""
+    """Run an official client with the bearer token in front of the bundled example server."""
     tally = Tally()
     with bridge(EXAMPLE) as running:
         url = {"http": running.mcp, "sse": running.sse, "ws": running.ws}[transport]

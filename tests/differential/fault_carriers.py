@@ -1,4 +1,4 @@
-"""Carriers with a fault, for the self-test: each changes, loses, repeats or moves one message."""
+"""Carriers with a fault, for the self-test: each changes, drops, repeats or moves one message."""
 
 import contextlib
 import math

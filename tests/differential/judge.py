@@ -1,4 +1,4 @@
-"""The outcome of each cell: is what client and server have received the same as on the pipe? Pure."""
+"""The outcome of each cell: compare the messages of client and server with those on the pipe. Pure."""
 
 import json
 from collections import Counter
@@ -6,23 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 from compare import SERVER_INFO, Seen, members
-from talk import Talk, code_of, id_of, parts, read, requests_of, split, value
+from transcript import Transcript, code_of, id_of, parts, read, requests_of, split, value
 from variants import PREFIX, Column, NotApplicable, Open, Refused, Variant
 
-# What the translation between eras adds to a result.
+# Members that the translation between eras adds to a result.
 _ADDED = ("resultType", "ttlMs", "cacheScope", "nextCursor", "requestState")
 _ENVELOPE = tuple(
     f"{PREFIX}{name}" for name in ("protocolVersion", "clientInfo", "clientCapabilities", "logLevel")
 )
-# What counts as no params.
+# Params that count as absent.
 _EMPTY = (b"null", b"[]", b"{}")
-# What differs in the payload of a message whose process has several clients, and whose state is sealed.
+# Differences in payloads of a process with several clients, whose request states are signed.
 _RENAMED = (b"progressToken", b"requestState", b"inputRequests")
 
 
 @attrs.frozen
 class Cell:
-    """One variant in one column. `is_good` tells whether the outcome is as expected."""
+    """One variant in one column. `is_good`: the outcome is as expected."""
 
     variant: Variant
     column: Column
@@ -32,12 +32,12 @@ class Cell:
 
 @attrs.frozen
 class Side:
-    """What was received on one end: messages in order. Their ids are left out where they are the bridge's."""
+    """The messages that one side received, in order, without ids that the bridge has allocated."""
 
     messages: tuple[tuple[str, str, str, bytes], ...]
 
 
-# ---- what a client has received
+# ---- messages of a client
 
 
 def bodies(messages: Sequence[Seen], *, exact: bool, at_server: bool) -> list[tuple[str, str, str, object]]:
@@ -92,7 +92,7 @@ def plain(payload: object, *, at_server: bool) -> object:
     return found
 
 
-# ---- what a server has received
+# ---- messages of a server
 
 
 def segments(lines: Iterable[bytes]) -> dict[str, list[Seen]]:
@@ -110,7 +110,7 @@ def segments(lines: Iterable[bytes]) -> dict[str, list[Seen]]:
                 # The bridge reads the annotations of tools, which the headers of calls mirror.
                 continue
             if seen.method == "notifications/cancelled" and _names_one_of(seen, last):
-                # Through the aggregate it may come after the next call.
+                # Through the aggregate the message may arrive after the next call.
                 last.append(seen)
             elif name is None:
                 current.append(seen)
@@ -140,7 +140,7 @@ def _fence(seen: Seen) -> str | None:
 class Evidence:
     """A variant in one conversation: what the client has received and sent, and what the server has received."""
 
-    talk: Talk
+    transcript: Transcript
     at_server: Sequence[Seen]
 
 
@@ -149,8 +149,8 @@ def judge(variant: Variant, column: Column, direct: Mapping[str, Evidence], brid
     expected = variant.expected(column)
     if isinstance(expected, NotApplicable):
         return Cell(variant, column, f"n/a: {expected.why}", True)
-    if bridge.talk.ended:
-        return _differs(variant, column, bridge.talk.ended, expected)
+    if bridge.transcript.ended:
+        return _differs(variant, column, bridge.transcript.ended, expected)
     if isinstance(expected, Refused):
         fault = _not_refused(expected, column, direct[column.era], bridge)
         if fault:
@@ -169,19 +169,17 @@ def _differs(variant: Variant, column: Column, text: str, expected: object) -> C
 
 def _not_refused(expected: Refused, column: Column, direct: Evidence, bridge: Evidence) -> str:
     answers = [
-        (id_of(seen.id), code_of(seen.payload)) for seen in bridge.talk.received if seen.kind == "error"
+        (id_of(seen.id), code_of(seen.payload)) for seen in bridge.transcript.received if seen.kind == "error"
     ]
     for raw_id in expected.ids:
         if (id_of(raw_id), expected.code) not in answers:
-            return (
-                f"no error {expected.code} under the id {raw_id.decode()}, but {_short(bridge.talk.received)}"
-            )
-    more = [seen for seen in bridge.talk.received if seen.kind not in ("error", "result")]
-    known = [seen.body for seen in direct.talk.received]
+            return f"no error {expected.code} under the id {raw_id.decode()}, but {_short(bridge.transcript.received)}"
+    more = [seen for seen in bridge.transcript.received if seen.kind not in ("error", "result")]
+    known = [seen.body for seen in direct.transcript.received]
     if any(seen.body not in known for seen in more):
         return f"besides the refusal there came {_short(more)}"
-    # The aggregate may have begun with its server meanwhile.
-    sent = set(_methods(direct.talk.sent))
+    # The aggregate may have initialized its server meanwhile.
+    sent = set(_methods(direct.transcript.sent))
     written = Counter(seen.method for seen in bridge.at_server if seen.method in sent)
     if written - Counter(seen.method for seen in direct.at_server):
         return f"the server received {_short(bridge.at_server)}"
@@ -192,19 +190,19 @@ def differences(column: Column, direct: Mapping[str, Evidence], bridge: Evidence
     over_http = column.carrier == "H"
     # Over HTTP each message may have a connection of its own; the aggregate passes several requests side by side.
     in_turn = not over_http and column.way != "A"
-    wanted = direct[column.era].talk.relevant()
-    came = bridge.talk.relevant(over_http=over_http)
+    wanted = direct[column.era].transcript.relevant()
+    came = bridge.transcript.relevant(over_http=over_http)
     exact = column.exact
     one, two = (bodies(side, exact=exact, at_server=False) for side in (wanted, came))
     yield from _compare("the client", one, two, ordered=in_turn)
-    if not in_turn and len(list(requests_of(direct[column.era].talk.sent))) == 1:
+    if not in_turn and len(list(requests_of(direct[column.era].transcript.sent))) == 1:
         of_call = (list(filter(_is_of_call, side)) for side in (one, two))
         yield from _compare("the client, of its request,", *of_call, ordered=True)
-    # Where the variant is of one era only, what its server has received there.
+    # The messages of the server, if the variant is of one era only.
     other = direct.get(column.pair, direct[column.era])
     at_server, reached = other.at_server, bridge.at_server
-    methods = set(_methods(other.talk.sent))
-    # The bridge looks now and then whether a server answers.
+    methods = set(_methods(other.transcript.sent))
+    # The bridge sends a ping to a server from time to time.
     reached = [seen for seen in reached if seen.method != "ping" or "ping" in methods]
     if not exact or column.table:
         at_server, reached = (

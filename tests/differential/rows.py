@@ -240,7 +240,7 @@ def meta() -> Iterator[Variant]:
         replies = [notification("notifications/progress", step % one) for one in (b"1", b"2.5")]
         yield tool(f"token-{number}", kind, [*replies, DONE], meta=b'"progressToken":%b' % token)
     for number, token in enumerate((b"1.5", b"true", b"[1]", b"{}", b"null")):
-        # The bridge has no key for it: progress of it is sent to nobody.
+        # The bridge stores no requester for this token, and drops its progress.
         refused = Refused(PARAMS, (b"1",), "a progress token is a string or an integer")
         yield tool(f"no-token-{number}", kind, meta=b'"progressToken":%b' % token, expect={"*": refused})
     given = (
@@ -270,7 +270,7 @@ def meta() -> Iterator[Variant]:
     yield tool("progress-late", kind, [DONE, late], meta=b'"progressToken":"t"', expect=foreign)
 
 
-# ---- what a server sends
+# ---- output of a server
 
 
 def noise() -> Iterator[Variant]:
@@ -451,7 +451,7 @@ def results() -> Iterator[Variant]:
 # ---- requests of a server
 
 
-def asking() -> Iterator[Variant]:
+def server_requests() -> Iterator[Variant]:
     final = b'{"jsonrpc":"2.0","id":$ID,"result":{$C"content":[{"type":"text","text":"x"}],"structuredContent":{"answer":$ANSWER}}}'
     sampled: tuple[tuple[str, bytes, Mapping[str, bytes]], ...] = (
         (
@@ -813,7 +813,7 @@ def order() -> Iterator[Variant]:
 
 
 def also(variant: Variant, name: str, replies: Sequence[bytes | Action]) -> Variant:
-    """Return the variant with what the server does when another tool is called."""
+    """Return the variant with a reaction of the server to a call of another tool."""
     reactions = {
         era: {**found, f"tools/call {name}": script(replies, era)} for era, found in variant.reactions.items()
     }
@@ -829,7 +829,7 @@ def main() -> Group:
         *noise(),
         *early_messages(),
         *results(),
-        *asking(),
+        *server_requests(),
         *methods(),
         *client_notifications(),
         *cancellation(),
@@ -857,7 +857,7 @@ def opened(
     face = Face(tuple(lines), wanted, answers or {}, fenced=fenced)
     given = {"legacy": {"initialize": script(reply, "legacy"), **(reactions or {})}}
     replies = [notification("notifications/message", LOGGED), DONE]
-    # What the server got late belongs to the call that follows.
+    # Late input of the server belongs to the call that follows.
     usual = (tool("after", "after the opening", replies, eras=LEGACY, expect=expect),)
     return Group(name, {"legacy": face}, (*usual, *variants), given, tuple(ways), expect or {})
 

@@ -30,7 +30,7 @@ from compare import Seen  # noqa: E402 - here
 from fault_carriers import FAULTS  # noqa: E402 - here
 from judge import Cell, Evidence, judge, segments  # noqa: E402 - here
 from rows import groups, main  # noqa: E402 - here
-from talk import Talk, converse  # noqa: E402 - here
+from transcript import Transcript, converse  # noqa: E402 - here
 from variants import BASE, WAYS, Column, Face, Group, NotApplicable, Refused, Variant  # noqa: E402 - here
 
 from tests.matrix.sections import write_section  # noqa: E402 - of the repository
@@ -43,8 +43,8 @@ CARRIERS: Mapping[str, Callable[[Daemon, str], contextlib.AbstractAsyncContextMa
     "W": carriers.over_websocket,
     "C": carriers.over_connect,
 }
-# What a client has received of each variant, and what the server has.
-Both = tuple[dict[str, Talk], dict[str, list[Seen]]]
+# Messages that the client and the server have received of each variant.
+Both = tuple[dict[str, Transcript], dict[str, list[Seen]]]
 # The variants of the self-test.
 TRIED = (
     *("id-2", "number-0", "number-7", "character-4", "arguments-4", "arguments-5", "arguments-6"),
@@ -58,8 +58,8 @@ BEHIND = {"legacy": "old", "modern": "new"}
 
 
 @attrs.frozen
-class Place:
-    """Where the servers of a run work."""
+class Workspace:
+    """The directory of the servers of a run."""
 
     folder: Path
 
@@ -82,7 +82,7 @@ class Place:
         return [*SERVER, era, str(self.script), str(self.folder / journal), group.name, str(delay)]
 
     def at_server(self, journal: str) -> dict[str, list[Seen]]:
-        """Return what the server has received for each variant, whichever process it was."""
+        """Return the messages that the processes of the server have received for each variant."""
         found: dict[str, list[Seen]] = {}
         for path in sorted(self.folder.glob(f"{journal}.*")):
             found.update(segments(path.read_bytes().splitlines()))
@@ -90,7 +90,7 @@ class Place:
 
 
 def variants_of(group: Group, column: Column) -> list[tuple[Variant, Face, int | None]]:
-    """Return what is had in a column, and the number of refusals that are expected in the place of answers."""
+    """Return the variants of a column, and the number of errors that are expected instead of responses."""
     found: list[tuple[Variant, Face, int | None]] = []
     for variant in group.of(column.era):
         expected = variant.expected(column)
@@ -100,23 +100,25 @@ def variants_of(group: Group, column: Column) -> list[tuple[Variant, Face, int |
     return found
 
 
-async def on_the_pipe(place: Place, group: Group, era: str) -> Both:
+async def on_the_pipe(workspace: Workspace, group: Group, era: str) -> Both:
     journal = f"direct-{era}-{zlib.crc32(group.name.encode()):08x}"
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    way = carriers.pipe(place.command(group, era, journal), environment, place.folder, place.folder / "log")
+    way = carriers.pipe(
+        workspace.command(group, era, journal), environment, workspace.folder, workspace.folder / "log"
+    )
     every = [(variant, variant.faces[era], None) for variant in group.of(era)]
     with trio.fail_after(TIMEOUT):
         async with way as carrier:
-            talks = await converse(carrier, group.opening[era], every, era, None)
-    ended = [name for name, talk in talks.items() if talk.ended]
+            transcripts = await converse(carrier, group.opening[era], every, era, None)
+    ended = [name for name, transcript in transcripts.items() if transcript.ended]
     if ended:
-        raise RuntimeError(f"{group.name}, {era}, on the pipe: {ended[0]}: {talks[ended[0]].ended}")
-    return talks, place.at_server(journal)
+        raise RuntimeError(f"{group.name}, {era}, on the pipe: {ended[0]}: {transcripts[ended[0]].ended}")
+    return transcripts, workspace.at_server(journal)
 
 
 @attrs.frozen
 class Way:
-    """One column of one group: the name of its server, and what is had."""
+    """One column of one group: the name of its server, and its variants."""
 
     group: Group
     column: Column
@@ -137,9 +139,14 @@ class Way:
     def prefix(self) -> str:
         return f"{BEHIND[self.column.pair]}__" if self.column.way == "A" else ""
 
-    def entry(self, place: Place) -> dict[str, object]:
-        command = place.command(self.group, self.column.pair, self.journal, self.column.delay)
-        return {"command": command, "era": self.column.pair, "cwd": str(place.folder), **self.column.table}
+    def entry(self, workspace: Workspace) -> dict[str, object]:
+        command = workspace.command(self.group, self.column.pair, self.journal, self.column.delay)
+        return {
+            "command": command,
+            "era": self.column.pair,
+            "cwd": str(workspace.folder),
+            **self.column.table,
+        }
 
 
 @contextlib.asynccontextmanager
@@ -152,19 +159,21 @@ async def carrier_of(way: Way, running: Daemon) -> AsyncIterator[carriers.Carrie
             yield faulty
 
 
-async def over_the_bridge(place: Place, running: Daemon, way: Way, direct: Mapping[str, Both]) -> list[Cell]:
+async def over_the_bridge(
+    workspace: Workspace, running: Daemon, way: Way, direct: Mapping[str, Both]
+) -> list[Cell]:
     every = variants_of(way.group, way.column)
     expected = direct[way.column.era][0]
-    talks: dict[str, Talk] = {}
+    transcripts: dict[str, Transcript] = {}
     fault = ""
     try:
         with trio.fail_after(TIMEOUT):
             async with carrier_of(way, running) as carrier:
                 opening = way.group.opening[way.column.era]
-                talks = await converse(carrier, opening, every, way.column.era, expected, way.prefix)
+                transcripts = await converse(carrier, opening, every, way.column.era, expected, way.prefix)
     except (OSError, trio.TooSlowError, AssertionError, BaseExceptionGroup) as error:
         fault = repr(error)
-    at_server = place.at_server(way.journal)
+    at_server = workspace.at_server(way.journal)
     cells = []
     opened = Variant("", "openings", way.group.opening, {}, way.group.expect)
     for variant in [opened, *way.group.of(way.column.era)]:
@@ -172,23 +181,23 @@ async def over_the_bridge(place: Place, running: Daemon, way: Way, direct: Mappi
             not way.column.exact or way.column.table or not way.group.opening[way.column.era].fenced
         ):
             continue
-        if variant.name not in talks and not isinstance(variant.expected(way.column), NotApplicable):
-            talks[variant.name] = Talk(ended=fault or "the conversation had ended before")
+        if variant.name not in transcripts and not isinstance(variant.expected(way.column), NotApplicable):
+            transcripts[variant.name] = Transcript(ended=fault or "the conversation had ended before")
         sides = {
             era: Evidence(found[variant.name], received.get(variant.name, ()))
             for era, (found, received) in direct.items()
             if variant.name in found
         }
-        evidence = Evidence(talks.get(variant.name, Talk()), at_server.get(variant.name, ()))
+        evidence = Evidence(transcripts.get(variant.name, Transcript()), at_server.get(variant.name, ()))
         cells.append(judge(variant, way.column, sides, evidence))
     return cells
 
 
 async def run(
-    place: Place, found: Sequence[Group], ways: Sequence[str], faults: Sequence[str] = ("",)
+    workspace: Workspace, found: Sequence[Group], ways: Sequence[str], faults: Sequence[str] = ("",)
 ) -> list[tuple[Way, Cell]]:
-    """Have all conversations, each with every fault; return the cells."""
-    place.prepare(found)
+    """Run all conversations, each with every fault. Return the cells."""
+    workspace.prepare(found)
     every = [
         Way(group, column, fault)
         for fault in faults
@@ -196,15 +205,15 @@ async def run(
         for column in group.columns()
         if not ways or column.name in ways
     ]
-    entries = {way.server: way.entry(place) for way in every if way.column.way != "A"}
+    entries = {way.server: way.entry(workspace) for way in every if way.column.way != "A"}
     behind = next((way.group for way in every if way.column.way == "A"), None)
     tables = {}
     if behind is not None:
         for era, name in BEHIND.items():
             entries[name] = {
-                "command": place.command(behind, era, name),
+                "command": workspace.command(behind, era, name),
                 "era": era,
-                "cwd": str(place.folder),
+                "cwd": str(workspace.folder),
             }
         tables["aggregate"] = {"servers": list(BEHIND.values())}
     directs: dict[str, dict[str, Both]] = {}
@@ -213,19 +222,19 @@ async def run(
 
     async def direct(group: Group, era: str) -> None:
         async with limit:
-            directs.setdefault(group.name, {})[era] = await on_the_pipe(place, group, era)
+            directs.setdefault(group.name, {})[era] = await on_the_pipe(workspace, group, era)
 
     async def bridge(running: Daemon, way: Way) -> None:
-        # All clients of the aggregate have one process: log lines are sent to none while two have calls.
+        # All clients of the aggregate share a process. While two of them have calls, log messages are dropped.
         async with alone if way.column.way == "A" else limit:
-            found_here = await over_the_bridge(place, running, way, directs[way.group.name])
+            found_here = await over_the_bridge(workspace, running, way, directs[way.group.name])
             cells.extend((way, cell) for cell in found_here)
 
     async with trio.open_nursery() as nursery:
         for group in found:
             for era in group.opening:
                 nursery.start_soon(direct, group, era)
-    with daemon(place.folder, entries, **tables) as running:
+    with daemon(workspace.folder, entries, **tables) as running:
         async with trio.open_nursery() as nursery:
             # The longest first.
             for way in sorted(every, key=lambda one: -len(one.group.variants) - 1000 * one.column.delay):
@@ -320,12 +329,12 @@ def show(cells: Sequence[tuple[Way, Cell]]) -> None:
 
 
 def self_test() -> bool:
-    """Plant each fault in a carrier, and see that it is found; without a fault all cells are as expected."""
+    """Require that each fault in a carrier is found, and that all cells are as expected without a fault."""
     columns, faults = ("legacy W", "legacy C", "legacy H", "modern W"), ("", *FAULTS)
     group = main()
     group = attrs.evolve(group, variants=tuple(one for one in group.variants if one.name in TRIED))
     with tempfile.TemporaryDirectory(prefix="differential-") as name:
-        cells = trio.run(run, Place(Path(name)), [group], columns, faults)
+        cells = trio.run(run, Workspace(Path(name)), [group], columns, faults)
     good = True
     for fault in faults:
         wrong = [way.column.name for way, cell in cells if way.fault == fault and not cell.is_good]
@@ -352,7 +361,7 @@ def main_program() -> int:
         return 0 if good else 1
     found = [group for group in groups() if given.only in group.name]
     with tempfile.TemporaryDirectory(prefix="differential-") as name:
-        cells = trio.run(run, Place(Path(name)), found, given.ways)
+        cells = trio.run(run, Workspace(Path(name)), found, given.ways)
     show(cells)
     print(f"{time.monotonic() - begun:.0f} s")
     if given.document:

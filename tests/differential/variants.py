@@ -29,13 +29,13 @@ Action = Sequence[object]
 
 @attrs.frozen
 class Refused:
-    """The bridge answers itself: an error with this code under each of these raw ids."""
+    """The bridge returns an error with this code for each of these raw ids."""
 
     code: int
     ids: tuple[bytes, ...]
     # The rule that is protected.
     why: str
-    # How many requests of the variant are answered nevertheless.
+    # Number of requests of the variant that are answered nevertheless.
     others: int = 0
 
 
@@ -61,7 +61,7 @@ Expectation = Refused | NotApplicable | Open
 
 @attrs.frozen
 class Wait:
-    """Wait until so many messages with this method have come from the server."""
+    """Wait until this number of messages with this method has arrived from the server."""
 
     method: str
     count: int = 1
@@ -69,12 +69,12 @@ class Wait:
 
 @attrs.frozen
 class Face:
-    """What a client of one era does. In `steps`, `$META` stands for the envelope of 2026-07-28, `$PREFIX` for that of a name."""
+    """The steps of a client of one era. In `steps`, `$META` stands for the envelope of 2026-07-28, `$PREFIX` for that of a name."""
 
     steps: tuple[bytes | Wait, ...]
-    # How many answers a client on the pipe waits for.
+    # Number of responses that a client on the pipe waits for.
     wanted: int = 1
-    # What it answers to requests of the server: `"result":...` or `"error":...`; nothing at all for an empty text.
+    # Response to requests of the server: `"result":...` or `"error":...`, no response for an empty text.
     answers: Mapping[str, bytes] = attrs.field(factory=dict)
     fenced: bool = True
 
@@ -86,9 +86,9 @@ class Variant:
     name: str
     kind: str
     faces: Mapping[str, Face]
-    # By era, what the server does, by the key of the message.
+    # Actions of the server by era and by the key of the message.
     reactions: Mapping[str, Mapping[str, Sequence[Action]]]
-    # None where the cell is the same nevertheless.
+    # Returns None for a cell that is the same nevertheless.
     expect: Mapping[str, Expectation | None] = attrs.field(factory=dict)
 
     def expected(self, column: "Column") -> Expectation | None:
@@ -160,7 +160,7 @@ class Group:
     reactions: Mapping[str, Mapping[str, Sequence[Action]]] = attrs.field(factory=dict)
     # The ways in which it is had; all of them without.
     ways: tuple[str, ...] = ()
-    # What is expected of the opening.
+    # Expected outcome of the opening.
     expect: Mapping[str, Expectation | None] = attrs.field(factory=dict)
 
     def columns(self) -> list[Column]:
@@ -286,7 +286,7 @@ _ACKNOWLEDGED = (
     b'"_meta":{"io.modelcontextprotocol/subscriptionId":$ID}}}'
 )
 _LISTS = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
-# What every server does.
+# Reactions of every server.
 BASE: Mapping[str, Mapping[str, Sequence[Action]]] = {
     era: {
         "initialize": script([handshake()], era),

@@ -31,7 +31,7 @@ from tests.support.bridge_process import Bridge  # noqa: E402
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
-# A step has 20 s in the driver; this is for all of one client's.
+# Limit on all steps of a client (seconds). The driver limits each step to 20 s.
 TIMEOUT = 150
 
 
@@ -39,7 +39,7 @@ TIMEOUT = 150
 class Client:
     command: tuple[str, ...]
     transports: tuple[str, ...]
-    # Whether it tries the newest era first. It does not over HTTP+SSE, which has none.
+    # Whether the client tries the modern era first. HTTP+SSE does not support it.
     tries_modern: bool = False
 
     def era(self, transport: str) -> str:
@@ -63,7 +63,7 @@ TRANSPORTS = {"http": "Streamable HTTP", "sse": "HTTP+SSE", "ws": "WebSocket"}
 
 @attrs.frozen
 class Outcome:
-    """What came of one step: the text of the answer, or why there is none; with what is wrong about it, if anything."""
+    """The outcome of one step: the text of the response or the reason of the failure, and what is wrong with it."""
 
     text: str
     wrong: str = ""
@@ -87,7 +87,7 @@ class Cell:
         return not any(outcome.wrong for outcome in self.outcomes)
 
 
-# ---- Judging ----
+# ---- verdicts
 
 
 def judge(line: dict[str, str], expected: str) -> Outcome:
@@ -107,7 +107,7 @@ def expected_of(client: Client, transport: str, steps: tuple[Step, ...]) -> list
     return [revision, *(step.expected for step in steps)]
 
 
-# ---- Running ----
+# ---- runs
 
 
 def run_client(
@@ -143,7 +143,7 @@ def bridge(*command: str) -> Iterator[Bridge]:
 
 @attrs.frozen
 class Choice:
-    """What --only has chosen: cells whose name contains these words."""
+    """The cells that --only selects: their names contain these words."""
 
     words: str
 
@@ -176,7 +176,7 @@ def features_of(era: str) -> str:
 
 
 def run_features(era: str, choice: Choice) -> list[Cell]:
-    """Each step with a client of its own, so that what is on the server's pipe meanwhile belongs to that step."""
+    """Run each step with a client of its own. Messages on the pipe of the server belong to that step."""
     name = features_of(era)
     chosen = choice.of(name)
     if not chosen:
@@ -202,7 +202,7 @@ def run_features(era: str, choice: Choice) -> list[Cell]:
 
 
 def noted(notes: Path, line: str, already: int) -> bool:
-    """Whether that line is among the notes more often than it was, now or within five seconds."""
+    """Return whether the notes contain that line more often than before, within five seconds."""
     end = time.monotonic() + 5
     while (more := Counter(notes.read_text().splitlines())[line] > already) is False:
         if time.monotonic() > end:
@@ -241,7 +241,7 @@ def page() -> Iterator[str]:
         server.shutdown()
 
 
-# ---- The document ----
+# ---- the document
 
 PREFACE = """\
 # Compatibility

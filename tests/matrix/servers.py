@@ -40,7 +40,7 @@ current-context: here
 @attrs.frozen
 class Step:
     do: str
-    # What must be in the answer.
+    # Text that the response must contain.
     expected: str
     name: str | None = None
     arguments: dict[str, Any] | None = None
@@ -55,7 +55,7 @@ class Step:
 class Server:
     command: tuple[str, ...]
     steps: tuple[Step, ...]
-    # What it is written with, for the table.
+    # SDK of the server, for the table.
     made_of: str
 
 
@@ -185,7 +185,7 @@ def servers(folder: Path, page: str) -> dict[str, Server]:
 
 
 def furnish(folder: Path) -> None:
-    """Put into the folder what the servers are asked about."""
+    """Write the files that the steps of the servers use."""
     files, repository = folder / "files", folder / "repository"
     for place in (files, repository):
         place.mkdir(parents=True)
@@ -216,7 +216,7 @@ FEATURE_SERVERS = {
 @attrs.frozen
 class Feature:
     step: Step
-    # What must pass between the bridge and the server, as tap.py notes it, for each era of the server.
+    # Lines that tap.py must write between the bridge and the server, by era of the server.
     legacy: str
     modern: str
 
@@ -240,7 +240,7 @@ FEATURES = {
         legacy="sent roots/list",
         modern="sent input_required",
     ),
-    # The last report comes together with the answer, and not every SDK then knows whom to tell.
+    # The last progress notification arrives together with the response, and not every SDK then finds its callback.
     "progress": Feature(
         Step("progress", "0/4 1/4 2/4 3/4", "slow", {"seconds": 0.4, "steps": 4}),
         legacy="sent notifications/progress",

@@ -26,7 +26,7 @@ from tests.support.bridge_process import _MARK, PROGRAM  # noqa: E402 - of the r
 from tests.support.daemon_process import Daemon, ServiceManager, write_config  # noqa: E402
 
 DOCUMENT = REPOSITORY / "docs/WORKSTATION.md"
-# What of the units' sandbox can be had without a running systemd: NoNewPrivileges, an empty CapabilityBoundingSet,
+# The parts of the units' sandbox that need no running systemd: NoNewPrivileges, an empty CapabilityBoundingSet,
 # ProtectSystem=full, PrivateIPC and ProtectHostname. Only root can make it so.
 CONFINED = (
     *("unshare", "--mount", "--ipc", "--uts", "sh", "-c"),
@@ -79,7 +79,7 @@ def tapped(running: Daemon) -> str:
         stdout=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1)  # it has no other way to say that it watches
+    time.sleep(1)  # `tap` has no other sign that it is connected.
     call(running, "mcp-server-time", "get_current_time", timezone="UTC")
     time.sleep(0.5)
     watching.send_signal(signal.SIGINT)

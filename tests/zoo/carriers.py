@@ -1,4 +1,4 @@
-"""The ways to a server: its own pipe, and each transport of the bridge. All carry whole messages as raw bytes."""
+"""Connections to a server: its own pipe, and each transport of the bridge. All carry whole messages as raw bytes."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ class Carrier:
     send: Callable[[bytes], Awaitable[None]]
     # Each message or other line from the server, without its line end. Closed at the end of the connection.
     received: trio.MemoryReceiveChannel[bytes]
-    # Whether all messages come on one stream, so that their order means something.
+    # Whether all messages arrive on one stream, so that their order can be compared.
     ordered: bool = True
     # Whether messages come as events, in which three characters are escaped.
     escapes: bool = False
@@ -61,7 +61,7 @@ async def pipe(
     put, received = trio.open_memory_channel[bytes](math.inf)
 
     async def send(line: bytes) -> None:
-        # The server may have ended: then there is no answer, which is what is recorded.
+        # The server may have exited. A missing response is recorded below.
         with contextlib.suppress(trio.BrokenResourceError):
             await process.stdin.send_all(line + b"\n")
 
@@ -158,7 +158,7 @@ class Http:
 
     async def _put(self, message: bytes) -> None:
         if self.session and "MCP-Protocol-Version" not in self.session:
-            # The answer to initialize is the first message with a result, since log lines may come before it.
+            # The response to initialize is the first message with a result, because log messages may precede it.
             result = _outermost(message)[0].get("result")
             if isinstance(result, dict) and isinstance(result.get("protocolVersion"), str):
                 self.session["MCP-Protocol-Version"] = result["protocolVersion"]

@@ -18,7 +18,7 @@ Others = Counter[tuple[str, str, bytes]]
 # The members that the aggregate adds to, or takes from, a result, because it passes through revision 2026-07-28.
 BETWEEN_ERAS = ("resultType", "ttlMs", "cacheScope", "nextCursor")
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-# Where a request of 2026-07-28 says what its client can do.
+# The member with the client capabilities of a request of 2026-07-28.
 CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 # The member of a tool that 2026-07-28 does not have.
 NOT_MODERN = "execution"
@@ -47,7 +47,7 @@ class Seen:
 
     @property
     def body(self) -> tuple[str, str, bytes]:
-        """What must be the same on both ways."""
+        """Return the part that must be the same on both connections."""
         return self.kind, self.method, self.payload
 
     @property
@@ -89,16 +89,16 @@ class Record:
     # The id of the request of each step, as raw bytes.
     ids: dict[str, bytes] = attrs.field(factory=dict)
     arrived: list[Seen] = attrs.field(factory=list)
-    # What the client sent: requests, notifications and answers.
+    # Messages of the client: requests, notifications and responses.
     sent: list[Seen] = attrs.field(factory=list)
-    # How many lines were no messages.
+    # Number of lines that were not messages.
     noise: int = 0
-    # How many messages had come when the handshake was over.
+    # Number of messages before the end of the handshake.
     settled: int = 0
 
     @property
     def others(self) -> Others:
-        """The requests and notifications of the server."""
+        """Return the requests and notifications of the server."""
         return Counter(seen.body for seen in self.arrived if not seen.is_answer)
 
 
@@ -146,18 +146,18 @@ class Direct:
     two: Record
 
     def is_stable(self, step: str) -> bool:
-        """Return whether both answers are the same; a step that one conversation lacks is not stable."""
+        """Return whether both responses are the same. A step that one conversation lacks is not stable."""
         other = self.two.answers.get(step)
         return other is not None and self.one.answers[step].body == other.body
 
     @property
     def own_methods(self) -> set[str]:
-        """The methods of which the server has not sent the same messages twice."""
+        """Return the methods of which the server has not sent the same messages twice."""
         return {method for _, method, _ in (self.one.others - self.two.others) + self.others_of_two}
 
     @property
     def unstable(self) -> list[str]:
-        """What is the server's own."""
+        """Return the differences that the server itself causes."""
         steps = [step for step in self.one.answers if not self.is_stable(step)]
         return steps + sorted(self.own_methods)
 
@@ -167,7 +167,7 @@ class Direct:
 
     @property
     def others(self) -> Others:
-        """The messages of the server that are compared."""
+        """Return the messages of the server that are compared."""
         common = self.one.others & self.two.others
         return Counter({body: count for body, count in common.items() if body[1] not in self.own_methods})
 
@@ -181,7 +181,7 @@ class Direct:
 
     @property
     def order(self) -> list[tuple[str, str, bytes]] | None:
-        """The order of all messages, where it is the same in both."""
+        """Return the order of all messages if it is the same in both conversations."""
         one, two = ([seen.body for seen in record.arrived] for record in (self.one, self.two))
         return one if one == two else None
 
@@ -195,7 +195,7 @@ def compare(direct: Direct, bridge: Record, *, ordered: bool) -> Iterator[Check]
     for step, expected in direct.one.answers.items():
         actual = bridge.answers.get(step, Seen("not asked"))
         if expected.kind == ENDED:
-            # The bridge says so with an error under the id of the request.
+            # The bridge returns an error under the id of the request.
             yield Check(f"{step}, at which the server ends", b"error", actual.kind.encode())
         elif direct.is_stable(step):
             yield Check(step, shown(_as_carried(step, expected, actual)), shown(actual))
@@ -259,7 +259,7 @@ def _others(direct: Direct, bridge: Record) -> Iterator[Check]:
     for body, count in expected.items():
         name = f"{body[0]} {body[1]}"
         found = min(actual[body], count)
-        # What has come in its place, if anything, so that the difference can be seen.
+        # The message in its place, to show the difference.
         near = b"" if found == count else _near(body, actual - expected)
         for number in range(count):
             yield Check(
@@ -278,7 +278,7 @@ def _near(body: tuple[str, str, bytes], rest: Others) -> bytes:
 
 
 def compare_across(direct: Direct, bridge: Record, prefix: str = "") -> Iterator[Check]:
-    """Compare what passes from one era to the other: each item of a list without its prefix, each result, each error.
+    """Compare messages that pass from one era to the other: each item of a list without its prefix, each result, each error.
 
     Results are written anew, member by member, since those of `BETWEEN_ERAS` are added or removed. What the bridge answers
     itself (the handshake, ping, the log level, an unknown method) is not compared. The aggregate has a prefix.
@@ -351,16 +351,16 @@ def _written(found: Mapping[str, bytes]) -> bytes:
     return b"\n".join(name.encode() + b": " + value for name, value in found.items())
 
 
-# ---- what arrives at the server
+# ---- input of the server
 
 
 def compare_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
-    """Compare what the client has sent with the lines that have arrived at the stdin of the server."""
+    """Compare the messages of the client with the lines at the stdin of the server."""
     arrived = Counter(seen.body for line in taken if (seen := read(line)) is not None)
     for seen in bridge.sent:
         name = f"at stdin: {seen.method or seen.kind}"
         if seen.method == "ping" and not arrived[seen.body]:
-            # The bridge answers it while the server starts.
+            # The bridge answers a ping while the server starts.
             continue
         if arrived[seen.body]:
             arrived[seen.body] -= 1

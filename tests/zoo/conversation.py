@@ -1,4 +1,4 @@
-"""The conversation that a client has with each server: the same bytes on every way."""
+"""The conversation of a client with each server: the same bytes over every connection."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from servers import Call, Server
 PREFIX = "io.modelcontextprotocol/"
 CLIENT = {"name": "zoo", "title": "Zoo \u00fc", "version": "1"}
 CAPABILITIES = {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}}
-# The answers to the requests of a server.
+# Responses to the requests of a server.
 ANSWERS: Mapping[str, Any] = {
     "ping": {},
     "roots/list": {"roots": [{"uri": "file:///zoo/%C3%BC", "name": "Zoo \u00fc"}]},
@@ -43,15 +43,15 @@ STYLES: Sequence[Mapping[str, Any]] = (
     {"separators": (", ", ": "), "ensure_ascii": True},
     {"separators": (" , ", " :  "), "ensure_ascii": False},
 )
-# How long a request may take (seconds); and one at which the server is known to end, or to be silent for ever.
+# Limit on a request, and on a request to which the server exits or sends no response (seconds).
 TIMEOUT = 30
 SHORT_TIMEOUT = 3
-# So many pages of a list are read, and so many times a server may ask in the results of one request.
+# Limit on the pages of a list, and on the input rounds of one request.
 MOST_PAGES = 12
 MOST_ROUNDS = 4
-# For how long no message comes until a conversation on the pipe is at its end (seconds).
+# A conversation on the pipe ends after this time without a message (seconds).
 QUIET = 0.4
-# How long late notifications of the bridge are waited for (seconds). Only what is missing costs this time.
+# Limit on the wait for late notifications (seconds). Only missing notifications cost this time.
 LATE = 3
 # After how long a list that lacks items is requested again (seconds).
 AGAIN = 0.25
@@ -64,7 +64,7 @@ class Step:
     name: str
     line: bytes
     id: bytes = b""
-    # How long the answer may take (seconds).
+    # Limit on the response (seconds).
     timeout: float = TIMEOUT
 
 
@@ -145,7 +145,7 @@ class Conversation:
         for step in steps:
             await self._send(step.line)
             if not step.id:
-                # What this causes comes before the next step, so that the order is the same on every way.
+                # The effects of this step precede the next step, so that the order is the same on every connection.
                 await self._settle(None if expected is None else expected.after_handshake)
                 self.record.settled = len(self.record.arrived)
                 continue
@@ -254,7 +254,7 @@ class Conversation:
 
 
 def retry(step: Step, number: int, asked: Mapping[str, bytes]) -> Step:
-    """Return the request with the answers to what the server has asked in its result (revision 2026-07-28)."""
+    """Return the retry with responses to the input requests of a result (revision 2026-07-28)."""
     message = json.loads(step.line)
     requests = json.loads(asked["inputRequests"])
     message["params"]["inputResponses"] = {key: ANSWERS[found["method"]] for key, found in requests.items()}
@@ -266,7 +266,7 @@ def retry(step: Step, number: int, asked: Mapping[str, bytes]) -> Step:
 
 
 def answer_to(message: Seen) -> bytes:
-    """Return what this client answers, under the raw id."""
+    """Return the response of this client under the raw id."""
     if message.method not in ANSWERS:
         body = b'"error":{"code":-32601,"message":"not here"}'
     else:

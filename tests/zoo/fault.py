@@ -25,7 +25,7 @@ def is_notification(line: bytes) -> bool:
     return b'"notifications/progress"' in line
 
 
-# What comes from the server.
+# Output of the server.
 OUTPUT: Mapping[str, Change] = {
     "one byte of a result": where(b'"content"', b'"text"', b'"tExt"'),
     "one space in a result": where(b'"inputSchema"', b'"tools"', b' "tools"'),
@@ -37,7 +37,7 @@ OUTPUT: Mapping[str, Change] = {
     "a repeated notification": lambda line: [line, line] if is_notification(line) else None,
     "a result of another type": where(b'"content"', b'"result"', b'"error"'),
 }
-# What goes to the server.
+# Input of the server.
 INPUT: Mapping[str, Change] = {
     "one byte of an argument": where(b'"tools/call"', b"which", b"Which"),
     "one space in an argument": where(b'"tools/call"', b'"arguments"', b'"arguments" '),

@@ -1,4 +1,4 @@
-"""Real servers on their own pipe and behind the bridge: are the bytes of every payload the same?
+"""Compare the bytes of every payload of real servers on their own pipe and behind the bridge.
 
 Each server has the same conversation twice on its pipe, and once over each transport of the bridge, `mcp-bridge connect`
 and the aggregate; in both eras, where it has them. What is the same on both pipes must be the same behind the bridge, in
@@ -112,14 +112,14 @@ class Cell:
 
 @attrs.define
 class Outcome:
-    """All that was found of one server."""
+    """The findings about one server."""
 
     name: str
     sdk: str
     cells: list[Cell] = attrs.field(factory=list)
-    # What differed between two conversations on the pipe, or is no message.
+    # Differences between two conversations on the pipe, and lines that are not messages.
     own: list[str] = attrs.field(factory=list)
-    # Why there is nothing to compare, if so.
+    # Reason why the server cannot be compared, "" otherwise.
     failed: str = ""
     seconds: float = 0
     # Largest resident memory of the bridge (KiB).

@@ -47,7 +47,7 @@ class Call:
 @attrs.frozen
 class Server:
     command: tuple[str, ...]
-    # What it is made with, for the table.
+    # SDK of the server, for the table.
     sdk: str
     calls: tuple[Call, ...] = ()
     environment: Mapping[str, str] = attrs.field(factory=dict)
@@ -55,13 +55,13 @@ class Server:
     good_for: str = ""
     # Whether the request of an unknown method ends the process.
     dies_of_unknown_methods: bool = False
-    # The revision that the handshake asks for.
+    # The revision that the handshake requests.
     revision: str = "2025-11-25"
     # The extensions that its client declares, by name.
     extensions: Mapping[str, Any] = attrs.field(factory=dict)
-    # Who shares a process of it behind the bridge (the key `share`).
+    # Value of the key `share` behind the bridge.
     share: str = ""
-    # What must be in an answer, besides the same bytes as on the pipe.
+    # Bytes that a response must contain, besides being the same as on the pipe.
     must_show: tuple[bytes, ...] = ()
     # Whether it has a part in `make zoo-small`.
     small: bool = False
@@ -281,7 +281,7 @@ def servers(folder: Path) -> dict[str, Server]:
 
 
 def furnish(folder: Path) -> None:
-    """Put into the folder what the calls of the servers read."""
+    """Write the files that the calls of the servers read."""
     files, repository = folder / "files", folder / "repository"
     for place in (files, repository):
         place.mkdir(parents=True)

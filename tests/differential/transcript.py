@@ -1,7 +1,7 @@
-"""One client's conversation: the lines of each variant, and all that comes back until a fence is answered.
+"""One client's conversation: the lines of each variant, and all messages until the response to a fence.
 
-The fence is a call after each variant. A server answers in turn, so what it has sent before is on its way when the fence is
-answered; what a client of Streamable HTTP gets on another stream is waited for, as far as it is known what must come.
+The fence is a call after each variant. A server answers in order, therefore its earlier messages are on their way when the
+fence is answered; what a client of Streamable HTTP gets on another stream is waited for, as far as it is known what must come.
 """
 
 import json
@@ -17,7 +17,7 @@ from compare import read as read_strictly
 from conversation import ANSWERS, Step, retry
 from variants import Face, Variant, Wait, call, wire
 
-# How long an answer and a message that is waited for may take (seconds), and a late notification.
+# Limits on a response and on an expected message, and on a late notification (seconds).
 TIMEOUT = 5
 LATE = 1
 # The first answer of a server may take longer, since it is started for it.
@@ -28,7 +28,7 @@ CANCELLED = -32800
 
 @attrs.frozen
 class Number:
-    """The text of a number, which is no string and not rounded."""
+    """The text of a number, which is not a string and not rounded."""
 
     text: str
 
@@ -56,14 +56,14 @@ def code_of(payload: bytes) -> object:
 
 
 @attrs.define
-class Talk:
-    """What the client has received of one variant, in order, and what it has sent besides the lines of the variant."""
+class Transcript:
+    """The messages that the client has received of one variant, in order, and those that it has sent besides its lines."""
 
     received: list[Seen] = attrs.field(factory=list)
     sent: list[bytes] = attrs.field(factory=list)
-    # How many lines were no messages.
+    # Number of lines that were not messages.
     noise: int = 0
-    # Why the conversation ended here, if it did.
+    # Reason for the end of the conversation, "" if it continues.
     ended: str = ""
 
     @property
@@ -71,7 +71,7 @@ class Talk:
         return [seen for seen in self.received if seen.is_answer]
 
     def relevant(self, *, over_http: bool = False, refused: bool = False) -> list[Seen]:
-        """Return the messages that matter: no answers to nothing, and one for each request. If `refused`, some have no id."""
+        """Return the messages that are compared: one response for each request. If `refused`, some have no id."""
         unanswered = Counter(id_of(found["id"]) for found in requests_of(self.sent))
         kept: list[Seen] = []
         for seen in self.received:
@@ -101,7 +101,7 @@ _MARK = re.compile(rb"#\^(d[89a-f][0-9a-f]{2})")
 
 
 def read(line: bytes) -> Seen | None:
-    """Return the message of a line, or None if it has none.
+    """Return the message of a line, or None for any other line.
 
     A member that is null and has no place counts as absent. Surrogates, which the decoder refuses, are kept.
     """
@@ -137,19 +137,21 @@ def requests_of(lines: Iterable[bytes]) -> Iterator[Mapping[str, bytes]]:
 
 
 class Client:
-    """Have the conversation of one group over one carrier."""
+    """The conversation of one group over one carrier."""
 
     def __init__(self, carrier: Carrier, era: str, prefix: str = "") -> None:
         self._carrier = carrier
         self._era = era
         self._prefix = prefix
-        self._talk = Talk()
+        self._transcript = Transcript()
         self._answers: Mapping[str, bytes] = {}
         self._steps: dict[str, Step] = {}
 
-    async def have(self, name: str, face: Face, expected: Talk | None, refusals: int | None = None) -> Talk:
-        """Take the steps of a variant. `expected` is what has come on the pipe; `refusals` how many answers come instead."""
-        self._talk = talk = Talk()
+    async def have(
+        self, name: str, face: Face, expected: Transcript | None, refusals: int | None = None
+    ) -> Transcript:
+        """Take the steps of a variant. `expected` are the messages on the pipe, `refusals` the number of errors instead."""
+        self._transcript = transcript = Transcript()
         self._answers = face.answers
         wanted = face.wanted if expected is None else sum(seen.is_answer for seen in expected.relevant())
         wanted = wanted if refusals is None else refusals
@@ -160,22 +162,27 @@ class Client:
                 elif not name and b'"notifications/initialized"' in step:
                     # Over HTTP the session is known from the answer to initialize only.
                     if not self._carrier.ordered:
-                        await self._gather(lambda: len(talk.answers) >= 1, START)
+                        await self._gather(lambda: len(transcript.answers) >= 1, START)
                     await self._send(step)
                 else:
                     await self._send(wire(step, self._era, self._prefix))
             await self._gather(
-                lambda: sum(seen.is_answer for seen in talk.relevant(refused=refusals is not None)) >= wanted,
+                lambda: (
+                    sum(seen.is_answer for seen in transcript.relevant(refused=refusals is not None))
+                    >= wanted
+                ),
                 TIMEOUT if name else START,
             )
             if face.fenced:
                 await self._fence(name)
             if expected is not None and refusals is None:
                 others = [seen.body for seen in expected.received if not seen.is_answer]
-                await self._gather(lambda: len(talk.received) - len(talk.answers) >= len(others), LATE)
+                await self._gather(
+                    lambda: len(transcript.received) - len(transcript.answers) >= len(others), LATE
+                )
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as fault:
-            talk.ended = repr(fault)
-        return talk
+            transcript.ended = repr(fault)
+        return transcript
 
     async def _fence(self, name: str) -> None:
         raw = json.dumps(f"fence-{name}").encode()
@@ -187,10 +194,10 @@ class Client:
                 if message is not None and message.is_answer and message.id == raw:
                     return
         if scope.cancelled_caught:
-            self._talk.ended = "the next call was not answered"
+            self._transcript.ended = "the next call was not answered"
 
     async def _until(self, wait: Wait) -> None:
-        received = self._talk.received
+        received = self._transcript.received
         await self._gather(
             lambda: sum(seen.method == wait.method for seen in received) >= wait.count, TIMEOUT
         )
@@ -207,11 +214,11 @@ class Client:
                 self._steps[_value(found["id"])] = Step("", line, found["id"])
             except ValueError:
                 pass
-        self._talk.sent.append(line)
+        self._transcript.sent.append(line)
         await self._carrier.send(line)
 
     async def _next(self) -> Seen | None:
-        """Take the next message, and answer it if it is a request. Returns it, or None for a line that is no message."""
+        """Read the next message, and answer it if it is a request. Return the message, or None for another line."""
         try:
             line = await self._carrier.received.receive()
         except trio.EndOfChannel:
@@ -221,7 +228,7 @@ class Client:
         for one in split(line.decode("utf-8", "replace").encode()):
             message = read(one)
             if message is None:
-                self._talk.noise += 1
+                self._transcript.noise += 1
                 continue
             if self._carrier.escapes:
                 message = unescaped(message)
@@ -234,7 +241,7 @@ class Client:
         found = members(message.payload) or {}
         step = self._steps.get(_value(message.id)) if message.id and message.is_answer else None
         if "inputRequests" in found and step is not None:
-            self._talk.received.append(
+            self._transcript.received.append(
                 attrs.evolve(
                     message, payload=b'{"inputRequests":%b}' % found["inputRequests"], method="input"
                 )
@@ -244,17 +251,17 @@ class Client:
             self._steps[_value(again.id)] = attrs.evolve(
                 step, line=line, id=again.id, name=step.name or _value(step.id)
             )
-            self._talk.sent.append(line)
+            self._transcript.sent.append(line)
             await self._carrier.send(line)
             return
         if step is not None and step.name and message.is_answer:
             # The answer to a retry is that of the request.
             message = attrs.evolve(message, id=step.name.encode())
-        self._talk.received.append(message)
+        self._transcript.received.append(message)
         if message.kind == "request":
             line = self._answer_to(message)
             if line:
-                self._talk.sent.append(line)
+                self._transcript.sent.append(line)
                 await self._carrier.send(line)
 
     def _answer_to(self, message: Seen) -> bytes:
@@ -272,7 +279,7 @@ def _value(raw: bytes) -> str:
 
 
 def _with_answers(line: bytes, requests: bytes, answers: Mapping[str, bytes]) -> bytes:
-    """Put the raw answers of a variant in the place of the usual ones."""
+    """Replace the usual responses by the raw responses of a variant."""
     found = members(line) or {}
     params = members(found["params"]) or {}
     given = members(params["inputResponses"]) or {}
@@ -294,10 +301,10 @@ async def converse(
     opening: Face,
     variants: Sequence[tuple[Variant, Face, int | None]],
     era: str,
-    expected: Mapping[str, Talk] | None,
+    expected: Mapping[str, Transcript] | None,
     prefix: str = "",
-) -> dict[str, Talk]:
-    """Have a whole conversation. Returns what has come for each variant, and for the opening under an empty name."""
+) -> dict[str, Transcript]:
+    """Run a whole conversation. Return the messages for each variant, and for the opening under an empty name."""
     client = Client(carrier, era, prefix)
     found = {"": await client.have("", opening, expected and expected[""])}
     for variant, face, refusals in variants:
