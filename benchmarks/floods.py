@@ -17,8 +17,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 import trustme  # noqa: E402
 
-from tests.support.admission import KINDS, OVER_TLS, flooded, open_session, tls_client_context, tls_options  # noqa: E402
+from tests.support.admission import KINDS, OVER_TLS, flooded, open_session  # noqa: E402
 from tests.support.hostile_bridge import running  # noqa: E402
+from tests.support.tls import tls_client_context, tls_options  # noqa: E402
 
 PAUSE = 0.1
 

@@ -1,6 +1,6 @@
-"""What every test shares: asynchronous tests run under Trio, through anyio's plugin.
+"""Fixtures and settings of all tests. Asynchronous tests run under Trio, through the pytest plugin of AnyIO.
 
-In CI Hypothesis draws the same examples every time: what a gate counts must not depend on luck.
+In CI Hypothesis draws the same examples each time, so that coverage does not depend on chance.
 """
 
 import os
@@ -9,6 +9,7 @@ import tempfile
 
 import pytest
 import trio.testing
+import trustme
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True)
@@ -16,14 +17,14 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-# A shell that starts us in the background of a script has SIGINT ignored, and programs that tests start would inherit that.
+# A shell ignores SIGINT for processes that a script starts in the background. Programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _state_of_the_tests():
-    """Keep the default token of bridges that inherit our environment out of the home of the person who runs the tests."""
+    """Keep the token of bridges that inherit the environment out of the home directory of the user."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", folder)
         yield
@@ -40,3 +41,9 @@ def anyio_backend(request):
     if "autojump_clock" in request.fixturenames:
         return "trio", {"clock": request.getfixturevalue("autojump_clock")}
     return "trio"
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """Return a certificate authority that no system trusts."""
+    return trustme.CA()

@@ -4,7 +4,6 @@ import json
 import threading
 
 import pytest
-import trustme
 
 from ..support.accept_headers import (
     BOTH,
@@ -39,11 +38,11 @@ def rows(*lists):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(authority, tmp_path_factory):
     # A shared server for each test: a question is refused while a call of another client may have caused it.
     shared = {f"shared-{name}": {"share": "server"} for name in ("ask", "roots", "get")}
     tables = servers(**shared, choosy={"tools": {"allow": ["notify"]}})
-    with carriers(tmp_path_factory.mktemp("accept"), trustme.CA(), tables) as found:
+    with carriers(tmp_path_factory.mktemp("accept"), authority, tables) as found:
         yield found
 
 

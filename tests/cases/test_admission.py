@@ -14,11 +14,11 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-import trustme
 
-from ..support.admission import HEADERS, open_session, raw, read_response, tls_client_context, tls_options
+from ..support.admission import HEADERS, open_session, raw, read_response
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import Daemon, daemon, write_config
+from ..support.tls import tls_client_context, tls_options
 
 LIMIT = 1_000_000
 
@@ -187,11 +187,6 @@ def test_r11_what_is_answered_without_a_credential_does_not_show_which_servers_e
 
 
 # ---- R15
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
 
 
 @pytest.fixture(scope="module")
@@ -408,8 +403,7 @@ class H2:
 
 @contextlib.contextmanager
 def h2_client(bridge, authority):
-    context = tls_client_context(authority)
-    context.set_alpn_protocols(["h2"])
+    context = tls_client_context(authority, "h2")
     with contextlib.closing(raw(bridge.address)) as plain_sock:
         with context.wrap_socket(plain_sock, server_hostname="127.0.0.1") as sock:
             yield H2(sock, bridge)

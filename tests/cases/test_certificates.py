@@ -8,7 +8,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,6 +29,7 @@ from mcpbridged.bridge.daemon.certificates import BadCertificate, load
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import daemon
+from ..support.waiting import wait_until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -152,7 +152,7 @@ def test_w6_what_clients_refuse_is_a_warning_wherever_one_looks(served, kind):
     files.write(cert=data)
     seen = len(running.lines)
     assert words in running.do("reload").stderr
-    until(lambda: [line for line in running.lines[seen:] if "warning" in line and words in line])
+    wait_until(lambda: [line for line in running.lines[seen:] if "warning" in line and words in line])
     assert any(words in warning for warning in running.status()["warnings"])
     if kind == "expired":
         assert any(words in line for line in running.do("status").stdout.splitlines())
@@ -186,13 +186,6 @@ def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_says
     assert "warning" not in running.do("config", "check").stderr
     assert running.status()["warnings"] == []
     assert datetime.fromisoformat(running.status()["certificate_expires"]) == end
-
-
-def until(found, patience=10):
-    end = time.monotonic() + patience
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_w6_the_wrapper_warns_as_well(tmp_path, files):

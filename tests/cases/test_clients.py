@@ -22,10 +22,10 @@ from ..support.client_process import (
     questions_in,
     retry_of,
     text_of,
-    wait_until,
 )
 from ..support.daemon_process import child, daemon
 from ..support.stateless_requests import request, tool
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,8 @@ from mcp.shared.exceptions import MCPError
 
 from ..support.bridge_process import PROGRAM
 from ..support.daemon_process import write_config
-from ..support.reconnecting import CLIENT_WITH_ROOTS, READY, SERVER, Installation, call, connected, message
+from ..support.handshake import INITIALIZED
+from ..support.reconnecting import CLIENT_WITH_ROOTS, SERVER, Installation, call, connected, message
 from ..support.sdk import SDK_WARNINGS
 from ..support.stateless_requests import request, tool
 
@@ -116,7 +117,7 @@ def test_c01_a_question_of_the_lost_server_is_withdrawn_and_its_late_answer_drop
 
 def test_c01_an_initialize_in_flight_is_sent_again_and_answered_once(home):
     with connected(home) as client:
-        client.send(message("initialize", "first", **CLIENT_WITH_ROOTS), READY, call(1, "quick"))
+        client.send(message("initialize", "first", **CLIENT_WITH_ROOTS), INITIALIZED, call(1, "quick"))
         with home.daemon():
             assert "result" in client.answer("first")
             assert "result" in client.answer(1)
@@ -209,7 +210,7 @@ def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_
 
 def test_c02_started_before_the_daemon_it_waits_and_says_so(home):
     with connected(home) as client:
-        client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), READY, call(1, "quick"))
+        client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), INITIALIZED, call(1, "quick"))
         client.process.stdin.close()
         client.wait_for_stderr("retrying")
         with home.daemon():
@@ -230,7 +231,7 @@ def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
         servers = {"one": {"command": [*SERVER, str(home.journal)]}}
         write_config(home.folder / "config.toml", servers, listen={"unix": str(path), "http": False})
         with connected(home) as client:
-            client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), READY, call(1, "quick"))
+            client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), INITIALIZED, call(1, "quick"))
             client.wait_for_stderr("accepted the connection and has not responded")
             with home.daemon(listeners=[listener]):
                 assert "result" in client.answer(1)

@@ -12,6 +12,7 @@ from ..support.first_requests import (
     modern,
     ready,
     status_of,
+    wait_for_status,
 )
 
 pytestmark = [
@@ -144,8 +145,7 @@ async def test_h1_the_next_successful_start_clears_the_failure(running):
 async def test_h1_a_client_that_brings_what_the_server_dies_of_does_not_fail_it_for_others(running):
     error = (await modern(running, "brought", **{"x-key": "bad"}))["error"]
     assert "the API key is invalid" in error["message"]
-    found = await status_of(running, "brought")
-    assert (found["state"], found["fault"]) == ("idle", "")
+    await wait_for_status(running, "brought", state="idle", fault="")
     assert await ready(running, "brought") == (200, b"ready")
     assert "result" in await modern(running, "brought", **{"x-key": "good"})
 
@@ -153,10 +153,8 @@ async def test_h1_a_client_that_brings_what_the_server_dies_of_does_not_fail_it_
 async def test_h1_a_crash_in_a_call_is_no_failed_start(running):
     error = (await modern(running, "crash"))["error"]
     assert error["data"]["code"] == 7
-    found = await status_of(running, "crash")
-    assert (found["state"], found["last_exit"]) == ("idle", "exited with code 7")
+    await wait_for_status(running, "crash", state="idle", last_exit="exited with code 7")
     for _ in range(6):
         error = (await modern(running, "crash"))["error"]
     assert "the last time it exited with code 7" in error["message"]
-    found = await status_of(running, "crash")
-    assert (found["state"], found["fault"]) == ("failing", "the last process exited with code 7")
+    await wait_for_status(running, "crash", state="failing", fault="the last process exited with code 7")

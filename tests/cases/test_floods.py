@@ -7,7 +7,6 @@ import contextlib
 import socket
 
 import pytest
-import trustme
 
 from ..support.admission import (
     KINDS,
@@ -16,19 +15,13 @@ from ..support.admission import (
     open_session,
     raw,
     read_response,
-    tls_client_context,
-    tls_options,
 )
 from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.tls import tls_client_context, tls_options
 
 ATTEMPTS = 2
 # How long a refused connection may stay, in seconds: one after the refusal, and what a machine under load needs.
 REFUSED_SECONDS = 5
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,13 @@ import sys
 import time
 
 import pytest
-import trustme
 
 from mcpbridged.bridge.config.addresses import websocket_url
 
-from ..support.admission import tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import daemon
 from ..support.listener_under_test import INITIALIZE, PING, PONG, ListenerUnderTest, h2_client, message
+from ..support.tls import tls_client_context, tls_options
 from ..support.wire import Socket, fresh_key
 
 HEAD_SECONDS = 1
@@ -33,9 +32,8 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory):
+def secure(authority, tmp_path_factory):
     folder = tmp_path_factory.mktemp("secure")
-    authority = trustme.CA()
     with Bridge(folder / "run", EXAMPLE, *tls_options(authority, folder)) as bridge:
         door = ListenerUnderTest(bridge.address, bridge.token, tls_client_context(authority))
         door.open_session()

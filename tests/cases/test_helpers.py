@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 
@@ -17,6 +16,7 @@ from mcpbridged.bridge.commands import control_client
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.daemon_process import Daemon, ServiceManager, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE
+from ..support.waiting import wait_until
 
 BODY = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode()
 TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
@@ -31,14 +31,6 @@ def get(url, token="", body=None):
     except urllib.error.HTTPError as fault:
         with fault:
             return fault.code, fault.read().decode()
-
-
-def until(look, what="it"):
-    end = time.monotonic() + 20
-    while not (found := look()):
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-    return found
 
 
 def script(folder, name, text):
@@ -143,7 +135,7 @@ def test_r12_a_failed_server_is_tried_again_at_its_next_start(one_daemon):
         running.mend[name]()
         if name in ("s0", "s8"):
             running.do("restart", name)
-        until(lambda name=name: get(running.url(name), running.token, BODY)[0] == 200, name)
+        wait_until(lambda name=name: get(running.url(name), running.token, BODY)[0] == 200, what=name)
     found = {one["name"]: one for one in running.status()["servers"]}
     assert {found[name]["state"] for name in mended} == {"serving"}
     assert not any("as-good-as-a-secret" in line for line in running.lines)
@@ -246,15 +238,15 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
             before = manager.received.count("WATCHDOG=1")
             assert get(running.url("quick").replace("/servers/quick/mcp", "/healthz"))[0] == 200
             assert get(running.url("quick"), TOKEN, BODY)[0] == 200
-            until(lambda: manager.received.count("WATCHDOG=1") > before + 1, "the watchdog")
+            wait_until(lambda: manager.received.count("WATCHDOG=1") > before + 1, what="the watchdog")
 
-        until(lambda: count() == 1, "the helper at the start")
+        wait_until(lambda: count() == 1, what="the helper at the start")
         goes_on()
         gate.write_text("first-secret\n")
-        until(lambda: running.status()["servers"][0]["state"] == "idle")
+        wait_until(lambda: running.status()["servers"][0]["state"] == "idle")
         # Five requests for a reload are two reloads: the one that runs, and one for all that came meanwhile.
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: count() == 2, "the helper at the reload")
+        wait_until(lambda: count() == 2, what="the helper at the reload")
         asked = [
             threading.Thread(
                 target=control_client.request, args=(running.unix, "POST", "/control/reload", 60)
@@ -266,14 +258,14 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
         running.process.send_signal(signal.SIGHUP)
         goes_on()
         gate.write_text("second-secret\n")
-        until(lambda: count() == 3, "the second reload")
+        wait_until(lambda: count() == 3, what="the second reload")
         gate.write_text("\n")
         for thread in asked:
             thread.join(20)
         assert count() == 3
         assert running.status()["servers"][0]["state"] == "failed"
         running.do("restart", "slow")
-        until(lambda: count() == 4, "the helper at the restart")
+        wait_until(lambda: count() == 4, what="the helper at the restart")
         goes_on()
         # Its end does not wait for the helper, and nothing of that is left.
         assert running.stop() == 0
@@ -291,7 +283,7 @@ def test_r9_a_helper_is_killed_at_its_limit_with_its_children(tmp_path):
         helper = script(tmp_path, name, text)
         servers[name] = {"command": EXAMPLE, "secrets": {"K": f"exec:{helper}"}}
     with daemon(tmp_path, servers, limits={"helper_seconds": 0.5}) as running:
-        until(lambda: {one["state"] for one in running.status()["servers"]} == {"failed"})
+        wait_until(lambda: {one["state"] for one in running.status()["servers"]} == {"failed"})
         for one in running.status()["servers"]:
             expected = "printed more than 65536 bytes" if one["name"] == "floods" else "within 0.5 s"
             assert expected in one["fault"]
@@ -316,7 +308,7 @@ def test_r9_the_end_while_a_helper_gives_the_token_leaves_nothing(tmp_path):
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "MCP_BRIDGE_TEST_MARK": "x"},
         stderr=subprocess.DEVNULL,
     ) as process:
-        pid = int(until(lambda: started.exists() and started.read_text().strip()))
+        pid = int(wait_until(lambda: started.exists() and started.read_text().strip()))
         process.terminate()
         assert process.wait(20) == 0
-    until(lambda: not os.path.exists(f"/proc/{pid}") or b"" == _command(pid))
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or b"" == _command(pid))

@@ -7,24 +7,18 @@ connection: the end of the connection would end the calls of all others.
 import contextlib
 import json
 import socket
-import ssl
 
 import h2.config
 import h2.connection
 import h2.events
 import pytest
-import trustme
 
 from ..support.admission import INITIALIZE
 from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.tls import tls_client_context
 
 PATIENCE = 20
 BODY = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +92,7 @@ class Connection:
 
 @pytest.fixture
 def connection(bridge, authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.set_alpn_protocols(["h2"])
+    context = tls_client_context(authority, "h2")
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.create_connection(bridge.address, PATIENCE))
         yield Connection(bridge, stack.enter_context(context.wrap_socket(sock, server_hostname="127.0.0.1")))

@@ -1,17 +1,15 @@
 """WebSocket over HTTP/2 (RFC 8441) is not announced, and a CONNECT is refused with an answer that ends."""
 
-import ssl
-
 import h2.events
 import h2.settings
 import pytest
 import trio
-import trustme
 
 from mcpbridged.transports.http.listen import tls_context
 
 from ..support.http2_client import Client
 from ..support.serving import TOKEN, listening
+from ..support.tls import tls_client_context, write_certificate
 
 pytestmark = pytest.mark.anyio
 
@@ -21,16 +19,8 @@ PROMPT = 2.0
 
 
 @pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
 def tls(authority, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
-    return tls_context(folder / "both.pem", folder / "both.pem")
+    return tls_context(*write_certificate(authority, tmp_path_factory.mktemp("tls")))
 
 
 class Settings(Client):
@@ -46,9 +36,7 @@ class Settings(Client):
 
 
 async def connect(server, authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.set_alpn_protocols(["h2"])
+    context = tls_client_context(authority, "h2")
     stream = await trio.open_ssl_over_tcp_stream(
         "127.0.0.1", server.port, ssl_context=context, https_compatible=True
     )

@@ -5,12 +5,11 @@ import json
 import socket
 
 import pytest
-import trustme
 
-from ..support.admission import tls_client_context, tls_options
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon
 from ..support.listener_under_test import ListenerUnderTest, h2_client
+from ..support.tls import tls_client_context, tls_options
 from ..support.wire import Connection
 
 # Where the SDKs look, in this order, for a server at /mcp, at /servers/stdio/mcp, and at the root; and where they register.
@@ -51,9 +50,8 @@ def plain(bridge):
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory):
+def secure(authority, tmp_path_factory):
     folder = tmp_path_factory.mktemp("secure")
-    authority = trustme.CA()
     with Bridge(folder / "run", EXAMPLE, *tls_options(authority, folder)) as running:
         yield ListenerUnderTest(running.address, running.token, tls_client_context(authority))
 

@@ -39,6 +39,11 @@ def session_at(sock, token):
         return client.getresponse().headers["Mcp-Session-Id"]
 
 
+def status_of(daemon):
+    """Return the status from the command, which finds the control socket in the configuration."""
+    return json.loads(daemon.do("status", "--json").stdout)
+
+
 @contextlib.contextmanager
 def running(folder, *sockets, listen=None, environment=None):
     write_config(folder / "config.toml", **TABLES, listen=listen or {})
@@ -56,7 +61,7 @@ def test_w9_a_passed_socket_is_named_by_its_own_address_also_at_the_port_of_the_
         port = sock.getsockname()[1]
         with running(tmp_path, sock, listen={"http": f"127.0.0.1:{port}"}) as daemon:
             assert f"mcp-bridge: ready on {url_of(sock)}" in daemon.lines
-            status = daemon.status()
+            status = status_of(daemon)
             assert status["url"] == url_of(sock)
             assert status["addresses"] == [url_of(sock), f"unix:{daemon.unix}"]
             assert status["passed"] is True
@@ -86,7 +91,7 @@ def test_w9_all_passed_sockets_are_named(tmp_path):
         ready = [line.rpartition("ready on ")[2] for line in daemon.lines if "ready on " in line]
         assert sorted(ready) == sorted(named)
         assert daemon.lines[-1] == f"mcp-bridge: ready on {named[0]}"
-        assert daemon.status()["addresses"] == named
+        assert status_of(daemon)["addresses"] == named
         assert f", on {', '.join(named)}" in daemon.do("status").stdout
         manager.wait_for(f"STATUS=serving 1 servers on {', '.join(named)}")
         for sock in (first, second, third):
@@ -107,7 +112,7 @@ def test_w9_only_unix_sockets_were_passed(tmp_path):
             f"mcp-bridge: also ready on {named[1]}",
             f"mcp-bridge: ready on {named[0]}",
         ]
-        assert daemon.status()["addresses"] == named
+        assert status_of(daemon)["addresses"] == named
         # No port is open, but the one of the configuration is where it would be without passed sockets.
         assert "http://127.0.0.1:8808/" in daemon.do("client-config", "cursor", "example", "--http").stdout
 
@@ -117,7 +122,7 @@ def test_w9_a_socket_in_the_abstract_namespace_is_named_as_systemd_does(tmp_path
     sock, tcp = on_path(f"\0{name}"), listening()
     unix = str(tmp_path / "named.sock")
     with running(tmp_path, tcp, sock, on_path(unix), listen={"unix": unix}) as daemon:
-        status = daemon.status()
+        status = status_of(daemon)
         assert status["addresses"] == [url_of(tcp), f"unix:@{name}", f"unix:{unix}"]
         assert status["unix"] == unix
 
@@ -127,7 +132,7 @@ def test_w9_what_the_daemon_has_bound_itself_is_shown_as_before(tmp_path):
         assert [line for line in daemon.lines if "ready on" in line] == [
             f"mcp-bridge: ready on {daemon._base}"
         ]
-        status = daemon.status()
+        status = status_of(daemon)
         assert status["url"] == daemon._base
         assert status["addresses"] == [daemon._base, f"unix:{daemon.unix}"]
         assert status["passed"] is False

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from ..support.processes import SERVERS, Host, eventually, is_alive
+from ..support.processes import SERVERS, Host, is_alive
+from ..support.waiting import wait_until_empty
 
 STOP, KILL = signal.SIGSTOP, signal.SIGKILL
 
@@ -33,7 +34,7 @@ def of_server(host):
 def test_r13_what_a_killed_keeper_leaves_is_killed_while_the_daemon_runs(kind, blows):
     with Host(kind) as host:
         strike(host, blows)
-        assert eventually(lambda: of_server(host)) == []
+        assert wait_until_empty(lambda: of_server(host)) == []
         assert "pid" in host.command("start")
 
 
@@ -53,14 +54,14 @@ def test_r13_nothing_survives_a_daemon_that_is_killed(kind, blows):
     with Host(kind) as host:
         strike(host, blows)
         host.process.kill()
-        assert eventually(host.left) == []
+        assert wait_until_empty(host.left) == []
 
 
 @pytest.mark.parametrize("kind", sorted(SERVERS))
 def test_r13_whatever_a_server_does_to_itself_nothing_survives(kind):
     with Host(kind) as host:
         host.process.kill()
-        assert eventually(host.left) == []
+        assert wait_until_empty(host.left) == []
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_r13_a_server_that_is_to_leave_leaves_whatever_was_stopped(blows):
     with Host("daemonised") as host:
         strike(host, blows)
         host.command("stop")
-        assert eventually(lambda: of_server(host)) == []
+        assert wait_until_empty(lambda: of_server(host)) == []
 
 
 @pytest.mark.parametrize("number", [STOP, KILL], ids=["stopped", "killed"])
@@ -85,7 +86,7 @@ def test_r13_other_servers_can_be_started_without_the_fork_server(number):
     with Host("daemonised") as host:
         os.kill(host.fork_server, number)
         if number == KILL:
-            assert not eventually(lambda: is_alive(host.fork_server))
+            assert not wait_until_empty(lambda: is_alive(host.fork_server))
         assert is_alive(host.command("start")["pid"])
         assert is_alive(host.server)
 
@@ -112,4 +113,4 @@ def test_r13_a_keeper_that_is_stopped_again_and_again_is_killed():
                 os.kill(host.keeper, STOP)
         except ProcessLookupError:
             pass
-        assert eventually(lambda: of_server(host)) == []
+        assert wait_until_empty(lambda: of_server(host)) == []

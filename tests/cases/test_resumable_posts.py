@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import mcp
 import pytest
 import trio
-import trustme
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
@@ -20,13 +19,13 @@ from ..support.accept_headers import (
     COMMAND,
     EVENTS,
     JSON,
-    LATEST,
     Client,
     carriers,
     events_of,
     result_text,
     tool_call,
 )
+from ..support.handshake import VERSION
 from ..support.sdk import SDK_WARNINGS
 
 pytestmark = [*SDK_WARNINGS]
@@ -37,15 +36,15 @@ SHORT = 0.3
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(authority, tmp_path_factory):
     tables = {"echoing": {"command": COMMAND}, "shared": {"command": COMMAND, "share": "principal"}}
     tables |= {name: {"command": [*COMMAND, name]} for name in ("2024-10-07", "2030-01-01")}
-    with carriers(tmp_path_factory.mktemp("resumable"), trustme.CA(), tables) as found:
+    with carriers(tmp_path_factory.mktemp("resumable"), authority, tables) as found:
         yield found
 
 
 @contextlib.contextmanager
-def session(running, carrier, server="echoing", version=LATEST, accept=BOTH):
+def session(running, carrier, server="echoing", version=VERSION, accept=BOTH):
     with Client(running, carrier, server, accept) as client:
         client.initialize(version)
         yield client
@@ -100,7 +99,7 @@ def resuming_many(running):
         return [answers for answers, _ in pool.map(lambda event_id: resumed(client, event_id), event_ids)]
 
 
-def calling(running, carrier, seconds, *, server="echoing", version=LATEST, accept=BOTH):
+def calling(running, carrier, seconds, *, server="echoing", version=VERSION, accept=BOTH):
     with session(running, carrier, server, version, accept) as client:
         return client.call("slow", seconds=seconds)
 
@@ -201,7 +200,7 @@ UNPRIMED = [
     *(("echoing", version, BOTH, JSON) for version in ("2024-11-05", "2025-03-26", "2025-06-18")),
     ("2024-10-07", "2024-10-07", BOTH, JSON),
     ("echoing", "2025-06-18", EVENTS, EVENTS),
-    ("echoing", LATEST, JSON, JSON),
+    ("echoing", VERSION, JSON, JSON),
 ]
 
 

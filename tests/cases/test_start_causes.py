@@ -8,7 +8,8 @@ import trio
 from mcpbridged.bridge.core.start_errors import Output, StartFault
 
 from ..support.daemon_process import daemon
-from ..support.first_requests import INFO, failing_command, first_responses, ready, status_of
+from ..support.first_requests import failing_command, first_responses, ready, status_of
+from ..support.handshake import initialize_params
 from ..support.sharing import TRANSPORTS
 
 pytestmark = [
@@ -77,7 +78,7 @@ def running(tmp_path_factory):
         async def one(name, way):
             with trio.move_on_after(0.3 if name == "quick" else 3.4):
                 async with TRANSPORTS[way](found, f"/servers/{name}") as client:
-                    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": INFO}
+                    params = initialize_params(name="first")
                     await client.request("initialize", params)
 
         async def every():

@@ -5,7 +5,6 @@ import json
 import pytest
 import trio
 import trio_websocket
-import trustme
 
 from ..support.accept_headers import (
     BOTH,
@@ -13,7 +12,6 @@ from ..support.accept_headers import (
     COMMAND,
     EVENTS,
     JSON,
-    LATEST,
     Client,
     carriers,
     messages_in,
@@ -22,6 +20,7 @@ from ..support.accept_headers import (
     tool_call,
 )
 from ..support.connect_process import start_connect
+from ..support.handshake import VERSION
 from ..support.raw_http import Connection
 
 pytestmark = pytest.mark.anyio
@@ -31,16 +30,16 @@ UNKNOWN = {"ancient": "2024-10-07", "future": "2030-01-01", "between": "2025-05-
 # A handshake that ends in the revision that has none.
 UNKNOWN["stateless"] = "2026-07-28"
 # Headers that name another version than the session has, known to the bridge or to nobody.
-OTHERS = ["2026-07-28", "2031-01-01", "x", "", f"{LATEST}, {LATEST}", "2024-10-08"]
-HEADERS = ["2026-07-28", "2030-01-01", "2024-10-07", "draft", "", LATEST, "2024-11-05", None]
+OTHERS = ["2026-07-28", "2031-01-01", "x", "", f"{VERSION}, {VERSION}", "2024-10-08"]
+HEADERS = ["2026-07-28", "2030-01-01", "2024-10-07", "draft", "", VERSION, "2024-11-05", None]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(authority, tmp_path_factory):
     tables = {name: {"command": [*COMMAND, version]} for name, version in UNKNOWN.items()}
     tables |= {f"{name}-shared": {**keys, "share": "principal"} for name, keys in tables.items()}
     tables |= {"echoing": {"command": COMMAND}, "echoing-shared": {"command": COMMAND, "share": "principal"}}
-    with carriers(tmp_path_factory.mktemp("versions"), trustme.CA(), tables) as found:
+    with carriers(tmp_path_factory.mktemp("versions"), authority, tables) as found:
         yield found
 
 
@@ -55,14 +54,14 @@ def test_t11_initialize_is_a_handshake_whatever_the_header_says(running, carrier
         with Client(running, carrier, "echoing", accept=accept) as client:
             answer = client.initialize(MCP_Protocol_Version=header)
             [opened] = messages_in(answer)[0]
-            assert (answer.status_code, opened["result"]["protocolVersion"]) == (200, LATEST)
+            assert (answer.status_code, opened["result"]["protocolVersion"]) == (200, VERSION)
             assert client.call("echo").status_code == 200
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-@pytest.mark.parametrize("header", ["2026-07-28", LATEST, None])
+@pytest.mark.parametrize("header", ["2026-07-28", VERSION, None])
 def test_t11_with_the_envelope_it_is_no_method(running, carrier, header):
-    body, headers = modern("initialize", {"protocolVersion": LATEST, "capabilities": {}, "clientInfo": {}})
+    body, headers = modern("initialize", {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {}})
     with Client(running, carrier, "echoing") as client:
         answer = client.post(body, **{**headers, "MCP_Protocol_Version": header})
     expected = (404, -32601) if header == "2026-07-28" else (400, -32020)
@@ -72,8 +71,8 @@ def test_t11_with_the_envelope_it_is_no_method(running, carrier, header):
 @pytest.mark.parametrize("header", ["2026-07-28", "2030-01-01", ""])
 async def test_t11_the_same_over_event_streams_and_websocket(running, header):
     said = {"MCP-Protocol-Version": header}
-    assert await over_sse(running, "echoing", LATEST, said) == ["echoed"]
-    assert await over_websocket(running, "echoing", LATEST, said) == ["echoed"]
+    assert await over_sse(running, "echoing", VERSION, said) == ["echoed"]
+    assert await over_websocket(running, "echoing", VERSION, said) == ["echoed"]
 
 
 # ---- a version that the peers have negotiated
@@ -86,7 +85,7 @@ def test_t22_the_version_of_the_session_is_accepted(running, carrier, name, shar
     with Client(running, carrier, name + share) as client:
         client.initialize(version)
         assert client.headers["MCP-Protocol-Version"] == version
-        for header in (version, None, "2024-11-05", LATEST):
+        for header in (version, None, "2024-11-05", VERSION):
             answer = client.call("echo", headers={"MCP_Protocol_Version": header})
             assert (answer.status_code, result_text(answer.json())) == (200, "echoed")
             body = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
@@ -135,9 +134,9 @@ def test_t22_a_shared_server_is_asked_once_and_each_client_answered_in_its_own_v
     for wanted, expected in (
         ("2024-10-07", "2024-10-07"),
         ("2025-06-18", "2025-06-18"),
-        ("2030-01-01", LATEST),
-        ("x", LATEST),
-        ("0.1", LATEST),
+        ("2030-01-01", VERSION),
+        ("x", VERSION),
+        ("0.1", VERSION),
     ):
         with Client(running, "http1", "echoing-shared") as client:
             [opened] = messages_in(client.initialize(wanted))[0]

@@ -10,18 +10,13 @@ import subprocess
 import time
 
 import pytest
-import trustme
 
-from ..support.admission import open_session, raw, tls_client_context, tls_options
+from ..support.admission import open_session, raw
 from ..support.bridge_process import EXAMPLE, Bridge
+from ..support.tls import tls_client_context, tls_options
 
 ON_TLS = "this port is served with TLS; use https:// or wss://"
 WITHOUT_TLS = "this port is served without TLS; use http:// or ws://"
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
 
 
 @pytest.fixture(scope="module")

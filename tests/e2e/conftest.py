@@ -1,4 +1,4 @@
-"""Bridges to test: one that a file's tests share, and a way to start one with a server and options of one's own."""
+"""A bridge for all tests of a module, and a function that starts a bridge with a server and options."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,14 +11,14 @@ from ..support.bridge_process import EXAMPLE, Bridge
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
-    """The example server's bridge, for tests that leave it as they found it."""
+    """Yield a bridge in front of the example server, for tests that do not change its state."""
     with Bridge(tmp_path_factory.mktemp("bridge") / "run") as running:
         yield running
 
 
 @pytest.fixture
 def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
-    """`start_bridge(command, *options)`; when the test is over, the bridge is stopped and nothing may be left of it."""
+    """Yield `start_bridge(command, *options)`. After the test the bridge is stopped, and no process may be left."""
     with ExitStack() as stack:
 
         def start(command: tuple[str, ...] = EXAMPLE, *options: str) -> Bridge:

@@ -1,4 +1,4 @@
-"""Several servers offered as one, to clients of both eras."""
+"""The aggregate: several servers offered as one, to clients of both eras."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import trio
 
 from ..support import sdk
 from ..support.bridge_process import EXAMPLE
-from ..support.daemon_clients import open_socket
+from ..support.daemon_clients import open_socket, stateless_request
 from ..support.daemon_process import child, daemon
 from ..support.raw_http import connect
 from ..support.sdk import answer_elicitation, answer_roots, answer_sampling, text_of
@@ -32,60 +32,55 @@ def running(tmp_path_factory):
         yield found
 
 
-async def ask(running, method, params=None, token=None, caps=None, path="/mcp"):
-    body = request(method, params, caps=caps)
-    more = {"Authorization": f"Bearer {token}"} if token else {}
-    async with connect(running) as connection:
-        await connection.send("POST", path, headers_of(body, **more), json.dumps(body).encode())
-        answer = await connection.answer()
-    return answer.status, answer.json
+async def exchange(running, method, params=None, token=None, caps=None, path="/mcp"):
+    return await stateless_request(running, path, method, params, token, caps)
 
 
-async def test_tools_of_all_are_offered_under_their_servers_names(running):
-    _, answer = await ask(running, "tools/list")
+async def test_tools_of_all_servers_are_listed_with_the_name_of_their_server(running):
+    _, answer = await exchange(running, "tools/list")
     names = [found["name"] for found in answer["result"]["tools"]]
     assert {"one__echo", "two__echo"} <= set(names)
     assert not [name for name in names if name.startswith(("alone__", "broken__")) or "__" not in name]
     for server in ("one", "two"):
-        _, answer = await ask(running, "tools/call", tool(f"{server}__echo", text=server))
+        _, answer = await exchange(running, "tools/call", tool(f"{server}__echo", text=server))
         assert answer["result"]["content"][0]["text"] == server
-    _, answer = await ask(running, "prompts/list")
+    _, answer = await exchange(running, "prompts/list")
     [name, *_] = [found["name"] for found in answer["result"]["prompts"]]
     assert name.startswith("one__")
 
 
-async def test_an_answer_that_is_deeply_nested_passes_through_the_aggregate(tmp_path):
+async def test_a_deeply_nested_response_passes_through_the_aggregate(tmp_path):
     deep = json.loads("[" * 150 + "]" * 150)
     command = child("strange.py", json.dumps({"content": deep}))
     servers = {"one": {"command": command, "era": "legacy"}}
     with daemon(tmp_path, servers, aggregate={"servers": ["one"]}) as running:
         with trio.fail_after(30):
-            _, answer = await ask(running, "tools/call", tool("one__it"))
+            _, answer = await exchange(running, "tools/call", tool("one__it"))
     assert answer["result"]["content"] == deep
 
 
 async def test_an_unknown_tool_is_named(running):
     for name in ("echo", "alone__echo", "nobody__echo"):
-        _, answer = await ask(running, "tools/call", tool(name))
+        _, answer = await exchange(running, "tools/call", tool(name))
         assert (answer["error"]["code"], answer["error"]["message"]) == (-32602, f"Unknown tool: {name}")
-    _, answer = await ask(running, "tools/call", tool("broken__x"))
-    told = answer["error"]["message"]
-    assert "exited with code 1" in told or "ended unexpectedly" in told
+    _, answer = await exchange(running, "tools/call", tool("broken__x"))
+    text = answer["error"]["message"]
+    assert "exited with code 1" in text or "ended unexpectedly" in text
 
 
 async def test_discovery_merges_the_capabilities_of_all_servers(running):
-    _, answer = await ask(running, "server/discover")
+    _, answer = await exchange(running, "server/discover")
     assert {"tools", "prompts", "resources"} <= set(answer["result"]["capabilities"])
     assert answer["result"]["supportedVersions"] == ["2026-07-28"]
 
 
-async def test_resources_keep_their_names_and_are_read_where_they_are(running):
-    _, answer = await ask(running, "resources/list")
+async def test_resources_keep_their_uris_and_are_read_at_their_server(running):
+    _, answer = await exchange(running, "resources/list")
     uris = [found["uri"] for found in answer["result"]["resources"]]
     assert uris
-    _, answer = await ask(running, "resources/read", {"uri": uris[0]})
+    _, answer = await exchange(running, "resources/read", {"uri": uris[0]})
     assert answer["result"]["contents"][0]["uri"] == uris[0]
-    _, answer = await ask(running, "resources/read", {"uri": "example://nothing"})
+    _, answer = await exchange(running, "resources/read", {"uri": "example://nothing"})
     assert "error" in answer
 
 
@@ -94,31 +89,34 @@ async def test_a_client_of_an_earlier_revision_gets_requests_and_notifications(r
         opened = await open_socket(running, None, stack)
         question = {"name": "one__ask", "arguments": {"question": "which?"}}
         await opened._send({"id": 1, "method": "tools/call", "params": question})
-        asked = json.loads(await opened._connection.get_message())
-        assert asked["method"] == "elicitation/create"
+        elicitation = json.loads(await opened._connection.get_message())
+        assert elicitation["method"] == "elicitation/create"
         content = {"action": "accept", "content": {"answer": "blue"}}
-        await opened._send({"id": asked["id"], "result": content})
+        await opened._send({"id": elicitation["id"], "result": content})
         assert (await opened.answers(1))[1]["result"]["content"][0]["text"] == "accept: blue"
         params = {**tool("two__slow", seconds=0.2, steps=2), "_meta": {"progressToken": "p"}}
         await opened._send({"id": 2, "method": "tools/call", "params": params})
-        told = json.loads(await opened._connection.get_message())
-        assert (told["method"], told["params"]["progressToken"]) == ("notifications/progress", "p")
+        notification = json.loads(await opened._connection.get_message())
+        assert (notification["method"], notification["params"]["progressToken"]) == (
+            "notifications/progress",
+            "p",
+        )
         await opened.answers(1)
 
 
-async def test_an_input_round_finds_its_way_back(running):
+async def test_an_input_round_is_continued_at_the_server_that_began_it(running):
     call = tool("two__ask", question="which?")
-    _, answer = await ask(running, "tools/call", call, caps=ASKABLE)
+    _, answer = await exchange(running, "tools/call", call, caps=ASKABLE)
     result = answer["result"]
     assert result["resultType"] == "input_required"
     [key] = result["inputRequests"]
     replies = {key: {"action": "accept", "content": {"answer": "red"}}}
     again = {**call, "inputResponses": replies, "requestState": result["requestState"]}
-    _, answer = await ask(running, "tools/call", again, caps=ASKABLE)
+    _, answer = await exchange(running, "tools/call", again, caps=ASKABLE)
     assert answer["result"]["content"][0]["text"] == "accept: red"
 
 
-async def test_changes_of_all_come_on_one_subscription(running):
+async def test_changes_of_all_servers_arrive_on_one_subscription(running):
     body = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, id="l")
     async with connect(running) as connection:
         await connection.send("POST", "/mcp", headers_of(body), json.dumps(body).encode())
@@ -127,31 +125,33 @@ async def test_changes_of_all_come_on_one_subscription(running):
         assert first["method"] == "notifications/subscriptions/acknowledged"
         assert first["params"]["notifications"] == {"toolsListChanged": True}
         for server in ("one", "two"):
-            await ask(running, "tools/call", tool(f"{server}__toggle"))
-            told = await connection.message()
-            assert told["method"] == "notifications/tools/list_changed"
-            assert told["params"]["_meta"][SUBSCRIPTION] == "l"
+            await exchange(running, "tools/call", tool(f"{server}__toggle"))
+            notification = await connection.message()
+            assert notification["method"] == "notifications/tools/list_changed"
+            assert notification["params"]["_meta"][SUBSCRIPTION] == "l"
 
 
-async def test_a_server_that_is_restarted_is_found_again(running):
-    assert (await ask(running, "tools/call", tool("one__echo", text="a")))[1]["result"]
+async def test_a_server_that_is_restarted_is_connected_again(running):
+    assert (await exchange(running, "tools/call", tool("one__echo", text="a")))[1]["result"]
     await trio.to_thread.run_sync(running.do, "restart", "one")
-    assert (await ask(running, "tools/call", tool("one__echo", text="b")))[1]["result"]
+    assert (await exchange(running, "tools/call", tool("one__echo", text="b")))[1]["result"]
 
 
-async def test_a_token_reaches_through_the_aggregate_what_it_may_reach_by_itself(tmp_path):
+async def test_a_token_has_the_same_access_through_the_aggregate(tmp_path):
     tokens = {name: f"mcpb_{name}_0123456789abcdefghijklmnopqrstuvwxyz" for name in ("some", "none")}
     tables = {
         f"tokens.{name}": {"sha256": hashlib.sha256(token.encode()).hexdigest(), "servers": servers}
         for (name, token), servers in zip(tokens.items(), (["aggregate", "one"], ["one"]), strict=True)
     }
     with daemon(tmp_path, SERVERS, **TABLES, **tables) as running:
-        _, answer = await ask(running, "tools/list", token=tokens["some"])
+        _, answer = await exchange(running, "tools/list", token=tokens["some"])
         assert {found["name"].partition("__")[0] for found in answer["result"]["tools"]} == {"one"}
-        _, answer = await ask(running, "tools/call", tool("two__echo", text="x"), tokens["some"])
+        _, answer = await exchange(running, "tools/call", tool("two__echo", text="x"), tokens["some"])
         assert "error" in answer
-        assert (await ask(running, "tools/list", token=tokens["none"]))[0] == 403
-        assert (await ask(running, "tools/list", token=tokens["none"], path="/servers/one/mcp"))[0] == 200
+        assert (await exchange(running, "tools/list", token=tokens["none"]))[0] == 403
+        assert (await exchange(running, "tools/list", token=tokens["none"], path="/servers/one/mcp"))[
+            0
+        ] == 200
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -181,7 +181,7 @@ async def test_a_call_that_a_server_has_received_is_never_sent_again(tmp_path):
         answers = []
 
         async def call():
-            answers.append((await ask(running, "tools/call", tool("one__slow", seconds=60, steps=1)))[1])
+            answers.append((await exchange(running, "tools/call", tool("one__slow", seconds=60, steps=1)))[1])
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call)
@@ -191,5 +191,5 @@ async def test_a_call_that_a_server_has_received_is_never_sent_again(tmp_path):
         [answer] = answers
         assert "the server was restarted" in answer["error"]["message"]
         [one] = [one for one in running.status()["servers"] if one["name"] == "one"]
-        assert one["starts"] == 1  # for a call that was made again there would be another
-        assert (await ask(running, "tools/call", tool("one__echo", text="b")))[1]["result"]
+        assert one["starts"] == 1  # A repeated call would be a second line.
+        assert (await exchange(running, "tools/call", tool("one__echo", text="b")))[1]["result"]

@@ -1,4 +1,4 @@
-"""Pins: what was not approved is not started, and nobody else notices."""
+"""Pins: a server that differs from its pin is not started, and other servers are not affected."""
 
 import json
 import os
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ..support.bridge_process import _MARK, EXAMPLE
+from ..support.daemon_clients import stateless_request
 from ..support.daemon_process import Daemon, daemon, write_config
-from ..support.raw_http import INITIALIZE, connect, message
+from ..support.raw_http import BOTH, INITIALIZE, connect, message
 from ..support.sdk import SDK_WARNINGS, client_of
 from ..support.stateless_requests import headers_of, request, tool
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
 @pytest.fixture
 def script(tmp_path):
-    """A server that leaves a mark for each start of it."""
+    """Return a server that records each of its starts in a file."""
     path = tmp_path / "server.py"
     marks = f"open({str(tmp_path / 'marks')!r}, 'a').write('x')\n"
     text = Path(EXAMPLE[1]).read_text()
@@ -41,23 +42,19 @@ def servers(script, *words, **keys):
     }
 
 
-async def ask(running, name, era):
-    """The status and the JSON of what a client that has just come is answered."""
+async def first_request(running, name, era):
+    """Return the status and the JSON of the response to the first request of a client."""
     if era == "modern":
-        body = request("tools/call", tool("echo", text=name))
-        asked = headers_of(body), json.dumps(body).encode()
-    else:
-        asked = (
-            {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"},
-            message("initialize", INITIALIZE, id=0),
-        )
+        return await stateless_request(running, name, "tools/call", tool("echo", text=name))
+    headers = {"Accept": BOTH, "Content-Type": "application/json"}
     async with connect(running) as connection:
-        answer = await connection.request("POST", f"/servers/{name}/mcp", *asked)
+        path, body = f"/servers/{name}/mcp", message("initialize", INITIALIZE, id=0)
+        answer = await connection.request("POST", path, headers, body)
     return answer.status, answer.json
 
 
 async def refused(running, era):
-    status, answer = await ask(running, "one", era)
+    status, answer = await first_request(running, "one", era)
     assert status == 503, answer
     assert answer["error"]["code"] == -32000
     assert answer["error"]["message"].startswith("not approved: ")
@@ -70,12 +67,12 @@ def state(running, name="one"):
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-async def test_one_changed_argument_is_not_started_and_other_servers_go_on(tmp_path, script, era):
+async def test_a_server_with_a_changed_argument_is_not_started_and_others_are(tmp_path, script, era):
     with daemon(tmp_path, servers(script)) as running:
-        said = running.do("approve", "one")
-        assert f"{script} (" in said.stdout
+        done = running.do("approve", "one")
+        assert f"{script} (" in done.stdout
         running.do("reload")
-        assert (await ask(running, "one", era))[0] == 200
+        assert (await first_request(running, "one", era))[0] == 200
         was = starts(script)
         async with client_of(running, "two", "http", "legacy") as other:
             lines = running.config.read_text().replace(f'"{script}"', f'"{script}", "--more"')
@@ -85,13 +82,13 @@ async def test_one_changed_argument_is_not_started_and_other_servers_go_on(tmp_p
                 assert await refused(running, era)
             assert state(running) == "unapproved"
             assert (await other.call_tool("echo", {"text": "on"})).content[0].text == "on"
-        assert (await ask(running, "two", era))[0] == 200
+        assert (await first_request(running, "two", era))[0] == 200
         assert starts(script) == was
         finding = running.do("doctor", check=False).stdout
         assert "servers.one: not approved: what the server one starts" in finding
         running.do("approve", "one")
         running.do("reload")
-        assert (await ask(running, "one", era))[0] == 200
+        assert (await first_request(running, "one", era))[0] == 200
         assert state(running) == "serving"
 
 
@@ -104,7 +101,7 @@ async def test_a_program_that_was_modified_is_not_started(tmp_path, script, keys
     script.write_text(script.read_text() + "\n# one line more\n")
     with Daemon(tmp_path) as running:
         assert await refused(running, "modern")
-        status, answer = await ask(running, "one", "legacy")
+        status, answer = await first_request(running, "one", "legacy")
         assert "not approved" in json.dumps(answer), (status, answer)
         assert starts(script) == was
         assert state(running) == "unapproved"
@@ -114,7 +111,7 @@ async def test_a_program_that_was_modified_is_not_started(tmp_path, script, keys
         assert "pin_mismatch" in running.do("logs", "one").stdout
 
 
-async def test_what_runs_goes_on_and_its_successor_is_refused(tmp_path, script):
+async def test_a_running_process_continues_and_its_successor_is_refused(tmp_path, script):
     write_config(tmp_path / "config.toml", servers(script, era="legacy"))
     with Daemon(tmp_path) as running:
         running.do("approve", "one")
@@ -132,7 +129,7 @@ async def test_what_runs_goes_on_and_its_successor_is_refused(tmp_path, script):
         assert starts(script) == 1
 
 
-async def test_with_approval_nothing_is_started_without_a_pin(tmp_path, script):
+async def test_with_required_pins_no_server_is_started_without_a_pin(tmp_path, script):
     write_config(tmp_path / "config.toml", servers(script), aggregate={"servers": ["one", "two"]})
     text = tmp_path.joinpath("config.toml").read_text()
     tmp_path.joinpath("config.toml").write_text("approval = true\n" + text)
@@ -140,11 +137,11 @@ async def test_with_approval_nothing_is_started_without_a_pin(tmp_path, script):
         assert await refused(running, "legacy")
         assert await refused(running, "modern")
         assert starts(script) == 0
-        said = running.do("approve", "one", "two")
-        assert f"variables   {_MARK}" in said.stdout
+        done = running.do("approve", "one", "two")
+        assert f"variables   {_MARK}" in done.stdout
         running.do("reload")
         for name in ("one", "two"):
-            assert (await ask(running, name, "modern"))[0] == 200
+            assert (await first_request(running, name, "modern"))[0] == 200
         body = request("tools/call", tool("one__echo", text="through"))
         async with connect(running) as connection:
             answer = await connection.request("POST", "/mcp", headers_of(body), json.dumps(body).encode())
@@ -154,7 +151,7 @@ async def test_with_approval_nothing_is_started_without_a_pin(tmp_path, script):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "reason"),
     [
         (("approve",), 64, "NAME"),
         (("approve", "nobody"), 78, "there is no server 'nobody'; there are one, two\n"),
@@ -162,18 +159,18 @@ async def test_with_approval_nothing_is_started_without_a_pin(tmp_path, script):
         (("approve", "one", "off"), 78, "servers.off is disabled (enabled = false)"),
     ],
 )
-def test_what_cannot_be_approved_changes_nothing(tmp_path, script, words, code, said):
+def test_a_pin_that_is_refused_does_not_change_the_file(tmp_path, script, words, code, reason):
     off = {"off": {"command": ["true"], "enabled": False}}
     write_config(tmp_path / "config.toml", servers(script) | off)
     with Daemon(tmp_path) as running:
         before = running.config.read_text()
         done = running.do(*words, check=False)
         assert (done.returncode, done.stderr.startswith("mcp-bridge: ")) == (code, True)
-        assert said in done.stderr
+        assert reason in done.stderr
         assert running.config.read_text() == before
 
 
-def test_a_program_that_is_not_there_cannot_be_approved(tmp_path, script):
+def test_a_missing_program_cannot_be_pinned(tmp_path, script):
     write_config(tmp_path / "config.toml", servers(script) | {"none": {"command": ["no-such-program"]}})
     with Daemon(tmp_path) as running:
         done = running.do("approve", "none", check=False)
@@ -182,7 +179,7 @@ def test_a_program_that_is_not_there_cannot_be_approved(tmp_path, script):
         assert "pin" not in running.config.read_text()
 
 
-def test_a_program_that_is_named_without_its_path_is_approved_with_a_warning(tmp_path, script):
+def test_a_program_that_is_named_without_its_path_is_pinned_with_a_warning(tmp_path, script):
     name = Path(shutil.which("python3")).name
     write_config(tmp_path / "config.toml", {"one": {"command": [name, str(script)]}})
     with Daemon(tmp_path) as running:

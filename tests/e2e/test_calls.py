@@ -1,4 +1,4 @@
-"""`log.calls`: who asked what, and how it ended, for every carrier and era."""
+"""`log.calls`: principal, method and outcome of each request, over every transport and in both eras."""
 
 import hashlib
 import json
@@ -22,21 +22,21 @@ SERVERS = {
 ROLE = {"sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "features": {"deny": ["prompts"]}}
 
 
-def told(running):
+def call_events(running):
     events = [json.loads(line) for line in running.lines if line.startswith("{")]
     return [event for event in events if event["event"] == "call"]
 
 
-async def told_at_last(running, count):
-    """As many as there should be, and one moment later no more."""
+async def wait_for_call_events(running, count):
+    """Wait for this number of events, and require that the event of a later request is the next."""
     with trio.fail_after(10):
-        while len(told(running)) < count:
+        while len(call_events(running)) < count:
             await trio.sleep(0.01)
     await stateless_request(running, "own", "tools/list")
     with trio.fail_after(10):
-        while len(told(running)) < count + 1:
+        while len(call_events(running)) < count + 1:
             await trio.sleep(0.01)
-    *found, last = told(running)
+    *found, last = call_events(running)
     assert (len(found), last["method"]) == (count, "tools/list")
     return found
 
@@ -45,16 +45,16 @@ def short(event):
     return tuple(event[key] for key in ("id", "method", "name", "outcome"))
 
 
-async def test_each_request_is_told_once_with_who_asked_and_how_it_ended(tmp_path):
+async def test_each_request_is_logged_once_with_its_principal_and_outcome(tmp_path):
     with daemon(
         tmp_path, SERVERS, log={"format": "json", "calls": True}, **{"tokens.editor": ROLE}
     ) as running:
-        await stateless_request(running, "own", "tools/call", tool("echo", text="not told"), TOKEN)
+        await stateless_request(running, "own", "tools/call", tool("echo", text="not logged"), TOKEN)
         await stateless_request(running, "own", "tools/call", tool("nothing"), TOKEN)
         await stateless_request(running, "own", "prompts/list", token=TOKEN)
         await stateless_request(running, "broken", "tools/list", token=TOKEN)
         await stateless_request(running, "own", "resources/read", {"uri": "example://greeting"})
-        found = await told_at_last(running, 5)
+        found = await wait_for_call_events(running, 5)
         assert [(event["server"], event["principal"]) for event in found] == [
             ("own", "editor"),
             ("own", "editor"),
@@ -71,11 +71,11 @@ async def test_each_request_is_told_once_with_who_asked_and_how_it_ended(tmp_pat
         ]
         assert found[3]["outcome"].startswith("error -3260")
         assert all(event["ms"] >= 0 and event["session"] == "" for event in found)
-        assert "not told" not in "".join(running.lines)
+        assert "not logged" not in "".join(running.lines)
 
 
 @pytest.mark.parametrize("server", ["own", "common"])
-async def test_those_of_a_session_are_told_under_it(tmp_path, server):
+async def test_requests_of_a_session_are_logged_with_its_id(tmp_path, server):
     with daemon(
         tmp_path, SERVERS, log={"format": "json", "calls": True}, **{"tokens.editor": ROLE}
     ) as running:
@@ -96,7 +96,7 @@ async def test_those_of_a_session_are_told_under_it(tmp_path, server):
             await socket._send({"id": 4, "method": "tools/list"})  # one that cannot be: it is in use
             await socket.answers(1)
             await socket._send({"method": "notifications/cancelled", "params": {"requestId": 4}})
-            found = await told_at_last(running, 6)
+            found = await wait_for_call_events(running, 6)
             assert list(map(short, found)) == [
                 ("0", "initialize", "", "ok"),
                 ("1", "tools/call", "echo", "ok"),
@@ -115,16 +115,17 @@ async def test_those_of_a_session_are_told_under_it(tmp_path, server):
                 await socket.answers(1)
                 ends = ["error -32001", "error -32000"]
             else:
-                ends = ["error -32000"]  # with its session, which must not end before it was heard
+                # The call ends with its session, which must not end before the event was read.
+                ends = ["error -32000"]
                 while not any(one["in_flight"] for one in running.status()["servers"]):
                     await trio.sleep(0.02)
         with trio.fail_after(10):
-            while len(told(running)) < 7 + len(ends):
+            while len(call_events(running)) < 7 + len(ends):
                 await trio.sleep(0.01)
-        assert [event["outcome"] for event in told(running)[7:]] == ends
+        assert [event["outcome"] for event in call_events(running)[7:]] == ends
 
 
-async def test_a_client_that_leaves_has_cancelled(tmp_path):
+async def test_a_call_whose_client_leaves_is_logged_as_cancelled(tmp_path):
     with daemon(tmp_path, SERVERS, log={"format": "json", "calls": True}) as running:
         body = request("tools/call", tool("slow", seconds=30))
         async with connect(running) as connection:
@@ -133,13 +134,13 @@ async def test_a_client_that_leaves_has_cancelled(tmp_path):
                 while not running.status()["servers"][1]["in_flight"]:
                     await trio.sleep(0.01)
         with trio.fail_after(10):
-            while not told(running):
+            while not call_events(running):
                 await trio.sleep(0.01)
-        assert list(map(short, told(running))) == [("1", "tools/call", "slow", "cancelled")]
+        assert list(map(short, call_events(running))) == [("1", "tools/call", "slow", "cancelled")]
 
 
-async def test_nothing_is_told_where_nobody_asked_for_it(tmp_path):
+async def test_requests_are_not_logged_by_default(tmp_path):
     with daemon(tmp_path, SERVERS, log={"format": "json"}) as running:
         await stateless_request(running, "own", "tools/list")
         await stateless_request(running, "own", "prompts/get", {"name": "nothing"})
-    assert told(running) == []
+    assert call_events(running) == []

@@ -1,4 +1,4 @@
-"""What scripts rely on: exit codes, the ready line, the token file, and what a server finds in its environment."""
+"""The interface for scripts: exit codes, the ready line, the token file, and the environment of a server."""
 
 import json
 import os
@@ -12,16 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trustme
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.raw_http import Session, connect
+from ..support.tls import write_certificate
 
 Start = Callable[..., Bridge]
 
 
 def run(runtime_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The program with arguments that end it at once."""
+    """Run the program with arguments that make it exit at once."""
     runtime_dir.chmod(0o700)
     return subprocess.run(
         [PROGRAM, "--allow-root", *arguments],
@@ -50,14 +50,14 @@ def run(runtime_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_64_and_says_why(tmp_path: Path, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_64_and_a_reason(tmp_path: Path, arguments: list[str]) -> None:
     done = run(tmp_path, *arguments)
     assert done.returncode == 64
     assert done.stderr.startswith("mcp-bridge: ")
     assert done.stdout == ""
 
 
-def test_a_server_that_is_not_there_is_69(tmp_path: Path) -> None:
+def test_a_missing_server_exits_with_69(tmp_path: Path) -> None:
     done = run(tmp_path, "--port", "0", "--stdio", "--", str(tmp_path / "no-such-server"))
     assert done.returncode == 69
     assert "no-such-server" in done.stderr
@@ -65,23 +65,22 @@ def test_a_server_that_is_not_there_is_69(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"), [(0o644, "other users have access"), (0o660, "others could change it")]
+    ("mode", "reason"), [(0o644, "other users have access"), (0o660, "others could change it")]
 )
-def test_a_key_that_others_can_use_is_78(tmp_path: Path, mode: int, told: str) -> None:
-    issued = trustme.CA().issue_cert("127.0.0.1")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    issued.cert_chain_pems[0].write_to_path(certificate)
-    issued.private_key_pem.write_to_path(key)
+def test_a_private_key_that_others_can_read_exits_with_78(
+    authority, tmp_path: Path, mode: int, reason: str
+) -> None:
+    certificate, key = write_certificate(authority, tmp_path)
     key.chmod(mode)
     done = run(
         tmp_path, "--port", "0", "--tls-cert", str(certificate), "--tls-key", str(key), "--stdio", "cat"
     )
     assert done.returncode == 78
     assert f"{key} has mode {mode:04o}" in done.stderr
-    assert told in done.stderr
+    assert reason in done.stderr
 
 
-def test_a_port_in_use_is_75(tmp_path: Path, start_bridge: Start) -> None:
+def test_a_port_in_use_exits_with_75(tmp_path: Path, start_bridge: Start) -> None:
     port = str(start_bridge().address[1])
     done = run(tmp_path, "--port", port, "--stdio", "--", *EXAMPLE)
     assert done.returncode == 75
@@ -89,13 +88,13 @@ def test_a_port_in_use_is_75(tmp_path: Path, start_bridge: Start) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_only_loopback_is_served_without_more_ado(tmp_path: Path, host: str) -> None:
+def test_only_loopback_addresses_are_served_without_further_options(tmp_path: Path, host: str) -> None:
     done = run(tmp_path, "--host", host, "--no-auth", "--stdio", "--", *EXAMPLE)
     assert done.returncode in (64, 78)
     assert "ready on" not in done.stderr
 
 
-def test_a_token_file_that_others_can_read_is_78(tmp_path: Path) -> None:
+def test_a_token_file_that_others_can_read_exits_with_78(tmp_path: Path) -> None:
     token = tmp_path / "token.txt"
     token.write_text("x" * 43)
     token.chmod(0o644)
@@ -106,20 +105,20 @@ def test_a_token_file_that_others_can_read_is_78(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
-def test_questions_are_answered_on_stdout(tmp_path: Path, arguments: list[str]) -> None:
+def test_help_and_version_are_printed_on_stdout(tmp_path: Path, arguments: list[str]) -> None:
     done = run(tmp_path, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert "mcp-bridge" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_peace(start_bridge: Start, number: signal.Signals) -> None:
+def test_a_signal_ends_the_bridge_cleanly(start_bridge: Start, number: signal.Signals) -> None:
     bridge = start_bridge()
     assert bridge.stop(number) in (0, 130)
     assert bridge.wait_until_alone(5) == []
 
 
-def test_one_line_says_that_it_is_ready(start_bridge: Start) -> None:
+def test_one_line_reports_readiness(start_bridge: Start) -> None:
     bridge = start_bridge()
     ready = f"mcp-bridge: ready on http://127.0.0.1:{bridge.address[1]}/mcp"
     bridge.stop()
@@ -127,7 +126,7 @@ def test_one_line_says_that_it_is_ready(start_bridge: Start) -> None:
 
 
 def answer_on(unix: Path, request: bytes) -> bytes:
-    """The beginning of the answer, as soon as somebody listens there."""
+    """Return the beginning of the response, as soon as the socket accepts connections."""
     end = time.monotonic() + 20
     while True:
         with socket.socket(socket.AF_UNIX) as client:
@@ -142,7 +141,7 @@ def answer_on(unix: Path, request: bytes) -> bytes:
                 return client.recv(4096)
 
 
-def test_it_serves_and_ends_in_peace_where_nothing_can_be_said(tmp_path: Path) -> None:
+def test_the_bridge_serves_and_exits_with_0_if_its_log_cannot_be_written(tmp_path: Path) -> None:
     unix = tmp_path / "s"
     with Path("/dev/full").open("w") as full:
         running = subprocess.Popen(
@@ -160,7 +159,9 @@ def test_it_serves_and_ends_in_peace_where_nothing_can_be_said(tmp_path: Path) -
     assert running.wait(20) == 0
 
 
-def test_the_minted_token_is_the_owners_and_is_never_shown(start_bridge: Start, tmp_path: Path) -> None:
+def test_the_created_token_belongs_to_its_owner_and_is_never_shown(
+    start_bridge: Start, tmp_path: Path
+) -> None:
     bridge = start_bridge()
     file = tmp_path / "run/state/mcp-bridge/token"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -37,16 +37,16 @@ async def test_an_official_client_over_stdio(running, mode):
         assert result.content[0].text == "through \u00fc"
 
 
-def test_answers_still_come_after_the_end_of_the_questions(running):
-    asked = [request("tools/call", tool("slow", seconds=0.5, steps=1), id=number) for number in range(3)]
-    done = run_connect(running, "one", asked)
+def test_responses_still_arrive_after_the_end_of_the_input(running):
+    messages = [request("tools/call", tool("slow", seconds=0.5, steps=1), id=number) for number in range(3)]
+    done = run_connect(running, "one", messages)
     assert done.returncode == 0
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(answer["id"] for answer in answers if "id" in answer) == [0, 1, 2]
     assert all("result" in answer for answer in answers if "id" in answer)
 
 
-def test_a_batch_of_the_revision_that_has_them_is_answered(running):
+def test_a_batch_of_a_revision_with_batches_is_answered(running):
     with start_connect(running, "one") as process:
         params = {**INITIALIZE, "protocolVersion": "2025-03-26"}
         exchange(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
@@ -57,7 +57,7 @@ def test_a_batch_of_the_revision_that_has_them_is_answered(running):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "messages",
     [
         [request("subscriptions/listen", {"notifications": {}})],
         [
@@ -67,11 +67,11 @@ def test_a_batch_of_the_revision_that_has_them_is_answered(running):
     ],
     ids=["subscription", "cancelled"],
 )
-def test_what_will_not_be_answered_is_not_waited_for(running, asked):
-    assert run_connect(running, "one", asked, timeout=20).returncode == 0
+def test_connect_does_not_wait_for_messages_that_get_no_response(running, messages):
+    assert run_connect(running, "one", messages, timeout=20).returncode == 0
 
 
-def test_what_a_server_may_say_by_its_own_limits_passes(tmp_path):
+def test_a_line_within_the_limits_of_the_server_passes(tmp_path):
     deep = json.loads("[" * 150 + "]" * 150)
     servers = {
         "one": {"command": child("strange.py", json.dumps({"content": deep})), "limits": {"json_depth": 200}}
@@ -82,18 +82,18 @@ def test_what_a_server_may_say_by_its_own_limits_passes(tmp_path):
     assert json.loads(done.stdout)["result"]["content"] == deep
 
 
-def test_a_server_that_there_is_not_is_named(running):
+def test_an_unknown_server_is_named(running):
     done = run_connect(running, "nobody", [])
     assert (done.returncode, done.stderr) == (1, "mcp-bridge: there is no server 'nobody'\n")
 
 
-def test_what_is_refused_is_answered(running):
+def test_a_refused_request_gets_an_error(running):
     done = run_connect(running, "one", [{"jsonrpc": "2.0", "id": 5, "method": "tools/list"}])
     answer = json.loads(done.stdout)
     assert (answer["id"], "error" in answer) == (5, True)
 
 
-def test_it_ends_when_it_is_told_to_whatever_is_in_flight(running):
+def test_connect_exits_on_a_signal_also_during_calls(running):
     with start_connect(running, "one") as process:
         exchange(process, request("tools/list"))
         slow = request("tools/call", tool("slow", seconds=60), id=2)
@@ -103,21 +103,21 @@ def test_it_ends_when_it_is_told_to_whatever_is_in_flight(running):
         assert process.wait(10) == 0
 
 
-def test_what_is_nested_as_deep_as_can_be_arrives(tmp_path):
+def test_a_message_of_the_maximum_depth_arrives(tmp_path):
     deep = functools.reduce(lambda inner, _: [inner], range(62), 0)
     result = {"resultType": "complete", "content": [], "structuredContent": deep}
     servers = {"deep": {"command": child("strange.py", json.dumps(result), "modern")}}
     with daemon(tmp_path, servers) as running, start_connect(running, "deep") as process:
         exchange(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "it"}}
-        for number in range(2):  # the second sees whether the first has ended it
+        for number in range(2):  # The second message shows whether the first has ended the process.
             answer = exchange(process, {**call, "id": number + 1})
             assert answer["result"]["structuredContent"] == {"result": deep}
         process.stdin.close()
         assert process.wait(20) == 0
 
 
-def test_the_end_of_the_daemon_is_the_end_where_it_is_not_waited_for(tmp_path):
+def test_connect_without_wait_exits_with_the_daemon(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as found:
         with start_connect(found, "one", "--wait", "0") as process:
             assert exchange(process, request("tools/list"))["id"] == 1
@@ -127,7 +127,7 @@ def test_the_end_of_the_daemon_is_the_end_where_it_is_not_waited_for(tmp_path):
     assert run_connect(found, "one", []).returncode == 69
 
 
-def test_the_end_of_the_daemon_is_the_end_also_of_what_is_being_said(tmp_path):
+def test_connect_exits_with_the_daemon_also_while_it_sends(tmp_path):
     line = json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"text": "y" * 50_000}})
 
     def talk(process):

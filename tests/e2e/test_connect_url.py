@@ -1,4 +1,4 @@
-"""`mcp-bridge connect URL`: a bridge at a port, with its token and with TLS, as a stdio server."""
+"""`mcp-bridge connect URL`: use a bridge at a TCP port as a stdio server, with its token and over TLS."""
 
 import json
 import os
@@ -9,10 +9,10 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-import trustme
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.stateless_requests import request
+from ..support.tls import tls_options
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def plain(tmp_path_factory):
         yield bridge
 
 
-def asked(*words, environment=None):
+def list_tools(*words, environment=None):
     return subprocess.run(
         [PROGRAM, "connect", *words],
         input=json.dumps(request("tools/list")) + "\n",
@@ -47,22 +47,18 @@ def names(done):
 
 
 @pytest.mark.parametrize("at", ["mcp", "ws"])
-def test_a_bridge_at_a_port_answers_with_its_token(plain, at, tmp_path):
-    assert "echo" in names(asked(getattr(plain, at), "--token-file", token_file(tmp_path, plain.token)))
+def test_a_bridge_at_a_port_serves_connect_with_its_token(plain, at, tmp_path):
+    assert "echo" in names(list_tools(getattr(plain, at), "--token-file", token_file(tmp_path, plain.token)))
 
 
-def test_over_tls_only_a_certificate_that_is_trusted_will_do(tmp_path):
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    (tmp_path / "key.pem").chmod(0o600)
+def test_over_tls_only_a_trusted_certificate_is_accepted(authority, tmp_path):
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
-    with Bridge(tmp_path / "run", EXAMPLE, *files) as bridge:
+    with Bridge(tmp_path / "run", EXAMPLE, *tls_options(authority, tmp_path)) as bridge:
         words = (bridge.mcp, "--token-file", token_file(tmp_path, bridge.token))
-        assert "echo" in names(asked(*words, environment={"SSL_CERT_FILE": str(tmp_path / "authority.pem")}))
-        done = asked(*words)
+        assert "echo" in names(
+            list_tools(*words, environment={"SSL_CERT_FILE": str(tmp_path / "authority.pem")})
+        )
+        done = list_tools(*words)
     assert done.returncode == 69
     assert done.stderr.startswith(
         f"mcp-bridge: cannot connect to {bridge.mcp}: its TLS certificate is not trusted: "
@@ -71,31 +67,31 @@ def test_over_tls_only_a_certificate_that_is_trusted_will_do(tmp_path):
 
 
 @pytest.mark.parametrize("words", [(), (secrets.token_urlsafe(32),)], ids=["none", "wrong"])
-def test_without_the_token_it_says_what_is_missing(plain, words, tmp_path):
+def test_without_the_token_the_error_names_it(plain, words, tmp_path):
     options = ("--token-file", token_file(tmp_path, *words)) if words else ()
-    done = asked(plain.mcp, *options)
+    done = list_tools(plain.mcp, *options)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"mcp-bridge: {plain.mcp}: 401 Unauthorized: missing or wrong token; pass --token-file FILE\n"
     )
 
 
-def test_where_there_is_no_server_it_says_so(plain, tmp_path):
+def test_a_missing_server_is_named(plain, tmp_path):
     url = plain.mcp.replace("/mcp", "/servers/nobody/mcp")
-    done = asked(url, "--token-file", token_file(tmp_path, plain.token))
+    done = list_tools(url, "--token-file", token_file(tmp_path, plain.token))
     assert (done.returncode, done.stderr) == (1, f"mcp-bridge: there is no server at {url}\n")
 
 
 @contextmanager
-def answering(said):
-    """The URL of somebody who says this to the first that comes."""
+def server_that_sends(data):
+    """Yield the URL of a server that sends these bytes on its first connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer():
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(said)
+                connection.sendall(data)
 
         threading.Thread(target=answer, daemon=True).start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
@@ -103,17 +99,17 @@ def answering(said):
 
 @pytest.fixture(scope="module", autouse=True)
 def waiting():
-    """One that has come to somebody who does not speak HTTP; its patience is over when the other tests are."""
+    """Start `connect` to a server that does not speak HTTP. Its timeout passes while the other tests run."""
     with (
-        answering(b"SSH-2.0-OpenSSH_9.2\r\n") as url,
+        server_that_sends(b"SSH-2.0-OpenSSH_9.2\r\n") as url,
         subprocess.Popen([PROGRAM, "connect", url], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process,
     ):
         yield url, process
 
 
-def test_what_is_no_websocket_is_named():
-    with answering(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n") as url:
-        done = asked(url)
+def test_a_peer_without_websocket_is_named():
+    with server_that_sends(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n") as url:
+        done = list_tools(url)
     assert (done.returncode, done.stdout) == (1, "")
     assert (
         done.stderr == f"mcp-bridge: {url} returned HTTP 302; it is not a WebSocket endpoint of mcp-bridge\n"
@@ -140,15 +136,15 @@ def test_what_is_no_websocket_is_named():
         (["http://127.0.0.1:1/mcp"], 69, "127.0.0.1', 1): Connection refused"),
     ],
 )
-def test_what_cannot_be_is_refused(words, code, reason, tmp_path):
+def test_unusable_urls_and_options_are_refused(words, code, reason, tmp_path):
     words = [token_file(tmp_path, secrets.token_urlsafe(32)) if word == "FILE" else word for word in words]
-    done = asked(*words)
+    done = list_tools(*words)
     assert (done.returncode, done.stdout) == (code, "")
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_does_not_speak_http_is_given_up(waiting):
+def test_a_peer_that_does_not_answer_is_closed(waiting):
     url, process = waiting
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said.decode()) == (1, f"mcp-bridge: {url} is not a WebSocket server\n")
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr.decode()) == (1, f"mcp-bridge: {url} is not a WebSocket server\n")

@@ -1,4 +1,4 @@
-"""Headers of clients that become variables of their servers: each client's own, in a process of its own, never shown."""
+"""`env_from_header`: client headers become variables of the server. Each value has a process of its own, and is redacted."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 CLIENTS = [("http", "legacy"), ("sse", "legacy"), ("ws", "legacy"), ("http", "auto"), ("ws", "auto")]
 WANTED = {"KEY": "X-Key"}
 TELL = {"name": "variable", "arguments": {"name": "KEY"}}
-# One that JSON writes in another way.
+# A value that JSON escapes.
 CANARY = 'canary-"7f3a\\91'
 
 
@@ -49,14 +49,14 @@ def running(tmp_path_factory):
         yield found
 
 
-async def told(client, name="KEY"):
-    """The variable's value, and the process that has it."""
+async def variable_of(client, name="KEY"):
+    """Return the value of the variable, and the pid of the process."""
     result = await client.call_tool("variable", {"name": name})
     found = json.loads(result.content[0].text)
     return found["value"], found["pid"]
 
 
-# ---- what reaches whom
+# ---- which process a client gets
 
 
 @pytest.mark.parametrize("name", ["one", "shared"])
@@ -68,7 +68,7 @@ async def test_clients_with_different_values_never_share_a_process(running, tran
         client_of(running, name, transport, mode) as third,
         client_of(running, name, transport, mode, "value of the first") as fourth,
     ):
-        found = [await told(client) for client in (first, second, third, fourth, first, second)]
+        found = [await variable_of(client) for client in (first, second, third, fourth, first, second)]
     assert [value for value, _ in found[:4]] == [
         "value of the first",
         "value of the second",
@@ -78,33 +78,33 @@ async def test_clients_with_different_values_never_share_a_process(running, tran
     pids = [pid for _, pid in found]
     assert len(set(pids[:3])) == 3
     assert pids[4:] == pids[:2]
-    # Stateless requests of one process share one where they bring the same; a WebSocket is a client of its own.
+    # Stateless requests with equal headers share a process. A WebSocket is a client of its own.
     assert (pids[3] == pids[0]) == (name == "shared" or (mode == "auto" and transport != "ws"))
 
 
-async def test_all_carriers_and_eras_of_a_shared_server_keep_them_apart(running):
+async def test_all_transports_and_eras_of_a_shared_server_keep_values_apart(running):
     seen: dict[str, set[int]] = {"first of all": set(), "second of all": set()}
     for key, pids in seen.items():
         for transport, mode in CLIENTS:
             async with client_of(running, "shared", transport, mode, key) as client:
-                value, pid = await told(client)
+                value, pid = await variable_of(client)
                 assert value == key
                 pids.add(pid)
     assert not set.intersection(*seen.values())
 
 
-async def test_nothing_else_of_a_request_reaches_an_environment(running):
+async def test_no_other_header_of_a_request_reaches_an_environment(running):
     async with client_of(running, "one", "http", "legacy", "a value", OTHER="x", LD_PRELOAD="y") as client:
-        assert (await told(client, "OTHER"))[0] == "the operator's"
-        assert (await told(client, "LD_PRELOAD"))[0] is None
-        assert (await told(client, "HTTP_X_KEY"))[0] is None
-        assert (await told(client, "MCP_BRIDGE_PRINCIPAL"))[0] is None
+        assert (await variable_of(client, "OTHER"))[0] == "the operator's"
+        assert (await variable_of(client, "LD_PRELOAD"))[0] is None
+        assert (await variable_of(client, "HTTP_X_KEY"))[0] is None
+        assert (await variable_of(client, "MCP_BRIDGE_PRINCIPAL"))[0] is None
 
 
-@pytest.mark.parametrize(("brought", "value"), [(None, "the operator's"), ("", "the operator's"), ("k", "k")])
-async def test_a_header_that_is_missing_or_empty_leaves_the_variable_alone(running, brought, value):
-    async with client_of(running, "default", "http", "legacy", brought) as client:
-        assert (await told(client))[0] == value
+@pytest.mark.parametrize(("header", "value"), [(None, "the operator's"), ("", "the operator's"), ("k", "k")])
+async def test_a_missing_or_empty_header_leaves_the_variable_unchanged(running, header, value):
+    async with client_of(running, "default", "http", "legacy", header) as client:
+        assert (await variable_of(client))[0] == value
 
 
 async def test_a_later_request_does_not_change_the_session(running):
@@ -122,7 +122,7 @@ async def test_a_later_request_does_not_change_the_session(running):
     assert found[0]["value"] == "the first"
 
 
-async def test_a_stateless_client_may_change_what_it_brings(running):
+async def test_a_stateless_client_may_change_its_headers(running):
     async with connect(running) as connection:
         found = []
         for key in ("now this", "now that", "now this"):
@@ -143,16 +143,16 @@ def spares_of(running, name):
     return status["pids"]
 
 
-async def test_a_spare_process_serves_only_who_brings_nothing(running):
+async def test_a_warm_standby_serves_only_clients_without_these_headers(running):
     [spare] = spares_of(running, "spared")
     async with client_of(running, "spared", "http", "legacy", "not of a spare") as client:
-        value, pid = await told(client)
+        value, pid = await variable_of(client)
         assert (value, pid != spare) == ("not of a spare", True)
     async with client_of(running, "spared", "http", "legacy") as client:
-        assert await told(client) == (None, spare)
+        assert await variable_of(client) == (None, spare)
 
 
-async def test_the_aggregate_brings_nothing(running):
+async def test_the_aggregate_passes_no_headers_on(running):
     place = SimpleNamespace(mcp=running.mcp, headers={**running.headers, "X-Key": "for the aggregate"})
     async with connect_client(place, "http", mode="auto") as client:
         result = await client.call_tool("one__variable", {"name": "KEY"})
@@ -161,15 +161,15 @@ async def test_the_aggregate_brings_nothing(running):
 
 async def test_a_process_that_is_replaced_has_the_same_values(running):
     async with client_of(running, "one", "http", "legacy", "again and again") as client:
-        before = await told(client)
+        before = await variable_of(client)
         with pytest.raises(MCPError):
             await client.call_tool("die")
-        after = await told(client)
+        after = await variable_of(client)
     assert before[0] == after[0] == "again and again"
     assert before[1] != after[1]
 
 
-async def test_the_state_of_a_modern_server_is_of_no_use_with_other_values(running):
+async def test_the_state_of_a_modern_server_is_refused_with_other_values(running):
     async def ask(connection, key, **more):
         params = {**tool("state"), **more}
         body = request("tools/call", params, caps=ASKABLE)
@@ -184,13 +184,13 @@ async def test_the_state_of_a_modern_server_is_of_no_use_with_other_values(runni
         assert (await ask(connection, "mine", **retry))["result"]["content"][0]["text"] == "mine"
 
 
-# ---- what is refused
+# ---- refusals
 
 
 TABBED = "begin\tend-of-it"
 
 
-async def test_a_page_of_an_allowed_origin_may_send_what_is_wanted_and_nothing_else(tmp_path):
+async def test_a_page_of_an_allowed_origin_may_send_the_configured_headers_only(tmp_path):
     page = "http://localhost:6274"
     with daemon(tmp_path, {"one": server()}, listen={"origins": [page]}) as running:
         asked = {
@@ -227,7 +227,7 @@ async def test_a_value_with_a_control_character_is_400_and_names_the_header(runn
 @pytest.mark.parametrize(
     "opening", [message("initialize", INITIALIZE, id=7), json.dumps(request("tools/list", id=7))]
 )
-async def test_over_websocket_it_is_the_answer_to_what_needs_a_process(running, opening):
+async def test_over_websocket_the_error_answers_the_first_request_that_needs_a_process(running, opening):
     headers = [("Authorization", f"Bearer {running.token}"), ("X-Key", TABBED.encode())]
     async with trio_websocket.open_websocket_url(
         running.url("one", "ws"), subprotocols=["mcp"], extra_headers=headers
@@ -241,7 +241,7 @@ async def test_over_websocket_it_is_the_answer_to_what_needs_a_process(running, 
     assert "end-of-it" not in str(answer)
 
 
-async def test_what_is_no_ascii_is_400(running):
+async def test_a_value_that_is_not_ascii_is_400(running):
     async with connect(running) as connection:
         headers = {"Accept": BOTH, "Content-Type": "application/json", "X-Key": "kéy"}
         answer = await connection.request(
@@ -251,14 +251,14 @@ async def test_what_is_no_ascii_is_400(running):
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "reason"),
     [
         ({"env_from_header": {"KEY": "Authorization"}}, "the header Authorization is refused"),
         ({"env_from_header": {"LD_PRELOAD": "X-Key"}}, "LD_PRELOAD is refused"),
         ({"env_from_header": WANTED, "share": "server"}, 'with share = "server"'),
     ],
 )
-def test_a_configuration_that_is_not_safe_is_not_served(tmp_path, keys, said):
+def test_an_unsafe_configuration_is_refused(tmp_path, keys, reason):
     write_config(
         tmp_path / "config.toml", {"one": {"command": child("variables.py"), "pass_env": [], **keys}}
     )
@@ -270,15 +270,15 @@ def test_a_configuration_that_is_not_safe_is_not_served(tmp_path, keys, said):
         check=False,
     )
     assert done.returncode == 78
-    assert f"servers.one: env_from_header: {said}" in done.stderr
+    assert f"servers.one: env_from_header: {reason}" in done.stderr
 
 
-# ---- what is not shown
+# ---- redaction
 
 
 @contextmanager
 def tapped(running, name):
-    """The lines of `tap`, as they come."""
+    """Yield a list that gets the lines of `tap`."""
     reading = subprocess.Popen(
         [PROGRAM, "tap", name, "--config", str(running.config)],
         env=running.variables,
@@ -298,21 +298,21 @@ def tapped(running, name):
 
 
 @pytest.mark.parametrize(("transport", "mode"), CLIENTS)
-async def test_a_value_is_shown_nowhere_until_its_process_is_gone(tmp_path, transport, mode):
+async def test_a_value_is_redacted_until_its_process_has_ended(tmp_path, transport, mode):
     with (
         daemon(tmp_path, {"one": server()}, log={"level": "debug"}) as running,
         tapped(running, "one") as tap,
     ):
         end = time.monotonic() + 20
         async with client_of(running, "one", transport, mode, CANARY) as client:
-            while not any("tools/call" in line for line in tap):  # it may begin after the first of them
+            while not any("tools/call" in line for line in tap):  # `tap` may begin after the first message.
                 assert time.monotonic() < end, tap
-                value, pid = await told(client)
+                value, pid = await variable_of(client)
                 assert value == CANARY
             with pytest.raises(MCPError) as caught:
                 await client.call_tool("die")
             assert "I die of [secret]" in str(caught.value.error.data)
-            assert (await told(client))[0] == CANARY
+            assert (await variable_of(client))[0] == CANARY
             shown = [running.do(*words).stdout for words in (("status",), ("status", "--json"), ("ps",))]
             shown += [running.do("logs", "one").stdout, running.do("config", "show").stdout]
             seen = list(tap)
@@ -322,10 +322,10 @@ async def test_a_value_is_shown_nowhere_until_its_process_is_gone(tmp_path, tran
             assert "7f3a" not in text
         assert "telling [secret]" in shown[3]
         assert any("[secret]" in line for line in seen)
-        if mode == "auto":  # what it shares stays until the principal has been idle for long
+        if mode == "auto":  # A shared process stays until its principal was idle for a long time.
             running.do("restart", "one")
             assert wait_until_gone(lambda: [pid] if pid in running.children("variables.py") else [], 10) == []
-        # Nobody has it any more, so it is a word like others.
+        # No process has the value any more. It is therefore not redacted.
         before = len(tap)
         end = time.monotonic() + 20
         while not any("canary" in line for line in tap[before:]):
@@ -334,7 +334,7 @@ async def test_a_value_is_shown_nowhere_until_its_process_is_gone(tmp_path, tran
             time.sleep(0.1)
 
 
-async def test_a_key_that_the_server_dies_of_costs_its_principal_only(tmp_path):
+async def test_a_value_that_makes_the_server_exit_affects_its_principal_only(tmp_path):
     token = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
     digest = hashlib.sha256(token.encode()).hexdigest()
     with daemon(tmp_path, {"one": server(era="legacy")}, **{"tokens.guest": {"sha256": digest}}) as running:
@@ -350,7 +350,7 @@ async def test_a_key_that_the_server_dies_of_costs_its_principal_only(tmp_path):
         assert answer.status == 503
         assert "ended unexpectedly 5 times" in answer.json["error"]["message"]
         async with client_of(running, "one", "http", "legacy", "a good key") as client:
-            assert (await told(client))[0] == "a good key"
+            assert (await variable_of(client))[0] == "a good key"
         async with client_of(running, "one", "http", "legacy", **guest) as client:
-            assert (await told(client))[0] is None
+            assert (await variable_of(client))[0] is None
         assert "bad key" not in "\n".join(running.lines)

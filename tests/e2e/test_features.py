@@ -1,4 +1,4 @@
-"""Features that are switched off, before real servers of both eras that use them all the same."""
+"""Denied features, in front of real servers of both eras that use these features anyway."""
 
 import json
 from contextlib import AsyncExitStack
@@ -21,7 +21,7 @@ def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("features")
 
     def forward(name, *words, **keys):
-        command = child("forward.py", str(folder / f"{name}.heard"), *words)
+        command = child("forward.py", str(folder / f"{name}.received"), *words)
         return {"command": command, "features": {"deny": OFF}, **keys}
 
     servers = {
@@ -33,15 +33,15 @@ def running(tmp_path_factory):
         yield found
 
 
-def heard(running, *servers):
-    """What has reached these servers."""
-    files = [running.folder / f"{server}.heard" for server in servers]
+def received_by(running, *servers):
+    """Return the messages that reached these servers."""
+    files = [running.folder / f"{server}.received" for server in servers]
     return [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
 
 
-def check_what_was_heard(running, *servers):
-    """Nothing of what is off, in neither shape of what a client declares."""
-    messages = heard(running, *servers)
+def assert_no_denied_feature_was_used(running, *servers):
+    """Require that no message uses or declares a denied feature, in the form of either era."""
+    messages = received_by(running, *servers)
     assert messages
     methods = {message.get("method", "") for message in messages}
     assert not [method for method in methods if method.startswith(("prompts/", "logging/"))]
@@ -53,7 +53,7 @@ def check_what_was_heard(running, *servers):
             assert "sampling" not in (key or {})
 
 
-async def ask(connection, path, method, params=None, **meta):
+async def exchange(connection, path, method, params=None, **meta):
     body = request(method, params, caps=ASKABLE, **meta)
     await connection.send("POST", path, headers_of(body), json.dumps(body).encode())
     answer = await connection.answer()
@@ -61,16 +61,16 @@ async def ask(connection, path, method, params=None, **meta):
 
 
 @pytest.mark.parametrize("server", ["legacy", "shared", "modern"])
-async def test_a_stateless_client_finds_nothing_of_them(running, server):
+async def test_a_stateless_client_does_not_see_denied_features(running, server):
     path = f"/servers/{server}/mcp"
     async with connect(running) as connection:
-        _, answer = await ask(connection, path, "server/discover")
+        _, answer = await exchange(connection, path, "server/discover")
         assert set(answer["result"]["capabilities"]) == OFFERED
-        status, answer = await ask(connection, path, "prompts/list")
+        status, answer = await exchange(connection, path, "prompts/list")
         assert (status, answer["error"]["code"]) == (404, -32601)
         assert answer["error"]["message"] == "prompts is disabled for this server"
         level = {"io.modelcontextprotocol/logLevel": "debug"}
-        _, answer = await ask(connection, path, "tools/call", tool("think"), **level)
+        _, answer = await exchange(connection, path, "tools/call", tool("think"), **level)
         if server == "modern":
             assert answer["error"] == {
                 "code": -32603,
@@ -79,11 +79,11 @@ async def test_a_stateless_client_finds_nothing_of_them(running, server):
         else:
             [block] = answer["result"]["content"]
             assert json.loads(block["text"])["code"] == -32601
-    check_what_was_heard(running, server)
+    assert_no_denied_feature_was_used(running, server)
 
 
 @pytest.mark.parametrize("server", ["legacy", "shared", "modern"])
-async def test_a_session_finds_nothing_of_them(running, server):
+async def test_a_session_does_not_see_denied_features(running, server):
     async with AsyncExitStack() as stack:
         socket = await stack.enter_async_context(
             trio_websocket.open_websocket_url(
@@ -94,7 +94,7 @@ async def test_a_session_finds_nothing_of_them(running, server):
         )
         seen = []
 
-        async def ask(number, method, params):
+        async def send(number, method, params):
             await socket.send_message(
                 json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
             )
@@ -103,25 +103,26 @@ async def test_a_session_finds_nothing_of_them(running, server):
                 if seen[-1].get("id") == number and "method" not in seen[-1]:
                     return seen[-1]
 
-        opened = await ask(0, "initialize", INITIALIZE)
+        opened = await send(0, "initialize", INITIALIZE)
         assert set(opened["result"]["capabilities"]) == OFFERED
         await socket.send_message('{"jsonrpc":"2.0","method":"notifications/initialized"}')
         for number, (method, params) in enumerate(
             [("prompts/list", {}), ("logging/setLevel", {"level": "debug"})], start=1
         ):
-            refused = await ask(number, method, params)
+            refused = await send(number, method, params)
             assert refused["error"]["code"] == -32601
-        answer = await ask(3, "tools/call", tool("think"))
+        answer = await send(3, "tools/call", tool("think"))
         [block] = answer["result"]["content"]
         if server == "legacy":
             assert json.loads(block["text"]) == LEGACY_TEXT
         else:
             assert "sampling" in block["text"] or json.loads(block["text"])["code"] == -32601
-        assert not [message for message in seen if "method" in message]  # neither asked nor told
-    check_what_was_heard(running, server)
+        # The client got no request and no notification.
+        assert not [message for message in seen if "method" in message]
+    assert_no_denied_feature_was_used(running, server)
 
 
-async def test_over_streamable_http_it_is_the_same(running):
+async def test_a_session_over_streamable_http_does_not_see_denied_features(running):
     async with connect(running) as connection:
         body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
         headers = {"Accept": BOTH, "Content-Type": "application/json"}
@@ -134,19 +135,19 @@ async def test_over_streamable_http_it_is_the_same(running):
         await connection.send("POST", path, headers, json.dumps(body).encode())
         answer = await connection.answer()
         assert (answer.status, answer.json["error"]["code"]) == (200, -32601)
-    check_what_was_heard(running, "legacy")
+    assert_no_denied_feature_was_used(running, "legacy")
 
 
-async def test_the_aggregate_has_of_a_server_what_it_offers(running):
+async def test_the_aggregate_does_not_see_denied_features(running):
     async with connect(running) as connection:
-        _, answer = await ask(connection, "/mcp", "server/discover")
+        _, answer = await exchange(connection, "/mcp", "server/discover")
         assert set(answer["result"]["capabilities"]) <= OFFERED
-        _, answer = await ask(connection, "/mcp", "prompts/list")
+        _, answer = await exchange(connection, "/mcp", "prompts/list")
         assert answer["error"]["code"] == -32601
-        _, answer = await ask(connection, "/mcp", "tools/call", tool("modern__think"))
+        _, answer = await exchange(connection, "/mcp", "tools/call", tool("modern__think"))
         assert "sampling is disabled" in answer["error"]["message"]
-    check_what_was_heard(running, "legacy", "shared", "modern")
+    assert_no_denied_feature_was_used(running, "legacy", "shared", "modern")
 
 
-def test_the_effective_configuration_says_so(running):
+def test_the_effective_configuration_shows_denied_features(running):
     assert running.do("config", "show").stdout.count("deny prompts, sampling, logging") == 3

@@ -1,4 +1,4 @@
-"""Every flag, supergateway's names among them, changes what can be seen from outside."""
+"""Every flag of the wrapper, also with the names of supergateway, and its visible effect."""
 
 import json
 import re
@@ -10,21 +10,13 @@ import urllib.request
 import pytest
 
 from ..support.bridge_process import EXAMPLE
+from ..support.handshake import initialize_request
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "t", "version": "1"},
-    },
-}
+INITIALIZE = initialize_request(1)
 
 
-def ask(bridge, method, path, body=None, **headers):
-    """Status, headers and the beginning of the body; event streams are not read to their end."""
+def exchange(bridge, method, path, body=None, **headers):
+    """Return the status, the headers and the beginning of the body. Event streams are not read to their end."""
     host, port = bridge.address
     request = urllib.request.Request(
         f"http://{host}:{port}{path}",
@@ -50,8 +42,8 @@ def ask(bridge, method, path, body=None, **headers):
             return error.code, error.headers, error.read().decode()
 
 
-def upgraded(bridge, path):
-    """What a WebSocket handshake on this path is answered with."""
+def upgrade_status(bridge, path):
+    """Return the status of a WebSocket handshake on this path."""
     with socket.create_connection(bridge.address, timeout=5) as sock:
         sock.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {bridge.address[0]}:{bridge.address[1]}\r\nConnection: Upgrade\r\n"
@@ -62,43 +54,43 @@ def upgraded(bridge, path):
 
 
 @pytest.mark.parametrize("flag", ["--mcp-path", "--streamableHttpPath"])
-def test_where_streamable_http_is(start_bridge, flag):
+def test_the_path_of_streamable_http(start_bridge, flag):
     bridge = start_bridge(EXAMPLE, flag, "/elsewhere")
-    assert ask(bridge, "POST", "/elsewhere", INITIALIZE)[0] == 200
-    assert ask(bridge, "POST", "/mcp", INITIALIZE)[0] == 404
+    assert exchange(bridge, "POST", "/elsewhere", INITIALIZE)[0] == 200
+    assert exchange(bridge, "POST", "/mcp", INITIALIZE)[0] == 404
 
 
 @pytest.mark.parametrize(
     ("sse", "messages"), [("--sse-path", "--messages-path"), ("--ssePath", "--messagePath")]
 )
-def test_where_http_sse_is(start_bridge, sse, messages):
+def test_the_paths_of_http_sse(start_bridge, sse, messages):
     bridge = start_bridge(EXAMPLE, sse, "/events", messages, "/post")
-    status, _, first = ask(bridge, "GET", "/events")
+    status, _, first = exchange(bridge, "GET", "/events")
     assert (status, "data: post?sessionId=" in first) == (200, True)
-    assert ask(bridge, "GET", "/sse")[0] == 404
+    assert exchange(bridge, "GET", "/sse")[0] == 404
 
 
-def test_where_the_websocket_is(start_bridge):
+def test_the_path_of_the_websocket(start_bridge):
     bridge = start_bridge(EXAMPLE, "--ws-path", "/socket")
-    assert upgraded(bridge, "/socket") == 101
-    assert upgraded(bridge, "/ws") == 404
+    assert upgrade_status(bridge, "/socket") == 101
+    assert upgrade_status(bridge, "/ws") == 404
 
 
 @pytest.mark.parametrize("flag", ["--health", "--healthEndpoint"])
-def test_where_health_is_told(start_bridge, flag):
+def test_the_path_of_health_checks(start_bridge, flag):
     bridge = start_bridge(EXAMPLE, flag, "/up")
-    assert ask(bridge, "GET", "/up", Authorization="")[::2] == (200, "ok")
-    assert ask(bridge, "GET", "/healthz")[0] == 404
+    assert exchange(bridge, "GET", "/up", Authorization="")[::2] == (200, "ok")
+    assert exchange(bridge, "GET", "/healthz")[0] == 404
 
 
 @pytest.mark.parametrize("flag", ["--output-transport", "--outputTransport"])
 @pytest.mark.parametrize("transport", ["streamableHttp", "sse", "ws"])
-def test_one_transport_only(start_bridge, flag, transport):
+def test_a_single_transport(start_bridge, flag, transport):
     bridge = start_bridge(EXAMPLE, flag, transport)
     served = {
-        "streamableHttp": ask(bridge, "POST", "/mcp", INITIALIZE)[0] == 200,
-        "sse": ask(bridge, "GET", "/sse")[0] == 200,
-        "ws": upgraded(bridge, "/ws") == 101,
+        "streamableHttp": exchange(bridge, "POST", "/mcp", INITIALIZE)[0] == 200,
+        "sse": exchange(bridge, "GET", "/sse")[0] == 200,
+        "ws": upgrade_status(bridge, "/ws") == 101,
     }
     assert served == {name: name == transport for name in served}
 
@@ -106,20 +98,20 @@ def test_one_transport_only(start_bridge, flag, transport):
 @pytest.mark.parametrize("flag", ["--session-timeout", "--sessionTimeout"])
 def test_an_idle_session_ends(start_bridge, flag):
     bridge = start_bridge(EXAMPLE, flag, "300")
-    session = ask(bridge, "POST", "/mcp", INITIALIZE)[1]["Mcp-Session-Id"]
+    session = exchange(bridge, "POST", "/mcp", INITIALIZE)[1]["Mcp-Session-Id"]
     ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
-    assert ask(bridge, "POST", "/mcp", ping, Mcp_Session_Id=session)[0] == 200
+    assert exchange(bridge, "POST", "/mcp", ping, Mcp_Session_Id=session)[0] == 200
     deadline = time.monotonic() + 10
     while bridge.children():
         assert time.monotonic() < deadline
-    assert ask(bridge, "POST", "/mcp", ping, Mcp_Session_Id=session)[0] == 404
+    assert exchange(bridge, "POST", "/mcp", ping, Mcp_Session_Id=session)[0] == 404
 
 
-def test_stateful_is_what_we_always_are(start_bridge):
-    assert ask(start_bridge(EXAMPLE, "--stateful"), "POST", "/mcp", INITIALIZE)[1]["Mcp-Session-Id"]
+def test_stateful_is_accepted_and_changes_nothing(start_bridge):
+    assert exchange(start_bridge(EXAMPLE, "--stateful"), "POST", "/mcp", INITIALIZE)[1]["Mcp-Session-Id"]
 
 
-def test_a_further_host_is_one_of_ours_and_its_pages_are_not(start_bridge):
+def test_a_further_host_is_served_and_its_pages_are_refused(start_bridge):
     bridge = start_bridge(EXAMPLE, "--allowed-host", "localhost:9000", "a.example")
     for host, status in (
         ("localhost:9000", 200),
@@ -127,38 +119,38 @@ def test_a_further_host_is_one_of_ours_and_its_pages_are_not(start_bridge):
         ("a.example:80", 421),
         ("b.example", 421),
     ):
-        told = ask(bridge, "POST", "/mcp", INITIALIZE, Host=host)
-        assert told[0] == status, host
-    assert "--allowed-host" in told[2]
-    told = ask(bridge, "POST", "/mcp", INITIALIZE, Host="a.example", Origin="http://a.example")
-    assert told[0] == 403
-    assert "--cors" in told[2]
+        response = exchange(bridge, "POST", "/mcp", INITIALIZE, Host=host)
+        assert response[0] == status, host
+    assert "--allowed-host" in response[2]
+    response = exchange(bridge, "POST", "/mcp", INITIALIZE, Host="a.example", Origin="http://a.example")
+    assert response[0] == 403
+    assert "--cors" in response[2]
 
 
 def test_an_origin_that_is_allowed_may_read(start_bridge):
     bridge = start_bridge(EXAMPLE, "--cors", "http://localhost:6274")
-    status, headers, _ = ask(bridge, "POST", "/mcp", INITIALIZE, Origin="http://localhost:6274")
+    status, headers, _ = exchange(bridge, "POST", "/mcp", INITIALIZE, Origin="http://localhost:6274")
     assert (status, headers["Access-Control-Allow-Origin"]) == (200, "http://localhost:6274")
     preflight = {
         "Origin": "http://localhost:6274",
         "Access_Control_Request_Method": "POST",
         "Authorization": "",
     }
-    assert ask(bridge, "OPTIONS", "/mcp", **preflight)[0] == 204
-    assert ask(bridge, "POST", "/mcp", INITIALIZE, Origin="http://localhost:6275")[0] == 403
+    assert exchange(bridge, "OPTIONS", "/mcp", **preflight)[0] == 204
+    assert exchange(bridge, "POST", "/mcp", INITIALIZE, Origin="http://localhost:6275")[0] == 403
 
 
 @pytest.mark.parametrize("flag", ["--log-level", "--logLevel"])
-def test_how_much_is_said(start_bridge, flag):
+def test_the_log_level(start_bridge, flag):
     bridge = start_bridge(EXAMPLE, flag, "none")
-    ask(bridge, "POST", "/mcp", INITIALIZE)
+    exchange(bridge, "POST", "/mcp", INITIALIZE)
     bridge.stop()
     assert not [line for line in bridge.lines if re.match(r"mcp-bridge: (info|debug|warning|error):", line)]
 
 
-def test_for_whom_it_is_said(start_bridge):
+def test_the_log_format(start_bridge):
     bridge = start_bridge(EXAMPLE, "--log-format", "json")
-    ask(bridge, "POST", "/mcp", INITIALIZE)
+    exchange(bridge, "POST", "/mcp", INITIALIZE)
     bridge.stop()
     events = [json.loads(line) for line in bridge.lines if line.startswith('{"ts"')]
     assert "session_opened" in [event["event"] for event in events]

@@ -1,4 +1,4 @@
-"""docs/incident.md, done to a daemon from the first command to the last."""
+"""Run every command of docs/incident.md on a daemon."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from ..support.stateless_requests import headers_of, request
 
 pytestmark = pytest.mark.anyio
 TEXT = (REPOSITORY / "docs/incident.md").read_text()
-# What only a service manager can do; the tests have none.
+# Commands for a service manager. The tests have none.
 _MANAGED = ("systemctl ", "journalctl ")
 
 
 def chapters():
-    """The lines for a shell below each heading."""
+    """Return the shell lines below each heading."""
     found = {}
     for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]:
         title, _, text = chapter.partition("\n")
@@ -36,8 +36,8 @@ async def status_of(running, server, token):
         return (await connection.answer()).status
 
 
-async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("home")  # a socket's path has few characters
+async def test_every_command_of_the_incident_guide_works(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("home")  # The path of a Unix socket is limited to 107 bytes.
     folder, outside = tmp_path / ".config/mcp-bridge", tmp_path / "here"
     outside.mkdir()
     editor = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
@@ -51,7 +51,7 @@ async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
         environment |= {"HOME": str(tmp_path), "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
 
         def do(title):
-            said = ""
+            output = ""
             for line in chapters().pop(title):
                 if not line.startswith(_MANAGED):
                     done = subprocess.run(
@@ -64,8 +64,8 @@ async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
                         check=False,
                     )
                     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-                    said += done.stdout
-            return said
+                    output += done.stdout
+            return output
 
         assert await status_of(running, "git", editor) == 200
         do("Collect evidence")
@@ -86,15 +86,15 @@ async def test_every_command_does_what_it_is_there_for(tmp_path_factory):
         assert await status_of(running, "git", running.token) == 404
         assert await status_of(running, "time", running.token) == 200
         running.config.write_text(running.config.read_text().replace("enabled = false\n", ""))
-        said = do("A server misbehaves")
-        assert "pin" in said
+        output = do("A server misbehaves")
+        assert "pin" in output
         assert await status_of(running, "git", running.token) == 200
         assert "sha256:" in running.config.read_text()
         assert "no errors" in do("Afterwards")
         assert do("Stop everything") == ""
 
 
-def test_nothing_else_is_there_to_be_run():
+def test_every_command_of_the_incident_guide_is_run():
     assert set(chapters()) == {
         "Collect evidence",
         "A token has leaked",

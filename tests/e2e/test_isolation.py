@@ -1,6 +1,6 @@
-"""Invariant I1: every answer, log line, progress report and question reaches the client it belongs to, and no other.
+"""Invariant I1: every response, log message, progress notification and server request reaches its own client only.
 
-The clients use equal ids and equal progress tokens; only the words tell whose they are.
+The clients use equal ids and equal progress tokens. The texts show which client a message belongs to.
 """
 
 import json
@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 CALLS = 40
 
 
-class Party:
-    """One client with its 40 calls at once, and what has been said to it."""
+class ClientWithCalls:
+    """One client with 40 concurrent calls, and the messages that it received."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,7 +47,9 @@ class Party:
     async def _call(self, client: Client, number: int) -> None:
         word = f"{self.name}-{number}"
         kinds = [self._echo, self._log, self._slow, self._ask]
-        for turn in range(len(kinds)):  # each starts elsewhere, so that all four happen at any time
+        for turn in range(
+            len(kinds)
+        ):  # Each client starts with another kind, so that all four kinds run at any time.
             await kinds[(number + turn) % len(kinds)](client, word)
 
     async def _echo(self, client: Client, word: str) -> None:
@@ -59,7 +61,9 @@ class Party:
 
     async def _slow(self, client: Client, word: str) -> None:
         async def progressed(_done: float, total: float | None, _message: str | None) -> None:
-            assert total == len(word)  # the number of steps is the word's, as nothing else in a report can be
+            assert (
+                total == len(word)
+            )  # The number of steps identifies the word, because a progress notification has no other field for it.
             self.progress[word] += 1
 
         await client.call_tool("slow", {"seconds": 0.05, "steps": len(word)}, progress_callback=progressed)
@@ -83,33 +87,35 @@ class Party:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_two_clients_with_forty_calls_each_hear_only_their_own(bridge: Bridge, transport: str) -> None:
-    parties = [Party("one"), Party("another")]
+async def test_two_clients_with_forty_calls_each_receive_only_their_own_messages(
+    bridge: Bridge, transport: str
+) -> None:
+    clients = [ClientWithCalls("one"), ClientWithCalls("another")]
     meet = trio.Event()
     async with trio.open_nursery() as nursery:
-        for party in parties:
+        for party in clients:
             arrived = trio.Event()
             nursery.start_soon(party.run, bridge, transport, meet, arrived)
             await arrived.wait()
         meet.set()
-    for party in parties:
+    for party in clients:
         party.check()
 
 
 async def test_three_transports_at_once_do_not_mix(bridge: Bridge) -> None:
-    parties = {transport: Party(f"over-{transport}") for transport in TRANSPORTS}
+    clients = {transport: ClientWithCalls(f"over-{transport}") for transport in TRANSPORTS}
     meet = trio.Event()
     async with trio.open_nursery() as nursery:
-        for transport, party in parties.items():
+        for transport, party in clients.items():
             arrived = trio.Event()
             nursery.start_soon(party.run, bridge, transport, meet, arrived)
             await arrived.wait()
         meet.set()
-    for party in parties.values():
+    for party in clients.values():
         party.check()
 
 
-async def test_ten_thousand_calls_and_not_one_answer_goes_astray(bridge: Bridge) -> None:
+async def test_all_of_ten_thousand_responses_reach_their_own_client(bridge: Bridge) -> None:
     sessions, connections, calls = 4, 2, 1250
     wrong: list[str] = []
 
@@ -119,9 +125,9 @@ async def test_ten_thousand_calls_and_not_one_answer_goes_astray(bridge: Bridge)
             call_id = next(ids)
             text = f"call {call_id} of {name}"
             answer = await session.post(connection, tool_call("echo", call_id, text=text))
-            said = json.loads(answer.body)
+            response = json.loads(answer.body)
             expected = {"content": [{"type": "text", "text": text}], "isError": False}
-            if (answer.status, said) != (200, {"jsonrpc": "2.0", "id": call_id, "result": expected}):
+            if (answer.status, response) != (200, {"jsonrpc": "2.0", "id": call_id, "result": expected}):
                 wrong.append(f"{name}, call {number}: {answer}")
 
     async def be_client(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Clients of revision 2026-07-28 in front of the bundled example server, which speaks the handshake revisions only."""
+"""Clients of revision 2026-07-28 in front of the bundled example server, which supports the legacy revisions only."""
 
 import json
 import os
@@ -23,15 +23,15 @@ async def send(connection: Connection, body: dict[str, Any], **more: str | None)
     await connection.send("POST", "/mcp", headers_of(body, **more), json.dumps(body).encode())
 
 
-async def ask(connection: Connection, method: str, params: Any = None, **options: Any) -> Any:
-    """The status and the JSON of an answer that nothing precedes."""
+async def exchange(connection: Connection, method: str, params: Any = None, **options: Any) -> Any:
+    """Return the status and the JSON of a response that no message precedes."""
     await send(connection, request(method, params, **options))
     answer = await connection.answer()
     return answer.status, answer.json
 
 
 async def call(connection: Connection, name: str, /, **arguments: Any) -> str:
-    status, answer = await ask(connection, "tools/call", tool(name, **arguments))
+    status, answer = await exchange(connection, "tools/call", tool(name, **arguments))
     assert status == 200, answer
     assert answer["result"]["resultType"] == "complete"
     return answer["result"]["content"][0]["text"]
@@ -45,12 +45,12 @@ async def connect_unix(bridge, path):
         yield connection
 
 
-# ---- what a stateless client sees
+# ---- requests
 
 
-async def test_what_the_server_is(bridge):
+async def test_discover_describes_the_server(bridge):
     async with connect(bridge) as connection:
-        status, answer = await ask(connection, "server/discover")
+        status, answer = await exchange(connection, "server/discover")
     assert status == 200
     result = answer["result"]
     assert result["supportedVersions"] == ["2026-07-28"]
@@ -58,7 +58,7 @@ async def test_what_the_server_is(bridge):
     assert (result["resultType"], result["ttlMs"], result["cacheScope"]) == ("complete", 0, "private")
 
 
-async def test_calls_need_no_session_and_get_none(bridge):
+async def test_calls_need_no_session_and_create_none(bridge):
     async with connect(bridge) as connection:
         body = request("tools/call", tool("add", a=2, b=40), id="seven")
         await send(connection, body, **{"Mcp-Session-Id": "nonsense", "Last-Event-ID": "x_1"})
@@ -104,7 +104,7 @@ async def test_calls_need_no_session_and_get_none(bridge):
         ({"jsonrpc": "2.0", "id": 1, "result": {}, "params": {}, "method": "x"}, {}, 400, -32600),
     ],
 )
-async def test_what_is_wrong_is_named_with_its_status(bridge, body, headers, status, code):
+async def test_invalid_requests_get_their_status_and_code(bridge, body, headers, status, code):
     async with connect(bridge) as connection:
         await send(connection, body, **headers)
         answer = await connection.answer()
@@ -112,7 +112,7 @@ async def test_what_is_wrong_is_named_with_its_status(bridge, body, headers, sta
     assert answer.json["id"] == 1
 
 
-async def test_another_revision_is_unsupported_and_ours_is_named(bridge):
+async def test_an_unsupported_revision_is_refused_with_the_supported_revisions(bridge):
     body = request("tools/list", **{f"{PREFIX}protocolVersion": "2099-01-01"})
     async with connect(bridge) as connection:
         await send(connection, body, **{"MCP-Protocol-Version": "2099-01-01"})
@@ -123,14 +123,14 @@ async def test_another_revision_is_unsupported_and_ours_is_named(bridge):
 
 
 @pytest.mark.parametrize("verb", ["GET", "DELETE"])
-async def test_there_is_nothing_but_post(bridge, verb):
+async def test_other_methods_than_post_are_refused(bridge, verb):
     async with connect(bridge) as connection:
         await connection.send(verb, "/mcp", {"Accept": BOTH, "MCP-Protocol-Version": "2026-07-28"})
         answer = await connection.answer()
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_a_notification_is_taken_and_a_response_is_not(bridge):
+async def test_a_notification_is_accepted_and_a_response_is_refused(bridge):
     headers = {"Accept": BOTH, "Content-Type": "application/json", "MCP-Protocol-Version": "2026-07-28"}
     async with connect(bridge) as connection:
         taken = await connection.request(
@@ -143,7 +143,7 @@ async def test_a_notification_is_taken_and_a_response_is_not(bridge):
     assert batch.status == 400
 
 
-async def test_progress_and_the_log_come_on_the_stream_of_their_request(bridge):
+async def test_progress_and_log_messages_arrive_on_the_stream_of_their_request(bridge):
     async with connect(bridge) as connection:
         await send(connection, request("tools/call", tool("slow", seconds=0.05, steps=2), progressToken="p"))
         status, headers = await connection.head()
@@ -161,10 +161,10 @@ async def test_progress_and_the_log_come_on_the_stream_of_their_request(bridge):
         await connection.head()
         logged, _ = [event.json for event in await connection.events()]
         assert logged["params"]["data"] == "x"
-        assert await call(connection, "log", text="for nobody") == "logged"
+        assert await call(connection, "log", text="without a level") == "logged"
 
 
-async def test_a_call_that_takes_long_shows_signs_of_life_and_nothing_to_come_back_to(start_bridge):
+async def test_a_long_call_gets_heartbeats_and_no_event_ids(start_bridge):
     bridge = start_bridge(EXAMPLE, "--limit", "heartbeat_seconds=0.5")
     async with connect(bridge) as connection:
         body = request("tools/call", tool("slow", seconds=3))
@@ -178,7 +178,7 @@ async def test_a_call_that_takes_long_shows_signs_of_life_and_nothing_to_come_ba
         assert await call(connection, "echo", text="the same connection") == "the same connection"
 
 
-async def test_who_hangs_up_cancels_its_call(start_bridge):
+async def test_a_client_that_disconnects_cancels_its_call(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as idle:
         await call(idle, "echo", text="start")
@@ -196,16 +196,16 @@ async def test_who_hangs_up_cancels_its_call(start_bridge):
         assert await call(idle, "echo", text="still here") == "still here"
 
 
-async def test_who_hangs_up_at_once_cancels_its_call_as_well(start_bridge):
+async def test_a_client_that_disconnects_at_once_cancels_its_call(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as idle:
         await call(idle, "echo", text="start")
         server = bridge.newest_child()
-        with trio.fail_after(10):  # less than what a heartbeat would take to find out
+        with trio.fail_after(10):  # Less than the time in which a heartbeat would detect it.
             for _ in range(5):
                 async with connect(bridge) as connection:
                     await send(connection, request("tools/call", tool("slow", seconds=60)))
-            await trio.sleep(0.5)  # whether they have begun by now or never will
+            await trio.sleep(0.5)  # The calls may have begun or not.
             while threads_of(server) > 1:
                 await trio.sleep(0.01)
 
@@ -264,7 +264,7 @@ async def test_headers_that_mirror_arguments_are_compared_with_them(mirrored, ar
         assert (answer.json["error"]["code"], answer.json["id"]) == (-32020, 1)
 
 
-async def test_headers_are_compared_with_the_tools_as_they_are_now(start_bridge):
+async def test_headers_are_compared_with_the_present_tools(start_bridge):
     bridge = start_bridge((sys.executable, str(REPOSITORY / "tests/e2e/children/mirrored.py")))
 
     async def status(connection, headers, **arguments):
@@ -278,10 +278,10 @@ async def test_headers_are_compared_with_the_tools_as_they_are_now(start_bridge)
         assert await status(connection, {"Mcp-Param-New-Region": "eu"}, region="eu") == 200
 
 
-# ---- the end
+# ---- shutdown
 
 
-async def test_who_waits_for_the_era_of_a_server_is_told_of_the_end(start_bridge):
+async def test_a_request_that_waits_for_era_discovery_is_answered_at_shutdown(start_bridge):
     bridge = start_bridge((sys.executable, "-c", "for line in open(0): pass", "mute"))
     async with connect(bridge) as connection:
         await send(connection, request("tools/list"))
@@ -299,7 +299,7 @@ async def test_who_waits_for_the_era_of_a_server_is_told_of_the_end(start_bridge
 # ---- subscriptions
 
 
-async def test_a_subscription_hears_what_it_asked_for_until_the_bridge_stops(start_bridge):
+async def test_a_subscription_gets_what_it_requested_until_the_bridge_stops(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as listening, connect(bridge) as connection:
         wanted = {"toolsListChanged": True, "resourceSubscriptions": ["example://hello"]}
@@ -324,14 +324,14 @@ async def test_a_subscription_hears_what_it_asked_for_until_the_bridge_stops(sta
     bridge.process.wait(20)
 
 
-# ---- a server that turns to its client
+# ---- server requests
 
 
 ANSWER = {"action": "accept", "content": {"answer": "blue"}}
 
 
-async def asked(connection: Connection, question: str = "colour?") -> dict[str, Any]:
-    status, answer = await ask(connection, "tools/call", tool("ask", question=question), caps=ASKABLE)
+async def first_round(connection: Connection, question: str = "colour?") -> dict[str, Any]:
+    status, answer = await exchange(connection, "tools/call", tool("ask", question=question), caps=ASKABLE)
     assert status == 200, answer
     result = answer["result"]
     assert result["resultType"] == "input_required", result
@@ -349,7 +349,7 @@ async def retry(
         "inputResponses": responses,
         "requestState": result["requestState"],
     }
-    return await ask(connection, "tools/call", again, id=2, caps=ASKABLE)
+    return await exchange(connection, "tools/call", again, id=2, caps=ASKABLE)
 
 
 INVALID = {"code": -32602, "message": "Invalid or expired requestState"}
@@ -369,9 +369,11 @@ INVALID = {"code": -32602, "message": "Invalid or expired requestState"}
         ("roots", {}, {"roots": [{"uri": "file:///a"}, {"uri": "file:///b"}]}, "file:///a\nfile:///b"),
     ],
 )
-async def test_the_server_asks_and_the_retry_goes_on(bridge, name, arguments, reply, text):
+async def test_a_server_request_becomes_an_input_round_and_the_retry_continues_the_call(
+    bridge, name, arguments, reply, text
+):
     async with connect(bridge) as connection:
-        _, first = await ask(connection, "tools/call", tool(name, **arguments), caps=ASKABLE)
+        _, first = await exchange(connection, "tools/call", tool(name, **arguments), caps=ASKABLE)
         result = first["result"]
         assert result["resultType"] == "input_required"
         again = {
@@ -379,26 +381,26 @@ async def test_the_server_asks_and_the_retry_goes_on(bridge, name, arguments, re
             "inputResponses": dict.fromkeys(result["inputRequests"], reply),
             "requestState": result["requestState"],
         }
-        status, answer = await ask(connection, "tools/call", again, id=2, caps=ASKABLE)
+        status, answer = await exchange(connection, "tools/call", again, id=2, caps=ASKABLE)
     assert status == 200
     assert answer["result"]["content"][0]["text"] == text
     assert answer["id"] == 2
 
 
-async def test_a_client_that_has_not_declared_what_the_server_needs_is_told(bridge):
+async def test_a_client_without_the_required_capability_gets_an_error(bridge):
     async with connect(bridge) as connection:
-        _, answer = await ask(connection, "tools/call", tool("ask", question="colour?"))
+        _, answer = await exchange(connection, "tools/call", tool("ask", question="colour?"))
     assert answer["result"]["content"][0]["text"] == "this client offers no elicitation"
 
 
-async def test_two_principals_in_the_middle_of_a_question_never_meet(start_bridge, tmp_path):
+async def test_input_rounds_of_two_principals_are_kept_apart(start_bridge, tmp_path):
     path = tmp_path / "socket"
     bridge = start_bridge(EXAMPLE, "--unix", str(path))
     async with connect(bridge) as alice, connect_unix(bridge, path) as bob:
-        first = await asked(alice, "alice?")
-        second = await asked(bob, "bob?")
+        first = await first_round(alice, "alice?")
+        second = await first_round(bob, "bob?")
         assert len(bridge.children()) == 2
-        # A state of the other one is refused, for the same call and for one's own.
+        # A state of the other principal is refused, for the same call and for another.
         assert await retry(bob, first, question="alice?") == (
             200,
             {"jsonrpc": "2.0", "id": 2, "error": INVALID},
@@ -412,7 +414,7 @@ async def test_two_principals_in_the_middle_of_a_question_never_meet(start_bridg
             (await retry(bob, second, {"action": "decline"}, "bob?"))[1],
         ]
         assert [one["result"]["content"][0]["text"] for one in answers] == ["accept: blue", "decline: "]
-        # And nobody's is good twice.
+        # No state is valid twice.
         assert (await retry(alice, first, question="alice?"))[1]["error"] == INVALID
         assert (await retry(bob, second, question="bob?"))[1]["error"] == INVALID
 
@@ -437,7 +439,7 @@ async def test_a_task_on_a_process_of_all_principals_is_its_callers_only(start_b
     bridge = start_bridge(command, "--unix", str(path), "--share", "server", "--era", "modern")
     get = request("tasks/get", {"taskId": "T"})
     async with connect(bridge) as alice, connect_unix(bridge, path) as bob:
-        _, begun = await ask(alice, "tools/call", tool("any"))
+        _, begun = await exchange(alice, "tools/call", tool("any"))
         assert begun["result"]["taskId"] == "T"
         await send(bob, get, **{"Mcp-Name": "T"})
         assert (await bob.answer()).json["error"] == {"code": -32602, "message": "Unknown task"}
@@ -445,9 +447,9 @@ async def test_a_task_on_a_process_of_all_principals_is_its_callers_only(start_b
         assert (await alice.answer()).json["result"]["status"] == "completed"
 
 
-async def test_a_state_is_good_for_the_same_arguments_only(bridge):
+async def test_a_state_is_valid_for_the_same_arguments_only(bridge):
     async with connect(bridge) as connection:
-        result = await asked(connection)
+        result = await first_round(connection)
         assert (await retry(connection, result, question="another?"))[1]["error"] == INVALID
         status, answer = await retry(connection, result)
         assert status == 200
@@ -457,39 +459,39 @@ async def test_a_state_is_good_for_the_same_arguments_only(bridge):
 async def test_a_state_does_not_outlive_the_bridge(tmp_path, start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as connection:
-        result = await asked(connection)
+        result = await first_round(connection)
     bridge.stop()
     bridge = start_bridge()
     async with connect(bridge) as connection:
         assert (await retry(connection, result))[1]["error"] == INVALID
-        fresh = await asked(connection)
+        fresh = await first_round(connection)
         assert (await retry(connection, fresh))[1]["result"]["content"][0]["text"] == "accept: blue"
 
 
 async def test_a_state_does_not_outlive_the_server(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as connection:
-        result = await asked(connection)
+        result = await first_round(connection)
         [server] = bridge.children()
         os.kill(server, signal.SIGKILL)
         while not any("the server is gone" in line for line in bridge.lines):
             await trio.sleep(0.01)
         assert (await retry(connection, result))[1]["error"] == INVALID
-        assert (await retry(connection, await asked(connection)))[0] == 200
+        assert (await retry(connection, await first_round(connection)))[0] == 200
 
 
-async def test_other_calls_go_on_while_one_waits_for_its_human(bridge):
+async def test_other_calls_are_served_while_one_waits_for_input(bridge):
     async with connect(bridge) as connection, connect(bridge) as other:
-        result = await asked(connection)
-        status, answer = await ask(other, "tools/call", tool("add", a=1, b=2), caps=ASKABLE)
+        result = await first_round(connection)
+        status, answer = await exchange(other, "tools/call", tool("add", a=1, b=2), caps=ASKABLE)
         assert (status, answer["result"]["content"][0]["text"]) == (200, "3")
         assert (await retry(connection, result))[1]["result"]["content"][0]["text"] == "accept: blue"
 
 
-# ---- the death of the server
+# ---- exits of the server
 
 
-async def test_a_server_killed_in_mid_call_is_an_error_of_ours_and_the_next_call_works(start_bridge):
+async def test_a_server_killed_during_a_call_is_a_server_error_and_the_next_call_works(start_bridge):
     bridge = start_bridge()
     async with connect(bridge) as connection:
         await call(connection, "echo", text="start")
@@ -508,12 +510,12 @@ async def test_a_server_killed_in_mid_call_is_an_error_of_ours_and_the_next_call
 async def test_a_server_that_cannot_serve_is_never_a_client_error(start_bridge):
     bridge = start_bridge((EXAMPLE[0], "-c", "raise SystemExit(3)"))
     async with connect(bridge) as connection:
-        status, answer = await ask(connection, "tools/list")
+        status, answer = await exchange(connection, "tools/list")
         assert status == 503
         assert answer["error"]["code"] in (-32603, -32000)
 
 
-async def test_a_server_that_nobody_uses_is_ended_and_started_again_when_somebody_does(start_bridge):
+async def test_an_idle_server_is_ended_and_started_again_by_the_next_request(start_bridge):
     bridge = start_bridge(EXAMPLE, "--limit", "session_idle_seconds=0.5")
     async with connect(bridge) as connection:
         with trio.fail_after(20):
@@ -526,8 +528,8 @@ async def test_a_server_that_nobody_uses_is_ended_and_started_again_when_somebod
 # ---- WebSocket
 
 
-async def test_the_same_over_a_websocket_beside_a_session(bridge):
-    async def said(socket: Any, **message: Any) -> None:
+async def test_stateless_requests_over_a_websocket_beside_a_session(bridge):
+    async def send_message(socket: Any, **message: Any) -> None:
         await socket.send_message(json.dumps({"jsonrpc": "2.0", **message}))
 
     async with trio_websocket.open_websocket_url(
@@ -535,7 +537,7 @@ async def test_the_same_over_a_websocket_beside_a_session(bridge):
         subprotocols=["mcp"],
         extra_headers=[("Authorization", bridge.headers["Authorization"].encode())],
     ) as socket:
-        await said(socket, **request("tools/call", tool("add", a=1, b=2), id="m"))
+        await send_message(socket, **request("tools/call", tool("add", a=1, b=2), id="m"))
         answer = json.loads(await socket.get_message())
         assert answer["result"]["resultType"] == "complete"
         params = {
@@ -543,16 +545,16 @@ async def test_the_same_over_a_websocket_beside_a_session(bridge):
             "capabilities": {},
             "clientInfo": {"name": "x", "version": "1"},
         }
-        await said(socket, id=1, method="initialize", params=params)
+        await send_message(socket, id=1, method="initialize", params=params)
         assert json.loads(await socket.get_message())["result"]["protocolVersion"] == "2025-06-18"
-        await said(socket, id=2, method="tools/call", params=tool("add", a=1, b=2))
+        await send_message(socket, id=2, method="tools/call", params=tool("add", a=1, b=2))
         assert "resultType" not in json.loads(await socket.get_message())["result"]
-        await said(socket, **request("subscriptions/listen", {"notifications": {}}, id="l"))
+        await send_message(socket, **request("subscriptions/listen", {"notifications": {}}, id="l"))
         acknowledged = json.loads(await socket.get_message())
         assert acknowledged["params"]["_meta"] == {SUBSCRIPTION: "l"}
-        await said(socket, method="notifications/cancelled", params={"requestId": "l"})
-        await said(socket, **request("ping", id=9))
+        await send_message(socket, method="notifications/cancelled", params={"requestId": "l"})
+        await send_message(socket, **request("ping", id=9))
         assert json.loads(await socket.get_message())["error"]["code"] == -32601
         bad = request("tools/list", id=10, **{f"{PREFIX}protocolVersion": "2099-01-01"})
-        await said(socket, **bad)
+        await send_message(socket, **bad)
         assert json.loads(await socket.get_message())["error"]["data"]["supported"] == ["2026-07-28"]

@@ -1,4 +1,4 @@
-"""The official Python client in its newest era, in front of a server of the handshake era and of a modern one."""
+"""The official Python client as a modern client, in front of a legacy server and of a modern server."""
 
 import sys
 
@@ -37,9 +37,7 @@ def connected(bridge: Bridge, transport: str):
     )
 
 
-async def test_everything_that_a_call_can_need_of_a_server_of_the_handshake_era(
-    bridge: Bridge, transport: str
-) -> None:
+async def test_a_call_at_a_legacy_server_uses_every_feature(bridge: Bridge, transport: str) -> None:
     async with connected(bridge, transport) as client:
         assert client.protocol_version == "2026-07-28"
         assert client.server_info.name == "example"
@@ -85,12 +83,12 @@ async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, transpor
             await progressed.wait()
             assert busy()
             nursery.cancel_scope.cancel()
-        while busy():  # the client's deadline ends this
+        while busy():  # The timeout of the client ends this call.
             await trio.sleep(0.01)
         assert text_of(await client.call_tool("echo", {"text": "still here"})) == "still here"
 
 
-async def test_calls_overlap_as_long_as_the_server_asks_nothing(start_bridge, transport: str) -> None:
+async def test_calls_without_server_requests_run_concurrently(start_bridge, transport: str) -> None:
     bridge = start_bridge(EXAMPLE)
     async with connected(bridge, transport) as client:
         started = trio.current_time()
@@ -100,7 +98,7 @@ async def test_calls_overlap_as_long_as_the_server_asks_nothing(start_bridge, tr
         assert trio.current_time() - started < 40 * 0.5 / 2
 
 
-async def test_many_questions_at_once_are_each_answered(bridge: Bridge, transport: str) -> None:
+async def test_many_concurrent_elicitations_are_all_answered(bridge: Bridge, transport: str) -> None:
     async with connected(bridge, transport) as client:
         answers = {}
 
@@ -113,7 +111,7 @@ async def test_many_questions_at_once_are_each_answered(bridge: Bridge, transpor
         assert answers == {f"question {i}": f"accept: {f'question {i}'[::-1]}" for i in range(10)}
 
 
-async def test_input_that_a_modern_server_requires(modern: Bridge, transport: str) -> None:
+async def test_input_that_a_modern_server_requires_is_sent(modern: Bridge, transport: str) -> None:
     async def answer(_context, params: types.ElicitRequestParams) -> types.ElicitResult:
         [field] = params.requested_schema["properties"]
         return types.ElicitResult(action="accept", content={field: "blue"})

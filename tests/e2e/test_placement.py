@@ -1,4 +1,4 @@
-"""Where a server process lives, and servers of the other era, seen by official clients of the handshake era."""
+"""Shared processes and modern servers, used by official clients of the legacy era."""
 
 import json
 import sys
@@ -25,11 +25,11 @@ from ..support.sdk import (
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
-# In the answer to a question that calls of several clients can have caused.
+# The error for a server request that calls of several clients can have caused.
 AMBIGUOUS = "calls of several clients are in progress"
 
 
-def asked(bridge: Bridge, transport: str, **more):
+def connect_answering(bridge: Bridge, transport: str, **more):
     return connect(
         bridge,
         transport,
@@ -56,18 +56,18 @@ def modern(tmp_path_factory):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_sessions_share_a_process_and_each_hears_its_own(sharing: Bridge, transport: str) -> None:
-    async with asked(sharing, transport) as one, asked(sharing, transport) as two:
+async def test_sessions_share_a_process_and_get_their_own_responses(sharing: Bridge, transport: str) -> None:
+    async with connect_answering(sharing, transport) as one, connect_answering(sharing, transport) as two:
         assert text_of(await one.call_tool("add", {"a": 2, "b": 40})) == "42"
         assert text_of(await two.call_tool("add", {"a": 1, "b": 1})) == "2"
         assert len(sharing.children()) == 1
-        assert await asked_alone(one, "ask", question="olleh") == "accept: hello"
-        assert await asked_alone(two, "think", prompt="hm") == "loud: HM"
-        assert await asked_alone(two, "roots") == "file:///here\nfile:///there"
+        assert await call_alone(one, "ask", question="olleh") == "accept: hello"
+        assert await call_alone(two, "think", prompt="hm") == "loud: HM"
+        assert await call_alone(two, "roots") == "file:///here\nfile:///there"
 
 
-async def asked_alone(client: Client, tool: str, **arguments: str) -> str:
-    """Call a tool that asks, until the calls of the other client are too old to be the cause of its question."""
+async def call_alone(client: Client, tool: str, **arguments: str) -> str:
+    """Call a tool that sends a request, until calls of the other client are too old to be its cause."""
     with trio.fail_after(10):
         while True:
             result = await client.call_tool(tool, arguments)
@@ -77,10 +77,10 @@ async def asked_alone(client: Client, tool: str, **arguments: str) -> str:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_questions_of_two_sessions_at_once_reach_none_but_their_own(
+async def test_server_requests_of_two_concurrent_sessions_reach_their_own_session_only(
     sharing: Bridge, transport: str
 ) -> None:
-    """The server does not say whose question it is: where it can be of both, it is refused at once."""
+    """Refuse a server request at once if it may belong to both sessions, because it does not name its call."""
     seen: dict[str, list[str]] = {"1": [], "2": []}
 
     def client_of(name: str) -> AbstractAsyncContextManager[Client]:
@@ -108,9 +108,9 @@ async def test_questions_of_two_sessions_at_once_reach_none_but_their_own(
         assert all(question.startswith(name) for name, questions in seen.items() for question in questions)
 
 
-async def test_progress_and_list_changes_come_to_a_shared_session(sharing: Bridge) -> None:
+async def test_progress_and_list_changes_reach_a_shared_session(sharing: Bridge) -> None:
     notified = Mailbox()
-    async with asked(sharing, "http", message_handler=notified.put) as client:
+    async with connect_answering(sharing, "http", message_handler=notified.put) as client:
         seen: list[float] = []
 
         async def note(done: float, _total: float | None, _message: str | None) -> None:
@@ -123,8 +123,8 @@ async def test_progress_and_list_changes_come_to_a_shared_session(sharing: Bridg
         assert text_of(await client.call_tool("toggle", {})) != before
 
 
-async def test_a_shared_process_that_dies_fails_its_calls_and_is_replaced(sharing: Bridge) -> None:
-    async with asked(sharing, "http") as client:
+async def test_a_shared_process_that_exits_fails_its_calls_and_is_replaced(sharing: Bridge) -> None:
+    async with connect_answering(sharing, "http") as client:
         with pytest.raises(MCPError):
             await client.call_tool("crash", {"code": 3})
         assert text_of(await client.call_tool("echo", {"text": "back"})) == "back"
@@ -134,8 +134,8 @@ async def test_a_shared_process_that_dies_fails_its_calls_and_is_replaced(sharin
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_client_of_the_handshake_era_uses_a_modern_server(modern: Bridge, transport: str) -> None:
-    async with asked(modern, transport) as client:
+async def test_a_legacy_client_uses_a_modern_server(modern: Bridge, transport: str) -> None:
+    async with connect_answering(modern, transport) as client:
         assert client.protocol_version == "2025-11-25"
         assert client.server_info.name == "conformance-fixture-py"
         names = {tool.name for tool in (await client.list_tools()).tools}
@@ -148,7 +148,7 @@ async def test_a_client_of_the_handshake_era_uses_a_modern_server(modern: Bridge
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_input_that_a_modern_server_requires_is_asked_of_a_client_of_the_handshake_era(
+async def test_input_that_a_modern_server_requires_is_requested_from_a_legacy_client(
     modern: Bridge, transport: str
 ) -> None:
     async def answer(_context, params: types.ElicitRequestParams) -> types.ElicitResult:
@@ -172,24 +172,24 @@ async def test_input_that_a_modern_server_requires_is_asked_of_a_client_of_the_h
         assert text_of(await call("test_input_required_result_multiple_inputs", {})) == "all inputs are here"
 
 
-async def test_nothing_is_asked_of_a_client_that_has_not_declared_it(modern: Bridge) -> None:
+async def test_a_client_that_has_not_declared_a_capability_gets_no_request(modern: Bridge) -> None:
     async with connect(modern, "http") as client:
         result = await client.call_tool("test_input_required_result_elicitation", {})
         assert result.is_error
 
 
-async def test_list_changes_of_a_modern_server_reach_a_client_of_the_handshake_era(modern: Bridge) -> None:
+async def test_list_changes_of_a_modern_server_reach_a_legacy_client(modern: Bridge) -> None:
     notified = Mailbox()
-    async with asked(modern, "http", message_handler=notified.put) as client:
+    async with connect_answering(modern, "http", message_handler=notified.put) as client:
         await client.list_tools()
         await client.call_tool("test_trigger_tool_change", {})
         await notified.wait_for_one(types.ToolListChangedNotification)
 
 
-# ---- nobody has said which eras the server speaks
+# ---- servers of an unknown era
 
 
-async def test_a_server_that_takes_no_handshake_is_found_out(start_bridge) -> None:
+async def test_a_server_without_a_handshake_is_detected(start_bridge) -> None:
     program = """
 import json, sys
 for line in sys.stdin:
@@ -236,7 +236,7 @@ for line in sys.stdin:
 """
 
 
-async def test_a_client_that_asks_wrongly_says_nothing_of_the_servers_eras(start_bridge) -> None:
+async def test_an_invalid_request_of_a_client_does_not_change_the_eras_of_the_server(start_bridge) -> None:
     bridge = start_bridge((sys.executable, "-c", DUAL))
     async with connect_raw(bridge) as connection:
         wrong = {
@@ -271,7 +271,9 @@ for line in sys.stdin:
 """
 
 
-async def test_a_server_that_is_replaced_by_one_of_another_era_is_found_out(start_bridge, tmp_path) -> None:
+async def test_a_server_that_is_replaced_by_a_server_of_another_era_is_detected(
+    start_bridge, tmp_path
+) -> None:
     era = tmp_path / "era"
     era.write_text("legacy")
     bridge = start_bridge((sys.executable, "-c", CHANGING, str(era)))

@@ -1,7 +1,4 @@
-"""Children live and die: their death is reported at once and costs nobody else anything, and none outlives its session.
-
-Invariants I4 and I9.
-"""
+"""Exits of server processes: they are reported at once, affect no other session, and no process is left (I4 and I9)."""
 
 import os
 import signal
@@ -24,14 +21,14 @@ CHILDREN = Path(__file__).with_name("children")
 FAMILY = (sys.executable, str(CHILDREN / "family.py"), EXAMPLE[1])
 JSON = {"Accept": BOTH, "Content-Type": "application/json"}
 STUBBORN = (sys.executable, str(CHILDREN / "stubborn.py"))
-# The whole of it is over in 0.2 s; what comes on top is other people's time on a busy machine. Of several deaths, the
-# fastest must make it within the limit, and none may take longer than this.
+# An exit is reported within 0.2 s. More is time of other processes on a busy machine. Of several exits, the fastest must be
+# within the limit, and none may take longer than this.
 PROMPT, PROMPT_AT_WORST = 0.2, 2.0
 
 Start = Callable[..., Bridge]
 
 
-# ---- Death in the middle of a call ----
+# ---- exits during a call
 
 
 async def start_slow_call(session: Session, connection: Connection) -> None:
@@ -62,7 +59,7 @@ async def test_a_killed_server_is_reported_at_once_and_replaced(start_bridge: St
 
 
 @pytest.mark.parametrize(("code", "words"), [(3, "3"), (0, "0"), (-11, "11")])
-async def test_the_error_says_how_the_server_ended(start_bridge: Start, code: int, words: str) -> None:
+async def test_the_error_states_how_the_server_ended(start_bridge: Start, code: int, words: str) -> None:
     bridge = start_bridge()
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
@@ -71,7 +68,7 @@ async def test_the_error_says_how_the_server_ended(start_bridge: Start, code: in
         assert words in answer.json["error"]["message"]
 
 
-async def test_the_next_call_on_the_session_finds_a_server_that_knows_the_client(start_bridge: Start) -> None:
+async def test_the_next_call_of_the_session_is_served_by_an_initialized_server(start_bridge: Start) -> None:
     bridge = start_bridge()
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
@@ -80,13 +77,13 @@ async def test_the_next_call_on_the_session_finds_a_server_that_knows_the_client
         [first] = bridge.children()
         await session.post(connection, tool_call("crash", 3, code=-signal.SIGKILL))
         assert await session.call(connection, "echo", text="back") == "back"
-        # What the client had said to the first, the second has been told as well.
+        # The second process got the messages that the client had sent to the first.
         assert await session.call(connection, "log", text="x", level="info") == "info is below error"
         assert await session.call(connection, "touch", uri="example://greeting") == "touched"
         assert bridge.children() != [first]
 
 
-async def test_another_session_notices_nothing(start_bridge: Start) -> None:
+async def test_a_crash_does_not_affect_another_session(start_bridge: Start) -> None:
     bridge = start_bridge()
     async with connect(bridge) as first, connect(bridge) as second:
         mine = await Session.begin(bridge, first)
@@ -100,7 +97,7 @@ async def test_another_session_notices_nothing(start_bridge: Start) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_every_transport_lives_on_after_a_crash(bridge: Bridge, transport: str) -> None:
+async def test_every_transport_is_served_after_a_crash(bridge: Bridge, transport: str) -> None:
     async with connect_sdk(bridge, transport) as client:
         with pytest.raises(Exception, match="3"):
             await client.call_tool("crash", {"code": 3})
@@ -108,11 +105,11 @@ async def test_every_transport_lives_on_after_a_crash(bridge: Bridge, transport:
         assert result.content[0].text == "back"
 
 
-# ---- Nothing is left ----
+# ---- no process is left
 
 
 def family_of(bridge: Bridge) -> list[int]:
-    """The server and its descendants, the daemon among them included."""
+    """Return the server and its descendants, also a daemonised descendant."""
     return bridge.children("server.py") + bridge.children("100000")
 
 
@@ -122,7 +119,7 @@ async def begin(bridge: Bridge) -> tuple[Connection, Session]:
     return connection, await Session.begin(bridge, connection)
 
 
-async def test_nothing_is_left_when_a_session_is_deleted(start_bridge: Start) -> None:
+async def test_no_process_is_left_when_a_session_is_deleted(start_bridge: Start) -> None:
     bridge = start_bridge(FAMILY)
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
@@ -133,7 +130,7 @@ async def test_nothing_is_left_when_a_session_is_deleted(start_bridge: Start) ->
 
 
 @pytest.mark.parametrize("transport", ["sse", "ws"])
-async def test_nothing_is_left_when_the_client_hangs_up(start_bridge: Start, transport: str) -> None:
+async def test_no_process_is_left_when_the_client_disconnects(start_bridge: Start, transport: str) -> None:
     bridge = start_bridge(FAMILY)
     async with connect_sdk(bridge, transport) as client:
         await client.call_tool("echo", {"text": "here"})
@@ -141,7 +138,7 @@ async def test_nothing_is_left_when_the_client_hangs_up(start_bridge: Start, tra
     assert wait_until_gone(lambda: family_of(bridge), 8) == []
 
 
-async def test_nothing_is_left_of_a_client_that_did_not_wait_for_its_session(start_bridge: Start) -> None:
+async def test_no_process_is_left_of_a_client_that_did_not_wait_for_its_session(start_bridge: Start) -> None:
     bridge = start_bridge((sys.executable, "-c", "for line in open(0): pass", "mute"))
     async with connect(bridge) as connection:
         await connection.send("POST", "/mcp", JSON, message("initialize", INITIALIZE, id=0))
@@ -163,7 +160,7 @@ async def test_nothing_is_left_when_the_bridge_ends(start_bridge: Start, number:
     assert bridge.wait_until_alone(5) == []
 
 
-async def test_a_server_that_will_not_go_is_made_to(start_bridge: Start) -> None:
+async def test_a_server_that_ignores_sigterm_is_killed(start_bridge: Start) -> None:
     bridge = start_bridge(STUBBORN)
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
@@ -172,7 +169,7 @@ async def test_a_server_that_will_not_go_is_made_to(start_bridge: Start) -> None
         assert wait_until_gone(lambda: bridge.children("stubborn.py"), 10) == []
 
 
-async def test_descendants_go_with_the_server_that_crashed(start_bridge: Start) -> None:
+async def test_descendants_end_with_the_server_that_crashed(start_bridge: Start) -> None:
     bridge = start_bridge(FAMILY)
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
@@ -182,7 +179,7 @@ async def test_descendants_go_with_the_server_that_crashed(start_bridge: Start) 
         assert wait_until_gone(lambda: sorted(set(before) & set(family_of(bridge))), 8) == []
 
 
-async def test_one_session_one_server(start_bridge: Start) -> None:
+async def test_each_session_has_one_server_process(start_bridge: Start) -> None:
     bridge = start_bridge()
     assert bridge.children() == []
     async with connect(bridge) as connection:

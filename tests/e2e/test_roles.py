@@ -1,4 +1,4 @@
-"""What a token may use of the servers that it is for: tools and features, for clients of every era, also through the aggregate."""
+"""Access policy of tokens: tools and features, for clients of both eras, also through the aggregate."""
 
 import hashlib
 import json
@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio_websocket
 
-from ..support.daemon_clients import example, open_socket
+from ..support.daemon_clients import example, open_socket, stateless_request
 from ..support.daemon_process import daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect
-from ..support.stateless_requests import ASKABLE, headers_of, request, tool
+from ..support.stateless_requests import ASKABLE, tool
 
 pytestmark = pytest.mark.anyio
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("reader", "writer")}
@@ -38,13 +38,8 @@ def running(tmp_path_factory):
         yield found
 
 
-async def ask(running, path, who, method, params=None):
-    body = request(method, params, caps=ASKABLE)
-    headers = headers_of(body, Authorization=f"Bearer {TOKENS[who]}")
-    async with connect(running) as connection:
-        await connection.send("POST", path, headers, json.dumps(body).encode())
-        answer = await connection.answer()
-    return answer.status, answer.json
+async def exchange(running, path, who, method, params=None):
+    return await stateless_request(running, path, method, params, TOKENS[who], ASKABLE)
 
 
 def names_in(answer):
@@ -52,26 +47,28 @@ def names_in(answer):
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_role_is_what_a_stateless_client_finds_and_nobody_else(running, server):
+async def test_a_stateless_client_sees_what_its_token_may_use(running, server):
     path = f"/servers/{server}/mcp"
-    for _ in range(2):  # in turns, since they share a process of one of these servers
-        _, answer = await ask(running, path, "reader", "tools/list")
+    for _ in range(
+        2
+    ):  # The requests take turns, because the clients share a process of one of these servers.
+        _, answer = await exchange(running, path, "reader", "tools/list")
         assert names_in(answer) == ({"echo"} if server == "own" else {"echo", "think"})
         assert answer["result"]["cacheScope"] == "private"
-        _, answer = await ask(running, path, "reader", "tools/call", tool("add", a=1, b=2))
+        _, answer = await exchange(running, path, "reader", "tools/call", tool("add", a=1, b=2))
         assert answer["error"]["message"] == "Unknown tool: add"
-        status, answer = await ask(running, path, "reader", "prompts/list")
+        status, answer = await exchange(running, path, "reader", "prompts/list")
         assert (status, answer["error"]["code"]) == (404, -32601)
-        _, answer = await ask(running, path, "reader", "server/discover")
+        _, answer = await exchange(running, path, "reader", "server/discover")
         assert "prompts" not in answer["result"]["capabilities"]
-        _, answer = await ask(running, path, "writer", "tools/list")
+        _, answer = await exchange(running, path, "writer", "tools/list")
         assert {"echo", "add"} <= names_in(answer)
-        _, answer = await ask(running, path, "writer", "prompts/list")
+        _, answer = await exchange(running, path, "writer", "prompts/list")
         assert answer["result"]["prompts"]
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_role_is_what_a_session_finds(running, server):
+async def test_a_session_sees_what_its_token_may_use(running, server):
     async with AsyncExitStack() as stack:
         found = {}
         for who, token in TOKENS.items():
@@ -88,25 +85,25 @@ async def test_a_role_is_what_a_session_finds(running, server):
         assert found["writer"][3]["result"]["content"][0]["text"] == "3"
 
 
-async def test_the_aggregate_gives_a_role_no_more(running):
-    _, answer = await ask(running, "/mcp", "reader", "tools/list")
+async def test_the_aggregate_shows_a_token_no_more(running):
+    _, answer = await exchange(running, "/mcp", "reader", "tools/list")
     assert names_in(answer) == {"own__echo", "common__echo", "common__think"}
-    _, answer = await ask(running, "/mcp", "reader", "tools/call", tool("own__add", a=1, b=2))
+    _, answer = await exchange(running, "/mcp", "reader", "tools/call", tool("own__add", a=1, b=2))
     assert "Unknown tool" in answer["error"]["message"]
-    _, answer = await ask(running, "/mcp", "reader", "prompts/list")
+    _, answer = await exchange(running, "/mcp", "reader", "prompts/list")
     assert answer["error"]["code"] == -32601
-    _, answer = await ask(running, "/mcp", "writer", "tools/call", tool("own__add", a=1, b=2))
+    _, answer = await exchange(running, "/mcp", "writer", "tools/call", tool("own__add", a=1, b=2))
     assert answer["result"]["content"][0]["text"] == "3"
 
 
-def test_the_person_sees_what_a_token_may_use(running):
+def test_status_shows_what_a_token_may_use(running):
     rows = [line.split("  ") for line in running.do("token", "list").stdout.splitlines()]
     shown = {row[0]: [cell.strip() for cell in row if cell][1:] for row in rows}
     assert shown["reader"] == ["*", "echo, th*", "*, not prompts, sampling"]
     assert shown["writer"] == ["*", "*", "*"]
 
 
-async def test_another_role_is_another_session(tmp_path):
+async def test_a_changed_access_policy_ends_the_session(tmp_path):
     with daemon(tmp_path, SERVERS, **tables()) as running:
         async with AsyncExitStack() as stack:
             sockets = {who: await open_socket(running, "own", stack, token) for who, token in TOKENS.items()}
@@ -132,6 +129,8 @@ async def test_another_role_is_another_session(tmp_path):
             opened = await open_socket(running, "own", stack, TOKENS["reader"])
             await opened._send({"id": 1, "method": "tools/list"})
             assert names_in((await opened.answers(1))[1]) == {"echo"}
-            write_config(running.config, SERVERS, **tables())  # and all of it again
+            write_config(running.config, SERVERS, **tables())
             running.do("reload")
-            assert "add" in names_in((await ask(running, "/servers/common/mcp", "reader", "tools/list"))[1])
+            assert "add" in names_in(
+                (await exchange(running, "/servers/common/mcp", "reader", "tools/list"))[1]
+            )

@@ -1,4 +1,4 @@
-"""Everything that MCP offers, used by the official Python client over every transport."""
+"""Every feature of MCP, used by the official Python client over every transport."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -35,7 +35,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Client]]
 
 @pytest.fixture
 def connected(bridge: Bridge, transport: str, logged: Mailbox, notified: Mailbox) -> Connect:
-    """`async with connected() as client` in the test itself: a fixture that holds tasks hangs when one of them fails."""
+    """Return a function for `async with connected() as client`, because a fixture with tasks hangs if a task fails."""
     return partial(
         connect,
         bridge,
@@ -67,7 +67,7 @@ async def test_initialize(connected: Connect) -> None:
 
 async def test_a_client_that_tries_the_newest_era_first_gets_it(bridge: Bridge, transport: str) -> None:
     async with connect(bridge, transport, mode="auto") as client:
-        # On HTTP+SSE nobody speaks it, and the client falls back.
+        # HTTP+SSE does not support the modern era, and the client falls back.
         assert client.protocol_version == ("2025-11-25" if transport == "sse" else "2026-07-28")
         assert text_of(await client.call_tool("add", {"a": 2, "b": 40})) == "42"
 
@@ -148,14 +148,14 @@ async def test_roots(connected: Connect) -> None:
         assert text_of(await client.call_tool("roots")) == "file:///here\nfile:///there"
 
 
-async def test_a_changed_list_is_announced(connected: Connect, notified: Mailbox) -> None:
+async def test_a_changed_list_is_notified(connected: Connect, notified: Mailbox) -> None:
     async with connected() as client:
         assert text_of(await client.call_tool("toggle")) == "on"
         await notified.wait_for_one(types.ToolListChangedNotification)
         assert "extra" in {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
 
 
-async def test_a_resource_is_read_and_its_change_announced(connected: Connect, notified: Mailbox) -> None:
+async def test_a_resource_is_read_and_its_change_notified(connected: Connect, notified: Mailbox) -> None:
     async with connected() as client:
         uri = (await client.list_resources()).resources[0].uri
         assert (await client.read_resource(uri)).contents[0].text == "Hello."
@@ -191,7 +191,7 @@ async def test_ping(connected: Connect) -> None:
 
 async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, connected: Connect) -> None:
     async with connected() as client:
-        server = bridge.newest_child()  # the newest: that of this session
+        server = bridge.newest_child()  # The newest process is that of this session.
         progressed = trio.Event()
 
         async def note(_done: float, _total: float | None, _message: str | None) -> None:
@@ -202,7 +202,7 @@ async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, connecte
             await progressed.wait()
             assert threads_of(server) == 2
             nursery.cancel_scope.cancel()
-        while threads_of(server) > 1:  # the client's deadline ends this
+        while threads_of(server) > 1:  # The timeout of the client ends this call.
             await trio.sleep(0.01)
         assert text_of(await client.call_tool("echo", {"text": "still here"})) == "still here"
 

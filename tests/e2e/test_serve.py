@@ -1,4 +1,4 @@
-"""`mcp-bridge serve`: many servers, a service manager, reloads, tokens, and a person who asks."""
+"""`mcp-bridge serve`: many servers, a service manager, reloads, tokens, and commands."""
 
 import hashlib
 import json
@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import trio
 import trio_websocket
-import trustme
 
 from mcpbridged.bridge.commands.control_client import follow
 
@@ -26,6 +25,8 @@ from ..support.daemon_clients import example, open_socket, stateless_request
 from ..support.daemon_process import Daemon, ServiceManager, child, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect
 from ..support.stateless_requests import headers_of, request, tool
+from ..support.tls import tls_client_context, write_certificate
+from ..support.waiting import wait_until_async
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,7 @@ async def echo(running, server, token=None):
 # ---- many servers
 
 
-async def test_every_server_has_its_paths_and_a_broken_one_costs_nobody_else(tmp_path):
+async def test_every_server_has_its_paths_and_a_broken_server_affects_no_other(tmp_path):
     servers = {
         "one": example(),
         "two": example(share="server"),
@@ -60,7 +61,7 @@ async def test_every_server_has_its_paths_and_a_broken_one_costs_nobody_else(tmp
         assert any("there is no program 'no-such-program-here'" in line for line in running.lines)
 
 
-async def test_a_server_that_dies_says_its_last_words_in_the_error(tmp_path):
+async def test_the_last_lines_of_a_server_that_exits_are_in_the_error(tmp_path):
     talkative = [sys.executable, "-c", "import sys; sys.exit('the key is missing')"]
     with daemon(tmp_path, {"one": {"command": talkative, "era": "legacy"}}) as running:
         _, answer = await stateless_request(running, "one", "tools/list")
@@ -69,7 +70,7 @@ async def test_a_server_that_dies_says_its_last_words_in_the_error(tmp_path):
         assert "one: the last process exited with code 1\n  the key is missing" in shown
 
 
-# ---- who may use what
+# ---- tokens
 
 
 async def test_a_token_of_the_configuration_is_a_principal_with_the_servers_it_names(tmp_path):
@@ -83,7 +84,7 @@ async def test_a_token_of_the_configuration_is_a_principal_with_the_servers_it_n
         status, _ = await stateless_request(running, "one", "tools/list", token=token[:-1] + "G")
         assert status == 401
         assert await echo(running, "two") == "two"
-        # Revoked, it is worth nothing from the next request on, also on a connection that it has opened.
+        # A revoked token is refused from the next request on, also on a connection that it has opened.
         body = request("tools/list")
         async with connect(running) as connection:
             sent = (
@@ -105,7 +106,7 @@ async def test_a_token_of_the_configuration_is_a_principal_with_the_servers_it_n
         assert "ide    two" in running.do("token", "list").stdout
 
 
-async def test_what_is_open_ends_with_the_token_or_its_right(tmp_path):
+async def test_sessions_and_streams_end_with_their_token_or_its_access(tmp_path):
     tokens = {name: f"mcpb_{name:x<40}" for name in ("gone", "narrowed", "rotated", "kept")}
 
     def tables(names, **changes):
@@ -147,18 +148,13 @@ async def test_what_is_open_ends_with_the_token_or_its_right(tmp_path):
                 ] == status
 
 
-async def test_a_renewed_certificate_is_shown_after_a_reload(tmp_path):
-    authority = trustme.CA()
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
+async def test_a_renewed_certificate_is_shown_after_a_reload(authority, tmp_path):
+    client = tls_client_context(authority)
     files = {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
 
     def issue():
-        made = authority.issue_cert("127.0.0.1")
-        files["tls_cert"].write_bytes(made.cert_chain_pems[0].bytes())
-        files["tls_key"].write_bytes(made.private_key_pem.bytes())
-        files["tls_key"].chmod(0o600)
-        return ssl.PEM_cert_to_DER_cert(made.cert_chain_pems[0].bytes().decode())
+        certificate, _ = write_certificate(authority, tmp_path)
+        return ssl.PEM_cert_to_DER_cert(certificate.read_text())
 
     def shown(running):
         with socket.create_connection(running.address, timeout=5) as sock:
@@ -196,7 +192,7 @@ async def test_the_control_socket_is_not_on_tcp(tmp_path):
         assert running.unix.stat().st_mode & 0o777 == 0o600
 
 
-# ---- reload and the end
+# ---- reload and shutdown
 
 
 async def test_a_reload_touches_only_what_has_changed(tmp_path):
@@ -226,7 +222,7 @@ async def test_a_reload_touches_only_what_has_changed(tmp_path):
             assert "result" in (await kept[0].answers(1))[1]
 
 
-def test_a_reload_says_what_needs_a_restart_until_it_is_as_at_the_start(tmp_path):
+def test_a_reload_names_settings_that_need_a_restart_until_they_are_as_at_the_start(tmp_path):
     with daemon(tmp_path, {"one": example()}) as running:
         write_config(
             running.config, {"one": example()}, listen={"health": ["/alive"]}, log={"level": "debug"}
@@ -255,7 +251,7 @@ async def test_a_broken_file_changes_nothing(tmp_path, content):
         assert await echo(running, "one") == "one"
 
 
-async def test_a_hundred_hangups_are_survived(tmp_path):
+async def test_a_hundred_sighups_do_not_end_the_daemon(tmp_path):
     with daemon(tmp_path, {"one": example()}) as running:
         for _ in range(100):
             running.process.send_signal(signal.SIGHUP)
@@ -263,7 +259,7 @@ async def test_a_hundred_hangups_are_survived(tmp_path):
         assert await echo(running, "one") == "one"
 
 
-async def test_calls_in_flight_are_answered_before_the_end(tmp_path):
+async def test_calls_in_flight_are_answered_before_shutdown(tmp_path):
     with daemon(tmp_path, {"one": example(), "two": example(share="principal")}) as running:
         async with AsyncExitStack() as stack:
             opened = [await open_socket(running, server, stack) for server in ("one", "one", "two", "two")]
@@ -279,7 +275,7 @@ async def test_calls_in_flight_are_answered_before_the_end(tmp_path):
         running._stopped = True
 
 
-async def test_what_begins_during_the_end_is_refused_and_a_second_signal_ends_at_once(tmp_path):
+async def test_new_requests_during_shutdown_are_refused_and_a_second_signal_ends_at_once(tmp_path):
     with daemon(tmp_path, {"one": example()}) as running:
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
@@ -297,7 +293,7 @@ async def test_what_begins_during_the_end_is_refused_and_a_second_signal_ends_at
             running._stopped = True
 
 
-async def test_calls_of_a_server_that_has_just_been_replaced_are_answered_before_the_end(tmp_path):
+async def test_calls_of_a_server_that_was_just_replaced_are_answered_before_shutdown(tmp_path):
     with daemon(tmp_path, {"one": example()}) as running:
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
@@ -310,7 +306,7 @@ async def test_calls_of_a_server_that_has_just_been_replaced_are_answered_before
         running._stopped = True
 
 
-async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
+async def test_a_reload_that_is_interrupted_by_shutdown_changes_nothing(tmp_path):
     manager = ServiceManager(tmp_path)
     secret = {"secrets": {"KEY": f"exec:cat {tmp_path}/key"}}
     (tmp_path / "key").write_text("the first key")
@@ -319,7 +315,7 @@ async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             (tmp_path / "key").unlink()
-            os.mkfifo(tmp_path / "key")  # the helper waits for whoever writes it
+            os.mkfifo(tmp_path / "key")  # The credential helper waits until the file is written.
             write_config(running.config, {"one": example(**secret), "two": example(start="eager")})
             running.process.send_signal(signal.SIGHUP)
             manager.wait_for("RELOADING=1")
@@ -339,7 +335,7 @@ async def test_a_reload_that_is_overtaken_by_the_end_changes_nothing(tmp_path):
 # ---- a service manager
 
 
-def test_a_service_manager_hears_of_everything(tmp_path):
+def test_a_service_manager_is_notified_of_every_state(tmp_path):
     manager = ServiceManager(tmp_path)
     write_config(tmp_path / "config.toml", {"one": example()})
     variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "300000"}
@@ -351,7 +347,7 @@ def test_a_service_manager_hears_of_everything(tmp_path):
         manager.wait_for("RELOADING=1")
         manager.wait_for("MONOTONIC_USEC=")
         manager.wait_for("READY=1", 2)
-        # A loop that stands still gives no sign of life.
+        # A blocked event loop sends no watchdog message.
         running.process.send_signal(signal.SIGSTOP)
         time.sleep(0.2)
         signs = manager.received.count("WATCHDOG=1")
@@ -373,7 +369,7 @@ def passed(tmp_path):
         yield [tcp, unix]
 
 
-async def test_passed_sockets_are_served_and_a_restart_refuses_nobody(tmp_path, passed):
+async def test_passed_sockets_are_served_and_a_restart_refuses_no_connection(tmp_path, passed):
     write_config(tmp_path / "config.toml", {"one": example(share="server")})
     port = passed[0].getsockname()[1]
     refused = answered = 0
@@ -445,7 +441,7 @@ def test_a_passed_socket_that_cannot_be_served_is_named(tmp_path, make, told):
         pass
 
 
-def test_children_see_nothing_of_the_service_manager_or_of_us(tmp_path, passed):
+def test_servers_inherit_no_descriptor_and_no_variable_of_the_service_manager(tmp_path, passed):
     secret = tmp_path / "secret"
     secret.write_text("canary-in-a-file\n")
     secret.chmod(0o600)
@@ -477,11 +473,11 @@ def test_children_see_nothing_of_the_service_manager_or_of_us(tmp_path, passed):
         }
         assert not hidden & set(words)
         assert "KEY" in words
-        # 0 to 2, and that of the listing itself.
+        # Descriptors 0 to 2, and that of the listing.
         assert sorted(word for word in words if word.isdecimal()) == ["0", "1", "2", "3"]
 
 
-# ---- the door
+# ---- commands
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
@@ -564,7 +560,7 @@ def test_a_connection_can_be_interrupted(one_daemon):
         ({}, 0, "{}\n"),
     ],
 )
-def test_a_result_that_is_not_as_it_should_be_is_shown_as_it_is(tmp_path, result, code, shown):
+def test_an_invalid_result_is_printed_unchanged(tmp_path, result, code, shown):
     servers = {"one": {"command": child("strange.py", json.dumps(result)), "era": "legacy"}}
     with daemon(tmp_path, servers) as running:
         done = running.do("call", "one", "it", check=False)
@@ -580,7 +576,7 @@ def test_a_result_that_is_not_as_it_should_be_is_shown_as_it_is(tmp_path, result
             assert json.loads(shown).items() <= answer.items()
 
 
-def test_the_person_sees_and_steers(tmp_path):
+def test_commands_show_and_control_the_daemon(tmp_path):
     with daemon(tmp_path, {"one": example(), "two": example()}) as running:
         assert "echo" in running.do("tools", "one").stdout
         assert running.do("call", "one", "echo", '{"text": "hello"}').stdout == "hello\n"
@@ -643,7 +639,7 @@ def test_the_person_sees_and_steers(tmp_path):
         (("tap", "one", "two"), 64, "unrecognized arguments: two\nTry 'mcp-bridge tap --help'.\n"),
     ],
 )
-def test_a_wrong_wish_is_answered_with_the_reason(one_daemon, words, code, told):
+def test_a_wrong_command_is_answered_with_the_reason(one_daemon, words, code, told):
     done = one_daemon.do(*words, check=False)
     assert told in done.stderr
     assert done.returncode == code
@@ -651,7 +647,7 @@ def test_a_wrong_wish_is_answered_with_the_reason(one_daemon, words, code, told)
 
 
 def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
-    (tmp_path / "pin").write_text("4711")  # too short to be found in other text, and a secret all the same
+    (tmp_path / "pin").write_text("4711")  # This secret is too short to be found in other text.
     (tmp_path / "more.env").write_text("WORD=rosebud\n")
     for name in ("pin", "more.env"):
         (tmp_path / name).chmod(0o600)
@@ -699,7 +695,7 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
         assert f"  env         {line}\n" in told["config"]
 
 
-async def test_what_a_server_was_given_as_a_secret_is_logged_nowhere(tmp_path):
+async def test_a_secret_of_a_server_is_not_logged(tmp_path):
     variables = {"TOKEN": "canary-in-a-file", "PASSED_KEY": "canary-passed-on"}
     (tmp_path / "token").write_text(variables["TOKEN"])
     (tmp_path / "token").chmod(0o600)
@@ -721,7 +717,7 @@ async def test_what_a_server_was_given_as_a_secret_is_logged_nowhere(tmp_path):
 
 @pytest.mark.parametrize("words", [("status",), ("tools", "one"), ("config", "schema"), ("connect", "one")])
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_standard_stream_is_as_good_as_none(one_daemon, words, closed):
+def test_a_closed_standard_stream_does_not_prevent_a_command(one_daemon, words, closed):
     done = one_daemon.shell(f'"$@" </dev/null {closed}', *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", "") and words[0] != "connect")
@@ -739,13 +735,13 @@ def test_output_that_cannot_be_written_is_no_traceback(one_daemon, words):
     ("words", "code"),
     [(("tools", "nobody"), 1), (("stauts",), 64), (("approve", "off"), 78), (("tools", "one"), 0)],
 )
-def test_what_nobody_can_be_told_changes_no_exit_code(one_daemon, words, code):
+def test_output_that_cannot_be_written_changes_no_exit_code(one_daemon, words, code):
     done = one_daemon.shell('"$@" 2>/dev/full', *words)
     assert (done.returncode, done.stderr) == (code, "")
     assert bool(done.stdout) == (code == 0)
 
 
-def test_whoever_stops_reading_a_connection_ends_it(one_daemon):
+def test_a_reader_that_stops_reading_connect_ends_it(one_daemon):
     asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
     done = one_daemon.shell(
         f"(echo '{asked}'; sleep 1; echo '{asked}'; sleep 3) | \"$@\" | head -c 5", "connect", "one"
@@ -760,7 +756,7 @@ def one_daemon(tmp_path_factory):
         yield running
 
 
-def test_messages_can_be_watched_without_what_could_steer_a_terminal(one_daemon):
+def test_tap_prints_no_terminal_control_sequences(one_daemon):
     reading = subprocess.Popen(
         [PROGRAM, "tap", "one", "--config", str(one_daemon.config)],
         env={**os.environ, "XDG_RUNTIME_DIR": str(one_daemon.folder / "run")},
@@ -781,7 +777,7 @@ def test_messages_can_be_watched_without_what_could_steer_a_terminal(one_daemon)
     reading.stdout.close()
     assert any(line.startswith("-> ") and "tools/call" in line for line in lines)
     longest = max(len(line) for line in lines)
-    assert 16_384 < longest < 16_500  # the manual says 16384, and what was escaped may take more
+    assert 16_384 < longest < 16_500  # The limit is 16384 characters (mcp-bridge(1)). Escapes may take more.
     assert "\x1b" not in "".join(lines)
     assert "\u202e" not in "".join(lines)
 
@@ -809,10 +805,10 @@ def test_the_log_can_be_followed(one_daemon):
     assert lines[0].startswith(before[:8])
 
 
-def test_what_is_followed_begins_with_what_is_kept(one_daemon):
+def test_a_followed_log_begins_with_the_stored_lines(one_daemon):
     one_daemon.do("call", "one", "echo", '{"text": "x"}')
     told = follow(one_daemon.unix, "/control/logs?server=one&follow=1")
-    kept = next(told)  # in one answer, so that nothing is missed in between
+    kept = next(told)  # Stored and new lines are in one response, so that no line is missed.
     assert "started" in [entry["text"] for entry in kept]
     one_daemon.do("restart", "one")
     one_daemon.do("call", "one", "echo", '{"text": "x"}')
@@ -820,7 +816,7 @@ def test_what_is_followed_begins_with_what_is_kept(one_daemon):
     told.close()
 
 
-def test_without_a_daemon_the_person_is_told_how_to_start_one(tmp_path):
+def test_commands_without_a_daemon_print_how_to_start_one(tmp_path):
     done = subprocess.run(
         [PROGRAM, "status"],
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
@@ -832,7 +828,7 @@ def test_without_a_daemon_the_person_is_told_how_to_start_one(tmp_path):
     assert "start it with `mcp-bridge serve`" in done.stderr
 
 
-def test_a_daemon_that_dies_while_it_is_asked_is_no_fault_of_the_command(tmp_path):
+def test_a_daemon_that_exits_during_a_command_is_reported(tmp_path):
     folder = tmp_path / "mcp-bridge"
     folder.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as listening:
@@ -859,7 +855,7 @@ def test_a_client_gets_its_configuration(one_daemon, client):
     assert "http is off or uses port 0 (random); set a fixed port" in refused.stderr
 
 
-def test_a_client_that_starts_what_it_was_given_is_served(one_daemon):
+def test_the_printed_command_of_a_client_is_served(one_daemon):
     pasted = json.loads(one_daemon.do("client-config", "cursor", "one").stdout)["mcpServers"]["one"]
     hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}) + "\n"
     answer = subprocess.run(
@@ -876,7 +872,7 @@ def test_a_client_that_starts_what_it_was_given_is_served(one_daemon):
 
 
 @pytest.mark.parametrize("token", ["", "minted", "file", "off"])
-async def test_what_is_pasted_for_http_is_let_in(tmp_path, token):
+async def test_the_printed_http_configuration_is_served(tmp_path, token):
     secret = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
     (tmp_path / "token").write_text(secret)
     (tmp_path / "token").chmod(0o600)
@@ -915,18 +911,18 @@ def test_completion_names_every_command(one_daemon, shell):
         )
 
 
-def test_family_ends_with_the_daemon(tmp_path):
+def test_all_processes_end_with_the_daemon(tmp_path):
     family = {"family": {"command": child("family.py", EXAMPLE[1]), "share": "server"}}
     with daemon(tmp_path, family) as running:
         running.do("tools", "family")
         assert len(running.family()) >= 3
-    # leaving it looks for whoever is left
+    # The end of the block looks for processes that are left.
 
 
-# ---- spare processes, and calls that take too long
+# ---- warm standbys and call timeouts
 
 
-async def test_a_spare_process_waits_for_the_next_session(tmp_path):
+async def test_a_warm_standby_waits_for_the_next_session(tmp_path):
     with daemon(tmp_path, {"one": example(spare=1)}) as running:
 
         async def pids(count):
@@ -941,7 +937,9 @@ async def test_a_spare_process_waits_for_the_next_session(tmp_path):
             await opened.begin(1)
             while not running.status()["servers"][0]["in_flight"]:
                 await trio.sleep(0.02)
-            os.kill(spare, signal.SIGKILL)  # it serves the session, or the session would not notice
+            os.kill(
+                spare, signal.SIGKILL
+            )  # The standby serves the session, otherwise the session would not be affected.
             answer = (await opened.answers(1))[1]
             assert "was killed by signal 9" in answer["error"]["message"]
         [spare] = [pid for pid in await pids(1) if pid != spare]
@@ -951,7 +949,7 @@ async def test_a_spare_process_waits_for_the_next_session(tmp_path):
         assert await echo(running, "one") == "one"
 
 
-async def test_an_eager_server_is_there_before_anybody_asks_and_only_once(tmp_path):
+async def test_an_eager_server_is_started_once_before_any_request(tmp_path):
     with daemon(tmp_path, {"one": example(start="eager"), "two": example()}) as running:
         end = time.monotonic() + 20
         while (found := running.status()["servers"])[0]["era"] == "not known yet" or not found[0]["pids"]:
@@ -965,7 +963,7 @@ async def test_an_eager_server_is_there_before_anybody_asks_and_only_once(tmp_pa
             assert running.status()["servers"][0]["pids"] == found[0]["pids"]
 
 
-# ---- whether servers are well
+# ---- health
 
 
 async def ready(running, server=""):
@@ -976,13 +974,7 @@ async def ready(running, server=""):
     return answer.status
 
 
-async def until(true):
-    with trio.fail_after(20):
-        while not await true():
-            await trio.sleep(0.05)
-
-
-async def test_a_broken_eager_server_is_known_before_anybody_asks(tmp_path):
+async def test_a_broken_eager_server_is_reported_before_any_request(tmp_path):
     manager = ServiceManager(tmp_path)
     write_config(
         tmp_path / "config.toml", {"one": {"command": ["false"], "start": "eager"}, "two": example()}
@@ -992,7 +984,7 @@ async def test_a_broken_eager_server_is_known_before_anybody_asks(tmp_path):
         async def failing():
             return running.status()["servers"][0]["state"] == "failing"
 
-        await until(failing)
+        await wait_until_async(failing)
         assert await ready(running) == await ready(running, "one") == await ready(running, "none") == 503
         assert await ready(running, "two") == 200
         manager.wait_for("STATUS=serving 2 servers on http")
@@ -1006,13 +998,13 @@ async def test_a_broken_eager_server_is_known_before_anybody_asks(tmp_path):
     [("legacy", EXAMPLE, tool("echo", text="x")), ("modern", MODERN, tool("test_simple_text"))],
     ids=["legacy", "modern"],
 )
-async def test_a_process_that_hangs_is_shown_and_goes_on_when_it_can(tmp_path, era, command, named):
+async def test_a_process_that_hangs_is_reported_and_continues(tmp_path, era, command, named):
     one = {"command": command, "limits": {"ping_seconds": 1}, "era": era}
     with daemon(tmp_path, {"one": one, "two": example()}) as running:
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             assert "result" in (await stateless_request(running, "one", "tools/call", named))[1]
-            await trio.sleep(2.5)  # it is asked, and answers
+            await trio.sleep(2.5)  # The process gets a ping and answers.
             assert await ready(running, "one") == 200
             assert running.status()["servers"][0]["state"] == "serving"
             pids = running.status()["servers"][0]["pids"]
@@ -1022,7 +1014,7 @@ async def test_a_process_that_hangs_is_shown_and_goes_on_when_it_can(tmp_path, e
             async def silent():
                 return await ready(running, "one") == 503
 
-            await until(silent)
+            await wait_until_async(silent)
             assert running.status()["servers"][0]["state"] == "silent"
             assert await ready(running, "two") == 200
             assert "process_silent" in running.do("logs", "one").stdout
@@ -1034,11 +1026,11 @@ async def test_a_process_that_hangs_is_shown_and_goes_on_when_it_can(tmp_path, e
             async def well():
                 return await ready(running, "one") == 200
 
-            await until(well)
+            await wait_until_async(well)
             assert running.status()["servers"][0]["pids"] == pids
 
 
-async def test_a_call_may_be_given_up_after_a_time_without_progress(tmp_path):
+async def test_a_call_is_cancelled_after_a_time_without_progress(tmp_path):
     limits = {"limits": {"call_idle_seconds": 1}}
     with daemon(tmp_path, {"one": example(**limits), "two": example()}) as running:
         slow = {"seconds": 3, "steps": 1}
@@ -1054,10 +1046,10 @@ async def test_a_call_may_be_given_up_after_a_time_without_progress(tmp_path):
             assert (await opened.answers(1))[1]["error"]["data"] == {"reason": "timeout"}
 
 
-# ---- what confines a process
+# ---- limits of a process
 
 
-def test_a_process_has_the_limits_and_the_directories_that_it_was_given(tmp_path):
+def test_a_process_has_its_configured_limits_and_directories(tmp_path):
     tell = (
         "import os, resource as r, sys, tempfile\n"
         "open(os.path.join(tempfile.gettempdir(), 'left'), 'w').close()\n"
@@ -1086,7 +1078,7 @@ def test_a_process_has_the_limits_and_the_directories_that_it_was_given(tmp_path
             time.sleep(0.02)
 
 
-async def test_a_process_that_takes_too_much_memory_dies_alone(tmp_path):
+async def test_a_process_that_takes_too_much_memory_ends_alone(tmp_path):
     greedy = "import sys; sys.stdin.readline(); x = bytearray(2**32)"
     servers = {
         "greedy": {
@@ -1103,7 +1095,7 @@ async def test_a_process_that_takes_too_much_memory_dies_alone(tmp_path):
         assert running.status()["memory"] < 100 * 2**20
 
 
-# ---- a server that dies, hangs or takes too much memory
+# ---- servers that exit
 
 
 async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_path):
@@ -1146,7 +1138,7 @@ async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_pat
     assert not (tmp_path / "evil").exists()
 
 
-async def test_a_server_that_dies_at_once_is_not_started_for_ever(tmp_path):
+async def test_a_server_that_exits_at_once_is_not_started_endlessly(tmp_path):
     with daemon(tmp_path, {"one": {"command": ["false"], "era": "legacy"}, "two": example()}) as running:
         end = time.monotonic() + 4
         told = set()
@@ -1160,7 +1152,7 @@ async def test_a_server_that_dies_at_once_is_not_started_for_ever(tmp_path):
         assert await echo(running, "two") == "two"
 
 
-def test_a_second_daemon_does_not_take_the_place_of_the_first(tmp_path):
+def test_a_second_daemon_does_not_replace_the_first(tmp_path):
     with daemon(tmp_path) as running:
         second = subprocess.run(
             [PROGRAM, "serve", "--config", str(running.config)],
@@ -1175,7 +1167,7 @@ def test_a_second_daemon_does_not_take_the_place_of_the_first(tmp_path):
         assert running.status()["pid"] == running.process.pid
 
 
-async def test_signals_that_mean_nothing_to_us_are_not_the_end(tmp_path):
+async def test_other_signals_do_not_end_the_daemon(tmp_path):
     with daemon(tmp_path, {"one": example()}) as running:
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
             running.process.send_signal(number)
@@ -1184,7 +1176,7 @@ async def test_signals_that_mean_nothing_to_us_are_not_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, *(0.15 + step / 50 for step in range(12))])
-def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path, after):
+def test_a_signal_during_the_start_leaves_no_process(tmp_path, after):
     write_config(tmp_path / "config.toml", {"one": example(spare=2)})
     running = Daemon(tmp_path)
     time.sleep(after)
@@ -1202,7 +1194,7 @@ def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path, after):
         (lambda path: path.unlink(), "there is no such file"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_not_started_with(tmp_path, change, told):
+def test_an_unusable_configuration_prevents_the_start(tmp_path, change, told):
     path = tmp_path / "config.toml"
     write_config(path, {"one": example()})
     change(path)
@@ -1240,7 +1232,7 @@ def test_a_configuration_that_cannot_be_used_is_not_started_with(tmp_path, chang
         ),
     ],
 )
-def test_what_a_start_needs_besides_the_configuration_is_named(tmp_path, token, words, code, told):
+def test_a_start_names_what_is_missing_besides_the_configuration(tmp_path, token, words, code, told):
     path, kept, file = tmp_path / "config.toml", tmp_path / "token", tmp_path / "file"
     kept.write_text(token)
     kept.chmod(0o600)
@@ -1259,7 +1251,7 @@ def test_what_a_start_needs_besides_the_configuration_is_named(tmp_path, token, 
     assert done.stderr.count("\n") == bool(told)
 
 
-def test_a_socket_that_cannot_be_there_is_no_riddle(tmp_path):
+def test_an_impossible_socket_path_is_explained(tmp_path):
     done = subprocess.run(
         [PROGRAM, "status"],
         env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "XDG_RUNTIME_DIR": f"/{'x' * 120}"},
@@ -1272,8 +1264,8 @@ def test_a_socket_that_cannot_be_there_is_no_riddle(tmp_path):
     assert "mcp-bridge.sock has 148 bytes, and the limit is 107" in done.stderr
 
 
-def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
-    npx = tmp_path / "npx"  # not the real one: nothing is to be fetched here
+def test_the_doctor_finds_a_server_that_hangs_or_is_missing(tmp_path):
+    npx = tmp_path / "npx"  # A program of this name that downloads no package.
     npx.write_text("#!/bin/sh\nexit 1\n")
     npx.chmod(0o755)
     privileged = tmp_path / "privileged"
@@ -1294,7 +1286,7 @@ def test_the_doctor_finds_a_server_that_hangs_or_is_not_there(tmp_path):
         assert "package version not pinned: some-server" in done.stdout
 
 
-async def test_tools_that_are_not_chosen_are_not_there_for_clients_of_any_era(tmp_path):
+async def test_denied_tools_do_not_exist_for_clients_of_any_era(tmp_path):
     some = example(tools={"allow": ["e*", "slow"], "deny": ["env"]})
     with daemon(tmp_path, {"own": some, "shared": {**some, "share": "principal"}}) as running:
         for server in ("own", "shared"):
@@ -1316,7 +1308,7 @@ async def test_tools_that_are_not_chosen_are_not_there_for_clients_of_any_era(tm
                 assert "result" in (await opened.answers(1))[1]
 
 
-async def test_a_process_that_does_not_read_costs_its_own_calls_only_and_they_end(tmp_path):
+async def test_a_process_that_does_not_read_affects_its_own_calls_only_and_they_end(tmp_path):
     limits = {"stdin_bytes": 1, "call_seconds": 1, "stdin_stall_seconds": 60, "ping_seconds": 60}
     with daemon(tmp_path, {"one": example(era="legacy", limits=limits)}) as running:
         async with AsyncExitStack() as stack:
@@ -1337,7 +1329,7 @@ async def test_a_process_that_does_not_read_costs_its_own_calls_only_and_they_en
                 assert "result" in (await other.answers(1))[1]
                 os.kill(pid, signal.SIGCONT)
                 answer = {}
-                while "result" not in answer:  # until it has read what was before
+                while "result" not in answer:  # The process has read the lines before.
                     await stopped._send(
                         {"id": 2, "method": "tools/call", "params": tool("echo", text="again")}
                     )
@@ -1346,14 +1338,14 @@ async def test_a_process_that_does_not_read_costs_its_own_calls_only_and_they_en
 
 
 @pytest.mark.parametrize("share", ["session", "principal", "server"])
-async def test_a_session_goes_on_after_a_restart_of_its_server(tmp_path, share):
+async def test_a_session_continues_after_a_restart_of_its_server(tmp_path, share):
     with daemon(tmp_path, {"one": example(share=share, spare=1)}) as running:
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             await opened.begin(1, tool("echo", text="before"))
             assert "result" in (await opened.answers(1))[1]
             before = set(running.status()["servers"][0]["pids"])
-            await opened.begin(1)  # it takes two seconds
+            await opened.begin(1)
             while not running.status()["servers"][0]["in_flight"]:
                 await trio.sleep(0.01)
             await trio.to_thread.run_sync(running.do, "restart", "one")
@@ -1364,13 +1356,13 @@ async def test_a_session_goes_on_after_a_restart_of_its_server(tmp_path, share):
             await opened.begin(1, tool("echo", text="after"))
             assert (await opened.answers(1))[1]["result"]["content"][0]["text"] == "after"
             after = running.status()["servers"][0]
-            assert after["restarts"] == 0  # none that was not asked for
+            assert after["restarts"] == 0  # Only requested restarts count.
             assert after["sessions"] == (1 if share == "session" else 2)
             assert len(after["pids"]) == 2
         assert not any("internal error" in line for line in running.lines)
 
 
-async def test_a_server_that_failed_is_tried_at_once_after_a_restart(tmp_path):
+async def test_a_server_that_failed_is_started_at_once_after_a_restart(tmp_path):
     flag = tmp_path / "mended"
     script = f"[ -e {flag} ] || exit 1; exec {' '.join(EXAMPLE)}"
     with daemon(tmp_path, {"one": {"command": ["sh", "-c", script], "era": "legacy"}}) as running:

@@ -1,4 +1,4 @@
-"""Streamable HTTP as it is on the wire: what is JSON and what a stream, sessions and their end, coming back."""
+"""Streamable HTTP on the wire: JSON or stream, sessions and their end, resumption."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ async def read_stream(connection: Connection) -> list[Event]:
     return await connection.events()
 
 
-async def test_an_answer_that_nothing_precedes_is_json(bridge: Bridge) -> None:
+async def test_a_response_that_no_message_precedes_is_json(bridge: Bridge) -> None:
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
         answer = await session.post(connection, tool_call("echo", 1, text="hello"))
@@ -31,7 +31,7 @@ async def test_an_answer_that_nothing_precedes_is_json(bridge: Bridge) -> None:
         assert answer.json["result"]["content"][0]["text"] == "hello"
 
 
-async def test_an_answer_that_something_precedes_is_a_stream(bridge: Bridge) -> None:
+async def test_a_response_that_a_message_precedes_is_a_stream(bridge: Bridge) -> None:
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
         await session.send(connection, tool_call("slow", 1, token="t", seconds=0.05, steps=2))
@@ -51,15 +51,15 @@ async def test_a_client_that_prefers_a_stream_gets_one(bridge: Bridge) -> None:
         assert priming[0].id
 
 
-async def test_what_belongs_to_no_call_comes_on_the_listening_stream(bridge: Bridge) -> None:
+async def test_messages_of_no_call_arrive_on_the_get_stream(bridge: Bridge) -> None:
     async with connect(bridge) as connection, connect(bridge) as listener:
         session = await Session.begin(bridge, connection)
         await listener.send("GET", "/mcp", {**session.headers, "Accept": EVENTS})
         assert (await listener.head())[0] == 200
         assert await session.call(connection, "toggle") == "on"
         with trio.fail_after(5):
-            heard = await listener.message()
-        assert heard == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+            notification = await listener.message()
+        assert notification == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
 
 
 async def test_a_session_that_was_ended_is_not_found(bridge: Bridge) -> None:
@@ -83,22 +83,22 @@ async def test_a_request_without_a_session_is_refused(bridge: Bridge) -> None:
 
 @pytest.mark.parametrize("credential", ["", "Bearer ", "Bearer wrong", "Basic b3duZXI6", "bearer"])
 @pytest.mark.parametrize("path", ["/mcp", "/sse", "/ws", "/messages"])
-async def test_without_the_token_there_is_nothing(bridge: Bridge, path: str, credential: str) -> None:
+async def test_without_the_token_every_path_is_refused(bridge: Bridge, path: str, credential: str) -> None:
     before = bridge.children()
     async with connect(bridge) as connection:
         headers = {"Authorization": credential, "Accept": BOTH, "Content-Type": JSON}
         answer = await connection.request("POST", path, headers, message("initialize", INITIALIZE, id=0))
         assert answer.status == 401
-    assert set(bridge.children()) <= set(before)  # one of the test before may be leaving
+    assert set(bridge.children()) <= set(before)  # A process of the test before may be ending.
 
 
-async def test_health_needs_no_token_and_tells_nothing(bridge: Bridge) -> None:
+async def test_health_needs_no_token_and_reveals_nothing(bridge: Bridge) -> None:
     async with connect(bridge) as connection:
         answer = await connection.request("GET", "/healthz", {"Authorization": ""})
         assert (answer.status, answer.body) == (200, b"ok")
 
 
-async def test_ids_come_back_as_they_were_written(bridge: Bridge) -> None:
+async def test_ids_are_returned_as_they_were_written(bridge: Bridge) -> None:
     ids = ["7", '"7"', "9007199254740993", '"\\u00e9"', '""']
     answers = {}
 
@@ -117,28 +117,28 @@ async def test_ids_come_back_as_they_were_written(bridge: Bridge) -> None:
 
 
 @pytest.mark.parametrize("accept", [BOTH, f"{EVENTS}, {JSON}"])
-async def test_a_session_whose_id_nobody_has_got_ends(
+async def test_a_session_whose_id_was_not_delivered_ends(
     start_bridge: Callable[..., Bridge], accept: str
 ) -> None:
     code = (
-        "import json, sys, time; asked = json.loads(sys.stdin.readline()); time.sleep(0.5);"
+        "import json, sys, time; request = json.loads(sys.stdin.readline()); time.sleep(0.5);"
         "result = {'protocolVersion': '2025-11-25', 'capabilities': {}};"
-        "print(json.dumps({'jsonrpc': '2.0', 'id': asked['id'], 'result': result}), flush=True); sys.stdin.read()"
+        "print(json.dumps({'jsonrpc': '2.0', 'id': request['id'], 'result': result}), flush=True); sys.stdin.read()"
     )
     bridge = start_bridge((sys.executable, "-c", code), "--era", "legacy")
     async with connect(bridge) as connection:
         headers = {"Accept": accept, "Content-Type": JSON}
         await connection.send("POST", "/mcp", headers, message("initialize", INITIALIZE, id=0))
-        while not bridge.children("asked = json"):
+        while not bridge.children("request = json"):
             await trio.sleep(0.01)
         reset = struct.pack("ii", 1, 0)
         connection._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
     with trio.fail_after(10):
-        while bridge.children("asked = json"):
+        while bridge.children("request = json"):
             await trio.sleep(0.05)
 
 
-async def test_an_interrupted_stream_goes_on_where_the_client_lost_it(bridge: Bridge) -> None:
+async def test_an_interrupted_stream_resumes_where_the_client_lost_it(bridge: Bridge) -> None:
     steps = 20
     async with connect(bridge) as first, connect(bridge) as second:
         session = await Session.begin(bridge, second)
@@ -152,13 +152,13 @@ async def test_an_interrupted_stream_goes_on_where_the_client_lost_it(bridge: Br
         await again.send("GET", "/mcp", {**session.headers, "Accept": EVENTS, "Last-Event-ID": seen[-1].id})
         with trio.fail_after(10):
             seen += await read_stream(again)
-    said = [event.json for event in seen if event.data]
-    assert [event["params"]["progress"] for event in said[:-1]] == list(range(steps + 1))
-    assert said[-1]["result"]["content"][0]["text"] == "done in 0.6 s"
+    messages = [event.json for event in seen if event.data]
+    assert [event["params"]["progress"] for event in messages[:-1]] == list(range(steps + 1))
+    assert messages[-1]["result"]["content"][0]["text"] == "done in 0.6 s"
     assert len({event.id for event in seen}) == len(seen)
 
 
-async def test_a_client_that_has_missed_more_than_may_wait_for_it_gets_all_of_it(bridge: Bridge) -> None:
+async def test_a_client_that_missed_more_than_the_stream_limit_gets_all_of_it(bridge: Bridge) -> None:
     steps = 3000  # three times `stream_messages`
     async with connect(bridge) as first, connect(bridge) as second:
         session = await Session.begin(bridge, second)
@@ -168,18 +168,18 @@ async def test_a_client_that_has_missed_more_than_may_wait_for_it_gets_all_of_it
         priming = await first.event()
         assert priming is not None
         await first._stream.aclose()
-        # A call that is made later and takes longer is over: so is the first.
+        # A later and longer call has ended. The first has therefore ended, too.
         assert await session.call(second, "slow", 2, seconds=3, steps=1) == "done in 3 s"
 
     async with connect(bridge) as again:
         await again.send("GET", "/mcp", {**session.headers, "Accept": EVENTS, "Last-Event-ID": priming.id})
         with trio.fail_after(10):
-            said = [event.json for event in await read_stream(again) if event.data]
-    assert [event["params"]["progress"] for event in said[:-1]] == list(range(steps + 1))
-    assert said[-1]["result"]["content"][0]["text"] == "done in 0.3 s"
+            messages = [event.json for event in await read_stream(again) if event.data]
+    assert [event["params"]["progress"] for event in messages[:-1]] == list(range(steps + 1))
+    assert messages[-1]["result"]["content"][0]["text"] == "done in 0.3 s"
 
 
-async def test_a_call_lost_before_its_first_event_is_found_by_the_priming_event(bridge: Bridge) -> None:
+async def test_a_call_lost_before_its_first_event_resumes_from_the_priming_event(bridge: Bridge) -> None:
     async with connect(bridge) as first, connect(bridge) as second:
         session = await Session.begin(bridge, second)
         await session.send(first, tool_call("slow", 1, seconds=0.3, steps=1), Accept=f"{EVENTS}, {JSON}")
@@ -193,7 +193,7 @@ async def test_a_call_lost_before_its_first_event_is_found_by_the_priming_event(
     assert [answer["id"] for answer in answers] == [1]
 
 
-async def test_nobody_elses_stream_can_be_resumed(bridge: Bridge) -> None:
+async def test_a_stream_of_another_principal_cannot_be_resumed(bridge: Bridge) -> None:
     async with connect(bridge) as first, connect(bridge) as second:
         mine, theirs = await Session.begin(bridge, first), await Session.begin(bridge, second)
         await theirs.send(second, tool_call("slow", 1, token="t", seconds=0.05, steps=1))
@@ -203,12 +203,12 @@ async def test_nobody_elses_stream_can_be_resumed(bridge: Bridge) -> None:
         if status == 200:
             with trio.move_on_after(0.3):
                 await first.message()
-                raise AssertionError("somebody else's message")
+                raise AssertionError("a message of another call")
         else:
             assert 400 <= status < 500
 
 
-async def test_a_message_that_is_not_json_says_so(bridge: Bridge) -> None:
+async def test_a_message_that_is_not_json_is_a_parse_error(bridge: Bridge) -> None:
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
         answer = await session.post(connection, b'{"jsonrpc": "2.0", "id": 1, "method":')
@@ -216,14 +216,14 @@ async def test_a_message_that_is_not_json_says_so(bridge: Bridge) -> None:
         assert await session.call(connection, "echo", text="still here") == "still here"
 
 
-async def test_a_method_that_the_server_does_not_know_is_an_answer_like_any_other(bridge: Bridge) -> None:
+async def test_an_unknown_method_gets_the_error_of_the_server(bridge: Bridge) -> None:
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
         answer = await session.post(connection, message("no/such", id=1))
         assert (answer.status, answer.json["error"]["code"], answer.json["id"]) == (200, -32601, 1)
 
 
-async def test_what_the_server_is_told_is_compact_and_whole(bridge: Bridge) -> None:
+async def test_the_server_receives_compact_and_complete_messages(bridge: Bridge) -> None:
     text = "a\nb\u2028c"
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)

@@ -1,4 +1,4 @@
-"""The systemd units: what systemd itself says of them. They are not started: no systemd runs where tests do."""
+"""The systemd units, checked by `systemd-analyze`. They are not started, because tests run without systemd."""
 
 import os
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason=
 
 def analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     manuals = folder / "man"
-    for page in (REPOSITORY / "man").iterdir():  # `verify` looks for the manuals that Documentation= names
+    for page in (REPOSITORY / "man").iterdir():  # `verify` looks for the manuals that Documentation= names.
         section = manuals / f"man{page.suffix[1:]}"
         section.mkdir(parents=True, exist_ok=True)
         shutil.copy(page, section)
@@ -32,7 +32,7 @@ def analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def placed(folder: Path, name: str, *, program: Path = PROGRAM) -> Path:
-    """The unit in a folder, its program where ours really is; all else as it stands."""
+    """Write the unit into a folder, with the path of the installed program. All other lines are unchanged."""
     text, count = re.subn(
         r"^ExecStart=\S+", f"ExecStart={program}", (UNITS / name).read_text(), flags=re.MULTILINE
     )
@@ -45,13 +45,13 @@ def placed(folder: Path, name: str, *, program: Path = PROGRAM) -> Path:
 @pytest.mark.parametrize(
     ("manager", "names"), [("--user", (SERVICE, SOCKET)), ("--system", (TEMPLATE,))], ids=["user", "system"]
 )
-def test_systemd_finds_nothing_wrong_with_the_units(tmp_path, manager, names):
+def test_systemd_accepts_the_units(tmp_path, manager, names):
     paths = [placed(tmp_path, name) for name in names]
     done = analyze(tmp_path, "verify", manager, *map(str, paths))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_fault_in_a_unit_would_be_found(tmp_path):
+def test_systemd_finds_a_fault_in_a_unit(tmp_path):
     path = placed(tmp_path, SERVICE)
     path.write_text(path.read_text().replace("[Service]", "[Service]\nNoNewPrivilege=yes"))
     assert "NoNewPrivilege" in analyze(tmp_path, "verify", "--user", str(path)).stderr
@@ -63,7 +63,7 @@ def test_a_fault_in_a_unit_would_be_found(tmp_path):
 @pytest.mark.parametrize(
     ("manager", "name", "most"), [("--user", SERVICE, 30), ("--system", TEMPLATE, 25)], ids=["user", "system"]
 )
-def test_a_unit_exposes_little(tmp_path, manager, name, most):
+def test_the_exposure_of_a_unit_is_low(tmp_path, manager, name, most):
     path = placed(tmp_path, name)
     done = analyze(tmp_path, "security", manager, "--offline=true", f"--threshold={most}", str(path))
     assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr)
@@ -71,4 +71,4 @@ def test_a_unit_exposes_little(tmp_path, manager, name, most):
     bare.write_text("[Service]\nExecStart=/bin/true\n")
     exposed = analyze(tmp_path, "security", manager, "--offline=true", f"--threshold={most}", str(bare))
     assert exposed.returncode != 0
-    assert "Overall exposure level" in exposed.stdout  # it was weighed, and not merely refused
+    assert "Overall exposure level" in exposed.stdout  # The unit was rated and not merely refused.

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from ..support.hostile_bridge import eventually_none
 from ..support.hostile_carriers import METHOD, Frames, frames, posts
 from ..support.json_texts import (
     INVALID_PARAMS,
@@ -19,6 +18,7 @@ from ..support.json_texts import (
     call,
     canonical,
 )
+from ..support.waiting import wait_until_empty
 from ..support.wire import TEXT, Socket, frame
 
 pytestmark = pytest.mark.usefixtures("still_serving")
@@ -237,7 +237,7 @@ def test_m01_no_message_is_served_before_initialize(bridge, text):
         if b'"id"' in text:
             assert events.message().json["error"]["code"] == INVALID_REQUEST
         assert bridge.journal.stat().st_size == size
-    assert not eventually_none(lambda: bridge.children() - children)
+    assert not wait_until_empty(lambda: bridge.children() - children)
 
 
 @pytest.mark.parametrize("text", EARLY)

@@ -17,9 +17,9 @@ from ..support.hostile_bridge import (
     await_ready,
     children_of,
     environment,
-    eventually_none,
     start,
 )
+from ..support.waiting import wait_until_empty
 from ..support.wire import TIMEOUT, connect
 
 ROOT = os.geteuid() == 0
@@ -311,7 +311,7 @@ def test_g34_a_log_that_cannot_be_written_does_not_end_the_bridge(tmp_path, wher
     ) as process:
         try:
             os.close(stderr)
-            assert not eventually_none(lambda: process.poll() is None and not path.exists(), 10)
+            assert not wait_until_empty(lambda: process.poll() is None and not path.exists(), 10)
             for _ in range(3):
                 assert healthy(path)
             process.send_signal(signal.SIGTERM)
@@ -352,7 +352,7 @@ def test_k05_a_second_signal_ends_the_drain(tmp_path):
             process.kill()
             process.wait()
             reader.join(TIMEOUT)
-    assert not eventually_none(lambda: children_of(tmp_path / "journal"))
+    assert not wait_until_empty(lambda: children_of(tmp_path / "journal"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

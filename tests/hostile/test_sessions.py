@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from ..support.hostile_bridge import Session, eventually_none, running
+from ..support.hostile_bridge import Session, running
+from ..support.waiting import wait_until_empty
 from ..support.wire import connect
 
 pytestmark = pytest.mark.usefixtures("still_serving")
@@ -185,7 +186,7 @@ def test_m01_an_initialize_without_a_version_is_refused_and_leaves_no_child(brid
     )
     reply = bridge.exchange(bridge.post(body))
     assert (reply.status, reply.code) == (400, -32602)
-    assert not eventually_none(lambda: bridge.children() - children)
+    assert not wait_until_empty(lambda: bridge.children() - children)
 
 
 def test_m01_an_initialize_that_is_too_big_is_413_and_starts_nothing(bridge):
@@ -319,7 +320,7 @@ def test_m08_a_delete_ends_what_is_in_flight_and_is_404_the_second_time(bridge):
     gone = bridge.exchange(bridge.delete(session))
     assert (gone.status, gone.code) == (404, -32001)
     assert exchange_all(bridge, session.id) == exchange_all(bridge, UNKNOWN_SESSION)
-    assert not eventually_none(lambda: len(bridge.children()) == len(before))
+    assert not wait_until_empty(lambda: len(bridge.children()) == len(before))
 
 
 # ---- ids in flight, and limits
@@ -414,7 +415,7 @@ def test_v20_one_session_too_many_is_refused_if_all_are_busy(narrow):
         assert reply.status == 503
         assert reply.headers["retry-after"]
         assert len(narrow.children()) == 3
-    assert not eventually_none(narrow.children, 3)
+    assert not wait_until_empty(narrow.children, 3)
 
 
 def test_a_flood_over_tcp_without_a_credential_does_not_block_the_unix_socket(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..support.hostile_bridge import eventually_none
+from ..support.waiting import wait_until_empty
 from ..support.wire import NothingReceived, parse_event
 
 pytestmark = pytest.mark.usefixtures("still_serving")
@@ -139,7 +139,7 @@ def test_s02_the_fifth_stream_is_refused_and_nothing_else_changes(bridge):
         for connection in (one, two, three, four):
             assert connection.is_silent(0.02)
         four.reset()
-        left = eventually_none(lambda: head_of(bridge, session) == 409)
+        left = wait_until_empty(lambda: head_of(bridge, session) == 409)
         assert not left, "the place of the stream that left is still taken"
     assert bridge.exchange(bridge.delete(session)).status == 204
 
@@ -396,7 +396,7 @@ def test_s07_a_closed_event_stream_ends_its_child(bridge):
             assert len(bridge.children()) == len(children) + 1
             if how == "reset":
                 events._connection.reset()
-        assert not eventually_none(lambda: bridge.children() - children)
+        assert not wait_until_empty(lambda: bridge.children() - children)
 
 
 def test_s07_a_half_closed_event_stream_counts_as_closed(bridge):
@@ -404,7 +404,7 @@ def test_s07_a_half_closed_event_stream_counts_as_closed(bridge):
     with bridge.event_stream() as (events, path):
         initialized(bridge, path, events)
         events._connection.sock.shutdown(1)
-        assert not eventually_none(lambda: bridge.children() - children)
+        assert not wait_until_empty(lambda: bridge.children() - children)
 
 
 def test_heartbeats_are_comments(short_limits):

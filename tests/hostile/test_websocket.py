@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ..support.hostile_bridge import eventually_none
+from ..support.waiting import wait_until_empty
 from ..support.wire import (
     BINARY,
     CLOSE,
@@ -219,7 +219,7 @@ def test_an_invalid_frame_ends_the_websocket_and_its_child(bridge, data, codes):
         assert time.monotonic() - began < 1
     assert b"test/echo" not in bridge.journal.read_bytes()[size:]
     assert bridge.resident() - resident < 8 * 1024
-    assert not eventually_none(lambda: bridge.children() - children)
+    assert not wait_until_empty(lambda: bridge.children() - children)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe9bye", b"\x0b\xb8", b"\x13\x87" + b"x" * 123])
@@ -242,7 +242,7 @@ def test_w09_a_client_that_never_answers_a_ping_is_closed(short_limits):
         began = time.monotonic()
         assert socket.closing(8) == 1011
         assert time.monotonic() - began < 7
-    assert not eventually_none(short_limits.children)
+    assert not wait_until_empty(short_limits.children)
 
 
 def test_w09_a_client_that_answers_pings_is_kept(short_limits):
@@ -338,14 +338,14 @@ def test_a_lost_websocket_ends_its_child(bridge, how):
                     socket.connection.reset()
                 case "half":
                     socket.connection.sock.shutdown(1)
-                    assert not eventually_none(lambda: bridge.children() - children)
+                    assert not wait_until_empty(lambda: bridge.children() - children)
                 case "mid-frame":
                     socket.connection.send(text(ECHO)[:7])
                 case "during a call":
                     socket.send({"jsonrpc": "2.0", "id": 1, "method": "test/hold"})
                     socket.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
                     assert socket.message()["id"] == 2
-    assert not eventually_none(lambda: bridge.children() - children)
+    assert not wait_until_empty(lambda: bridge.children() - children)
 
 
 def test_a_reset_at_any_byte_affects_no_other_client(bridge):
@@ -355,7 +355,7 @@ def test_a_reset_at_any_byte_affects_no_other_client(bridge):
         with bridge.connect() as connection:
             connection.send(data[:at])
             connection.reset()
-    assert not eventually_none(lambda: bridge.children() - children, 5)
+    assert not wait_until_empty(lambda: bridge.children() - children, 5)
 
 
 def test_a_client_that_never_reads_is_closed_and_its_child_ended(short_limits):
@@ -374,7 +374,7 @@ def test_a_client_that_never_reads_is_closed_and_its_child_ended(short_limits):
         socket.send({"jsonrpc": "2.0", "id": 1, "method": "test/notify", "params": params})
         assert bridge.children() != children
         warning = "the client has not read its WebSocket for 2 s"
-        assert not eventually_none(
+        assert not wait_until_empty(
             lambda: not any(warning in line for line in bridge.stderr[before:]), TIMEOUT
         )
         code = None
@@ -386,4 +386,4 @@ def test_a_client_that_never_reads_is_closed_and_its_child_ended(short_limits):
             pass
     assert code in (None, 1008, 1013)
     assert bridge.resident() - resident < 24 * 1024
-    assert not eventually_none(lambda: bridge.children() - children)
+    assert not wait_until_empty(lambda: bridge.children() - children)

@@ -37,18 +37,19 @@ from servers import FEATURES, tool, tools  # noqa: E402
 
 from tests.support.bridge_process import _MARK, EXAMPLE  # noqa: E402
 from tests.support.daemon_process import Daemon  # noqa: E402
+from tests.support.handshake import INITIALIZED, initialize_request  # noqa: E402 - of the repository
 
 GUIDE = REPOSITORY / "docs/proxies.md"
 NAME = "mcp.example.org"
 # The certificates in the configurations. The directory is an empty one in the mount namespace of the run.
 PRIVATE = Path("/etc/ssl/private")
 PORTS_OF_USERS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-# For all steps of one client (seconds).
+# Limit on all steps of one client (seconds).
 TIMEOUT = 150
 INSPECTOR = ("node", str(REPOSITORY / ".deps/inspector/node_modules/.bin/inspector"), "--cli")
 STEPS = (
     tools("ask, think, roots"),
-    # First: behind a proxy a stateless client is unknown, and its question is refused for 2 s after another call.
+    # First, because behind a proxy a stateless client is unknown, and its server request is refused for 2 s after another call.
     FEATURES["elicitation"].step,
     tool("echo", "as sent", text="as sent"),
     FEATURES["progress"].step,
@@ -60,14 +61,14 @@ EVERY = ("http", "sse", "ws")
 
 @attrs.frozen
 class Front:
-    """A block of docs/proxies.md, and how clients reach what it configures."""
+    """A block of docs/proxies.md, and the address of the proxy that it configures."""
 
     program: str
     url: str
     transports: tuple[str, ...] = EVERY
     # Whether the bridge behind it has TLS.
     bridge_tls: bool = False
-    # The user it runs as, if this is root.
+    # The user of the proxy, if the run is root.
     user: str = "root"
 
 
@@ -145,7 +146,7 @@ def check_guide() -> None:
         raise SystemExit(f"{GUIDE}: there is a block without a marker, which is not run")
 
 
-# ---- Inside of the network of one run
+# ---- inside of the network namespace
 
 
 def isolate(folder: Path) -> None:
@@ -261,12 +262,12 @@ def listens(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-# ---- Clients
+# ---- clients
 
 
 @attrs.frozen
-class Way:
-    """How clients get to the server: the address with its prefix, the token, and the authority they trust."""
+class ProxiedServer:
+    """The address with its prefix, the token, and the authority that clients trust."""
 
     base: str
     token: str
@@ -291,20 +292,20 @@ class Way:
         }
 
 
-def run_client(way: Way, name: str, transport: str) -> tuple[Outcome, ...]:
+def run_client(server: ProxiedServer, name: str, transport: str) -> tuple[Outcome, ...]:
     match name:
         case "curl":
-            return curl(way, transport)
+            return curl(server, transport)
         case "ws":
-            command = ["node", str(HERE / "ws.mjs"), way.url("ws")]
-            return one_answer(way, command, "as sent")
+            command = ["node", str(HERE / "ws.mjs"), server.url("ws")]
+            return one_answer(server, command, "as sent")
         case "Inspector 2.12":
             call = ["--method", "tools/call", "--tool-name", "echo", "--tool-arg", "text=as sent"]
-            header = ["--header", f"Authorization: Bearer {way.token}"]
-            command = [*INSPECTOR, way.url(transport), *header, *call, "--format", "json", "-q"]
-            return one_answer(way, command, '"text":"as sent"')
+            header = ["--header", f"Authorization: Bearer {server.token}"]
+            command = [*INSPECTOR, server.url(transport), *header, *call, "--format", "json", "-q"]
+            return one_answer(server, command, '"text":"as sent"')
     client = CLIENTS[name]
-    done, output, errors = run([*client.command, transport, way.url(transport)], way, steps_of(STEPS))
+    done, output, errors = run([*client.command, transport, server.url(transport)], server, steps_of(STEPS))
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     if len(lines) <= len(STEPS):
         lines.append({"fault": reason_in(errors) or f"exit code {done}"})
@@ -321,7 +322,7 @@ def steps_of(steps) -> str:
     return json.dumps([step.as_json() for step in steps])
 
 
-def run(command: list[str], way: Way, given: str = "") -> tuple[int, str, str]:
+def run(command: list[str], server: ProxiedServer, given: str = "") -> tuple[int, str, str]:
     try:
         done = subprocess.run(
             command,
@@ -330,15 +331,15 @@ def run(command: list[str], way: Way, given: str = "") -> tuple[int, str, str]:
             text=True,
             timeout=TIMEOUT,
             check=False,
-            env=way.variables,
+            env=server.variables,
         )
     except subprocess.TimeoutExpired as late:
         return -1, (late.stdout or b"").decode(), f"no end within {TIMEOUT} s"
     return done.returncode, done.stdout, done.stderr
 
 
-def one_answer(way: Way, command: list[str], expected: str) -> tuple[Outcome, ...]:
-    status, output, errors = run(command, way)
+def one_answer(server: ProxiedServer, command: list[str], expected: str) -> tuple[Outcome, ...]:
+    status, output, errors = run(command, server)
     if status:
         last = reason_in(errors) or reason_in(output) or f"exit code {status}"
         return (Outcome(last, wrong=last),)
@@ -352,9 +353,9 @@ def curl_command(*words: str) -> list[str]:
     return ["curl", "--silent", "--show-error", "--max-time", "20", "--noproxy", "*", *words]
 
 
-def post_words(way: Way, url: str, message: dict, *more: str) -> list[str]:
+def post_words(server: ProxiedServer, url: str, message: dict, *more: str) -> list[str]:
     return curl_command(
-        *("-H", f"Authorization: Bearer {way.token}"),
+        *("-H", f"Authorization: Bearer {server.token}"),
         *("-H", "Content-Type: application/json", "-H", "Accept: application/json, text/event-stream"),
         *more,
         *("--data-binary", json.dumps({"jsonrpc": "2.0", **message})),
@@ -362,52 +363,43 @@ def post_words(way: Way, url: str, message: dict, *more: str) -> list[str]:
     )
 
 
-INITIALIZE = {
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "curl", "version": "1"},
-    },
-}
-INITIALIZED = {"method": "notifications/initialized"}
+INITIALIZE = initialize_request(1, name="curl")
 CALL = {"id": 2, "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "as sent"}}}
 
 
-def curl(way: Way, transport: str) -> tuple[Outcome, ...]:
+def curl(server: ProxiedServer, transport: str) -> tuple[Outcome, ...]:
     try:
-        text = curl_http(way) if transport == "http" else curl_sse(way)
+        text = curl_http(server) if transport == "http" else curl_sse(server)
     except (OSError, ValueError, RuntimeError) as fault:
         return (Outcome(str(fault), wrong=str(fault)),)
     return (judge({"said": text}, '"text":"as sent"'),)
 
 
-def curl_once(way: Way, command: list[str]) -> str:
-    status, output, errors = run(command, way)
+def curl_once(server: ProxiedServer, command: list[str]) -> str:
+    status, output, errors = run(command, server)
     if status:
         raise RuntimeError(errors.strip() or f"curl: exit code {status}")
     return output
 
 
-def curl_http(way: Way) -> str:
-    url = way.url("http")
-    first = curl_once(way, post_words(way, url, INITIALIZE, "--include"))
+def curl_http(server: ProxiedServer) -> str:
+    url = server.url("http")
+    first = curl_once(server, post_words(server, url, INITIALIZE, "--include"))
     session = re.search(r"^mcp-session-id: (\S+)", first, re.IGNORECASE | re.MULTILINE)
     if session is None:
         lines = first.strip().splitlines() or ["no answer"]
         raise RuntimeError(" ".join(dict.fromkeys([lines[0].strip(), lines[-1].strip()])))
     header = ("-H", f"Mcp-Session-Id: {session[1]}")
-    curl_once(way, post_words(way, url, INITIALIZED, *header))
-    return curl_once(way, post_words(way, url, CALL, *header))
+    curl_once(server, post_words(server, url, INITIALIZED, *header))
+    return curl_once(server, post_words(server, url, CALL, *header))
 
 
-def curl_sse(way: Way) -> str:
+def curl_sse(server: ProxiedServer) -> str:
     stream = subprocess.Popen(
-        curl_command("-N", "-H", f"Authorization: Bearer {way.token}", way.url("sse")),
+        curl_command("-N", "-H", f"Authorization: Bearer {server.token}", server.url("sse")),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=way.variables,
+        env=server.variables,
         bufsize=0,
     )
     try:
@@ -416,11 +408,11 @@ def curl_sse(way: Way) -> str:
             raise RuntimeError(endpoint.strip() or "no event")
         # As a browser resolves it (RFC 3986 section 5): it is relative to the address of the stream.
         data = re.search(r"^data: (\S+)", endpoint, re.MULTILINE)[1]
-        messages = f"{way.url('sse').rpartition('/')[0]}/{data.removeprefix('./')}"
+        messages = f"{server.url('sse').rpartition('/')[0]}/{data.removeprefix('./')}"
         if data.startswith(("/", "http")):
             raise RuntimeError(f"the endpoint is not relative: {data}")
         for message in (INITIALIZE, INITIALIZED, CALL):
-            curl_once(way, post_words(way, messages, message))
+            curl_once(server, post_words(server, messages, message))
             if "id" in message:
                 answer = next_event(stream)
         return answer
@@ -443,45 +435,47 @@ def next_event(stream: subprocess.Popen) -> str:
     raise RuntimeError(text.strip() or "no event within 10 s")
 
 
-# ---- What is asked of each front besides
+# ---- further checks of each front
 
 
-def status_of(way: Way, *words: str, url: str = "") -> str:
+def status_of(server: ProxiedServer, *words: str, url: str = "") -> str:
     only_status = ("--output", "/dev/null", "--write-out", "%{http_code}")
-    command = curl_command(*only_status, *words, url or way.url("http"))
+    command = curl_command(*only_status, *words, url or server.url("http"))
     for _ in range(3):
-        status, output, errors = run(command, way)
+        status, output, errors = run(command, server)
         # About one refusal in a hundred is cut short by HAProxy 2.6, when it ends a connection of HTTP/2 (guide, HAProxy).
-        if not (status == 92 and way.cuts_refusals):
+        if not (status == 92 and server.cuts_refusals):
             break
     return output.strip() if status == 0 else errors.strip()
 
 
-def facts_of(way: Way, default_token: str) -> dict[str, str]:
+def facts_of(server: ProxiedServer, default_token: str) -> dict[str, str]:
     initialize = ("--data-binary", json.dumps({"jsonrpc": "2.0", **INITIALIZE}))
     usual = ("-H", "Content-Type: application/json", "-H", "Accept: application/json, text/event-stream")
-    token = ("-H", f"Authorization: Bearer {way.token}")
+    token = ("-H", f"Authorization: Bearer {server.token}")
     large = {"jsonrpc": "2.0", **CALL, "params": {"name": "echo", "arguments": {"text": "x" * (2 << 20)}}}
     with tempfile.NamedTemporaryFile("w") as file:
         json.dump(large, file)
         file.flush()
         return {
-            "no token": status_of(way, *usual, *initialize),
-            "a wrong token": status_of(way, "-H", "Authorization: Bearer " + "x" * 43, *usual, *initialize),
-            "the default token": status_of(
-                way, "-H", f"Authorization: Bearer {default_token}", *usual, *initialize
+            "no token": status_of(server, *usual, *initialize),
+            "a wrong token": status_of(
+                server, "-H", "Authorization: Bearer " + "x" * 43, *usual, *initialize
             ),
-            # Without a body, which Caddy would not read before it answers.
-            "another Host": status_of(way, "-H", "Host: other.example.org", url=f"{way.base}/healthz"),
+            "the default token": status_of(
+                server, "-H", f"Authorization: Bearer {default_token}", *usual, *initialize
+            ),
+            # Without a body, which Caddy would not read before its response.
+            "another Host": status_of(server, "-H", "Host: other.example.org", url=f"{server.base}/healthz"),
             "the Origin of a page": status_of(
-                way, "-H", f"Origin: {way.base.partition('/bridge')[0]}", *token, *usual, *initialize
+                server, "-H", f"Origin: {server.base.partition('/bridge')[0]}", *token, *usual, *initialize
             ),
             # A call without a session: 400 comes from the bridge, 413 from the proxy.
-            "a body of 2 MiB": status_of(way, *token, *usual, "--data-binary", f"@{file.name}"),
+            "a body of 2 MiB": status_of(server, *token, *usual, "--data-binary", f"@{file.name}"),
         }
 
 
-# 401, 403 and 421 are answers of the bridge. Caddy and nginx choose the site by its name, and answer for a name they do not have.
+# 401, 403 and 421 are responses of the bridge. Caddy and nginx choose the site by its name, and respond for an unknown name.
 EXPECTED_FACTS = {
     "no token": "401",
     "a wrong token": "401",
@@ -499,13 +493,13 @@ OTHER_FACTS = {
 }
 
 
-# ---- One run
+# ---- one run
 
 
 @contextmanager
 def running(
     front: Front, text: str, *, with_hosts: bool = True, wrong_token: bool = False
-) -> Iterator[tuple[Way, str]]:
+) -> Iterator[tuple[ProxiedServer, str]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o711)
@@ -519,17 +513,17 @@ def running(
         stack.enter_context(proxy(front, text, folder))
         if wrong_token:
             token = token[:-1] + ("A" if token[-1] != "A" else "B")
-        yield Way(front.url, token, authority, cuts_refusals=front.bridge_tls), daemon.token
+        yield ProxiedServer(front.url, token, authority, cuts_refusals=front.bridge_tls), daemon.token
 
 
 def run_front(name: str, only: str) -> dict:
     front = FRONTS[name]
-    with running(front, block(name)) as (way, default_token):
+    with running(front, block(name)) as (server, default_token):
         cells = []
         for client, transports in COLUMNS.items():
             for transport in transports:
                 if transport in front.transports and only in f"{name}, {client}, {transport}":
-                    outcomes = run_client(way, client, transport)
+                    outcomes = run_client(server, client, transport)
                     cells.append(
                         {
                             "client": client,
@@ -537,7 +531,7 @@ def run_front(name: str, only: str) -> dict:
                             "wrong": "; ".join(outcome.wrong for outcome in outcomes if outcome.wrong),
                         }
                     )
-        return {"cells": cells, "facts": facts_of(way, default_token) if not only else {}}
+        return {"cells": cells, "facts": facts_of(server, default_token) if not only else {}}
 
 
 def run_planted(number: int) -> dict:
@@ -548,12 +542,12 @@ def run_planted(number: int) -> dict:
         text = text.replace(*planted.replace)
     front = FRONTS[planted.front]
     options = {"with_hosts": planted.with_hosts, "wrong_token": planted.wrong_token}
-    with running(front, text, **options) as (way, _):
-        outcomes = run_client(way, planted.client, planted.transport)
+    with running(front, text, **options) as (server, _):
+        outcomes = run_client(server, planted.client, planted.transport)
     return {"wrong": "; ".join(dict.fromkeys(outcome.wrong for outcome in outcomes if outcome.wrong))}
 
 
-# ---- Outside of it
+# ---- outside of the network namespace
 
 
 def within() -> tuple[str, ...]:

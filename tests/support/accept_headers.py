@@ -1,20 +1,20 @@
-"""Daemons with one server of many kinds, reached over HTTP/1.1 and over HTTP/2, and clients with one Accept header each."""
+"""Daemons over HTTP/1.1 and over HTTP/2, and clients with a chosen Accept header."""
 
 import contextlib
 import json
-import ssl
 import sys
 from pathlib import Path
 
 import httpx2
 
 from .daemon_process import daemon
+from .handshake import INITIALIZED, VERSION, initialize_request
+from .tls import tls_client_context, write_certificate
 
 PROGRAM = str(Path(__file__).with_name("servers") / "accepting.py")
 COMMAND = [sys.executable, "-I", "-S", PROGRAM]
 JSON, EVENTS = "application/json", "text/event-stream"
 BOTH = f"{JSON}, {EVENTS}"
-LATEST = "2025-11-25"
 TIMEOUT = 15.0
 CARRIERS = ("http1", "http2")
 PREFIX = "io.modelcontextprotocol/"
@@ -29,14 +29,10 @@ def servers(**more):
 
 @contextlib.contextmanager
 def carriers(folder, authority, tables):
-    """A daemon without TLS, and one with, by the name of what its clients speak."""
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
-    (folder / "key.pem").chmod(0o600)
-    files = {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
-    trust = ssl.create_default_context()
-    authority.configure_trust(trust)
+    """Yield a daemon without TLS and a daemon with TLS, and the TLS context of their clients, by the HTTP version."""
+    certificate, key = write_certificate(authority, folder)
+    files = {"tls_cert": str(certificate), "tls_key": str(key)}
+    trust = tls_client_context(authority)
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(daemon(folder / "http1", tables))
         secure = stack.enter_context(daemon(folder / "http2", tables, listen=files))
@@ -48,7 +44,7 @@ def result_text(message):
 
 
 def events_of(response):
-    """The id, the data and the retry of each event of a finished stream."""
+    """Return the id, the data and the retry of each event of a finished stream."""
     found = []
     for block in response.text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
@@ -58,7 +54,7 @@ def events_of(response):
 
 
 def messages_in(response):
-    """All messages of an answer, and whether they came as events."""
+    """Return all messages of a response, and whether they are events."""
     kind = response.headers.get("content-type", "")
     if kind == EVENTS:
         return [json.loads(data) for _, data, _ in events_of(response) if data], True
@@ -70,7 +66,7 @@ def messages_in(response):
 
 
 class Client:
-    """A client over Streamable HTTP with one way to say Accept. None sends no such header."""
+    """A client over Streamable HTTP with a fixed Accept header. For None it sends no such header."""
 
     def __init__(self, running, carrier, server="own", accept=BOTH):
         daemon_, trust = running[carrier]
@@ -99,19 +95,17 @@ class Client:
         sent = {name: value for name, value in {**self.headers, **named}.items() if value is not None}
         return self.http.post(self.url, json=body, headers=sent)
 
-    def initialize(self, version=LATEST, **headers):
-        """Open a session. Returns the answer to `initialize`."""
-        params = {
-            "protocolVersion": version,
-            "capabilities": {"elicitation": {}, "roots": {}},
-            "clientInfo": {"name": "accept", "version": "1"},
-        }
-        answer = self.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}, **headers)
+    def initialize(self, version=VERSION, **headers):
+        """Open a session. Return the response to `initialize`."""
+        opening = initialize_request(
+            version=version, capabilities={"elicitation": {}, "roots": {}}, name="accept"
+        )
+        answer = self.post(opening, **headers)
         if answer.status_code == 200 and "mcp-session-id" in answer.headers:
             self.headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
             [opened] = [one for one in messages_in(answer)[0] if one.get("id") == 0]
             self.headers["MCP-Protocol-Version"] = opened["result"]["protocolVersion"]
-            ready = self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            ready = self.post(INITIALIZED)
             assert (ready.status_code, ready.content) == (202, b"")
         return answer
 
@@ -120,7 +114,7 @@ class Client:
         return self.post(tool_call(name, id_, **meta, arguments=arguments), **(headers or {}))
 
     def stream(self, **headers):
-        """A GET stream, as a context manager."""
+        """Return a GET stream, as a context manager."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         sent = {name: value for name, value in {**self.headers, **named}.items() if value is not None}
         return self.http.stream("GET", self.url, headers=sent)
@@ -131,7 +125,7 @@ def tool_call(name, id_, **params):
 
 
 def modern(method, params=None, id_=1, **meta):
-    """A request of revision 2026-07-28, and the headers that mirror it."""
+    """Return a request of revision 2026-07-28, and the headers that mirror it."""
     envelope = {
         f"{PREFIX}protocolVersion": "2026-07-28",
         f"{PREFIX}clientCapabilities": {},

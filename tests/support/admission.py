@@ -1,17 +1,18 @@
-"""A client with a token, and the floods that it has to get through."""
+"""A client with a token, and the floods beside which it has to be served."""
 
 import contextlib
 import http.client
 import json
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from .handshake import initialize_request
+
 FLOODING = Path(__file__).with_name("flooding.py")
-# Those that only a listener with TLS can have.
+# Kinds for listeners with TLS only.
 OVER_TLS = ("handshakes", "resets")
 KINDS = (
     "silent",
@@ -25,33 +26,22 @@ KINDS = (
     "pages",
     "reconnects",
 )
-# How long one attempt may take before it has failed, in seconds.
+# Limit on one attempt (seconds).
 TIMEOUT = 10.0
 
-INITIALIZE = json.dumps(
-    {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "good", "version": "1"},
-        },
-    }
-)
+INITIALIZE = json.dumps(initialize_request(1, name="good"))
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
 def connection_to(address, trust=None):
-    """A connection to a bridge; `trust` is the context of a client that speaks TLS."""
+    """Return a connection to a bridge. `trust` is the TLS context of the client, or None."""
     if trust is None:
         return http.client.HTTPConnection(*address, timeout=TIMEOUT)
     return http.client.HTTPSConnection(*address, timeout=TIMEOUT, context=trust)
 
 
 def open_session(address, token, trust=None):
-    """Open a session on a new connection, and end it. Returns how long the first took, in seconds."""
+    """Open a session on a new connection, and delete it. Return how long the opening took (seconds)."""
     began = time.monotonic()
     connection = connection_to(address, trust)
     with contextlib.closing(connection):
@@ -69,7 +59,7 @@ def open_session(address, token, trust=None):
 
 @contextlib.contextmanager
 def flooded(kind, address, seconds=60, rate=2000):
-    """A flood of this kind, from another process, that has begun."""
+    """Run a flood of this kind in another process, and wait until it has begun."""
     command = [sys.executable, "-I", str(FLOODING), kind, *map(str, (*address, seconds, rate))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with process:
@@ -80,31 +70,15 @@ def flooded(kind, address, seconds=60, rate=2000):
             process.terminate()
 
 
-def tls_client_context(authority):
-    """What a client that trusts this authority needs."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-def tls_options(authority, folder):
-    """The options of a listener with a certificate of this authority."""
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
-    (folder / "key.pem").chmod(0o600)
-    return "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
-
-
 def raw(address):
-    """A TCP connection that sends what it is told."""
+    """Return a TCP socket that sends each write at once."""
     sock = socket.create_connection(address, TIMEOUT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 def read_response(sock):
-    """The head and the body of one answer with a length."""
+    """Return the head and the body of one response with a length."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = sock.recv(65536)

@@ -1,4 +1,4 @@
-"""An aggregate whose members are given by their options (`servers/member.py`), and what its clients are sent."""
+"""An aggregate with chosen members (`servers/member.py`), and its clients."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ EVERYTHING = {
 
 
 def member(name, share="", limits=None, **options):
-    """The table of a server with everything, or with these options only."""
+    """Return the configuration of a member with every feature, or with these options only."""
     given = options or {
         key: [value.format(name=name) for value in values] for key, values in EVERYTHING.items()
     }
@@ -42,7 +42,7 @@ class Configuration:
         self.servers, self._about, self._tables = servers, about, tables
 
     async def reload(self, servers=None, /, **aggregate):
-        """Reload with these servers, all of them members, or with those that the aggregate names. Returns what is printed."""
+        """Reload with these servers, or with the servers of the beginning. Return the output of the command."""
         about = self._about if servers is None else {}
         servers = self.servers if servers is None else servers
         tables = {"aggregate": {"servers": list(servers), **about, **aggregate}, **self._tables}
@@ -66,7 +66,7 @@ def aggregate(folder, servers, about=None, **tables):
 
 
 async def wait_for_list_changes(client):
-    """Wait until the client was told that all lists may be others."""
+    """Wait until the client was notified of possible changes of all lists."""
     left = set(CHANGES)
     while left:
         message = await client.until(lambda one: "method" in one)
@@ -90,7 +90,7 @@ def servers_of(found):
 
 
 class Modern:
-    """A client of the stateless era over HTTP."""
+    """A modern client over HTTP."""
 
     def __init__(self, running, path="/mcp", **meta):
         self._running, self._path, self._meta = running, path, meta
@@ -116,7 +116,7 @@ class Modern:
 
     @contextlib.asynccontextmanager
     async def listening(self, **notifications):
-        """Open a subscription and yield what returns its next message."""
+        """Open a subscription. Yield a function that returns its next message."""
         body = request("subscriptions/listen", {"notifications": notifications}, id="l")
         async with connect(self._running) as connection:
             await connection.send("POST", self._path, headers_of(body), json.dumps(body).encode())

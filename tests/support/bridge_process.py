@@ -1,6 +1,6 @@
-"""The real bridge as a process: start it, know when it is ready, end it, and see that nothing of it is left.
+"""Run the bridge as a process: start it, wait until it is ready, end it, and require that no process is left.
 
-Standard library only and no event loop, so that pytest fixtures and the conformance run can both use it.
+Standard library only and no event loop, because pytest fixtures and programs use it.
 """
 
 import json
@@ -22,16 +22,16 @@ from typing import Self
 PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-bridge")))
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = (sys.executable, str(REPOSITORY / "examples/server.py"))
-# Keeps to the era of the first message; the tests start it with `--era modern`.
+# A server of the era of its first message. The tests start it with `--era modern`.
 MODERN = (sys.executable, str(REPOSITORY / "tests/conformance/servers/py2.py"))
 
 _READY = re.compile(r"^mcp-bridge: ready on (https?://[^/]+|unix:\S+?)(/\S+)?$")
-# A process that we or one of our children started has this in its environment, whatever it did to its parentage.
+# Variable of all processes that a test starts, also of daemonised processes.
 _MARK = "MCP_BRIDGE_TEST_MARK"
 
 
 class Bridge:
-    """A running bridge in front of one command. A context manager: leaving it ends the bridge and looks for orphans."""
+    """A running bridge in front of one command, as a context manager that ends the bridge and looks for orphans."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Bridge:
 
     @staticmethod
     def _ready_line(line: str) -> str:
-        """The line for people that an event for machines stands for."""
+        """Return the ready line as text, also if it was logged as JSON."""
         if not line.startswith("{"):
             return line
         event = json.loads(line)
@@ -112,7 +112,7 @@ class Bridge:
         elif fault is not None:
             fault.add_note("the bridge's log:\n" + "\n".join(self.lines[-40:]))
 
-    # ---- where it is ----
+    # ---- addresses
 
     @property
     def mcp(self) -> str:
@@ -143,10 +143,10 @@ class Bridge:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    # ---- its end ----
+    # ---- end
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send it the signal and return what it ended with."""
+        """Send a signal and return the exit code."""
         self._stopped = True
         self.process.send_signal(number)
         try:
@@ -160,14 +160,14 @@ class Bridge:
         self.process.kill()
         self.process.wait()
 
-    # ---- its family ----
+    # ---- processes
 
     def family(self) -> list[int]:
-        """Every process alive that we, the bridge or a child of it started, except the bridge itself."""
+        """Return all living processes that the bridge or a descendant has started, without the bridge itself."""
         return [pid for pid in _marked(self.mark) if pid != self.process.pid]
 
     def children(self, program: str = "server.py") -> list[int]:
-        """Those of the family that run this program."""
+        """Return the processes of the family that run this program."""
         return [pid for pid in self.family() if program in " ".join(_command_line(pid))]
 
     def newest_child(self) -> int:
@@ -175,7 +175,7 @@ class Bridge:
         return max(self.children(), key=_started_at)
 
     def wait_until_alone(self, seconds: float) -> list[int]:
-        """Wait until nothing of the family is alive; return what still is."""
+        """Wait until no process of the family is alive. Return the processes that are left."""
         return wait_until_gone(self.family, seconds)
 
 
@@ -185,7 +185,7 @@ def _started_at(pid: int) -> int:
 
 
 def wait_until_gone(look, seconds: float) -> list[int]:
-    """Wait until `look` finds no process any more; return what it still finds after that time."""
+    """Wait until `look` finds no process. Return the processes that are left after this time (seconds)."""
     end = time.monotonic() + seconds
     while (pids := look()) and (left := end - time.monotonic()) > 0:
         try:
@@ -213,7 +213,7 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _read_proc(path: Path) -> bytes:
-    """What that file says; nothing for a process that has ended, reaped or not."""
+    """Return the content of a file of /proc, or b"" for a process that has ended."""
     try:
         return path.read_bytes()
     except OSError:

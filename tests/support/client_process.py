@@ -1,6 +1,6 @@
 """A client process that sends requests of revision 2026-07-28, each on a connection that a test names.
 
-`Program` drives it. As a program it reads orders, one JSON text a line, and writes one line for each.
+`Program` controls it. The process reads orders, one JSON text a line, and writes one line for each order.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import select
 import socket
 import subprocess
 import sys
-import time
 
 PREFIX = "io.modelcontextprotocol/"
 ASKABLE = {"elicitation": {"form": {}}}
@@ -80,7 +79,7 @@ class Program:
         )
 
     def first(self, *of):
-        """Return the connection whose answer comes first."""
+        """Return the connection whose response arrives first."""
         return self.order(op="first", of=of)
 
     def call(self, name, *, on="1", text="", again=None, **more):
@@ -89,7 +88,7 @@ class Program:
         return self.read(on)[2]
 
     def server(self, **more):
-        """Return what the server process says of itself."""
+        """Return the pid, capabilities and clientInfo that the server process reports."""
         answer = self.call("self", **more)
         return json.loads(answer["result"]["content"][0]["text"])
 
@@ -109,12 +108,12 @@ def text_of(answer):
 
 
 def retry_of(answer, text):
-    """Return the members of the retry that answers the one question of an `input_required` result."""
+    """Return the members of a retry with the answer to the only elicitation of an `input_required` result."""
     return echoing(answer, lambda _question: text)
 
 
 def echoing(answer, reply=str):
-    """Return the members of the retry that answers each question with what `reply` makes of it."""
+    """Return the members of a retry with an answer to each elicitation, which `reply` makes from its message."""
     result = answer["result"]
     replies = {
         key: {"action": "accept", "content": {"text": reply(one["params"]["message"])}}
@@ -130,13 +129,6 @@ def questions_in(answer):
 def question_in(answer):
     [question] = questions_in(answer)
     return question
-
-
-def wait_until(true, seconds=20):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not become true in time"
-        time.sleep(0.02)
 
 
 def exists(pid):

@@ -1,7 +1,7 @@
-"""A modern client program for tests: calls the tool `work` of servers/concurrent_elicitation.py many times at once, and counts.
+"""A modern client program for tests: calls the tool `work` of servers/concurrent_elicitation.py many times concurrently.
 
-Usage: concurrent_client.py http|ws URL TOKEN NAME CALLS SEED TOOL. Prints a JSON object: `wrong` questions of another client,
-`mixed` results that carry another call's answer, `refused` questions, `finished`, and `cancelled` and `abandoned` calls.
+Usage: concurrent_client.py http|ws URL TOKEN NAME CALLS SEED TOOL. Prints a JSON object: `wrong` elicitations of another client,
+`mixed` results with the answer to another call, `refused` elicitations, `finished`, and `cancelled` and `abandoned` calls.
 """
 
 import json
@@ -90,7 +90,7 @@ async def call(carrier, name, number, rng, counts, tool):
     who = f"{name}-{number}"
     asks = rng.choice([0, 0, 1, 1, 2])
     fate = rng.choice(["answer"] * 6 + ["cancel", "abandon"])
-    # The server gives up a question after this time, also one that went with a call that was abandoned.
+    # The server cancels an elicitation after this time, also after its call was abandoned.
     arguments = {"who": who, "ask": asks, "seconds": rng.random() / 50, "patience": 1}
     params = {"name": tool, "arguments": arguments, "_meta": META}
     rounds = 0

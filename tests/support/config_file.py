@@ -1,4 +1,4 @@
-"""A configuration file with every kind of key, and what it is read with."""
+"""A configuration file with every kind of key, and the environment of its reader."""
 
 from pathlib import Path
 

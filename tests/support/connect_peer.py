@@ -1,4 +1,4 @@
-"""`mcp-bridge connect URL` in front of a peer that says what a test wants."""
+"""`mcp-bridge connect URL` in front of a WebSocket peer that a test controls."""
 
 import base64
 import hashlib
@@ -54,7 +54,7 @@ class PeerConnection:
         self.send_frame(code.to_bytes(2, "big") + reason.encode(), CLOSE)
 
     def frame(self):
-        """The next frame of the client: opcode and payload."""
+        """Return the opcode and the payload of the next frame of the client."""
         first, second = self._exactly(2)
         size = second & 0x7F
         if size > 125:
@@ -70,7 +70,7 @@ class PeerConnection:
         return taken
 
     def message(self):
-        """The next message of the client."""
+        """Return the next message of the client."""
         opcode, payload = self.frame()
         while opcode not in (TEXT, BINARY):
             opcode, payload = self.frame()
@@ -79,7 +79,7 @@ class PeerConnection:
 
 @contextmanager
 def peer(conversation, path="/mcp", scheme="http"):
-    """The URL of a peer that talks like this to the first that comes."""
+    """Yield the URL of a peer that runs `conversation` on its first connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
@@ -97,7 +97,7 @@ def peer(conversation, path="/mcp", scheme="http"):
 
 
 def run_connect_to(conversation, *messages, words=(), scheme="http", environment=None, text=None):
-    """What `connect` does in front of this peer, with these messages as its input, which then ends."""
+    """Run `connect` in front of this peer, with these messages as its whole input."""
     lines = text if text is not None else "".join(f"{json.dumps(one)}\n" for one in messages).encode()
     with peer(conversation, scheme=scheme) as url:
         done = subprocess.run(

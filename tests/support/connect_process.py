@@ -29,7 +29,7 @@ def start_connect(running, name, *words):
 
 
 def exchange(process, message):
-    """The next thing that it says."""
+    """Send a message and return the next line of stdout."""
     process.stdin.write(json.dumps(message).encode() + b"\n")
     process.stdin.flush()
     return json.loads(process.stdout.readline())

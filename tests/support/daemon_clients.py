@@ -1,4 +1,4 @@
-"""Clients of one server of a daemon, without a session and over WebSocket."""
+"""Clients of one server of a daemon: stateless requests, and sessions over WebSocket."""
 
 import json
 
@@ -15,20 +15,19 @@ def example(**keys):
     return {"command": EXAMPLE, **keys}
 
 
-async def stateless_request(running, server, method, params=None, token=None):
-    """The status and the JSON of what a stateless client is answered."""
-    body = request(method, params)
-    more = {"Authorization": f"Bearer {token}"} if token else {}
+async def stateless_request(running, server, method, params=None, token=None, caps=None, **headers):
+    """Send a stateless request to a server (a name or a path). Return the status and the JSON of the response."""
+    body = request(method, params, caps=caps)
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
+    path = server if server.startswith("/") else f"/servers/{server}/mcp"
     async with connect(running) as connection:
-        await connection.send(
-            "POST", f"/servers/{server}/mcp", headers_of(body, **more), json.dumps(body).encode()
-        )
+        await connection.send("POST", path, headers_of(body, **headers), json.dumps(body).encode())
         answer = await connection.answer()
     return answer.status, answer.json
 
 
 class Socket:
-    """A session over WebSocket, and a way to have many calls in flight on it."""
+    """A session over WebSocket with many calls in flight."""
 
     def __init__(self, connection):
         self._connection = connection
@@ -65,9 +64,10 @@ async def open_socket(running, server, stack, token=None):
     )
 
     async def end():
-        # Its reader waits for ever where a message is not taken and the stream is closed below it.
+        # The reader of trio-websocket waits forever if a message is not read and the stream is closed below it.
         await connection._recv_channel.aclose()
-        await connection._stream.aclose()  # it leaves it open where the other side closes first
+        # trio-websocket leaves the stream open if the peer closes first.
+        await connection._stream.aclose()
 
     stack.push_async_callback(end)
     opened = Socket(connection)

@@ -1,4 +1,4 @@
-"""`mcp-bridge serve` as a process, with a configuration of its own; the rest is as in bridge_process."""
+"""Run `mcp-bridge serve` as a process with a configuration of its own."""
 
 import json
 import os
@@ -10,6 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from mcpbridged.bridge.commands import control_client
+from mcpbridged.bridge.config.settings import CONTROL
 
 from .bridge_process import _MARK, EXAMPLE, PROGRAM, REPOSITORY, Bridge
 
@@ -31,7 +34,7 @@ def toml(value) -> str:
 
 
 def write_config(path: Path, servers: Mapping[str, Mapping], **tables: Mapping) -> None:
-    """A configuration for tests: any free port, and children that carry the mark of the family."""
+    """Write a configuration with any free port, whose servers inherit the variable that marks processes of a test."""
     listen = {"http": "127.0.0.1:0", **tables.pop("listen", {})}
     lines = ["[listen]", *(f"{key} = {toml(value)}" for key, value in listen.items())]
     for name, keys in servers.items():
@@ -55,13 +58,13 @@ class Daemon(Bridge):
         environment: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
     ) -> None:
-        """`within` is a command that confines another, which its last arguments are."""
+        """`within` is a command that runs the command in its last arguments."""
         self.folder = folder
         self.config = folder / "config.toml"
         serve = [str(PROGRAM), "serve", "--allow-root", "--config", str(self.config)]
         variables = dict(environment or {})
         if listeners:
-            # As systemd does: descriptors from 3 on, and the number of the process that they are meant for.
+            # As in sd_listen_fds(3): descriptors from 3 on, and the pid of the process that they are meant for.
             numbers = [sock.fileno() for sock in listeners]
             serve = [sys.executable, "-c", _PASS_ON, json.dumps(numbers), *serve]
             variables["LISTEN_FDS"] = str(len(listeners))
@@ -82,7 +85,7 @@ class Daemon(Bridge):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the person's commands have in their environment."""
+        """Return the environment of commands."""
         runtime = self.folder / "run"
         return {
             **os.environ,
@@ -92,7 +95,7 @@ class Daemon(Bridge):
         }
 
     def do(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command of the person at the machine."""
+        """Run a command of mcp-bridge for this daemon."""
         done = subprocess.run(
             [PROGRAM, *words, "--config", str(self.config)],
             env=self.variables,
@@ -105,7 +108,7 @@ class Daemon(Bridge):
         return done
 
     def shell(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """A line for a shell, in which "$@" is a command of the person."""
+        """Run a line of shell, in which "$@" is a command of mcp-bridge."""
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", script, "bash", PROGRAM, *words, "--config", str(self.config)],
             env=self.variables,
@@ -116,11 +119,12 @@ class Daemon(Bridge):
         )
 
     def status(self) -> dict:
-        return json.loads(self.do("status", "--json").stdout)
+        """Return what `status --json` prints, without a process for the command."""
+        return control_client.request(self.unix, "GET", f"{CONTROL}/status")
 
 
 class ServiceManager:
-    """The socket that a service manager hears its services on."""
+    """The notification socket of a service manager (sd_notify(3))."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "notify"
@@ -148,5 +152,5 @@ def daemon(folder: Path, servers: Mapping[str, Mapping] | None = None, **tables:
 
 
 def child(name: str, *words: str) -> list[str]:
-    """The command of one of tests/e2e/children."""
+    """Return the command of a server of tests/e2e/children."""
     return [sys.executable, str(CHILDREN / name), *words]

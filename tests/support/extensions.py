@@ -18,7 +18,7 @@ DECLARED = {
 
 
 class Modern(Client):
-    """A client of revision 2026-07-28: every request is for itself."""
+    """A client of revision 2026-07-28, whose requests are stateless."""
 
     def __init__(self, send, capabilities):
         super().__init__(send)
@@ -84,7 +84,7 @@ MODERN = {"modern http": modern_over_http, "modern ws": modern_over_websocket}
 
 @contextlib.asynccontextmanager
 async def client_of(running, kind, server, capabilities=DECLARED):
-    """A client of a kind: a transport, or "modern http" or "modern ws". `offered` is what it sees of the server."""
+    """Yield a client of a kind: a transport, "modern http" or "modern ws". It has the capabilities of the server."""
     if kind in MODERN:
         path = f"/servers/{server}" if server else ""
         async with MODERN[kind](running, path, capabilities) as client:
@@ -102,7 +102,7 @@ async def notify(client, method, params):
 
 
 async def wait_for_notification(client, method):
-    """The next notification of this method, also if it came before what was waited for since."""
+    """Return the first notification of this method, also if it was received earlier."""
     for message in client.received:
         if message.get("method") == method:
             return message

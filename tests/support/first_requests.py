@@ -1,48 +1,44 @@
 """First requests to servers, over each transport and in both eras."""
 
-import json
 import sys
 from pathlib import Path
 
 import trio
 
+from .daemon_clients import stateless_request
+from .handshake import initialize_params
 from .raw_http import connect
 from .sharing import TRANSPORTS
-from .stateless_requests import headers_of, request, tool
+from .stateless_requests import tool
+from .waiting import wait_until_async
 
 SCRIPT = Path(__file__).with_name("servers") / "failing.py"
 CLIENT_KINDS = (*TRANSPORTS, "modern")
-INFO = {"name": "first", "version": "1"}
 
 
 def failing_command(*words):
-    """The command of servers/failing.py."""
+    """Return the command of servers/failing.py."""
     return [sys.executable, "-I", "-S", str(SCRIPT), *map(str, words)]
 
 
-async def modern(running, server, method="tools/call", params=None, token=None, **more):
-    """The answer to a stateless request; `more` are headers."""
-    body = request(method, tool("x") if method == "tools/call" else params)
-    more |= {"Authorization": f"Bearer {token}"} if token else {}
-    async with connect(running) as connection:
-        await connection.send(
-            "POST", f"/servers/{server}/mcp", headers_of(body, **more), json.dumps(body).encode()
-        )
-        return (await connection.answer()).json
+async def modern(running, server, method="tools/call", params=None, token=None, **headers):
+    """Send a stateless request with further headers. Return the response."""
+    params = tool("x") if method == "tools/call" else params
+    _, response = await stateless_request(running, server, method, params, token, **headers)
+    return response
 
 
 async def initialize(running, server, way):
-    """The answer to the first request of a client."""
+    """Return the response to the first request of a client of this kind."""
     with trio.fail_after(30):
         if way == "modern":
             return await modern(running, server)
         async with TRANSPORTS[way](running, f"/servers/{server}") as client:
-            params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": INFO}
-            return await client.request("initialize", params)
+            return await client.request("initialize", initialize_params(name="first"))
 
 
 def first_responses(running, wanted):
-    """The answers to the first requests of clients of these servers, by server; `wanted` are (server, way)."""
+    """Return the first responses of clients, by server. `wanted` are pairs of server and kind of client."""
     answers = {}
 
     async def one(server, way):
@@ -58,7 +54,7 @@ def first_responses(running, wanted):
 
 
 async def ready(running, server="", *, with_token=True):
-    """The status and the body of /readyz."""
+    """Return the status and the body of /readyz."""
     target = f"/readyz?server={server}" if server else "/readyz"
     async with connect(running) as connection:
         headers = {} if with_token else {"Authorization": ""}
@@ -68,6 +64,16 @@ async def ready(running, server="", *, with_token=True):
 
 
 async def status_of(running, server):
-    """What `status` shows of a server."""
+    """Return the part of `status` about a server."""
     found = await trio.to_thread.run_sync(running.status)
     return next(one for one in found["servers"] if one["name"] == server)
+
+
+async def wait_for_status(running, server, **expected):
+    """Wait until `status` shows these values for a server, because a response can precede the end of its process."""
+
+    async def found():
+        shown = await status_of(running, server)
+        return shown if expected.items() <= shown.items() else None
+
+    return await wait_until_async(found)

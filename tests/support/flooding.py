@@ -1,7 +1,7 @@
-"""Ten floods that need no credential, each a program of its own: `python flooding.py KIND HOST PORT SECONDS [RATE]`.
+"""Ten floods without a credential: `python flooding.py KIND HOST PORT SECONDS [RATE]`.
 
 Each opens at most RATE connections in a second (2000), holds at most 800 of them open, and uses one core at most. The word
-`flooding` is printed once some connections were opened; at the end, how many there were. Standard library only.
+`flooding` is printed after some connections were opened, and their number at the end. Standard library only.
 """
 
 import collections
@@ -28,7 +28,7 @@ def head(host, target=b"/mcp", method=b"POST", more=b"", named=None):
 
 
 def client_hello():
-    """The first flight of a TLS client."""
+    """Return the first flight of a TLS client."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     outgoing = ssl.MemoryBIO()
@@ -39,7 +39,7 @@ def client_hello():
 
 
 def resets(count=100):
-    """An HTTP/2 client that opens streams and resets them at once, without a credential."""
+    """Return the bytes of an HTTP/2 client that opens streams and resets them at once, without a credential."""
     block = b"\x82\x86\x84\x41\x09localhost"  # GET, http, /, and an authority (RFC 7541, appendix A)
     frames = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"]
     for number in range(count):
@@ -50,7 +50,7 @@ def resets(count=100):
 
 
 def payloads(kind, host):
-    """What the connections of a flood send, in turn."""
+    """Return the payloads that the connections of a flood send in turn."""
     foreign = b"evil.example"
     page = b"Origin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n"
     upgrade = (
@@ -78,11 +78,12 @@ def payloads(kind, host):
 
 
 def connections(kind, address):
-    """Open one connection after the other, and send; None is one that failed."""
+    """Open one connection after the other, and send. Yield None for a connection that failed."""
     data = payloads(kind, b"%b:%d" % (address[0].encode(), address[1]))
     if kind == "resets":
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            while True:  # their handshakes wait for each other otherwise
+            # Concurrent handshakes, because each handshake waits for the bridge.
+            while True:
                 yield from pool.map(lambda _: connected(address, next(data), over_tls=True), range(64))
     while True:
         yield connected(address, next(data))
@@ -104,7 +105,7 @@ def connected(address, data, *, over_tls=False):
 
 
 def trickle(held):
-    """One byte more on a few of the connections that are open."""
+    """Send one more byte on a few of the open connections."""
     for sock in itertools.islice(held, 0, None, 50):
         with contextlib.suppress(OSError):
             sock.send(b"x")

@@ -1,6 +1,6 @@
-"""A real bridge in front of a real child, for clients that do not behave.
+"""A real bridge in front of a real child (tests/hostile/child.py), for hostile clients.
 
-Every module has a bridge of its own; when it is stopped it must leave with 0 and have nothing to confess in its log.
+Every module of tests has its own bridge. It must exit with 0 and have no error in its log.
 """
 
 import itertools
@@ -16,22 +16,23 @@ from urllib.parse import urljoin
 
 import attrs
 
+from .handshake import INITIALIZED, VERSION, initialize_request
+from .waiting import wait_until_empty
 from .wire import TIMEOUT, Request, Socket, connect, fresh_key
 
 PROGRAM = Path(sys.executable).with_name("mcp-bridge")
 CHILD = Path(__file__).parents[1] / "hostile/child.py"
 READY = "mcp-bridge: ready on "
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
-VERSION = "2025-11-25"
-# Where a bridge keeps its token, below the home that `environment` gives it.
+# Directory of the token of a bridge, below its home directory.
 STATE = ".local/state/mcp-bridge"
-# What a module may leave behind in a bridge: KiB of memory, and for each session that it leaves open three pipes and a socket.
+# Growth of a bridge that is allowed for the tests of a module: memory (KiB), and three pipes and a socket for each open session.
 GROWTH = 32 * 1024
 DESCRIPTORS_PER_CHILD = 4
 
 
 def environment(runtime):
-    """The variables of a bridge that must find nothing of ours."""
+    """Return an environment without variables of the user."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(runtime),
@@ -57,7 +58,7 @@ class Bridge:
     def connect(self):
         return connect(("127.0.0.1", self.port))
 
-    # ---- requests as they ought to be
+    # ---- valid requests
 
     def bare(self, method, target):
         return Request(method, target, (f"Host: {self.host}",))
@@ -90,39 +91,34 @@ class Bridge:
         )
 
     def initialize(self, version=VERSION, id_=0):
-        params = {
-            "protocolVersion": version,
-            "capabilities": {},
-            "clientInfo": {"name": "hostile", "version": "1"},
-        }
-        return {"jsonrpc": "2.0", "id": id_, "method": "initialize", "params": params}
+        return initialize_request(id_, version=version, name="hostile")
 
-    # ---- and what they come to
+    # ---- exchanges
 
     def exchange(self, request):
-        """The one answer to one request on a connection of its own."""
+        """Send a request on a new connection. Return the only response."""
         with self.connect() as connection:
-            connection.try_send(request)  # it may be refused, and hung up on, before all of it is sent
+            # The bridge may refuse the request and close the connection before all bytes were sent.
+            connection.try_send(request)
             return connection.reply(to_head=request.method == "HEAD")
 
     def open_session(self, version=VERSION):
         reply = self.exchange(self.post(self.initialize(version)))
         assert reply.status == 200, reply
         session = Session(reply.headers["mcp-session-id"], reply.json["result"]["protocolVersion"])
-        greeting = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        assert self.exchange(self.post(greeting, session)).status == 202
+        assert self.exchange(self.post(INITIALIZED, session)).status == 202
         self.sync(session)
         return session
 
     def sync(self, session):
-        """Wait until the child has read everything that was written before."""
+        """Wait until the child has read all earlier lines."""
         number = next(self._numbers)
         body = {"jsonrpc": "2.0", "id": f"sync-{number}", "method": "test/sync", "params": {"n": number}}
         assert self.exchange(self.post(body, session)).status == 200
 
     @contextmanager
     def lines_received(self, session):
-        """The lines, still with their ends, that the child of the session was given inside of the block."""
+        """Yield a list that gets the lines, with their ends, that the child of the session received during the block."""
         lines: list[bytes] = []
         before = self.journal.stat().st_size
         yield lines
@@ -141,12 +137,12 @@ class Bridge:
             if initialized:
                 socket.send(self.initialize())
                 assert socket.message()["id"] == 0
-                socket.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+                socket.send(INITIALIZED)
             yield socket
 
     @contextmanager
     def event_stream(self):
-        """An open HTTP+SSE session: its events and the path to post to."""
+        """Open an HTTP+SSE session. Yield its events and the path for POST."""
         with self.connect() as connection:
             connection.send(self.get(target="/sse"))
             assert connection.head().status == 200
@@ -156,7 +152,7 @@ class Bridge:
             yield events, urljoin("/sse", first.data)
 
     def children(self):
-        """The servers that run for the bridge; quicker than `children_of`, and blind to what has run away."""
+        """Return the server processes below the bridge. Faster than `children_of`, but without daemonised processes."""
         found, parents = set(), [self.process.pid]
         while parents:
             parent = parents.pop()
@@ -172,10 +168,10 @@ class Bridge:
             found.update(pid for pid in below if runs_child(pid, str(self.journal).encode()))
         return found
 
-    # ---- and what they cost
+    # ---- resources
 
     def resident(self):
-        """Memory, in KiB."""
+        """Return the resident memory (KiB)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
@@ -183,15 +179,15 @@ class Bridge:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def session_descriptors(self):
-        """How many descriptors the open sessions account for, and the watch on the one client process of the tests."""
+        """Return the number of descriptors of the open sessions and of the pidfd of the client process."""
         children = self.children()
         return DESCRIPTORS_PER_CHILD * len(children) + bool(children)
 
 
 def children_of(journal):
-    """The processes that run the child with this journal."""
-    everybody = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-    return {pid for pid in everybody if runs_child(pid, str(journal).encode())}
+    """Return all processes that run the child with this journal."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return {pid for pid in pids if runs_child(pid, str(journal).encode())}
 
 
 def runs_child(pid, journal):
@@ -209,7 +205,7 @@ class Session:
 
 
 def start(runtime, *options, command=None, env=None):
-    """A bridge process, and the list that its stderr goes into."""
+    """Start a bridge. Return its process, the list that gets the lines of stderr, and the thread that reads them."""
     command = command or [sys.executable, "-I", "-S", str(CHILD), str(runtime / "journal")]
     process = subprocess.Popen(
         [PROGRAM, *options, "--stdio", "--", *command],
@@ -227,7 +223,7 @@ def start(runtime, *options, command=None, env=None):
 
 
 def await_ready(process, stderr, timeout=10.0):
-    """The URL in the ready line."""
+    """Return the URL in the ready line."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         for line in tuple(stderr):
@@ -255,7 +251,7 @@ def running(runtime, *options):
             descriptors, resident = bridge.descriptors(), bridge.resident()
             yield bridge
             assert process.poll() is None, "".join(stderr[-40:])
-            assert not eventually_none(
+            assert not wait_until_empty(
                 lambda: bridge.descriptors() - bridge.session_descriptors() > descriptors, TIMEOUT
             )
             assert bridge.resident() - resident < GROWTH
@@ -269,12 +265,4 @@ def running(runtime, *options):
     errors = [line for line in stderr if any(sign in line for sign in signs)]
     assert not errors, "".join(errors)
     assert code == 0, stderr[-20:]
-    assert not eventually_none(lambda: children_of(journal))
-
-
-def eventually_none(look, timeout=2.0):
-    """What `look` still finds after some time, or at once nothing."""
-    deadline = time.monotonic() + timeout
-    while (left := look()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return left
+    assert not wait_until_empty(lambda: children_of(journal))

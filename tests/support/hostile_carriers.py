@@ -3,7 +3,7 @@
 import json
 from contextlib import contextmanager
 
-from .hostile_bridge import VERSION
+from .handshake import VERSION
 from .json_texts import META, REVISION
 from .wire import TEXT, frame
 
@@ -11,14 +11,14 @@ METHOD = b'{"jsonrpc":"2.0","id":%b,"method":"%b"}'
 
 
 class Carrier:
-    """One open session: `send` gives it a text, `since` what came of it, told by a request that is sent behind."""
+    """One open session. `exchange` sends a text and a second request behind it, whose response marks the end of the effects."""
 
     def __init__(self, bridge):
         self.bridge = bridge
         self._number = 0
 
     def exchange(self, text):
-        """The refusal of the text if there was one at once, the messages it led to, and the lines the child was given."""
+        """Send a text. Return the error of the POST (or None), the messages that followed, and the lines that the child received."""
         journal = self.bridge.journal
         before = journal.stat().st_size
         refusal = self.send(text)
@@ -39,7 +39,7 @@ class Carrier:
 
 
 class Posts(Carrier):
-    """HTTP+SSE: a text goes out by POST, an answer comes on the stream, a refusal is the answer to the POST."""
+    """HTTP+SSE: a text is sent by POST, its response arrives on the stream, an error is the response to the POST."""
 
     def __init__(self, bridge, connection, events, path):
         super().__init__(bridge)
@@ -58,7 +58,7 @@ class Posts(Carrier):
 
 
 class Frames(Carrier):
-    """WebSocket: a text is a message, and so is what becomes of it."""
+    """WebSocket: a text is a message, and its response or error is a message."""
 
     def __init__(self, bridge, socket):
         super().__init__(bridge)
@@ -100,7 +100,7 @@ def call(value, id_=b"1", name=b"echo"):
 
 
 class StatelessPosts:
-    """Each text is a POST of its own, whose headers say what an honest client would have said."""
+    """Each text is a POST of its own with the headers of a valid request."""
 
     def __init__(self, bridge):
         self.bridge = bridge
@@ -117,16 +117,15 @@ class StatelessPosts:
 
 
 class StatelessFrames:
-    """All texts go over one socket. Each gets one answer, a batch that is refused one for each request that has an id."""
+    """All texts are sent over one WebSocket. Each text gets one response, a refused batch gets one for each request with an id."""
 
     def __init__(self, bridge, socket):
         self.bridge = bridge
         self._socket = socket
 
     def exchange(self, text, name="echo", method="tools/call"):
-        mark = call(
-            b"0", b'"mark"', b"sync-"
-        )  # the child answers in order, so what comes of the text comes before
+        # The child answers in order. The response to the text therefore comes before the response to the mark.
+        mark = call(b"0", b'"mark"', b"sync-")
         self._socket.connection.send(frame(TEXT, text) + frame(TEXT, mark))
         found = [self._socket.message()]
         while found[-1]["id"] != "mark":

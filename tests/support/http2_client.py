@@ -1,4 +1,4 @@
-"""An HTTP/2 client that hides nothing, for what libraries do not let one see or do."""
+"""An HTTP/2 client with access to every frame, for requests that HTTP libraries do not send."""
 
 import h2.config
 import h2.connection
@@ -6,7 +6,7 @@ import h2.events
 
 
 class Client:
-    """One HTTP/2 connection, driven by hand."""
+    """One HTTP/2 connection. The test decides when frames are sent and received."""
 
     def __init__(self, stream, port, token):
         self.stream = stream
@@ -57,7 +57,7 @@ class Client:
             await self.flush()
 
     async def receive(self):
-        """Take what comes next; False at the end of the connection."""
+        """Receive the next bytes. Return False at the end of the connection."""
         data = await self.stream.receive_some()
         if not data:
             return False

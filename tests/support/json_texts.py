@@ -155,7 +155,8 @@ NOT_VALUES = {
 }
 
 
-# What the test suite leaves open, and RFC 8259 section 8.2 allows. So is a number that no double can hold, such as 1e400.
+# Texts that the test suite leaves open and RFC 8259 section 8.2 allows. A number that no double can represent, such as 1e400,
+# is allowed as well.
 UNDECIDED = {
     "string_lone_high_surrogate": b'["\\ud800"]',
     "string_lone_low_surrogate": b'["\\udc00"]',

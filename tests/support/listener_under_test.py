@@ -1,4 +1,4 @@
-"""The front door of a bridge as a client meets it: raw bytes over TCP with or without TLS, and HTTP/2."""
+"""Clients of one listener of a bridge: raw bytes over TCP with or without TLS, and HTTP/2."""
 
 import contextlib
 import json
@@ -11,25 +11,17 @@ import h2.config
 import h2.connection
 import h2.events
 
+from .handshake import INITIALIZED, initialize_request
 from .wire import TIMEOUT, Connection, Request
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "front", "version": "1"},
-    },
-}
+INITIALIZE = initialize_request(name="front")
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 PONG = {"jsonrpc": "2.0", "id": 1, "result": {}}
 
 
 @attrs.define
 class ListenerUnderTest:
-    """One listener of a bridge. `trust` is None without TLS."""
+    """One listener of a bridge. `trust` is the TLS context of its clients, None without TLS."""
 
     address: tuple[str, int]
     token: str
@@ -65,13 +57,13 @@ class ListenerUnderTest:
         return request.with_body(body)
 
     def exchange(self, request, *, to_head=False):
-        """The one answer to a request, or to bytes, on a connection of its own."""
+        """Send a request, or bytes, on a new connection. Return the only response."""
         with self.connect() as connection:
             connection.try_send(request)
             return connection.reply(to_head=to_head or getattr(request, "method", "") == "HEAD")
 
     def head_of(self, request):
-        """The head of an answer that may be a stream."""
+        """Return the head of a response that may be a stream."""
         with self.connect() as connection:
             connection.send(request)
             return connection.head()
@@ -80,12 +72,11 @@ class ListenerUnderTest:
         reply = self.exchange(self.post(INITIALIZE, target))
         assert reply.status == 200, reply
         self.session = reply.headers["mcp-session-id"]
-        initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        assert self.exchange(self.post(initialized, target)).status == 202
+        assert self.exchange(self.post(INITIALIZED, target)).status == 202
 
     @contextlib.contextmanager
     def event_stream(self, target="/sse"):
-        """An open HTTP+SSE session: its events, the data of the endpoint event, and the target that this leads to."""
+        """Open an HTTP+SSE session. Yield its events, the data of the endpoint event, and the target that it resolves to."""
         with self.connect() as connection:
             connection.send(self.request("GET", target).add("Accept: text/event-stream"))
             assert connection.head().status == 200
@@ -109,7 +100,7 @@ class Http2Client:
         self._flush()
 
     def exchange(self, method, path, *fields, body=None, trailers=(), token=None):
-        """The status, the headers and the body of the answer; `token` may be an empty text for none."""
+        """Send a request. Return the status, the headers and the body of the response. An empty `token` sends no credential."""
         token = self._door.token if token is None else token
         head = [
             (b":method", method.encode()),
@@ -153,7 +144,7 @@ class Http2Client:
 
 @contextlib.contextmanager
 def h2_client(door):
-    """A client on an HTTP/2 connection of its own."""
+    """Yield a client on a new HTTP/2 connection."""
     assert door.trust is not None
     with socket.create_connection(door.address, TIMEOUT) as sock:
         door.trust.set_alpn_protocols(["h2"])
@@ -165,5 +156,5 @@ def h2_client(door):
 
 
 def message(reply):
-    """The JSON-RPC message in an answer over HTTP/2."""
+    """Return the JSON-RPC message in a response over HTTP/2."""
     return json.loads(reply[2])

@@ -1,4 +1,4 @@
-"""A real bridge in front of a real server, for what large and odd messages do to it."""
+"""A real bridge in front of a real server, for tests with large and unusual messages."""
 
 from .hostile_bridge import running
 
@@ -6,5 +6,5 @@ __all__ = ["raw_answer", "running"]
 
 
 def raw_answer(id_, text):
-    """A request that the server answers with this text; $ID stands for the id of the request."""
+    """Return a request on which the server writes this text. $ID stands for the id of the request."""
     return {"jsonrpc": "2.0", "id": id_, "method": "test/raw", "params": {"hex": text.hex()}}

@@ -1,4 +1,4 @@
-"""What has arrived so far, for tests that wait for something to arrive."""
+"""A list of received items that a test can wait on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import trio
 
 
 class Mailbox(list[Any]):
-    """A list that can be waited on. `put` is shaped like the SDK's callbacks."""
+    """A list that a task can wait on. `put` has the signature of the SDK's callbacks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,6 +24,6 @@ class Mailbox(list[Any]):
             await self._more.wait()
 
     async def wait_for_one(self, kind: type) -> Any:
-        """The first item of that type, as soon as there is one."""
+        """Wait for an item of this type, and return the first."""
         await self.until(lambda items: any(isinstance(item, kind) for item in items))
         return next(item for item in self if isinstance(item, kind))

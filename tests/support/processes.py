@@ -46,7 +46,7 @@ SERVERS = {
     # A descendant without PR_SET_PDEATHSIG, and so the server itself.
     "unbound": DAEMON
     + "import ctypes; ctypes.CDLL(None).prctl(1, 0, 0, 0, 0); print([daemonise(rest)], flush=True); rest()",
-    # Each process lives for a moment, leaves another one in a session of its own, and ends when the file is gone.
+    # Each process runs for a moment, starts a successor in a new session, and exits when the file is removed.
     "bomb": DAEMON
     + """
 def burst():
@@ -65,7 +65,7 @@ print([daemonise(burst) for _ in range(2)], flush=True); rest()
 
 
 class Host:
-    """The process that starts servers. `mark` is in the environment of all that comes of them."""
+    """The process that starts servers. `mark` is in the environment of all their descendants."""
 
     def __init__(self, kind: str) -> None:
         self.mark = f"{os.getpid()}-{time.monotonic_ns()}"
@@ -84,7 +84,7 @@ class Host:
         return json.loads(self.process.stdout.readline())
 
     def left(self) -> list[int]:
-        """What is alive of the servers, whatever it has become, and of the processes that keep them."""
+        """Return the living processes of the servers, of their descendants and of their keepers."""
         kept = [pid for pid in (self.fork_server, self.keeper) if is_alive(pid)]
         pids = map(int, filter(str.isdecimal, os.listdir("/proc")))
         return [*kept, *filter(self._is_ours, pids), *self._beats()]
@@ -127,20 +127,12 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def eventually(look, seconds: float = 10.0):
-    """Wait until `look` finds nothing; return what it still finds after that time."""
-    end = time.monotonic() + seconds
-    while (found := look()) and time.monotonic() < end:
-        time.sleep(0.005)
-    return found
-
-
 def main(kind: str, mark: str) -> None:
     beat = str(Path(tempfile.gettempdir(), mark))
     environment = {"PATH": os.environ["PATH"], "MARK": mark, "BEAT": beat}
     limits = Limits(stop_seconds=0.2)
 
-    def say(message: dict) -> None:
+    def write(message: dict) -> None:
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
 
@@ -151,9 +143,9 @@ def main(kind: str, mark: str) -> None:
             launch = Launch((sys.executable, "-c", SERVERS[kind]), environment)
             child = await spawner.spawn(launch, limits=limits, poller=poller)
 
-            def heard(line: bytes) -> None:
+            def on_line(line: bytes) -> None:
                 keeper = parent_of(child.pid)
-                say(
+                write(
                     {
                         "fork server": parent_of(keeper),
                         "keeper": keeper,
@@ -162,22 +154,22 @@ def main(kind: str, mark: str) -> None:
                     }
                 )
 
-            child.set_line_handler(heard)
+            child.set_line_handler(on_line)
             nursery.start_soon(serve, child)
             async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
                 while words := await stdin.receive_some(64):
                     if words == b"stop\n":
                         child.stop()
-                        say({})
+                        write({})
                         continue
                     echo = Launch((sys.executable, "-c", "print(1, flush=True); input()"), environment)
                     try:
                         another = await spawner.spawn(echo, limits=limits, poller=poller)
                     except SpawnFailed as fault:
-                        say({"fault": str(fault)})
+                        write({"fault": str(fault)})
                     else:
                         nursery.start_soon(serve, another)
-                        say({"pid": another.pid})
+                        write({"pid": another.pid})
 
     async def serve(child) -> None:
         await child.run(lambda _: None, lambda _: None)

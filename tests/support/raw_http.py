@@ -1,6 +1,6 @@
-"""A small HTTP/1.1 client that hides nothing, for what the SDK does not let one see or do.
+"""A small HTTP/1.1 client with access to every byte, for requests that HTTP libraries do not send.
 
-It trusts the bridge's framing as far as it needs to find the end of an answer, and asserts the rest.
+It relies on the framing of the bridge only to find the end of a response, and asserts the rest.
 """
 
 import base64
@@ -13,13 +13,10 @@ import attrs
 import trio
 
 from .bridge_process import Bridge
+from .handshake import initialize_params
 
 BOTH = "application/json, text/event-stream"
-INITIALIZE = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {"elicitation": {}, "sampling": {}, "roots": {}},
-    "clientInfo": {"name": "raw", "version": "1"},
-}
+INITIALIZE = initialize_params(capabilities={"elicitation": {}, "sampling": {}, "roots": {}}, name="raw")
 
 
 def mirrored(name: str) -> str:
@@ -44,7 +41,7 @@ class Event:
 
 @attrs.frozen
 class Answer:
-    """An answer that has arrived in whole."""
+    """A response that was read completely."""
 
     status: int
     headers: dict[str, str]
@@ -52,7 +49,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The answer itself: what takes longer than a second comes as the one event of a stream."""
+        """Return the message. A response after more than a second is the only event of a stream."""
         if self.headers.get("content-type") == "text/event-stream":
             [data] = [line for line in self.body.split(b"\n") if line.startswith(b"data: {")]
             return json.loads(data.removeprefix(b"data: "))
@@ -60,7 +57,7 @@ class Answer:
 
 
 class Connection:
-    """One connection; one request at a time."""
+    """One connection with one request at a time."""
 
     def __init__(self, bridge: Bridge, stream: trio.SocketStream) -> None:
         self._authority = "{}:{}".format(*bridge.address)
@@ -100,7 +97,7 @@ class Connection:
         return Answer(status, headers, body)
 
     async def event(self) -> Event | None:
-        """The next event of a stream whose head has been read; None at its proper end."""
+        """Return the next event of a stream whose head was read, or None at its regular end."""
         while True:
             while b"\n\n" not in self._text:
                 chunk = await self._chunk()
@@ -111,18 +108,19 @@ class Connection:
             block, _, self._text = self._text.partition(b"\n\n")
             fields = [line.split(":", 1) for line in block.decode().split("\n")]
             values = {name: value.removeprefix(" ") for name, value in fields}
-            if "" not in values:  # else it is a comment, which only shows that the stream lives
+            # A block without a field name is a comment (a heartbeat).
+            if "" not in values:
                 return Event(values.get("id", ""), values.get("event", "message"), values.get("data", ""))
 
     async def events(self) -> list[Event]:
-        """All the events to the end of the stream."""
+        """Return all events until the end of the stream."""
         found = []
         while (event := await self.event()) is not None:
             found.append(event)
         return found
 
     async def message(self) -> Any:
-        """The JSON of the next event that has any."""
+        """Return the JSON of the next event with data."""
         while (event := await self.event()) is not None:
             if event.data:
                 return event.json
@@ -133,7 +131,7 @@ class Connection:
         return await self.answer()
 
     async def _chunk(self) -> bytes:
-        """The next chunk of the body; empty at its end."""
+        """Return the next chunk of the body, b"" at its end."""
         size = int((await self._until(b"\r\n")).strip(), 16)
         chunk = await self._exactly(size)
         assert await self._exactly(2) == b"\r\n"
@@ -159,7 +157,7 @@ class Connection:
 
 
 class Session:
-    """A session over Streamable HTTP; any number of connections may take part in it."""
+    """A session over Streamable HTTP on any number of connections."""
 
     def __init__(self, bridge: Bridge, session_id: str) -> None:
         self.bridge = bridge
@@ -188,7 +186,7 @@ class Session:
         return await connection.answer()
 
     async def call(self, connection: Connection, tool: str, id: int = 1, **arguments: Any) -> Any:  # noqa: A002
-        """The text of a tool's answer, where nothing precedes it."""
+        """Call a tool. Return the text of its result, which no message may precede."""
         answer = await self.post(connection, tool_call(tool, id, **arguments))
         assert answer.status == 200, answer
         assert answer.json["id"] == id

@@ -1,4 +1,4 @@
-"""`mcp-bridge connect` in front of a daemon that is started again."""
+"""`mcp-bridge connect` in front of a daemon that is restarted."""
 
 import contextlib
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .bridge_process import EXAMPLE, PROGRAM
 from .daemon_process import Daemon, write_config
+from .handshake import INITIALIZED
 from .raw_http import INITIALIZE
 
 SERVER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("servers") / "counting.py")]
 TIMEOUT = 20
 CLIENT_WITH_ROOTS = {**INITIALIZE, "capabilities": {"roots": {}}}
-READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
 def message(method, number=None, **params):
@@ -29,7 +29,7 @@ def call(number, name, **arguments):
 
 
 class Installation:
-    """A configuration whose daemon comes and goes, and the journal of its server."""
+    """A configuration whose daemon is started several times, and the journal of its server."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -47,7 +47,7 @@ class Installation:
         return Daemon(self.folder, **options)
 
     def calls(self):
-        """The calls that the server was sent, by their names and numbers."""
+        """Return the names and numbers of the calls that the server received."""
         lines = [line.split(" ", 1)[1] for line in self.journal.read_text().splitlines()]
         return [line.removeprefix("tools/call ") for line in lines if line.startswith("tools/call")]
 
@@ -58,7 +58,7 @@ class Installation:
             time.sleep(0.01)
 
     def processes(self):
-        """What each server process was sent, calls left out."""
+        """Return the messages that each server process received, without calls."""
         found = {}
         for line in self.journal.read_text().splitlines():
             pid, text = line.split(" ", 1)
@@ -68,7 +68,7 @@ class Installation:
 
 
 class Process:
-    """A running `connect`, spoken to through its standard streams only."""
+    """A running `connect`, used through its standard streams only."""
 
     def __init__(self, home, *words, name="one"):
         variables = {**Daemon.variables.fget(home)}
@@ -101,14 +101,14 @@ class Process:
         return self.lines.get(timeout=TIMEOUT)
 
     def answer(self, number, seen=None):
-        """The answer to a request; what comes before it is put into `seen`."""
+        """Return the response to a request. Earlier messages are appended to `seen`."""
         while (found := self.receive()).get("id") != number or "method" in found:
             if seen is not None:
                 seen.append(found)
         return found
 
     def open(self):
-        self.send(message("initialize", 0, **CLIENT_WITH_ROOTS), READY)
+        self.send(message("initialize", 0, **CLIENT_WITH_ROOTS), INITIALIZED)
         assert "result" in self.answer(0)
 
     def wait_for_stderr(self, text):
@@ -122,7 +122,7 @@ class Process:
         return b"".join(self.stderr_lines).decode()
 
     def end(self):
-        """The exit code after the end of the input."""
+        """Close the input and return the exit code."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         return self.wait()

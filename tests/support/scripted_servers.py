@@ -1,7 +1,7 @@
 """One daemon with scripted servers of both eras, and clients of both eras over each transport, as plain texts.
 
-A pair is how a client reaches a server: the era and the transport of the client, and the server. `PAIRS` has one of each kind:
-with and without a translation, with a process of its own and a shared one, and through the aggregate.
+A pair is the era and the transport of a client, and its server. `PAIRS` has one pair of each kind: with and without
+translation, with an own and a shared process, and through the aggregate.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from .daemon_process import daemon
+from .handshake import initialize_params
 from .raw_http import mirrored
 from .wire import PING, PONG, TEXT, Broken, NothingReceived, Request, Socket, connect, frame, fresh_key
 
@@ -26,13 +27,13 @@ SERVERS = {
     "shared": {"command": [*SCRIPTED, "legacy"], "era": "legacy", "share": "principal"},
     "modern": {"command": [*SCRIPTED, "modern"], "era": "modern"},
 }
-# How long something that must not come is waited for (seconds).
+# Time in which a message that must not come would have arrived (seconds).
 SILENCE = 0.2
 
 
 @attrs.frozen
 class Pair:
-    """How a client reaches a server."""
+    """A client and its server."""
 
     era: str
     transport: str
@@ -75,7 +76,7 @@ def served(folder):
 
 
 class Client:
-    """A client on one path. `send` takes a text, `receive` returns the next text of the bridge; a refusal over HTTP is one."""
+    """A client of a pair. `send` sends a text, `receive` returns the next text of the bridge, also an error over HTTP."""
 
     def __init__(self, running, path):
         self.running = running
@@ -94,7 +95,7 @@ class Client:
         return Request(method, f"{self.base}{target}", more)
 
     def call(self, id_, method, params=None, *, raw=b""):
-        """The text of a request. `raw` are further members of the params."""
+        """Return the text of a request. `raw` are further members of the params."""
         found = {**(params or {}), **({"_meta": META} if self.path.era == "modern" else {})}
         text = json.dumps(found)[:-1].encode() + (b", " if raw and found else b"") + raw + b"}"
         return b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}' % (id_, method.encode(), text)
@@ -104,11 +105,11 @@ class Client:
         return self.call(id_, "tools/call", params, raw=raw)
 
     def raw(self, id_, *lines):
-        """A call that the server answers with these lines."""
+        """Return a call on which the server writes these lines."""
         return self.tool(id_, "raw", hex=b"".join(line + b"\n" for line in lines).hex())
 
     def answer(self, id_=b"1"):
-        """The text that has this id, past notifications."""
+        """Return the text of the response with this id, without notifications."""
         while True:
             text = self.receive()
             found = json.loads(text)
@@ -126,17 +127,13 @@ class Client:
     def open(self):
         if self.path.era == "modern":
             return
-        params = {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "lines", "version": "1"},
-        }
-        assert "result" in self.exchange_json(self.call(b"0", "initialize", params), b"0")
+        request = self.call(b"0", "initialize", initialize_params(name="lines"))
+        assert "result" in self.exchange_json(request, b"0")
         self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
 
 
 class Posts(Client):
-    """Streamable HTTP, a connection for each message."""
+    """Streamable HTTP, with a connection for each message."""
 
     session = ()
 
@@ -177,7 +174,7 @@ class Posts(Client):
 
 
 class Stream(Posts):
-    """HTTP+SSE: messages are posted, answers come on the stream."""
+    """HTTP+SSE: messages are sent by POST, responses arrive on the stream."""
 
     def __init__(self, running, path, events, target):
         super().__init__(running, path)

@@ -1,4 +1,4 @@
-"""The official Python SDK's client over each of the three transports."""
+"""The client of the official Python SDK over each of the three transports."""
 
 import gc
 import warnings
@@ -21,23 +21,23 @@ from mcp.types import jsonrpc_message_adapter
 from .bridge_process import Bridge
 
 TRANSPORTS = ("http", "sse", "ws")
-# Marks for every test that uses it.
+# Marks of all tests that use the SDK.
 SDK_WARNINGS = (
-    # It deprecates what the handshake revisions have and 2026-07-28 has not.
+    # The SDK deprecates features that 2026-07-28 has removed.
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
-    # It leaves an event stream when it has its answer, without closing the generators that it read it with.
+    # The SDK does not close the generators of an event stream after the response.
     pytest.mark.filterwarnings("ignore:Async generator 'http(x|core)2:ResourceWarning"),
 )
 
 
 @asynccontextmanager
 async def connect(bridge: Bridge, transport: str, **options: Any) -> AsyncIterator[Client]:
-    """An initialized client; it has 30 s for all that it does."""
+    """Yield an initialized client. The block is limited to 30 s."""
     try:
         async with _connected(bridge, transport, options) as client:
             yield client
     finally:
-        # What it leaves behind (above, and unclosed memory streams) is found here and not in another's test.
+        # Resources that the SDK leaves open are collected here and not during another test.
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             gc.collect()
 
@@ -58,20 +58,20 @@ async def _connected(bridge: Bridge, transport: str, options: dict[str, Any]) ->
 
 @asynccontextmanager
 async def websocket_client(url: str, headers: dict[str, str]) -> AsyncIterator[tuple[Any, Any]]:
-    """The transport that the SDK no longer has: one text message is one JSON-RPC message."""
-    heard, to_read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    to_write, said = anyio.create_memory_object_stream[SessionMessage](0)
+    """Yield the streams of a WebSocket transport, which the SDK no longer has. One text message is one JSON-RPC message."""
+    received, to_read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    to_write, sent = anyio.create_memory_object_stream[SessionMessage](0)
 
-    async def listen(socket: trio_websocket.WebSocketConnection) -> None:
+    async def read(socket: trio_websocket.WebSocketConnection) -> None:
         try:
             while True:
                 message = jsonrpc_message_adapter.validate_json(await socket.get_message(), by_name=False)
-                await heard.send(SessionMessage(message))
+                await received.send(SessionMessage(message))
         except trio_websocket.ConnectionClosed:
-            heard.close()
+            received.close()
 
-    async def speak(socket: trio_websocket.WebSocketConnection) -> None:
-        async for item in said:
+    async def write(socket: trio_websocket.WebSocketConnection) -> None:
+        async for item in sent:
             await socket.send_message(item.message.model_dump_json(by_alias=True, exclude_unset=True))
 
     async with (
@@ -80,15 +80,15 @@ async def websocket_client(url: str, headers: dict[str, str]) -> AsyncIterator[t
             subprotocols=["mcp"],
             extra_headers=[(name, value.encode()) for name, value in headers.items()],
         ) as socket,
-        heard,
+        received,
         to_read,
         to_write,
-        said,
+        sent,
         trio.open_nursery() as nursery,
     ):
         assert socket.subprotocol == "mcp"
-        nursery.start_soon(listen, socket)
-        nursery.start_soon(speak, socket)
+        nursery.start_soon(read, socket)
+        nursery.start_soon(write, socket)
         yield to_read, to_write
         nursery.cancel_scope.cancel()
 
@@ -114,11 +114,11 @@ async def answer_roots(_context) -> types.ListRootsResult:
 
 
 def client_of(running, name, transport, mode, key=None, **headers):
-    brought = {} if key is None else {"x-kEy": key}
+    key_header = {} if key is None else {"x-kEy": key}
     place = SimpleNamespace(
         mcp=running.url(name),
         sse=running.url(name, "sse"),
         ws=running.url(name, "ws"),
-        headers={**running.headers, **brought, **headers},
+        headers={**running.headers, **key_header, **headers},
     )
     return connect(place, transport, mode=mode)

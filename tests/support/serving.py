@@ -1,4 +1,4 @@
-"""A listener in the test's own process, with endpoints that do one thing each."""
+"""A listener in the process of the test, with endpoints that each have one behaviour."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ TOKEN = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
 @attrs.define
 class RecordingLog:
-    """A log that only remembers."""
+    """A log that stores its events."""
 
     events: list = attrs.field(factory=list)
 
@@ -57,7 +57,7 @@ async def fail(exchange):
 
 @attrs.define(eq=False)
 class Server:
-    """What runs, and what can be asked of it."""
+    """The running listener, its limits, and what its endpoints have received and sent."""
 
     sock: socket.socket
     log: RecordingLog
@@ -75,7 +75,7 @@ class Server:
         return self.sock.getsockname()[1]
 
     async def stream(self, exchange):
-        """Events until somebody ends the queue."""
+        """Send events until the queue ends."""
         queue = SendQueue(self.limits)
         self.streams.append(queue)
         exchange.attach(queue, ends_with_client=True)
@@ -83,14 +83,14 @@ class Server:
         await write_events(exchange, queue)
 
     async def keep(self, exchange):
-        """What was said, for the test to see, after a while."""
+        """Store the body after a while, for the test."""
         body = await exchange.read_body()
         await trio.sleep(0.2)
         self.kept = body
         await exchange.answer(202, b"", b"")
 
     async def flood(self, exchange):
-        """More than any peer reads."""
+        """Send without an end."""
         await exchange.begin_stream()
         while True:
             self.flooded += 65536
@@ -99,7 +99,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def listening(tls=None, limits=None, tokens=True):
-    """A server in this process; leaving waits until its connections are over, for two seconds at most."""
+    """Serve in this process. The end of the block cancels the connections."""
     limits = limits or Limits()
     server = Server(bind_tcp("127.0.0.1", 0), RecordingLog(), limits, Quota(limits))
     site = Site.for_listener("https" if tls else "http", "127.0.0.1", server.port)

@@ -1,4 +1,4 @@
-"""Clients of one server over each transport, as plain messages in both directions."""
+"""Sessions with one server over each transport, as plain messages in both directions."""
 
 import contextlib
 import json
@@ -8,15 +8,16 @@ import trio
 import trio_websocket
 
 from .bridge_process import PROGRAM
+from .handshake import INITIALIZED, initialize_params
 from .raw_http import BOTH, Connection
 
 ASKABLE = {"elicitation": {"form": {}}, "sampling": {}, "roots": {}}
-# How long a message may take that is on its way (seconds): a generous limit against hanging.
+# Limit on the time until a message arrives (seconds).
 TIMEOUT = 20
 
 
 class Client:
-    """A session. `send` takes one message, `receive` returns the next of the server."""
+    """A session. `send` sends one message, `receive` returns the next message of the server."""
 
     def __init__(self, send):
         self.send = send
@@ -31,7 +32,7 @@ class Client:
         return message
 
     async def until(self, wanted):
-        """The next message that `wanted` is true of."""
+        """Return the next message for which `wanted` is true."""
         while not wanted(message := await self.receive()):
             pass
         return message
@@ -50,7 +51,7 @@ class Client:
         return await self.answer(await self.begin(method, params))
 
     async def call(self, tool, _meta=None, **arguments):
-        """The text of the result of a tool."""
+        """Call a tool. Return the text of its result."""
         params = {"name": tool, "arguments": arguments}
         answer = await self.request("tools/call", {**params, "_meta": _meta} if _meta else params)
         return answer["result"]["content"][0]["text"]
@@ -62,11 +63,10 @@ class Client:
         await self.send({"jsonrpc": "2.0", "id": question["id"], "result": result})
 
     async def initialize(self, capabilities, version="2025-11-25"):
-        info = {"name": "mcp", "version": "0.1.0"}
-        params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": info}
+        params = initialize_params(version, capabilities, "mcp", "0.1.0")
         answer = await self.request("initialize", params)
         assert "result" in answer, answer
-        await self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        await self.send(INITIALIZED)
         return answer["result"]
 
 
@@ -78,7 +78,7 @@ async def connected(running):
 
 @contextlib.asynccontextmanager
 async def over_http(running, path):
-    """Streamable HTTP: a connection for each request, and one that listens."""
+    """Yield a client over Streamable HTTP: a connection for each request, and a GET stream."""
     headers = {"Accept": BOTH, "Content-Type": "application/json"}
 
     async def post(message, *, task_status=trio.TASK_STATUS_IGNORED):
@@ -178,7 +178,7 @@ async def over_websocket(running, path, make=Client):
 
 @contextlib.asynccontextmanager
 async def over_process(command, environment=None):
-    """A program that speaks MCP on its standard streams."""
+    """Yield a client of a program that serves MCP on its standard streams."""
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
@@ -217,7 +217,7 @@ TRANSPORTS = {"http": over_http, "sse": over_sse, "ws": over_websocket, "connect
 
 @contextlib.asynccontextmanager
 async def session(running, transport, server, capabilities=None, version="2025-11-25"):
-    """A session that is initialized, with a server by its name or, without one, with the aggregate."""
+    """Yield an initialized session with the server of this name, or for "" with the aggregate."""
     path = f"/servers/{server}" if server else ""
     async with TRANSPORTS[transport](running, path) as client:
         client.initialize_result = await client.initialize(

@@ -1,7 +1,7 @@
-"""Clients of each transport that begin to read late, and then read everything.
+"""Clients of each transport that begin to read late, and then read all messages.
 
-Each of `TRANSPORTS` takes a running daemon, the name of a server, tool calls (name and arguments) and a function to wait
-with before it reads. It returns the answers by their number, and the notifications in their order.
+Each of `TRANSPORTS` takes a running daemon, the name of a server, tool calls (name and arguments) and a function that waits
+before the first read. It returns the responses by number, and the notifications in order.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ LOUD = {"io.modelcontextprotocol/logLevel": "debug"}
 
 @contextlib.asynccontextmanager
 async def connected(running):
-    """A connection whose kernel buffer is small, so that the daemon has to keep what is not read."""
+    """Yield a connection with a small kernel buffer, so that the daemon has to store unread bytes."""
     with socket.socket() as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         plain.setblocking(False)
@@ -32,7 +32,7 @@ async def connected(running):
 
 
 class Found:
-    """What has arrived."""
+    """The messages that a client has received."""
 
     def __init__(self):
         self.answers = {}
@@ -46,7 +46,7 @@ class Found:
 
 
 async def read_answer(connection, found):
-    """One answer over HTTP, as JSON or as a stream of events."""
+    """Read one response over HTTP, as JSON or as an event stream. Return its headers."""
     status, headers = await connection.head()
     if headers["content-type"].startswith("text/event-stream"):
         while (event := await connection.event()) is not None:

@@ -19,7 +19,7 @@ def request(method: str, params: Any = None, id: Any = 1, caps: Any = None, **me
 
 
 def headers_of(body: dict[str, Any], **more: str | None) -> dict[str, str]:
-    """The headers that mirror it, and those given, of which None takes one away."""
+    """Return the headers that mirror a request, with these changes. None removes a header."""
     params = body["params"]
     name = params.get("name", params.get("uri"))
     headers = {

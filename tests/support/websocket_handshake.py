@@ -9,7 +9,7 @@ INITIALIZE_MESSAGE = json.loads(INITIALIZE)
 
 
 def upgrade(bridge, connection, *fields, target="/ws"):
-    """A WebSocket on this connection."""
+    """Upgrade this connection to a WebSocket."""
     lines = [f"GET {target} HTTP/1.1", f"Host: 127.0.0.1:{bridge.address[1]}", "Connection: Upgrade"]
     lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {fresh_key()}"]
     connection.send("\r\n".join([*lines, *fields, "", ""]).encode())
@@ -19,7 +19,7 @@ def upgrade(bridge, connection, *fields, target="/ws"):
 
 
 def open_session(bridge, connection, *fields, target="/ws"):
-    """The same, with a session."""
+    """Upgrade this connection to a WebSocket and initialize a session."""
     socket = upgrade(bridge, connection, *fields, target=target)
     socket.send(INITIALIZE_MESSAGE)
     assert "result" in socket.message()

@@ -1,6 +1,6 @@
-"""Bytes as a hostile client would send them, and what comes back, read without any client library.
+"""Raw HTTP/1.1, event streams and WebSocket frames of a hostile client, without a client library.
 
-Nothing here repairs, retries or waits without a deadline.
+No function corrects bytes, retries, or waits without a deadline.
 """
 
 import base64
@@ -13,21 +13,21 @@ from contextlib import contextmanager
 
 import attrs
 
-# After so many seconds a test has failed: long, since machines are slow and nothing waits for it that goes well.
+# Limit on each wait of a test (seconds). Long, because machines are slow; no passing test waits for it.
 TIMEOUT = 30.0
 
 
 class Broken(Exception):
-    """The other side sent what is not HTTP, or closed in the middle of it."""
+    """The peer sent invalid HTTP, or closed in the middle of a message."""
 
 
 class NothingReceived(Exception):
-    """Nothing came within the deadline."""
+    """No byte arrived before the deadline."""
 
 
 @attrs.frozen
 class Request:
-    """A request as it is to be sent; `fields` are whole lines without their ends, so that they can be wrong."""
+    """A request, which may be invalid. `fields` are whole header lines without their ends."""
 
     method: str
     target: str
@@ -37,7 +37,7 @@ class Request:
     end: str = "\r\n"
 
     def replace_field(self, line):
-        """The field of this line, in place of all of its name."""
+        """Replace all fields of this name by this line."""
         name = line.partition(":")[0]
         return attrs.evolve(self, fields=(*self.without_field(name).fields, line))
 
@@ -65,7 +65,7 @@ class Request:
         return attrs.evolve(self, body=body).replace_field(f"Content-Length: {len(body)}")
 
     def with_raw_body(self, body):
-        """These bytes behind the head, and no Content-Length."""
+        """Send these bytes behind the head, without a Content-Length."""
         return attrs.evolve(self.without_field("Content-Length"), body=body)
 
     def head(self):
@@ -89,11 +89,12 @@ class Reply:
 
     @property
     def json(self):
-        return json.loads(self.body.decode())  # strictly: loads() itself would let surrogates pass
+        # decode() refuses surrogates, loads() alone would accept them.
+        return json.loads(self.body.decode())
 
     @property
     def code(self):
-        """The code of the JSON-RPC error in the body."""
+        """Return the code of the JSON-RPC error in the body."""
         return self.json["error"]["code"]
 
     @property
@@ -102,7 +103,7 @@ class Reply:
 
 
 class Connection:
-    """One TCP (or Unix) connection with a deadline on everything."""
+    """One TCP or Unix connection with a deadline on each operation."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -113,7 +114,7 @@ class Connection:
         self.sock.sendall(bytes(data))
 
     def try_send(self, data):
-        """Send to somebody who may hang up at any byte; answers whether all of it went out."""
+        """Send to a peer that may close at any byte. Return whether all bytes were sent."""
         try:
             self.send(data)
         except OSError:
@@ -121,7 +122,7 @@ class Connection:
         return True
 
     def reset(self):
-        """Leave with a RST."""
+        """Close with a RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -158,7 +159,7 @@ class Connection:
         return taken
 
     def to_the_end(self, timeout=TIMEOUT):
-        """Everything up to the end of the connection, however it ends."""
+        """Return all bytes until the end of the connection, also after a reset."""
         deadline = time.monotonic() + timeout
         while data := self.receive(deadline):
             self._buffer += data
@@ -166,7 +167,7 @@ class Connection:
         return rest
 
     def is_silent(self, seconds):
-        """Whether nothing comes, and nobody hangs up, for so long."""
+        """Return whether no byte and no end of the connection arrives within this time."""
         if self._buffer:
             return False
         try:
@@ -191,7 +192,7 @@ class Connection:
         return Reply(int(status), tuple(fields), b"", raw)
 
     def reply(self, *, to_head=False, timeout=TIMEOUT):
-        """One whole response; to_head says that it answers a HEAD."""
+        """Return one whole response. `to_head`: the request was a HEAD."""
         reply = self.head(timeout)
         headers = reply.headers
         if to_head or reply.status in (101, 204) or 100 <= reply.status < 200:
@@ -206,7 +207,7 @@ class Connection:
         size = int(self.until(b"\r\n", timeout)[:-2], 16)
         data = self.exactly(size + 2, timeout)
         if data[-2:] != b"\r\n":
-            raise Broken("a chunk is longer than it said")
+            raise Broken("a chunk is longer than announced")
         return data[:-2]
 
     def chunks(self, timeout=TIMEOUT):
@@ -230,7 +231,7 @@ class Event:
 
 
 class Events:
-    """The events of a chunked event stream (WHATWG HTML section 9.2), one by one; comments are counted."""
+    """Iterate over the events of a chunked event stream (WHATWG HTML section 9.2), and count comments."""
 
     def __init__(self, connection, timeout):
         self._connection = connection
@@ -259,7 +260,7 @@ class Events:
             return event
 
     def message(self):
-        """The next event that carries a message."""
+        """Return the next event with data."""
         for event in self:
             if event.data:
                 return event
@@ -267,17 +268,17 @@ class Events:
 
 
 def parse_event(block, split=lambda text: text.split("\n")):
-    event, said = Event(), False
+    event, has_fields = Event(), False
     for line in split(block):
         name, _, value = line.partition(":")
         if name == "":
             continue
         if name not in ("id", "event", "data", "retry"):
-            raise Broken(f"a field that is none: {line!r}")
-        said = True
+            raise Broken(f"an unknown field: {line!r}")
+        has_fields = True
         value = value.removeprefix(" ")
         setattr(event, name, f"{event.data}\n{value}" if name == "data" and event.data else value)
-    return event if said else None
+    return event if has_fields else None
 
 
 # ---- WebSocket
@@ -286,13 +287,13 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def frame(opcode, payload=b"", *, fin=True, rsv=0, masked=True, length=None, length_bytes=None):
-    """A frame, right or wrong: `length` is what the header says, `length_bytes` in how many bytes it says so."""
-    said = len(payload) if length is None else length
+    """Return a frame, which may be invalid. `length` is the announced length, `length_bytes` the size of that field."""
+    announced = len(payload) if length is None else length
     if length_bytes is None:
-        length_bytes = 0 if said < 126 else 2 if said < 65536 else 8
-    short = said if not length_bytes else {2: 126, 8: 127}[length_bytes]
+        length_bytes = 0 if announced < 126 else 2 if announced < 65536 else 8
+    short = announced if not length_bytes else {2: 126, 8: 127}[length_bytes]
     head = bytes([fin << 7 | rsv << 4 | opcode, masked << 7 | short])
-    head += said.to_bytes(length_bytes, "big") if length_bytes else b""
+    head += announced.to_bytes(length_bytes, "big") if length_bytes else b""
     if not masked:
         return head + payload
     mask = os.urandom(4)
@@ -306,7 +307,7 @@ def fresh_key():
 
 
 class Socket:
-    """The client's end of an open WebSocket."""
+    """The client side of an open WebSocket."""
 
     def __init__(self, connection):
         self.connection = connection
@@ -316,7 +317,7 @@ class Socket:
         self.connection.send(frame(TEXT, text))
 
     def next(self, timeout=TIMEOUT):
-        """The next frame: opcode and payload. Our side never fragments or masks."""
+        """Return the opcode and the payload of the next frame. The bridge never fragments or masks."""
         first, second = self.connection.exactly(2, timeout)
         if not first & 0x80 or first & 0x70 or second & 0x80:
             raise Broken(f"a frame of the server with the head {first:02x} {second:02x}")
@@ -326,7 +327,7 @@ class Socket:
         return first & 0x0F, self.connection.exactly(length, timeout)
 
     def message(self, timeout=TIMEOUT):
-        """The next text message, past pings."""
+        """Return the next text message, without pings."""
         deadline = time.monotonic() + timeout
         while True:
             opcode, payload = self.next(deadline - time.monotonic())
@@ -336,7 +337,7 @@ class Socket:
                 raise Broken(f"a frame with opcode {opcode}: {payload!r}")
 
     def closing(self, timeout=TIMEOUT):
-        """The code of the server's close frame, after which the connection ends; None if there is none."""
+        """Return the code of the server's close frame, behind which the connection ends. Return None without a close frame."""
         try:
             while True:
                 opcode, payload = self.next(timeout)
@@ -353,6 +354,7 @@ def connect(address):
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(TIMEOUT)
         sock.connect(address)
-        if family == socket.AF_INET:  # two small sends must not wait for each other
+        # Two small writes must not wait for each other.
+        if family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield Connection(sock)

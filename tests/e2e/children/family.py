@@ -1,7 +1,7 @@
-"""The example server with descendants that do not want to leave: run as `family.py SERVER.PY`.
+"""A server with descendants that do not end by themselves: `family.py SERVER.PY`.
 
-One is a plain child in its process group. One has daemonised itself: another session, an orphan by a double fork, no
-descriptor in common with us, and deaf to every signal that can be ignored.
+One is a plain child in the process group. One has daemonised itself: another session, an orphan by a double fork, without
+shared descriptors, and with every signal ignored that can be ignored.
 """
 
 import os
@@ -22,7 +22,8 @@ def start_daemon() -> None:
     if os.fork() != 0:
         os._exit(0)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # execve keeps it so
+        # execve(2) keeps ignored signals.
+        signal.signal(number, signal.SIG_IGN)
     os.closerange(0, 1024)
     os.execvp("sleep", ["sleep", "1000002"])
 

@@ -1,17 +1,17 @@
-"""A server that has everything and asks for everything, whatever its client has declared.
+"""A server that offers and uses every feature, also features that its client has not declared: `forward.py FILE [modern]`.
 
-`forward.py FILE [modern]` writes each message that it gets to FILE, a line each. Its tool `think` asks for sampling: in a request
-of its own, whose answer is then the tool's text, or in the modern era in its answer.
+It writes each message that it receives to FILE, one message a line. Its tool `think` requests sampling: with a request whose
+response is the text of the tool, or in the modern era with an `input_required` result.
 """
 
 import json
 import sys
 from pathlib import Path
 
-HEARD, MODERN = Path(sys.argv[1]), "modern" in sys.argv
+RECEIVED, MODERN = Path(sys.argv[1]), "modern" in sys.argv
 INFO = {"name": "forward", "version": "1"}
 WHOLE = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-ASKED = {
+SAMPLING = {
     "method": "sampling/createMessage",
     "params": {"messages": [{"role": "user", "content": {"type": "text", "text": "hm"}}], "maxTokens": 9},
 }
@@ -19,18 +19,18 @@ CHANGING = {"listChanged": True}
 CAPABILITIES = {"tools": CHANGING, "prompts": CHANGING, "resources": {}, "logging": {}, "completions": {}}
 
 
-def say(**message: object) -> None:
+def write(**message: object) -> None:
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 
 def think(message: dict) -> None:
-    say(method="notifications/message", params={"level": "error", "data": "thinking"})
-    say(method="notifications/prompts/list_changed")
+    write(method="notifications/message", params={"level": "error", "data": "thinking"})
+    write(method="notifications/prompts/list_changed")
     if MODERN:
-        asked = {"resultType": "input_required", "inputRequests": {"it": ASKED}, "requestState": "mine"}
-        say(id=message["id"], result=asked)
+        required = {"resultType": "input_required", "inputRequests": {"it": SAMPLING}, "requestState": "mine"}
+        write(id=message["id"], result=required)
     else:
-        say(id=f"of-{json.dumps(message['id'])}", **ASKED)
+        write(id=f"of-{json.dumps(message['id'])}", **SAMPLING)
 
 
 def answer(message: dict) -> None:
@@ -49,18 +49,18 @@ def answer(message: dict) -> None:
             return
         case _:
             result = {}
-    say(id=message["id"], result={**result, **(WHOLE if MODERN else {})})
+    write(id=message["id"], result={**result, **(WHOLE if MODERN else {})})
 
 
 for line in sys.stdin:
     message = json.loads(line)
-    with HEARD.open("a") as file:
+    with RECEIVED.open("a") as file:
         file.write(line)
     if "method" in message and "id" in message:
         answer(message)
     elif "error" in message or "result" in message:
         text = json.dumps(message.get("error") or message["result"])
-        say(
+        write(
             id=json.loads(message["id"].removeprefix("of-")),
             result={"content": [{"type": "text", "text": text}]},
         )

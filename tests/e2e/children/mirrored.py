@@ -1,4 +1,4 @@
-"""A server whose tool `where` wants its arguments mirrored in headers, and, called with `change`, from then on in others."""
+"""A server whose tool `where` requires headers that mirror its arguments. A call with `change` changes their names."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ def tool(headers):
     return {"name": "where", "inputSchema": {"type": "object", "properties": properties}}
 
 
-def say(**message):
+def write(**message):
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     sys.stdout.flush()
 
@@ -34,18 +34,18 @@ for line in sys.stdin:
                 "capabilities": {"tools": {"listChanged": True}},
                 "serverInfo": {"name": "mirrored", "version": "0"},
             }
-            say(id=message["id"], result=about)
+            write(id=message["id"], result=about)
         case "tools/list" if "cursor" in params:
-            say(id=message["id"], result={"tools": [tool(headers)]})
+            write(id=message["id"], result={"tools": [tool(headers)]})
         case "tools/list":
-            say(id=message["id"], result={"tools": [], "nextCursor": "more"})
+            write(id=message["id"], result={"tools": [], "nextCursor": "more"})
         case "tools/call":
             if params["arguments"].get("change"):
                 headers = {name: f"New-{header}" for name, header in HEADERS.items()}
-                say(method="notifications/tools/list_changed")
-            say(
+                write(method="notifications/tools/list_changed")
+            write(
                 id=message["id"],
                 result={"content": [{"type": "text", "text": json.dumps(params["arguments"])}]},
             )
         case _ if "id" in message:
-            say(id=message["id"], error={"code": -32601, "message": "there is no such method"})
+            write(id=message["id"], error={"code": -32601, "message": "there is no such method"})

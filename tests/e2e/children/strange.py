@@ -1,4 +1,4 @@
-"""A server whose tool `it` has the result that its argument says, whatever that is; of the modern era with `modern` behind it."""
+"""A server whose tool `it` returns its argument as the result: `strange.py [modern]`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A server that will not go: it answers initialize and then ignores the end of its input and SIGTERM."""
+"""A server that answers `initialize`, and ignores the end of its input and SIGTERM."""
 
 import json
 import signal

@@ -1,7 +1,7 @@
-"""A server that tells its environment, and says on stderr what it has told: of the handshake era, or with `modern` of 2026-07-28.
+"""A server that returns its environment variables, and writes them to stderr as well: `variables.py [modern]`.
 
-Its tool `variable` answers with its pid and the variable of that `name`, `die` ends it, and the modern one's `state` answers
-with the state that it is given. It ends at once where KEY begins with "bad".
+Its tool `variable` returns the pid and the variable of that `name`. `die` ends the process. In the modern era `state` returns
+the request state. The process exits at its start if KEY begins with "bad".
 """
 
 import json
@@ -14,7 +14,7 @@ WHOLE = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 ASKED = {"method": "roots/list"}
 
 
-def told(name: str) -> str:
+def read(name: str) -> str:
     value = os.environ.get(name)
     print(f"telling {value}", file=sys.stderr, flush=True)
     return json.dumps({"pid": os.getpid(), "value": value})
@@ -39,7 +39,7 @@ def result_of(method: str, params: dict) -> dict:
         case "tools/call" if params["name"] == "die":
             sys.exit(f"I die of {os.environ.get('KEY')}")
         case "tools/call":
-            return {"content": [{"type": "text", "text": told(params["arguments"]["name"])}]}
+            return {"content": [{"type": "text", "text": read(params["arguments"]["name"])}]}
     return {}
 
 

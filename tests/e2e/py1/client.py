@@ -26,8 +26,8 @@ def check(function):
     return function
 
 
-class Told:
-    """What the server has told the client so far."""
+class Mailbox:
+    """The messages that the client has received."""
 
     def __init__(self) -> None:
         self.items = asyncio.Queue()
@@ -41,7 +41,7 @@ class Told:
         return item
 
 
-logged, notified = Told(), Told()
+logged, notified = Mailbox(), Mailbox()
 
 
 async def notify(message) -> None:
@@ -94,7 +94,7 @@ async def text_arrives_as_it_was_sent(client: ClientSession) -> None:
 
 @check
 async def a_large_request_and_answer(client: ClientSession) -> None:
-    words = "y" * 900_000  # the WebSocket library takes no message of more than 1 MiB
+    words = "y" * 900_000  # The WebSocket library refuses messages of more than 1 MiB.
     assert await text(client, "echo", text=words) == words
 
 

@@ -1,7 +1,7 @@
-"""A stdio MCP server of the handshake era that sends more than answers. Usage: accepting.py [VERSION].
+"""A legacy stdio MCP server that sends notifications and requests besides responses: `accepting.py [VERSION]`.
 
-It answers `initialize` with VERSION, or with what the client has asked for. Tools: `echo`; `notify` logs a line and reports
-progress before it answers; `ask` and `roots` request something of the client; `slow` answers after `seconds`.
+It answers `initialize` with VERSION, or with the version of the client. Tools: `echo`; `notify` sends a log message and
+progress before its response; `ask` and `roots` send a request to the client; `slow` responds after `seconds`.
 """
 
 import json

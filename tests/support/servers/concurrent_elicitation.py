@@ -1,8 +1,9 @@
-"""A legacy stdio MCP server whose calls run concurrently and may ask their client.
+"""A legacy stdio MCP server whose calls run concurrently and send elicitations.
 
-The tool `work` takes `who` (returned, and the text of its question), `ask` (how many questions), `seconds` (of work before
-and after each question) and `patience` (seconds until it gives up a question, 0 for never). The text of its result is
-`who`, a colon and, for each question, what came: the `who` of the accepted form, the action, `error CODE` or `gave up`.
+The tool `work` takes `who` (the text of its elicitations and of its result), `ask` (the number of elicitations), `seconds`
+(of work before and after each) and `patience` (seconds until it cancels an elicitation, 0 for no limit). The text of its
+result is `who` and, for each elicitation, a colon and the outcome: the `who` of the accepted form, the action,
+`error CODE` or `gave up`.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""A server that writes into a journal (its word) what it is sent, one line with its pid for each message.
+"""A server that writes one line with its pid into a journal for each message that it receives: `counting.py JOURNAL`.
 
-The tool `slow` takes as long as it is told, `ask` asks the client for its roots and waits, any other name answers at once.
+The tool `slow` responds after `seconds`, `ask` requests the roots of the client and waits, any other tool responds at once.
 """
 
 import json

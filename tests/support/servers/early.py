@@ -1,6 +1,6 @@
-"""A server that answers `initialize` late, and whose tools return what it has read, and whether anything came before that.
+"""A server with a late response to `initialize`, whose tools return the messages that it has read, also before this response.
 
-Words: `slow`, `refuse`, `exit` or `invalid` say what it does with `initialize`; `modern` is the era.
+Arguments: `slow`, `refuse`, `exit` or `invalid` for the reaction to `initialize`; `modern` for the era.
 """
 
 import json
@@ -8,14 +8,14 @@ import os
 import select
 import sys
 
-# So long it looks for input before it answers `initialize`, in seconds.
+# Time in which input is read before the response to `initialize` (seconds).
 LATE = 0.2
 MODE = sys.argv[1]
 MODERN = "modern" in sys.argv
 
 buffered = bytearray()
 seen = []
-# Whether anything came before the answer to `initialize`.
+# Whether a message was read before the response to `initialize`.
 early = []
 
 

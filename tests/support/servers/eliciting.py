@@ -1,7 +1,7 @@
-"""A stdio MCP server of the handshake era that asks its client, and says which process it is.
+"""A legacy stdio MCP server that sends elicitations and returns its pid.
 
-Tools: `self` returns pid, capabilities and clientInfo as JSON. `ask` asks for a text with elicitation/create and returns
-it. `hold` is answered by the next `release`.
+Tools: `self` returns pid, capabilities and clientInfo as JSON. `ask` requests a text with elicitation/create and returns
+it. `hold` gets its response at the next `release`.
 """
 
 import json

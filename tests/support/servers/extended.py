@@ -1,7 +1,7 @@
 """A server with extensions: `extended.py ERA [NAME]`, of the era "legacy" or "modern". NAME is the name of its own extension, "plain" for none.
 
-Its own methods are outside of the core of every revision: `com.example/echo` answers with its params after a notification
-with the same, `com.example/marks` with the params of all notifications `notifications/com.example/mark`. Its tools follow
+Its own methods are outside of the core of every revision: `com.example/echo` returns its params after a notification
+with the same params, `com.example/marks` with the params of all notifications `notifications/com.example/mark`. Its tools follow
 MCP Apps: `widget` names a resource `ui://widget/view`.
 """
 
@@ -47,7 +47,7 @@ class Server:
     def notify(self, method, params):
         self.send(method=method, params=params)
 
-    def heard(self, message):
+    def receive(self, message):
         method, params = message.get("method", ""), message.get("params", {})
         meta = params.get("_meta", {})
         modern = f"{PREFIX}protocolVersion" in meta
@@ -55,7 +55,7 @@ class Server:
             if method == "notifications/com.example/mark":
                 self.marks.append(params)
             return
-        if not method:  # the answer to a request of the tool `vendor`
+        if not method:  # The response to a request of the tool `vendor`.
             number = message["id"].removeprefix("vendor-")
             text = json.dumps(message.get("result", message.get("error")))
             self.send(id=int(number), result={"content": [{"type": "text", "text": text}]})
@@ -142,7 +142,7 @@ def main():
         OFFERED["extensions"][name[0]] = OFFERED["extensions"].pop(VENDOR)
     server = Server(era)
     for line in sys.stdin:
-        server.heard(json.loads(line))
+        server.receive(json.loads(line))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ KIND = sys.argv[1]
 WORDS = sys.argv[2:]
 
 
-def say(text: str, stream=sys.stdout, end: str = "\n") -> None:
+def write(text: str, stream=sys.stdout, end: str = "\n") -> None:
     print(text, file=stream, end=end, flush=True)
 
 
@@ -23,11 +23,11 @@ def hang() -> None:
 
 
 def answer(message: dict, result: dict) -> None:
-    say(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+    write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}))
 
 
 def refuse(message: dict, code: int, text: str) -> None:
-    say(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": text}}))
+    write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": {"code": code, "message": text}}))
 
 
 def serve(*, discover: str = "refuse", crash: bool = False) -> None:
@@ -46,7 +46,7 @@ def serve(*, discover: str = "refuse", crash: bool = False) -> None:
         elif method == "server/discover" and discover == "exit":
             sys.exit(1)
         elif method == "tools/call" and crash:
-            say("Traceback: it has crashed in the call", sys.stderr)
+            write("Traceback: it has crashed in the call", sys.stderr)
             os._exit(7)
         elif method == "tools/call":
             text = f"{os.getpid()}"
@@ -83,7 +83,7 @@ def lock(path: Path, flags: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | flags)
     except BlockingIOError:
         path.with_name("twice").touch()
-        say("another process has the lock", sys.stderr)
+        write("another process has the lock", sys.stderr)
         sys.exit(1)
     globals()["held"] = file
 
@@ -103,7 +103,7 @@ def serve_modern() -> None:
             refuse(message, -32601, "Method not found")
 
 
-def serve_as_told() -> None:
+def serve_reaction() -> None:
     """Speak the era that a file names, which the command does not, and leave a line for each process."""
     place = Path(os.environ["PLACE"])
     with (place / "started").open("a") as log:
@@ -118,11 +118,11 @@ def main() -> None:
     match KIND:
         case "brought":
             if os.environ.get("KEY") == "bad":
-                say("the API key is invalid", sys.stderr)
+                write("the API key is invalid", sys.stderr)
                 sys.exit(6)
             serve()
         case "told":
-            serve_as_told()
+            serve_reaction()
         case "meet":  # FOLDER SECONDS REACTION
             meet(Path(WORDS[0]), float(WORDS[1]))
             serve_modern() if WORDS[2] == "modern" else serve(discover=WORDS[2])
@@ -133,11 +133,11 @@ def main() -> None:
             lock(Path(WORDS[0]), 0 if KIND == "wait" else fcntl.LOCK_NB)
             serve_modern() if WORDS[1] == "modern" else serve(discover=WORDS[1])
         case "banner":  # SECONDS REACTION
-            say("Welcome to this server")
+            write("Welcome to this server")
             time.sleep(float(WORDS[0]))
             serve_modern() if WORDS[1] == "modern" else serve(discover=WORDS[1])
         case "exit":
-            say("ValueError: the setting FOO is not set", sys.stderr)
+            write("ValueError: the setting FOO is not set", sys.stderr)
             sys.exit(int(WORDS[0]))
         case "refuse":
             for line in sys.stdin:
@@ -145,11 +145,11 @@ def main() -> None:
                 if "id" in message:
                     refuse(message, -32603, "the database is locked")
         case "http":
-            say("Server listening on http://localhost:3000")
-            say("booting in 5 ms", sys.stderr)
+            write("Server listening on http://localhost:3000")
+            write("booting in 5 ms", sys.stderr)
             hang()
         case "http-stderr":
-            say("INFO:     Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)", sys.stderr)
+            write("INFO:     Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)", sys.stderr)
             hang()
         case "hang":
             hang()
@@ -157,33 +157,33 @@ def main() -> None:
             time.sleep(1000)
         case "flood":
             for number in range(1000):
-                say(f"{number} " + "x" * 2000)
+                write(f"{number} " + "x" * 2000)
             hang()
         case "usage":
-            say("Usage: server [--transport stdio] DIRECTORY")
+            write("Usage: server [--transport stdio] DIRECTORY")
             sys.exit(2)
         case "usage-0":
-            say("usage: server DIRECTORY", sys.stderr)
+            write("usage: server DIRECTORY", sys.stderr)
             sys.exit(0)
         case "key":
-            say("Enter your API key: ", end="")
+            write("Enter your API key: ", end="")
             hang()
         case "key-stderr":
-            say("API_KEY: ", sys.stderr, end="")
+            write("API_KEY: ", sys.stderr, end="")
             hang()
         case "npx":
-            say("Need to install the following packages:\nsome-server@1.0.0\nOk to proceed? (y) ", end="")
+            write("Need to install the following packages:\nsome-server@1.0.0\nOk to proceed? (y) ", end="")
             hang()
         case "once":  # serves only if a file is there
             if not Path(WORDS[0]).exists():
-                say("there is no database yet", sys.stderr)
+                write("there is no database yet", sys.stderr)
                 sys.exit(3)
             serve()
         case "crash":
             serve(crash=True)
         case "secret":
-            say(f"Server listening on http://localhost:3000/?key={os.environ['KEY']}")
-            say(f"with {os.environ['KEY']}", sys.stderr)
+            write(f"Server listening on http://localhost:3000/?key={os.environ['KEY']}")
+            write(f"with {os.environ['KEY']}", sys.stderr)
             hang()
         case "slow":
             time.sleep(float(WORDS[0]))

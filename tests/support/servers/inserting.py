@@ -1,7 +1,7 @@
-"""A stdio MCP server that is legal and inconvenient: it sends MESSAGE before each answer, and waits in between.
+"""A stdio MCP server that sends MESSAGE before each response, and waits in between, which MCP permits.
 
-Usage: inserting.py MESSAGE SECONDS [COUNT]. MESSAGE is a key of `MESSAGES`, or one of the ways to end badly in
-`ENDS`. Handles both eras. Answers of a client to its own requests are ignored.
+Usage: inserting.py MESSAGE SECONDS [COUNT]. MESSAGE is a key of `MESSAGES`, or one of the
+faults in `ENDS`. Supports both eras. Responses of a client to its requests are ignored.
 """
 
 import json

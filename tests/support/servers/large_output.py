@@ -1,8 +1,8 @@
-"""A stdio MCP server that sends much: large answers, and thousands of log lines before an answer.
+"""A stdio MCP server with large responses, and with thousands of log messages before a response.
 
-Usage: large_output.py [COUNT BYTES]: so many log lines of so many bytes come before the answer to `initialize`. Handles both
-eras. The tool `big` answers with `bytes` bytes; `log` sends `count` log lines (or, with `method`, other notifications) of
-`bytes` bytes first, numbered from 0; `pid` answers with the process id.
+`large_output.py [COUNT BYTES]` sends COUNT log messages of BYTES bytes before the response to `initialize`. Supports both
+eras. The tool `big` returns `bytes` bytes; `log` sends `count` log lines (or, with `method`, other notifications) of
+`bytes` bytes first, numbered from 0; `pid` returns the process id.
 """
 
 import json

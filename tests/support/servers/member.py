@@ -1,7 +1,7 @@
 """A legacy server as a member of an aggregate: `member.py OPTIONS`, a JSON object.
 
 `tools`, `prompts`, `resources` and `templates` are names and URIs; `resources` that begin with one of `prefixes` can be read
-and subscribed. With `gate` nothing is answered until there is such a file; with `listings` only lists are not.
+and subscribed. With `gate` no request is answered until this file exists, with `listings` no list.
 Each tool call runs in a thread of its own.
 """
 

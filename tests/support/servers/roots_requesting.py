@@ -1,7 +1,6 @@
-"""A legacy server that asks for the roots of its client outside of calls, as server-filesystem does at `initialized`.
+"""A legacy server that requests the roots of its client outside of calls, as server-filesystem does at `initialized`.
 
-The tool `roots` returns what it has been answered: a list of answers. The tool `again` is answered first, and then the server
-asks once more.
+The tool `roots` returns a list of the responses. The tool `again` sends its response first and then a further request.
 """
 
 import json
@@ -9,17 +8,17 @@ import os
 import sys
 
 answers = []
-asked = 0
+requested = 0
 
 
 def write(message):
     os.write(1, json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
 
-def ask():
-    global asked  # noqa: PLW0603
-    asked += 1
-    write({"id": f"roots-{asked}", "method": "roots/list"})
+def request_roots():
+    global requested  # noqa: PLW0603
+    requested += 1
+    write({"id": f"roots-{requested}", "method": "roots/list"})
 
 
 for line in sys.stdin:
@@ -36,11 +35,11 @@ for line in sys.stdin:
             }
         )
     elif method == "notifications/initialized":
-        ask()
+        request_roots()
     elif method == "tools/call":
         write({"id": number, "result": {"content": [{"type": "text", "text": json.dumps(answers)}]}})
         if params["name"].endswith("again"):
-            ask()
+            request_roots()
     elif method == "tools/list":
         tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("roots", "again")]
         write({"id": number, "result": {"tools": tools}})

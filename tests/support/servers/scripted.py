@@ -1,6 +1,6 @@
-"""A server of either era that writes what a call tells it to, byte for byte; standard library only.
+"""A server of either era that writes the bytes that a call contains. Standard library only.
 
-`scripted.py legacy|modern`. The tool `raw` writes the bytes of `hex` in the place of an answer, with the id of the call for $ID and
+`scripted.py legacy|modern`. The tool `raw` writes the bytes of `hex` instead of a response, with the id of the call for $ID and
 that of the newest request of the server for $LAST; `echo` returns its arguments as text, exactly as they were written. A resource
 has its URI as text; `missing:` is not found, with the data of the error in the URI. `subscribe` and `logging` are offered.
 """

@@ -1,6 +1,6 @@
-"""A legacy server for several clients: `shared.py LOCK`. It exits at once where another process has the lock.
+"""A legacy server for several clients: `shared.py LOCK`. It exits at once if another process has the lock.
 
-Each tool runs in a thread of its own, so that a call that waits for its client holds up no other.
+Each tool runs in its own thread, so that a call that waits for its client delays no other.
 """
 
 import fcntl
@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-# How long `ask` waits for its client (seconds).
+# Time that `ask` waits for its client (seconds).
 PATIENCE = 0.5
 
 

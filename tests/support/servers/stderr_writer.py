@@ -1,6 +1,6 @@
-"""An MCP server of the handshake revisions that writes to its stderr what it is told to, and can be told to exit.
+"""A legacy MCP server whose tools write to stderr and exit.
 
-Tool `write` writes each of `pieces` (base64) with one system call; `pause` is the time between two (seconds). Tool `exit` exits
+Tool `write` writes each of `pieces` (base64) with one system call; `pause` is the time between two pieces (seconds). Tool `exit` exits
 with `code`, after it has written `last`. At its start it writes its pid.
 """
 

@@ -5,7 +5,6 @@ import ssl
 import h2.events
 import pytest
 import trio
-import trustme
 
 from mcpbridged.transports.http.listen import tls_context
 from mcpbridged.validators.bearer import TokenSet
@@ -13,6 +12,7 @@ from mcpbridged.validators.limits import Limits
 
 from ...support.http2_client import Client
 from ...support.serving import TOKEN, listening
+from ...support.tls import tls_client_context, write_certificate
 
 pytestmark = pytest.mark.anyio
 
@@ -20,26 +20,13 @@ AUTHORITY = "127.0.0.1"
 
 
 @pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
 def tls(authority, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    for pem in certificate.cert_chain_pems:
-        pem.write_to_path(folder / "cert.pem", append=True)
-    return tls_context(folder / "cert.pem", folder / "key.pem")
+    return tls_context(*write_certificate(authority, tmp_path_factory.mktemp("tls"), "localhost"))
 
 
 @pytest.fixture
 def client_tls(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.set_alpn_protocols(["h2"])
-    return context
+    return tls_client_context(authority, "h2")
 
 
 @pytest.fixture(autouse=True)
