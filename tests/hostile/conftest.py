@@ -16,7 +16,7 @@ def bridge(tmp_path_factory):
 @pytest.fixture(scope="module")
 def short_limits(tmp_path_factory):
     """Yield a bridge whose limits on slow clients are one or two seconds."""
-    options = ["head_seconds=1", "body_grace_seconds=1", "write_stall_seconds=2", "heartbeat_seconds=1"]
+    options = ["head_seconds=1", "body_grace_seconds=1", "write_stall_seconds=2", "heartbeat_seconds=0.5"]
     with running(
         tmp_path_factory.mktemp("short_limits"), *(f"--limit={option}" for option in options)
     ) as bridge:

@@ -241,13 +241,14 @@ def test_w09_a_client_that_never_answers_a_ping_is_closed(short_limits):
     with short_limits.websocket() as socket:
         began = time.monotonic()
         assert socket.closing(8) == 1011
-        assert time.monotonic() - began < 7
+        assert time.monotonic() - began < 5
     assert not wait_until_empty(short_limits.children)
 
 
 def test_w09_a_client_that_answers_pings_is_kept(short_limits):
     with short_limits.websocket() as socket:
-        until = time.monotonic() + 3.3  # it would have been given up at 3
+        # Without pongs the bridge would close after about 3 s.
+        until = time.monotonic() + 3.3
         while time.monotonic() < until:
             try:
                 opcode, payload = socket.next(0.5)
