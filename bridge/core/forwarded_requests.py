@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ...validators import json_object
 from ...validators.jsonrpc import Request
 from .front import Front
-from .shared_tasks import canonical_text
+from .tasks import canonical_text
 
 
 class ForwardedRequest(NamedTuple):

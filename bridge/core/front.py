@@ -1,5 +1,7 @@
 """Clients of a shared server process, and the ids that belong to each of them. Pure."""
 
+from collections.abc import Collection
+
 from ...validators import json_object
 from .attribution import Client
 
@@ -84,3 +86,10 @@ class FrontIds:
     def remove(self, front: Front) -> None:
         """Drop all ids of a front."""
         self._fronts = {key: other for key, other in self._fronts.items() if other is not front}
+
+
+def find_front(fronts: Collection[Front], owner: object) -> Front | None:
+    """Return the front that the owner of a call names, None if there is none: a front, or the adapter of a translated front."""
+    if isinstance(owner, Front):
+        return owner
+    return next((front for front in fronts if front.translated and front.owner is owner), None)

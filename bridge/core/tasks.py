@@ -7,6 +7,9 @@ import msgspec
 from ...validators import json_object
 
 RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
+# Escapes are decoded in ids up to this size (bytes).
+_LONGEST_ID: Final = 64 * 1024
 # A larger result is no CreateTaskResult (bytes).
 _TASK_SIZE: Final = 64 * 1024
 
@@ -24,3 +27,18 @@ def related_task(params: bytes) -> bytes:
         return b""
     meta = json_object.peek(json_object.peek(params).get("_meta"))
     return bytes(json_object.peek(meta.get(RELATED_TASK)).get("taskId", b""))
+
+
+def has_ended(payload: bytes | msgspec.Raw) -> bool:
+    """Return whether the status in a payload is the last of a task."""
+    return json_object.string(json_object.peek(payload).get("status")) in _ENDED
+
+
+def task_in(params: bytes | msgspec.Raw) -> bytes:
+    """Return the canonical id of the task that params name, or nothing."""
+    return canonical_text(bytes(json_object.peek(params).get("taskId", b"")))
+
+
+def canonical_text(raw: bytes) -> bytes:
+    """Return one spelling for all spellings of a raw string, unless it is longer than any id of a server."""
+    return json_object.text(json_object.string(raw)) if len(raw) <= _LONGEST_ID and b"\\" in raw else raw

@@ -22,7 +22,7 @@ from ..core.effects import LogDebug, ServerRequestRefused, StartProcess, ToServe
 from ..core.errors import fault_text
 from ..core.extensions import Found
 from ..core.front import Front
-from ..core.shared_upstream import (
+from ..core.shared_effects import (
     Assigned,
     CallsLost,
     Effect,
@@ -30,11 +30,11 @@ from ..core.shared_upstream import (
     KillProcess,
     LogOnly,
     Opened,
-    SharedUpstream,
     ToFront,
     Undeclared,
     Unopened,
 )
+from ..core.shared_upstream import SharedUpstream
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .process_owner import send_line
 

@@ -8,19 +8,19 @@ import pytest
 from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client
 from mcpbridged.bridge.core.effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
-from mcpbridged.bridge.core.shared_upstream import (
+from mcpbridged.bridge.core.front import Front
+from mcpbridged.bridge.core.shared_effects import (
     Assigned,
     CallsLost,
-    Front,
     FrontOpened,
     KillProcess,
     LogOnly,
     Opened,
-    SharedUpstream,
     ToFront,
     Undeclared,
     Unopened,
 )
+from mcpbridged.bridge.core.shared_upstream import SharedUpstream
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 
@@ -977,3 +977,12 @@ def test_the_extensions_that_are_kept_have_a_limit(talk):
     other.join("one")
     other.start()
     assert other.initialize["capabilities"]["extensions"] == {"a/b": {}}
+
+
+def test_a_message_of_too_many_members_is_refused_or_dropped(two):
+    talk, _, _ = two
+    params = {f"member{number}": 1 for number in range(70_000)}
+    refusal, note = talk.ask(b"7", params=params)
+    assert refusal.message.id == b"7"
+    assert note == ServerRequestRefused("elicitation/create", "too_many_members")
+    assert talk.notify("notifications/message", params) == (LogDebug("notification_with_too_many_members"),)

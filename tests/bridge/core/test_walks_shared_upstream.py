@@ -13,8 +13,10 @@ import pytest
 from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Client
 from mcpbridged.bridge.core.effects import StartProcess, ToClient, ToServer
+from mcpbridged.bridge.core.front import Front
 from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, LegacySession, ToUpstream
-from mcpbridged.bridge.core.shared_upstream import CallsLost, Front, SharedUpstream, ToFront
+from mcpbridged.bridge.core.shared_effects import CallsLost, ToFront
+from mcpbridged.bridge.core.shared_upstream import SharedUpstream
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

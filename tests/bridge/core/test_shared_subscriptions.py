@@ -1,0 +1,139 @@
+"""Subscriptions of several clients of a shared process to the same resources."""
+
+import itertools
+import json
+
+import pytest
+
+from mcpbridged.bridge.core.attribution import Client, Origins
+from mcpbridged.bridge.core.effects import ToServer
+from mcpbridged.bridge.core.forwarded_requests import ForwardedRequests
+from mcpbridged.bridge.core.front import Front
+from mcpbridged.bridge.core.shared_calls import SharedCalls
+from mcpbridged.bridge.core.shared_effects import ToFront
+from mcpbridged.bridge.core.shared_subscriptions import SharedSubscriptions
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
+from mcpbridged.validators.limits import Limits
+
+
+@pytest.fixture
+def shared():
+    fronts = {Front(Client(name), name): None for name in ("one", "other")}
+    ids = itertools.count(100)
+    limits = Limits(stream_messages=2)
+    origins = Origins(limits.held_seconds, several=True)
+    calls = SharedCalls(limits, lambda: b"%d" % next(ids), fronts, origins, ForwardedRequests())
+    return SharedSubscriptions(limits, fronts, calls), fronts, calls
+
+
+def request(wire_id, uri, method="subscribe"):
+    params = json.dumps({"uri": uri} if uri else {}).encode()
+    return Request(wire_id, f"resources/{method}", params)
+
+
+def updated(uri):
+    return Notification("notifications/resources/updated", json.dumps({"uri": uri}).encode())
+
+
+def respond(shared, wire_id, error=b""):
+    subscriptions, _, calls = shared
+    calls.by_id.pop(wire_id, None)
+    return subscriptions.on_response(Response(wire_id, b"" if error else b"{}", error))
+
+
+def test_the_server_gets_the_first_subscription_and_the_last_end(shared):
+    subscriptions, (one, other), _ = shared
+    assert subscriptions.subscribe(one, request(b"1", "a:"), b"") == (ToServer(request(b"1", "a:")),)
+    assert subscriptions.subscribe(other, request(b"2", "a:"), b"") == ()
+    assert respond(shared, b"1") == (ToFront(other, Response(b"2", b"{}", b"")),)
+    assert subscriptions.subscribe(one, request(b"3", "a:"), b"") == (
+        ToFront(one, Response(b"3", b"{}", b"")),
+    )
+    end = request(b"4", "a:", "unsubscribe")
+    assert subscriptions.unsubscribe(one, end, b"") == (ToFront(one, Response(b"4", b"{}", b"")),)
+    end = request(b"5", "a:", "unsubscribe")
+    assert subscriptions.unsubscribe(other, end, b"") == (ToServer(end),)
+
+
+def test_a_refusal_ends_the_subscription_of_every_client(shared):
+    subscriptions, (one, other), _ = shared
+    subscriptions.subscribe(one, request(b"1", "a:"), b"")
+    subscriptions.subscribe(other, request(b"2", "a:"), b"")
+    assert subscriptions.is_pending(b"1")
+    [effect] = respond(shared, b"1", b'{"code":1}')
+    assert effect == ToFront(other, Response(b"2", b"", b'{"code":1}'))
+    assert not one.uris
+    assert not other.uris
+    assert not subscriptions.is_pending(b"1")
+
+
+def test_a_late_refusal_does_not_end_a_newer_subscription(shared):
+    subscriptions, (one, _), _ = shared
+    subscriptions.subscribe(one, request(b"1", "a:"), b"")
+    subscriptions.unsubscribe(one, request(b"2", "a:", "unsubscribe"), b"")
+    subscriptions.subscribe(one, request(b"3", "a:"), b"")
+    respond(shared, b"1", b'{"code":1}')
+    assert list(one.uris) == ["a:"]
+
+
+def test_a_client_that_has_left_gets_no_response(shared):
+    subscriptions, (one, other), calls = shared
+    subscriptions.subscribe(one, request(b"1", "a:"), b"")
+    subscriptions.subscribe(other, request(b"2", "a:"), b"")
+    del calls.by_id[b"2"]
+    assert respond(shared, b"1") == ()
+
+
+def test_a_request_without_a_uri_is_for_the_server_to_refuse(shared):
+    subscriptions, (one, _), calls = shared
+    assert subscriptions.subscribe(one, request(b"1", ""), b"") == (ToServer(request(b"1", "")),)
+    assert not one.uris
+    assert calls.by_id[b"1"].front is one
+    assert respond(shared, b"1", b'{"code":1}') == ()
+
+
+def test_the_number_of_resources_of_a_client_is_limited(shared):
+    subscriptions, (one, _), _ = shared
+    for number, uri in enumerate(("a:", "b:")):
+        subscriptions.subscribe(one, request(b"%d" % number, uri), b"")
+    [effect] = subscriptions.subscribe(one, request(b"7", "c:"), b"")
+    assert b"stream_messages" in effect.message.error
+    assert list(one.uris) == ["a:", "b:"]
+    assert subscriptions.subscribe(one, request(b"8", "a:"), b"") == ()
+
+
+def test_an_update_is_sent_to_the_clients_that_have_subscribed_to_the_resource_or_to_a_parent(shared):
+    subscriptions, fronts, _ = shared
+    one, other = fronts
+    subscriptions.subscribe(one, request(b"1", "f:/a"), b"")
+    subscriptions.subscribe(other, request(b"2", "f:/a/b"), b"")
+    translated = Front(Client("adapter"), "adapter", translated=True)
+    fronts[translated] = None
+    found = {
+        uri: [effect.front for effect in subscriptions.on_updated(updated(uri))]
+        for uri in ("f:/a/b", "f:/a/c", "f:/ab")
+    }
+    assert found == {
+        "f:/a/b": [one, other, translated],
+        "f:/a/c": [one, translated],
+        "f:/ab": [translated],
+    }
+
+
+def test_a_new_process_gets_each_subscription_once(shared):
+    subscriptions, (one, other), calls = shared
+    one.uris, other.uris = dict.fromkeys(("a:", "b:")), dict.fromkeys(("b:",))
+    found = [effect.message for effect in subscriptions.restore_all()]
+    assert [json.loads(one.params)["uri"] for one in found] == ["a:", "b:"]
+    assert all(calls.take_abandoned(one.id) for one in found)
+
+
+@pytest.mark.parametrize("method", ["restore", "remove"])
+def test_a_client_that_comes_or_goes_changes_only_what_it_alone_has_subscribed_to(shared, method):
+    subscriptions, (one, other), _ = shared
+    one.uris, other.uris = dict.fromkeys(("a:", "b:")), dict.fromkeys(("b:",))
+    [effect] = getattr(subscriptions, method)(one)
+    assert effect.message.method == (
+        "resources/subscribe" if method == "restore" else "resources/unsubscribe"
+    )
+    assert json.loads(effect.message.params) == {"uri": "a:"}
