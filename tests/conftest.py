@@ -32,7 +32,7 @@ def _state_of_the_tests():
 
 @pytest.fixture
 def autojump_clock():
-    """A clock that jumps to the next deadline when all tasks wait. It starts at 0 (trio.testing.MockClock)."""
+    """Return a clock that jumps to the next deadline when all tasks wait. It starts at 0 (trio.testing.MockClock)."""
     return trio.testing.MockClock(autojump_threshold=0)
 
 

@@ -324,7 +324,8 @@ def faults_of(client: Client, seen: dict[str, Seen]) -> list[str]:
 def isolate(folder: Path, runtime: Path) -> None:
     """Set up the loopback and /run/user/UID, where clients that pass no variables on look for the daemon."""
     with socket.socket() as any_socket:
-        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))  # SIOCSIFFLAGS, netdevice(7)
+        # SIOCSIFFLAGS, netdevice(7).
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
     for words in (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", "mode=755", "runtime", "/run"]):
         subprocess.run(["mount", *words], check=True)
     mine = Path(f"/run/user/{os.geteuid()}")

@@ -99,7 +99,8 @@ class Tally:
     warnings: int = 0
     unclean: list[str] = attrs.Factory(list)
 
-    excused: frozenset[str] = frozenset()  # checks that cannot pass
+    # Checks that cannot pass.
+    excused: frozenset[str] = frozenset()
 
     def reaches(self, floor: Floor) -> bool:
         excused = [name for name in self.unclean if name in self.excused]
@@ -144,7 +145,8 @@ def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY,
             capture_output=True,
             text=True,
             timeout=900,
-            check=False,  # The exit code is 1 if a check fails. The names of the failed checks are read below.
+            # The exit code is 1 if a check fails. The names of the failed checks are read below.
+            check=False,
         )
         tally = tally_of(Path(results), done.stdout)
     if not tally.passed + tally.failed:

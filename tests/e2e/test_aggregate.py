@@ -191,5 +191,6 @@ async def test_a_call_that_a_server_has_received_is_never_sent_again(tmp_path):
         [answer] = answers
         assert "the server was restarted" in answer["error"]["message"]
         [one] = [one for one in running.status()["servers"] if one["name"] == "one"]
-        assert one["starts"] == 1  # A repeated call would be a second line.
+        # A repeated call would be a second line.
+        assert one["starts"] == 1
         assert (await exchange(running, "tools/call", tool("one__echo", text="b")))[1]["result"]

@@ -78,7 +78,8 @@ async def test_a_server_with_a_changed_argument_is_not_started_and_others_are(tm
             lines = running.config.read_text().replace(f'"{script}"', f'"{script}", "--more"')
             running.config.write_text(lines)
             running.do("reload")
-            for _ in range(7):  # as often as would trip the breaker, if it counted
+            # More refusals than would open the circuit breaker if they counted.
+            for _ in range(7):
                 assert await refused(running, era)
             assert state(running) == "unapproved"
             assert (await other.call_tool("echo", {"text": "on"})).content[0].text == "on"

@@ -93,7 +93,8 @@ async def test_requests_of_a_session_are_logged_with_its_id(tmp_path, server):
                 await socket._send({"id": number, "method": method, "params": params})
                 if number < 4:
                     await socket.answers(1)
-            await socket._send({"id": 4, "method": "tools/list"})  # one that cannot be: it is in use
+            # This id is in use.
+            await socket._send({"id": 4, "method": "tools/list"})
             await socket.answers(1)
             await socket._send({"method": "notifications/cancelled", "params": {"requestId": 4}})
             found = await wait_for_call_events(running, 6)

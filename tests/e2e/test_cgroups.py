@@ -196,9 +196,8 @@ async def test_cgroups_of_killed_keepers_are_removed_at_the_next_start(
     for expected in ([foreign, used], [foreign]):
         with delegated.bridge(tmp_path / "run", *EXAMPLE) as bridge:
             async with connect(bridge) as connection:
-                session = await Session.begin(
-                    bridge, connection
-                )  # The cgroups that are left are removed before.
+                # The cgroups that are left are removed before.
+                session = await Session.begin(bridge, connection)
                 await session.end(connection)
                 delegated.wait_until(len(expected))
                 assert delegated.servers == expected
@@ -272,4 +271,5 @@ def test_status_and_doctor_show_the_cgroup(
         report = running.do("doctor", check=False).stdout
         assert "broken: no response" in report
         assert (f"its own cgroup in {cgroup}" in report) == bool(attribute)
-        not_delegated.wait_until(0)  # The cgroup of the server that could not be executed is removed as well.
+        # The cgroup of the server that could not be executed is removed as well.
+        not_delegated.wait_until(0)

@@ -110,7 +110,8 @@ def test_a_message_of_the_maximum_depth_arrives(tmp_path):
     with daemon(tmp_path, servers) as running, start_connect(running, "deep") as process:
         exchange(process, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "it"}}
-        for number in range(2):  # The second message shows whether the first has ended the process.
+        # The second message shows whether the first has ended the process.
+        for number in range(2):
             answer = exchange(process, {**call, "id": number + 1})
             assert answer["result"]["structuredContent"] == {"result": deep}
         process.stdin.close()

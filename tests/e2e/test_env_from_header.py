@@ -322,7 +322,8 @@ async def test_a_value_is_redacted_until_its_process_has_ended(tmp_path, transpo
             assert "7f3a" not in text
         assert "telling [secret]" in shown[3]
         assert any("[secret]" in line for line in seen)
-        if mode == "auto":  # A shared process stays until its principal was idle for a long time.
+        # A shared process stays until its principal was idle for a long time.
+        if mode == "auto":
             running.do("restart", "one")
             assert wait_until_gone(lambda: [pid] if pid in running.children("variables.py") else [], 10) == []
         # No process has the value any more. It is therefore not redacted.

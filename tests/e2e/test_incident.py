@@ -37,7 +37,8 @@ async def status_of(running, server, token):
 
 
 async def test_every_command_of_the_incident_guide_works(tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("home")  # The path of a Unix socket is limited to 107 bytes.
+    # The path of a Unix socket is limited to 107 bytes.
+    tmp_path = tmp_path_factory.mktemp("home")
     folder, outside = tmp_path / ".config/mcp-bridge", tmp_path / "here"
     outside.mkdir()
     editor = "mcpb_" + "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"

@@ -47,9 +47,8 @@ class ClientWithCalls:
     async def _call(self, client: Client, number: int) -> None:
         word = f"{self.name}-{number}"
         kinds = [self._echo, self._log, self._slow, self._ask]
-        for turn in range(
-            len(kinds)
-        ):  # Each client starts with another kind, so that all four kinds run at any time.
+        # Each client starts with another kind, so that all four kinds run at any time.
+        for turn in range(len(kinds)):
             await kinds[(number + turn) % len(kinds)](client, word)
 
     async def _echo(self, client: Client, word: str) -> None:
@@ -61,9 +60,8 @@ class ClientWithCalls:
 
     async def _slow(self, client: Client, word: str) -> None:
         async def progressed(_done: float, total: float | None, _message: str | None) -> None:
-            assert (
-                total == len(word)
-            )  # The number of steps identifies the word, because a progress notification has no other field for it.
+            # The number of steps identifies the word, because a progress notification has no other field for it.
+            assert total == len(word)
             self.progress[word] += 1
 
         await client.call_tool("slow", {"seconds": 0.05, "steps": len(word)}, progress_callback=progressed)

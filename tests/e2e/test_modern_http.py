@@ -201,11 +201,13 @@ async def test_a_client_that_disconnects_at_once_cancels_its_call(start_bridge):
     async with connect(bridge) as idle:
         await call(idle, "echo", text="start")
         server = bridge.newest_child()
-        with trio.fail_after(10):  # Less than the time in which a heartbeat would detect it.
+        # Less than the time in which a heartbeat would detect it.
+        with trio.fail_after(10):
             for _ in range(5):
                 async with connect(bridge) as connection:
                     await send(connection, request("tools/call", tool("slow", seconds=60)))
-            await trio.sleep(0.5)  # The calls may have begun or not.
+            # The calls may have begun or not.
+            await trio.sleep(0.5)
             while threads_of(server) > 1:
                 await trio.sleep(0.01)
 

@@ -83,7 +83,8 @@ async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, transpor
             await progressed.wait()
             assert busy()
             nursery.cancel_scope.cancel()
-        while busy():  # The timeout of the client ends this call.
+        # The timeout of the client ends this call.
+        while busy():
             await trio.sleep(0.01)
         assert text_of(await client.call_tool("echo", {"text": "still here"})) == "still here"
 

@@ -49,9 +49,8 @@ def names_in(answer):
 @pytest.mark.parametrize("server", SERVERS)
 async def test_a_stateless_client_sees_what_its_token_may_use(running, server):
     path = f"/servers/{server}/mcp"
-    for _ in range(
-        2
-    ):  # The requests take turns, because the clients share a process of one of these servers.
+    # The requests take turns, because the clients share a process of one of these servers.
+    for _ in range(2):
         _, answer = await exchange(running, path, "reader", "tools/list")
         assert names_in(answer) == ({"echo"} if server == "own" else {"echo", "think"})
         assert answer["result"]["cacheScope"] == "private"

@@ -191,7 +191,8 @@ async def test_ping(connected: Connect) -> None:
 
 async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, connected: Connect) -> None:
     async with connected() as client:
-        server = bridge.newest_child()  # The newest process is that of this session.
+        # The newest process is that of this session.
+        server = bridge.newest_child()
         progressed = trio.Event()
 
         async def note(_done: float, _total: float | None, _message: str | None) -> None:
@@ -202,7 +203,8 @@ async def test_cancelling_a_call_stops_it_on_the_server(bridge: Bridge, connecte
             await progressed.wait()
             assert threads_of(server) == 2
             nursery.cancel_scope.cancel()
-        while threads_of(server) > 1:  # The timeout of the client ends this call.
+        # The timeout of the client ends this call.
+        while threads_of(server) > 1:
             await trio.sleep(0.01)
         assert text_of(await client.call_tool("echo", {"text": "still here"})) == "still here"
 

@@ -207,8 +207,8 @@ async def test_a_reload_touches_only_what_has_changed(tmp_path):
             before = {one["name"]: one["pids"] for one in running.status()["servers"]}
             now = {"kept": example(), "changed": example(share="principal"), "added": example()}
             write_config(running.config, now)
-            told = running.do("reload").stdout
-            assert told == "added: added\nchanged: changed\nremoved: removed\nkept: kept\n"
+            output = running.do("reload").stdout
+            assert output == "added: added\nchanged: changed\nremoved: removed\nkept: kept\n"
             for opened in (*kept, changed, removed):
                 found = await opened.answers(50)
                 assert sorted(found) == list(range(1, 51))
@@ -280,9 +280,11 @@ async def test_new_requests_during_shutdown_are_refused_and_a_second_signal_ends
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             await opened.begin(1, {"name": "slow", "arguments": {"seconds": 60, "steps": 2}})
-            await trio.sleep(0.3)
+            while not running.status()["servers"][0]["in_flight"]:
+                await trio.sleep(0.02)
             running.process.send_signal(signal.SIGTERM)
-            await trio.sleep(0.3)
+            while not any("info: stopping" in line for line in running.lines):
+                await trio.sleep(0.02)
             await opened._send({"id": "late", "method": "tools/list"})
             assert (await opened.answers(1))["late"]["error"]["message"] == "the bridge is stopping"
             assert running.process.poll() is None
@@ -315,7 +317,8 @@ async def test_a_reload_that_is_interrupted_by_shutdown_changes_nothing(tmp_path
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             (tmp_path / "key").unlink()
-            os.mkfifo(tmp_path / "key")  # The credential helper waits until the file is written.
+            # The credential helper waits until the file is written.
+            os.mkfifo(tmp_path / "key")
             write_config(running.config, {"one": example(**secret), "two": example(start="eager")})
             running.process.send_signal(signal.SIGHUP)
             manager.wait_for("RELOADING=1")
@@ -399,10 +402,12 @@ async def test_passed_sockets_are_served_and_a_restart_refuses_no_connection(tmp
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(keep_connecting)
-        for _ in range(3):
+        for daemons in range(1, 4):
             running = await trio.to_thread.run_sync(start, tmp_path, passed)
             assert running.address[1] == port
-            await trio.sleep(0.5)
+            with trio.fail_after(20):
+                while answered <= 60 * daemons:
+                    await trio.sleep(0.01)
             running.process.send_signal(signal.SIGTERM)
             assert await trio.to_thread.run_sync(running.process.wait, 10) == 0
         over = True
@@ -428,16 +433,16 @@ def test_descriptors_that_are_meant_for_another_process_are_not_touched(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "reason"),
     [
         (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "not a listening stream socket"),
         (lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), "not a listening stream socket"),
         (lambda: socket.create_server(("0.0.0.0", 0)), "0.0.0.0 is not a loopback address"),
     ],
 )
-def test_a_passed_socket_that_cannot_be_served_is_named(tmp_path, make, told):
+def test_a_passed_socket_that_cannot_be_served_is_named(tmp_path, make, reason):
     write_config(tmp_path / "config.toml", {"one": example()})
-    with make() as sock, pytest.raises(RuntimeError, match=told), Daemon(tmp_path, listeners=[sock]):
+    with make() as sock, pytest.raises(RuntimeError, match=reason), Daemon(tmp_path, listeners=[sock]):
         pass
 
 
@@ -602,7 +607,7 @@ def test_commands_show_and_control_the_daemon(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reason"),
     [
         (("call", "nobody", "echo"), 1, "there is no server 'nobody'; there are: one"),
         (("call", "one", "nothing"), 1, "one has no tool 'nothing'"),
@@ -639,15 +644,16 @@ def test_commands_show_and_control_the_daemon(tmp_path):
         (("tap", "one", "two"), 64, "unrecognized arguments: two\nTry 'mcp-bridge tap --help'.\n"),
     ],
 )
-def test_a_wrong_command_is_answered_with_the_reason(one_daemon, words, code, told):
+def test_a_wrong_command_is_answered_with_the_reason(one_daemon, words, code, reason):
     done = one_daemon.do(*words, check=False)
-    assert told in done.stderr
+    assert reason in done.stderr
     assert done.returncode == code
     assert done.stderr.startswith("mcp-bridge: ")
 
 
 def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
-    (tmp_path / "pin").write_text("4711")  # This secret is too short to be found in other text.
+    # This secret is too short to be found in other text.
+    (tmp_path / "pin").write_text("4711")
     (tmp_path / "more.env").write_text("WORD=rosebud\n")
     for name in ("pin", "more.env"):
         (tmp_path / name).chmod(0o600)
@@ -667,9 +673,9 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
         "HOME": "/home/me",
         "LANG": "C.UTF-8",
     }
-    told = {}
+    outputs = {}
     for words in (("env", "one"), ("config", "show")):
-        told[words[0]] = subprocess.run(
+        outputs[words[0]] = subprocess.run(
             [PROGRAM, *words, "--config", str(tmp_path / "config.toml")],
             env={**ours, "PATH": os.environ["PATH"]},
             capture_output=True,
@@ -677,7 +683,7 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
             check=True,
             timeout=60,
         ).stdout
-    assert told["env"].splitlines() == [
+    assert outputs["env"].splitlines() == [
         "BROUGHT=[client header x-brought]",
         r"COLOUR=\x1b[31mred",
         "DAEMON_MODE=quiet",
@@ -691,8 +697,8 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
         "USED=[client header x-used, or mine]",
         "WORD=[secret]",
     ]
-    for line in told["env"].splitlines():
-        assert f"  env         {line}\n" in told["config"]
+    for line in outputs["env"].splitlines():
+        assert f"  env         {line}\n" in outputs["config"]
 
 
 async def test_a_secret_of_a_server_is_not_logged(tmp_path):
@@ -709,9 +715,9 @@ async def test_a_secret_of_a_server_is_not_logged(tmp_path):
                 await connection.send("POST", "/mcp", headers_of(body), json.dumps(body).encode())
                 answer = await connection.answer()
             assert json.loads(answer.json["result"]["content"][0]["text"])["value"] == value
-    told = [line for line in running.lines if "stderr" in line]
-    assert len(told) == 2
-    assert all("telling [secret]" in line for line in told)
+    logged = [line for line in running.lines if "stderr" in line]
+    assert len(logged) == 2
+    assert all("telling [secret]" in line for line in logged)
     assert "canary" not in "\n".join(running.lines)
 
 
@@ -742,9 +748,9 @@ def test_output_that_cannot_be_written_changes_no_exit_code(one_daemon, words, c
 
 
 def test_a_reader_that_stops_reading_connect_ends_it(one_daemon):
-    asked = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
+    opening = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
     done = one_daemon.shell(
-        f"(echo '{asked}'; sleep 1; echo '{asked}'; sleep 3) | \"$@\" | head -c 5", "connect", "one"
+        f"(echo '{opening}'; sleep 1; echo '{opening}'; sleep 3) | \"$@\" | head -c 5", "connect", "one"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, '{"jso', "")
 
@@ -777,7 +783,8 @@ def test_tap_prints_no_terminal_control_sequences(one_daemon):
     reading.stdout.close()
     assert any(line.startswith("-> ") and "tools/call" in line for line in lines)
     longest = max(len(line) for line in lines)
-    assert 16_384 < longest < 16_500  # The limit is 16384 characters (mcp-bridge(1)). Escapes may take more.
+    # The limit is 16384 characters (mcp-bridge(1)). Escapes may take more.
+    assert 16_384 < longest < 16_500
     assert "\x1b" not in "".join(lines)
     assert "\u202e" not in "".join(lines)
 
@@ -807,13 +814,14 @@ def test_the_log_can_be_followed(one_daemon):
 
 def test_a_followed_log_begins_with_the_stored_lines(one_daemon):
     one_daemon.do("call", "one", "echo", '{"text": "x"}')
-    told = follow(one_daemon.unix, "/control/logs?server=one&follow=1")
-    kept = next(told)  # Stored and new lines are in one response, so that no line is missed.
+    followed = follow(one_daemon.unix, "/control/logs?server=one&follow=1")
+    # Stored and new lines are in one response, so that no line is missed.
+    kept = next(followed)
     assert "started" in [entry["text"] for entry in kept]
     one_daemon.do("restart", "one")
     one_daemon.do("call", "one", "echo", '{"text": "x"}')
-    assert next(entry for entry in told if entry["text"] == "started")["at"] > kept[-1]["at"]
-    told.close()
+    assert next(entry for entry in followed if entry["text"] == "started")["at"] > kept[-1]["at"]
+    followed.close()
 
 
 def test_commands_without_a_daemon_print_how_to_start_one(tmp_path):
@@ -834,16 +842,16 @@ def test_a_daemon_that_exits_during_a_command_is_reported(tmp_path):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(folder / "mcp-bridge.sock"))
         listening.listen()
-        asking = subprocess.Popen(
+        command = subprocess.Popen(
             [PROGRAM, "status"],
             env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
             stderr=subprocess.PIPE,
             text=True,
         )
         listening.accept()[0].close()
-        told = asking.communicate(timeout=20)[1]
-    assert asking.returncode == 69
-    assert "the connection to the daemon was lost" in told
+        errors = command.communicate(timeout=20)[1]
+    assert command.returncode == 69
+    assert "the connection to the daemon was lost" in errors
 
 
 @pytest.mark.parametrize("client", ["claude-code", "cursor", "vscode", "codex"])
@@ -888,12 +896,12 @@ async def test_the_printed_http_configuration_is_served(tmp_path, token):
         ]
         assert ("headers" in pasted) == (token != "off")
         assert (secret in str(pasted)) == (token == "file")
-        asked = urllib.request.Request(
+        opening = urllib.request.Request(
             pasted["url"],
             json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}).encode(),
             {"Accept": BOTH, "Content-Type": "application/json", **pasted.get("headers", {})},
         )
-        with await trio.to_thread.run_sync(lambda: urllib.request.urlopen(asked, timeout=20)) as answer:
+        with await trio.to_thread.run_sync(lambda: urllib.request.urlopen(opening, timeout=20)) as answer:
             assert answer.status == 200
         assert running.do("client-config", "claude", "one", "--http", check=False).returncode == 64
 
@@ -937,9 +945,8 @@ async def test_a_warm_standby_waits_for_the_next_session(tmp_path):
             await opened.begin(1)
             while not running.status()["servers"][0]["in_flight"]:
                 await trio.sleep(0.02)
-            os.kill(
-                spare, signal.SIGKILL
-            )  # The standby serves the session, otherwise the session would not be affected.
+            # The standby serves the session, otherwise the session would not be affected.
+            os.kill(spare, signal.SIGKILL)
             answer = (await opened.answers(1))[1]
             assert "was killed by signal 9" in answer["error"]["message"]
         [spare] = [pid for pid in await pids(1) if pid != spare]
@@ -954,6 +961,7 @@ async def test_an_eager_server_is_started_once_before_any_request(tmp_path):
         end = time.monotonic() + 20
         while (found := running.status()["servers"])[0]["era"] == "not known yet" or not found[0]["pids"]:
             assert time.monotonic() < end
+            await trio.sleep(0.02)
         assert len(found[0]["pids"]) == 1
         assert found[1]["pids"] == []
         assert found[1]["era"] == "not known yet"
@@ -988,8 +996,8 @@ async def test_a_broken_eager_server_is_reported_before_any_request(tmp_path):
         assert await ready(running) == await ready(running, "one") == await ready(running, "none") == 503
         assert await ready(running, "two") == 200
         manager.wait_for("STATUS=serving 2 servers on http")
-        told = f"STATUS=serving 2 servers on {running._base}; failing: one"
-        manager.wait_for(told)
+        status = f"STATUS=serving 2 servers on {running._base}; failing: one"
+        manager.wait_for(status)
         assert running.status()["servers"][0]["starts"] <= 8
 
 
@@ -1004,7 +1012,8 @@ async def test_a_process_that_hangs_is_reported_and_continues(tmp_path, era, com
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             assert "result" in (await stateless_request(running, "one", "tools/call", named))[1]
-            await trio.sleep(2.5)  # The process gets a ping and answers.
+            # The process gets a ping and answers.
+            await trio.sleep(2.5)
             assert await ready(running, "one") == 200
             assert running.status()["servers"][0]["state"] == "serving"
             pids = running.status()["servers"][0]["pids"]
@@ -1141,13 +1150,13 @@ async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_pat
 async def test_a_server_that_exits_at_once_is_not_started_endlessly(tmp_path):
     with daemon(tmp_path, {"one": {"command": ["false"], "era": "legacy"}, "two": example()}) as running:
         end = time.monotonic() + 4
-        told = set()
+        found_errors = set()
         while time.monotonic() < end:
             status, answer = await stateless_request(running, "one", "tools/list")
-            told.add((status, answer["error"]["message"].partition(";")[0]))
+            found_errors.add((status, answer["error"]["message"].partition(";")[0]))
         assert running.status()["servers"][0]["starts"] <= 8
         assert running.status()["servers"][0]["state"] == "failing"
-        assert (503, "the server ended unexpectedly 5 times within 60 s") in told
+        assert (503, "the server ended unexpectedly 5 times within 60 s") in found_errors
         assert running.do("doctor", check=False).stdout.count("restarts repeatedly") == 1
         assert await echo(running, "two") == "two"
 
@@ -1187,14 +1196,14 @@ def test_a_signal_during_the_start_leaves_no_process(tmp_path, after):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reason"),
     [
         (lambda path: path.write_text("nonsense = 1"), "there is no key 'nonsense'"),
         (lambda path: path.chmod(0o666), "mode 0666: others could change it"),
         (lambda path: path.unlink(), "there is no such file"),
     ],
 )
-def test_an_unusable_configuration_prevents_the_start(tmp_path, change, told):
+def test_an_unusable_configuration_prevents_the_start(tmp_path, change, reason):
     path = tmp_path / "config.toml"
     write_config(path, {"one": example()})
     change(path)
@@ -1203,13 +1212,13 @@ def test_an_unusable_configuration_prevents_the_start(tmp_path, change, told):
         [PROGRAM, "serve", "--config", str(path)], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.returncode == 78
-    assert told in done.stderr
+    assert reason in done.stderr
     assert str(path) in done.stderr
     assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(
-    ("token", "words", "code", "told"),
+    ("token", "words", "code", "reason"),
     [
         (
             "short",
@@ -1232,7 +1241,7 @@ def test_an_unusable_configuration_prevents_the_start(tmp_path, change, told):
         ),
     ],
 )
-def test_a_start_names_what_is_missing_besides_the_configuration(tmp_path, token, words, code, told):
+def test_a_start_names_what_is_missing_besides_the_configuration(tmp_path, token, words, code, reason):
     path, kept, file = tmp_path / "config.toml", tmp_path / "token", tmp_path / "file"
     kept.write_text(token)
     kept.chmod(0o600)
@@ -1247,8 +1256,8 @@ def test_a_start_names_what_is_missing_besides_the_configuration(tmp_path, token
         check=False,
     )
     assert done.returncode == code
-    assert told.format(token=kept, runtime=file / "mcp-bridge") in done.stderr
-    assert done.stderr.count("\n") == bool(told)
+    assert reason.format(token=kept, runtime=file / "mcp-bridge") in done.stderr
+    assert done.stderr.count("\n") == bool(reason)
 
 
 def test_an_impossible_socket_path_is_explained(tmp_path):
@@ -1265,7 +1274,8 @@ def test_an_impossible_socket_path_is_explained(tmp_path):
 
 
 def test_the_doctor_finds_a_server_that_hangs_or_is_missing(tmp_path):
-    npx = tmp_path / "npx"  # A program of this name that downloads no package.
+    # A program of this name that downloads no package.
+    npx = tmp_path / "npx"
     npx.write_text("#!/bin/sh\nexit 1\n")
     npx.chmod(0o755)
     privileged = tmp_path / "privileged"
@@ -1329,7 +1339,8 @@ async def test_a_process_that_does_not_read_affects_its_own_calls_only_and_they_
                 assert "result" in (await other.answers(1))[1]
                 os.kill(pid, signal.SIGCONT)
                 answer = {}
-                while "result" not in answer:  # The process has read the lines before.
+                # The process has read the lines before.
+                while "result" not in answer:
                     await stopped._send(
                         {"id": 2, "method": "tools/call", "params": tool("echo", text="again")}
                     )
@@ -1356,7 +1367,8 @@ async def test_a_session_continues_after_a_restart_of_its_server(tmp_path, share
             await opened.begin(1, tool("echo", text="after"))
             assert (await opened.answers(1))[1]["result"]["content"][0]["text"] == "after"
             after = running.status()["servers"][0]
-            assert after["restarts"] == 0  # Only requested restarts count.
+            # Only requested restarts count.
+            assert after["restarts"] == 0
             assert after["sessions"] == (1 if share == "session" else 2)
             assert len(after["pids"]) == 2
         assert not any("internal error" in line for line in running.lines)

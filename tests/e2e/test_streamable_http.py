@@ -89,7 +89,8 @@ async def test_without_the_token_every_path_is_refused(bridge: Bridge, path: str
         headers = {"Authorization": credential, "Accept": BOTH, "Content-Type": JSON}
         answer = await connection.request("POST", path, headers, message("initialize", INITIALIZE, id=0))
         assert answer.status == 401
-    assert set(bridge.children()) <= set(before)  # A process of the test before may be ending.
+    # A process of the test before may be ending.
+    assert set(bridge.children()) <= set(before)
 
 
 async def test_health_needs_no_token_and_reveals_nothing(bridge: Bridge) -> None:
@@ -145,7 +146,8 @@ async def test_an_interrupted_stream_resumes_where_the_client_lost_it(bridge: Br
         await session.send(first, tool_call("slow", 1, token="t", seconds=0.6, steps=steps))
         await first.head()
         seen = [await first.event() for _ in range(5)]
-    assert (seen[0].data, bool(seen[0].id)) == ("", True)  # the priming event
+    # The priming event.
+    assert (seen[0].data, bool(seen[0].id)) == ("", True)
     assert all(event.id for event in seen)
 
     async with connect(bridge) as again:
@@ -159,7 +161,8 @@ async def test_an_interrupted_stream_resumes_where_the_client_lost_it(bridge: Br
 
 
 async def test_a_client_that_missed_more_than_the_stream_limit_gets_all_of_it(bridge: Bridge) -> None:
-    steps = 3000  # three times `stream_messages`
+    # Three times `stream_messages`.
+    steps = 3000
     async with connect(bridge) as first, connect(bridge) as second:
         session = await Session.begin(bridge, second)
         call = tool_call("slow", 1, token="t", seconds=0.3, steps=steps)

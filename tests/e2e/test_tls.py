@@ -92,7 +92,8 @@ async def test_messages_of_no_call_arrive_on_one_stream_over_http2(bridge, clien
         session = await client.begin()
         streams = [await client.send_message("GET", session) for _ in range(3)]
         for stream in streams:
-            await client.until_events(stream, 1)  # the priming event
+            # The priming event.
+            await client.until_events(stream, 1)
         for number in range(5):
             assert (await client.post(session, tool_call("toggle", number)))[0] == 200
         assert (await client.answer(await client.send_message("DELETE", session)))[0] == 204

@@ -71,4 +71,5 @@ def test_the_exposure_of_a_unit_is_low(tmp_path, manager, name, most):
     bare.write_text("[Service]\nExecStart=/bin/true\n")
     exposed = analyze(tmp_path, "security", manager, "--offline=true", f"--threshold={most}", str(bare))
     assert exposed.returncode != 0
-    assert "Overall exposure level" in exposed.stdout  # The unit was rated and not merely refused.
+    # The unit was rated and not merely refused.
+    assert "Overall exposure level" in exposed.stdout

@@ -75,7 +75,8 @@ def test_a01_every_closed_path_gives_one_and_the_same_401(bridge, method, kind):
     same = refusal(bridge)
     assert same.headers["www-authenticate"] == "Bearer"
     for target in CLOSED:
-        with bridge.connect() as connection:  # a refusal closes its connection
+        # A refusal closes its connection.
+        with bridge.connect() as connection:
             connection.send(request(bridge, method, target, kind))
             reply = connection.reply(to_head=method == "HEAD")
             assert reply.status == 401, (target, reply)

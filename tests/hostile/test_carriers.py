@@ -81,7 +81,8 @@ def test_j01_invalid_utf8_is_refused_by_a_post_and_ends_a_websocket(bridge, valu
         assert (reply.status, reply.code) == (400, PARSE_ERROR)
     with bridge.websocket() as socket:
         socket.connection.send(frame(TEXT, call(value)))
-        assert socket.closing() in (1007, None)  # The close code has tests in test_websocket.
+        # The close code has tests in test_websocket.
+        assert socket.closing() in (1007, None)
     assert b"test/echo" not in bridge.journal.read_bytes()[before:]
 
 

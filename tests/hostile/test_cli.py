@@ -193,7 +193,8 @@ def test_v29_the_child_gets_only_the_variables_that_were_passed(tmp_path):
     assert given.pop("HTTP_PROXY") == "http://x"
     assert not set(given) & set(canaries)
     assert fds[:3] == [0, 1, 2]
-    assert len(fds) <= 4  # and the child's own journal
+    # 0 to 2, and the journal of the child.
+    assert len(fds) <= 4
 
 
 # ---- K06

@@ -290,7 +290,8 @@ def test_a_get_with_a_body_never_serves_the_body(bridge, session, route):
     hidden = bytes(bridge.bare("GET", "/healthz"))
     if route == "GET /healthz":
         request = ordinary(bridge, session, route)
-    else:  # The stream of an unknown session is refused and not begun.
+    else:
+        # The stream of an unknown session is refused and not begun.
         request = (
             ordinary(bridge, session, route)
             .replace_field(f"Mcp-Session-Id: {UNKNOWN_SESSION}")
@@ -439,9 +440,11 @@ def test_h19_a_client_that_never_reads_is_disconnected(short_limits):
     session = short_limits.open_session()
     big = b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":"%b"}}' % (b"a" * 3_900_000)
     with short_limits.connect() as connection:
-        connection.sock.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF
+        # SOL_SOCKET, SO_RCVBUF.
+        connection.sock.setsockopt(1, 8, 4096)
         connection.send(short_limits.post(big, session))
-        with pytest.raises(OSError):  # The connection breaks.
+        # The connection breaks.
+        with pytest.raises(OSError):
             for _ in range(60):
                 time.sleep(0.1)
                 connection.send(b"G")
@@ -671,7 +674,8 @@ def test_g02_no_socket_and_no_process_is_left(bridge, session):
 def count_sockets(pid):
     count = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # The descriptor was closed meanwhile.
+        # The descriptor was closed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
             count += os.readlink(link).startswith("socket:")
     return count
 

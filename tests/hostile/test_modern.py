@@ -144,7 +144,8 @@ def test_j03_an_id_is_returned_unchanged(modern, id_):
 )  # fmt: skip
 def test_v32_j05_an_ambiguous_or_malformed_message_is_refused(modern, text):
     _, answer, lines = exchange(modern, text)
-    if lines:  # The last value of a repeated name counts, for the headers, for the bridge and for the child.
+    # The last value of a repeated name counts, for the headers, for the bridge and for the child.
+    if lines:
         assert b'"other"' in lines[0]
         assert b'"echo"' not in lines[0]
     elif answer:

@@ -92,7 +92,8 @@ def test_v22_session_ids_are_random_and_visible_ascii(bridge):
         assert bridge.exchange(bridge.delete(session)).status == 204
     assert len(ids) == 12
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", id_) for id_ in ids)
-    for place in range(42):  # The last character encodes four bits only.
+    # The last character encodes four bits only.
+    for place in range(42):
         assert len({id_[place] for id_ in ids}) > 2
 
 
@@ -136,7 +137,8 @@ def test_m01_a_request_before_initialize_is_refused(bridge, method):
     body = {"jsonrpc": "2.0", "id": 1, "method": method}
     with bridge.event_stream() as (events, path):
         assert bridge.exchange(bridge.post(body, target=path)).status == 202
-        refusal = events.message().json  # The error is on the stream, because the clients of the SDKs treat a 400 as the end of the transport.
+        # The error is on the stream, because the clients of the SDKs treat a 400 as the end of the transport.
+        refusal = events.message().json
         assert (refusal["id"], refusal["error"]["code"]) == (1, INVALID_REQUEST)
 
 
@@ -424,7 +426,8 @@ def test_a_flood_over_tcp_without_a_credential_does_not_block_the_unix_socket(tm
     with running(tmp_path / "run", *options) as bridge, bridge.connect() as silent:
         assert silent.is_silent(0.1)
         assert bridge.exchange(bridge.request("GET", "/nothing")).status == 404
-        assert silent.to_the_end() == b""  # Its place was needed.
+        # Its place was needed.
+        assert silent.to_the_end() == b""
         for _ in range(3):
             with connect(unix) as connection:
                 connection.send(bridge.bare("GET", "/nothing").replace_field("Host: localhost"))

@@ -175,14 +175,16 @@ def test_s03_a_client_that_never_reads_loses_its_stream_and_no_more(bridge):
     session = bridge.open_session()
     before = memory(bridge)
     with bridge.connect() as connection:
-        connection.sock.setsockopt(1, 8, 65536)  # SOL_SOCKET, SO_RCVBUF
+        # SOL_SOCKET, SO_RCVBUF.
+        connection.sock.setsockopt(1, 8, 65536)
         events = listening(connection, bridge, session)
         reply = bridge.exchange(bridge.post(notify(30_000, fill="x" * 1000), session))
         assert reply.status == 200
         assert bridge.exchange(bridge.post(session=session)).status == 200
         assert memory(bridge) - before < 24 * 1024
         try:
-            got = sum(1 for event in events if event.data)  # The stream may have ended.
+            # The stream may have ended.
+            got = sum(1 for event in events if event.data)
         except NothingReceived:
             raise AssertionError("the stream goes on behind the gap") from None
     assert got < 30_000
@@ -353,9 +355,8 @@ def test_s07_a_stream_that_breaks_anywhere_affects_no_other(bridge):
         whole = len(b"".join(connection.chunks()))
     for at in range(1, whole, 40):
         with bridge.connect() as connection:
-            connection.send(
-                request.with_body(notify(5, id_=f"broken at {at}"))
-            )  # The call continues and keeps its id.
+            # The call continues and keeps its id.
+            connection.send(request.with_body(notify(5, id_=f"broken at {at}")))
             connection.exactly(at)
             if at % 80 > 40:
                 connection.reset()

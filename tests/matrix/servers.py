@@ -1,14 +1,14 @@
-"""The real servers of the matrix: how each is started, and what is to be called on it with which words in the answer.
+"""The real servers of the matrix: the command of each, and its steps with words of the expected result.
 
-A step is what every driver in clients/ knows, as JSON, under the key "do":
+A step is a JSON object. Every driver in clients/ supports these values of the key "do":
 
-    tools, resources, prompts      list them; says their names
-    call NAME ARGUMENTS            says the text of the result
+    tools, resources, prompts      list them; reports their names
+    call NAME ARGUMENTS            reports the text of the result
     read URI, prompt NAME ARGUMENTS
-    progress NAME ARGUMENTS        call, and say the progress that was reported, "1/4 2/4"
-    cancel NAME ARGUMENTS          call, and cancel it at the first progress; says "cancelled"
-    list change NAME               listen to changes of the tools, and call what makes one
-    subscription NAME URI          subscribe to the resource, and call what changes it
+    progress NAME ARGUMENTS        call; reports the progress, "1/4 2/4"
+    cancel NAME ARGUMENTS          call, and cancel at the first progress; reports "cancelled"
+    list change NAME               wait for a change of the tools, and call a tool that causes it
+    subscription NAME URI          subscribe to the resource, and call a tool that changes it
 """
 
 import os

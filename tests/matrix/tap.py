@@ -22,7 +22,8 @@ def name_of(line: bytes) -> str | None:
 def copy(source: BinaryIO, target: BinaryIO, verb: str, notes: int) -> None:
     for line in source:
         if name := name_of(line):
-            os.write(notes, f"{verb} {name}\n".encode())  # One write, because two taps may share a file.
+            # One write, because two taps may share a file.
+            os.write(notes, f"{verb} {name}\n".encode())
         target.write(line)
         target.flush()
     target.close()
@@ -34,7 +35,8 @@ def main(file: str, *command: str) -> int:
         received = (sys.stdin.buffer, server.stdin, "received", notes)
         threading.Thread(target=copy, args=received, daemon=True).start()
         copy(server.stdout, sys.stdout.buffer, "sent", notes)
-    os._exit(server.returncode)  # stdin may still be open, and a thread waits for it.
+    # stdin may still be open, and a thread waits for it.
+    os._exit(server.returncode)
 
 
 if __name__ == "__main__":

@@ -153,7 +153,8 @@ def isolate(folder: Path) -> None:
     """Set up the loopback, the name and an empty directory for certificates, in the namespaces of this process."""
     with socket.socket() as any_socket:
         up_and_running = struct.pack("16sH14x", b"lo", 0x41)
-        fcntl.ioctl(any_socket, 0x8914, up_and_running)  # SIOCSIFFLAGS, netdevice(7)
+        # SIOCSIFFLAGS, netdevice(7).
+        fcntl.ioctl(any_socket, 0x8914, up_and_running)
     hosts = folder / "hosts"
     hosts.write_text(f"127.0.0.1 localhost {NAME}\n")
     for words in (

@@ -52,7 +52,8 @@ class Http:
             async for data in stream:
                 received += data
         _, _, answer = bytes(received).partition(b"\r\n\r\n")
-        if b"data: " in answer:  # an event stream: the answer is its last message
+        # The response is the last message of an event stream.
+        if b"data: " in answer:
             answer = answer[answer.rindex(b"data: ") + 6 :].partition(b"\n")[0]
         return json.loads(answer)
 

@@ -40,7 +40,8 @@ def client_hello():
 
 def resets(count=100):
     """Return the bytes of an HTTP/2 client that opens streams and resets them at once, without a credential."""
-    block = b"\x82\x86\x84\x41\x09localhost"  # GET, http, /, and an authority (RFC 7541, appendix A)
+    # GET, http, /, and an authority (RFC 7541, appendix A).
+    block = b"\x82\x86\x84\x41\x09localhost"
     frames = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"]
     for number in range(count):
         stream = (2 * number + 1).to_bytes(4, "big")

@@ -211,9 +211,9 @@ def compare(direct: Direct, bridge: Record, *, ordered: bool) -> Iterator[Check]
 
 
 def compare_at_once(at_once: Direct, in_turn: Direct, bridge: Record) -> Iterator[Check]:
-    """Compare the answers to requests that were sent at once: each must be one of those on the pipe.
+    """Compare the responses to requests that were sent at once: each must equal a response on the pipe.
 
-    A server that changes its tools or asks its client after the handshake answers an early request in more than one way.
+    A server that changes its tools or sends requests after the handshake has more than one response to an early request.
     """
     for step in at_once.one.answers:
         actual = bridge.answers.get(step, Seen("not asked"))

@@ -1,4 +1,4 @@
-"""The conformance fixture on stdio with the official Python SDK v2, which keeps to the era of what it hears first."""
+"""The conformance fixture on stdio with the official Python SDK v2, which uses the era of its first message."""
 
 import base64
 import json

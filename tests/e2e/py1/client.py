@@ -94,7 +94,8 @@ async def text_arrives_as_it_was_sent(client: ClientSession) -> None:
 
 @check
 async def a_large_request_and_answer(client: ClientSession) -> None:
-    words = "y" * 900_000  # The WebSocket library refuses messages of more than 1 MiB.
+    # The WebSocket library refuses messages of more than 1 MiB.
+    words = "y" * 900_000
     assert await text(client, "echo", text=words) == words
 
 

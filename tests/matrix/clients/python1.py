@@ -114,7 +114,8 @@ async def cancel(client: ClientSession, name: str, arguments: dict) -> str:
     async def progressed(_done: float, _total: float | None, _message: str | None) -> None:
         begun.set()
 
-    number = client._request_id  # the id of its next request, which it does not tell
+    # The id of the next request, which the client does not expose.
+    number = client._request_id
     call = asyncio.create_task(client.call_tool(name, arguments, progress_callback=progressed))
     await begun.wait()
     params = types.CancelledNotificationParams(requestId=number, reason="enough")
@@ -122,7 +123,8 @@ async def cancel(client: ClientSession, name: str, arguments: dict) -> str:
     call.cancel()
     with suppress(asyncio.CancelledError):
         return f"not cancelled: {text_of(await call)}"
-    await client.list_tools()  # a client that is closed at once may not have sent its notification yet
+    # A client that is closed at once may not have sent its notification yet.
+    await client.list_tools()
     return "cancelled"
 
 

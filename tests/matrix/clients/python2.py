@@ -110,7 +110,8 @@ async def cancel(client: Client, name: str, arguments: dict) -> str:
     call.cancel()
     with suppress(asyncio.CancelledError):
         return f"not cancelled: {text_of(await call)}"
-    await client.list_tools()  # a client that is closed at once may not have sent its notification yet
+    # A client that is closed at once may not have sent its notification yet.
+    await client.list_tools()
     return "cancelled"
 
 

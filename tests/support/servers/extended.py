@@ -55,7 +55,8 @@ class Server:
             if method == "notifications/com.example/mark":
                 self.marks.append(params)
             return
-        if not method:  # The response to a request of the tool `vendor`.
+        # The response to a request of the tool `vendor`.
+        if not method:
             number = message["id"].removeprefix("vendor-")
             text = json.dumps(message.get("result", message.get("error")))
             self.send(id=int(number), result={"content": [{"type": "text", "text": text}]})

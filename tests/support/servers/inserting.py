@@ -82,7 +82,8 @@ def main():
         message = json.loads(line)
         if "id" not in message or "method" not in message:
             continue
-        if message["method"] == "server/discover":  # of the era that this server does not speak
+        # The era that this server does not support.
+        if message["method"] == "server/discover":
             write({"id": message["id"], "error": {"code": -32601, "message": "Method not found"}})
             continue
         before(kind, seconds, count)
