@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import signal
 import subprocess
-import threading
 import time
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -276,32 +273,11 @@ def test_an_unsafe_configuration_is_refused(tmp_path, keys, reason):
 # ---- redaction
 
 
-@contextmanager
-def tapped(running, name):
-    """Yield a list that gets the lines of `tap`."""
-    reading = subprocess.Popen(
-        [PROGRAM, "tap", name, "--config", str(running.config)],
-        env=running.variables,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    lines: list[str] = []
-    thread = threading.Thread(target=lambda: lines.extend(reading.stdout), daemon=True)
-    thread.start()
-    try:
-        yield lines
-    finally:
-        reading.send_signal(signal.SIGINT)
-        reading.wait(10)
-        thread.join()
-        reading.stdout.close()
-
-
 @pytest.mark.parametrize(("transport", "mode"), CLIENTS)
 async def test_a_value_is_redacted_until_its_process_has_ended(tmp_path, transport, mode):
     with (
         daemon(tmp_path, {"one": server()}, log={"level": "debug"}) as running,
-        tapped(running, "one") as tap,
+        running.following("tap", "one") as tap,
     ):
         end = time.monotonic() + 20
         async with client_of(running, "one", transport, mode, CANARY) as client:
@@ -332,7 +308,6 @@ async def test_a_value_is_redacted_until_its_process_has_ended(tmp_path, transpo
         while not any("canary" in line for line in tap[before:]):
             assert time.monotonic() < end, tap[before:]
             running.do("call", "one", "variable", json.dumps({"name": CANARY}))
-            time.sleep(0.1)
 
 
 async def test_a_value_that_makes_the_server_exit_affects_its_principal_only(tmp_path):

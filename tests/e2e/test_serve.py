@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from contextlib import AsyncExitStack
@@ -763,24 +762,11 @@ def one_daemon(tmp_path_factory):
 
 
 def test_tap_prints_no_terminal_control_sequences(one_daemon):
-    reading = subprocess.Popen(
-        [PROGRAM, "tap", "one", "--config", str(one_daemon.config)],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(one_daemon.folder / "run")},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    lines: list[str] = []
-    thread = threading.Thread(target=lambda: lines.extend(reading.stdout), daemon=True)
-    thread.start()
-    end = time.monotonic() + 20
-    while not any("[31mred" in line and line.startswith("<-") for line in lines):
-        assert time.monotonic() < end, lines
-        one_daemon.do("call", "one", "echo", json.dumps({"text": "\x1b[31mred\u202e" + "x" * 20_000}))
-        time.sleep(0.2)
-    reading.send_signal(signal.SIGINT)
-    assert reading.wait(10) == 130
-    thread.join()
-    reading.stdout.close()
+    with one_daemon.following("tap", "one") as lines:
+        end = time.monotonic() + 20
+        while not any("[31mred" in line and line.startswith("<-") for line in lines):
+            assert time.monotonic() < end, lines
+            one_daemon.do("call", "one", "echo", json.dumps({"text": "\x1b[31mred\u202e" + "x" * 20_000}))
     assert any(line.startswith("-> ") and "tools/call" in line for line in lines)
     longest = max(len(line) for line in lines)
     # The limit is 16384 characters (mcp-bridge(1)). Escapes may take more.
@@ -790,25 +776,13 @@ def test_tap_prints_no_terminal_control_sequences(one_daemon):
 
 
 def test_the_log_can_be_followed(one_daemon):
-    reading = subprocess.Popen(
-        [PROGRAM, "logs", "one", "-f", "--config", str(one_daemon.config)],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(one_daemon.folder / "run")},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    lines: list[str] = []
-    thread = threading.Thread(target=lambda: lines.extend(reading.stdout), daemon=True)
-    thread.start()
-    end = time.monotonic() + 20
     before = time.strftime("%Y-%m-%d")
-    while sum("info: started" in line for line in lines) < 2:
-        assert time.monotonic() < end, lines
-        one_daemon.do("restart", "one")
-        one_daemon.do("call", "one", "echo", '{"text": "x"}')
-    reading.terminate()
-    reading.wait(10)
-    thread.join()
-    reading.stdout.close()
+    with one_daemon.following("logs", "one", "-f") as lines:
+        end = time.monotonic() + 20
+        while sum("info: started" in line for line in lines) < 2:
+            assert time.monotonic() < end, lines
+            one_daemon.do("restart", "one")
+            one_daemon.do("call", "one", "echo", '{"text": "x"}')
     assert lines[0].startswith(before[:8])
 
 

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from ..support.hostile_bridge import STATE, await_ready, running, start
-from ..support.wire import TIMEOUT
+from ..support.hostile_bridge import STATE, await_ready, running, start_refused, started
 
 pytestmark = pytest.mark.usefixtures("still_serving")
 
@@ -295,22 +294,11 @@ BAD = [
 ]  # fmt: skip
 
 
-def fails(process, stderr, reader, timeout=10.0):
-    with process:
-        try:
-            code = process.wait(timeout)
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(TIMEOUT)
-    return code, "".join(stderr)
-
-
 @pytest.mark.parametrize("kind", BAD)
 def test_a08_a_bad_token_file_prevents_the_start(tmp_path, kind):
     path = tmp_path / "the-token"
     reason = bad_files(path, kind)
-    code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0", "--token-file", str(path)))
+    code, stderr = start_refused(tmp_path, "--allow-root", "--port", "0", "--token-file", str(path))
     assert code == 78, stderr
     assert str(path) in stderr
     assert reason in stderr
@@ -323,7 +311,7 @@ def test_a08_a_bad_stored_token_prevents_the_start(tmp_path, kind):
     directory = tmp_path / STATE
     directory.mkdir(0o700, parents=True)
     reason = bad_files(directory / "token", kind)
-    code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0"))
+    code, stderr = start_refused(tmp_path, "--allow-root", "--port", "0")
     assert code == 78, stderr
     assert str(directory / "token") in stderr
     assert reason in stderr
@@ -346,7 +334,7 @@ def test_a08_a_directory_that_others_could_change_prevents_the_start(tmp_path, k
             directory.symlink_to("real")
         case _:
             directory.touch()
-    code, stderr = fails(*start(tmp_path, "--allow-root", "--port", "0"))
+    code, stderr = start_refused(tmp_path, "--allow-root", "--port", "0")
     assert code == 78, stderr
     assert str(directory) in stderr
     assert "Traceback" not in stderr
@@ -354,15 +342,14 @@ def test_a08_a_directory_that_others_could_change_prevents_the_start(tmp_path, k
 
 def test_a_valid_token_file_is_used_and_no_token_is_created(tmp_path):
     write(tmp_path / "the-token", GOOD.encode() + b"\n")
-    process, stderr, reader = start(
-        tmp_path, "--allow-root", "--port", "0", "--token-file", str(tmp_path / "the-token")
-    )
-    try:
+    with started(tmp_path, "--allow-root", "--port", "0", "--token-file", str(tmp_path / "the-token")) as (
+        process,
+        stderr,
+    ):
         await_ready(process, stderr)
         assert not (tmp_path / "mcp-bridge").exists()
-    finally:
         process.terminate()
-        assert fails(process, stderr, reader)[0] == 0
+        assert process.wait(10) == 0
     assert GOOD not in "".join(stderr)
 
 

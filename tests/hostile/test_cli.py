@@ -17,44 +17,23 @@ from ..support.hostile_bridge import (
     await_ready,
     children_of,
     environment,
-    start,
+    start_refused,
+    started,
 )
 from ..support.waiting import wait_until_empty
-from ..support.wire import TIMEOUT, connect
+from ..support.wire import connect
 
 ROOT = os.geteuid() == 0
 START = ("--allow-root", "--port", "0")
 
 
-def fails(runtime, *options, **more):
-    """Return the exit code and stderr of a bridge that does not start."""
-    process, stderr, reader = start(runtime, *options, **more)
-    with process:
-        try:
-            code = process.wait(10)
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(TIMEOUT)
-    text = "".join(stderr)
-    assert "Traceback" not in text
-    assert "ready on" not in text
-    return code, text
-
-
 @contextmanager
 def starts(runtime, *options, **more):
     """Run a bridge. Yield its URL, the lines of its stderr and its process."""
-    process, stderr, reader = start(runtime, *options, **more)
-    with process:
-        try:
-            yield await_ready(process, stderr), stderr, process
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(10)
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(TIMEOUT)
+    with started(runtime, *options, **more) as (process, stderr):
+        yield await_ready(process, stderr), stderr, process
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(10)
     assert code == 0, stderr
     assert "Traceback" not in "".join(stderr)
 
@@ -99,12 +78,8 @@ def test_k04_a_token_on_the_command_line_is_not_repeated(capsys):
 
 @pytest.mark.parametrize("command", [[""], ["no-such-program"], ["/etc/passwd"], ["/"]])
 def test_a_server_that_cannot_be_started_exits_with_64_or_69(tmp_path, command):
-    process, stderr, reader = start(tmp_path, *START, command=command)
-    with process:
-        code = process.wait(10)
-        reader.join(TIMEOUT)
+    code, stderr = start_refused(tmp_path, *START, command=command)
     assert code in (64, 69), stderr
-    assert "Traceback" not in "".join(stderr)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +96,7 @@ def test_k04_an_address_that_other_machines_can_reach_exits_with_78(capsys, host
     ("options", "expected"), [(["--port", "65536"], 64), (["--token", "x"], 64), (["--host", "0.0.0.0"], 78)]
 )
 def test_k04_the_program_exits_with_that_code_and_creates_no_file(tmp_path, options, expected):
-    code, stderr = fails(tmp_path, *options)
+    code, stderr = start_refused(tmp_path, *options)
     assert code == expected, stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -129,7 +104,7 @@ def test_k04_the_program_exits_with_that_code_and_creates_no_file(tmp_path, opti
 @pytest.mark.parametrize("options", [["--env", "LD_PRELOAD"], ["--env", "LD_PRELOAD=/dev/null"], ["--env", "a b"], ["--env", ""], ["--env", "=x"], ["--env", "X=/no/such/file"],
                                      ["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], ["--tls-cert", "/no/such", "--tls-key", "/no/such"]], ids=" ".join)  # fmt: skip
 def test_unusable_values_exit_with_78(tmp_path, options):
-    code, stderr = fails(tmp_path, *START, *options)
+    code, stderr = start_refused(tmp_path, *START, *options)
     assert code in (64, 78), stderr
 
 
@@ -138,7 +113,7 @@ def test_k04_a_port_in_use_exits_with_75(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, stderr = fails(tmp_path, "--allow-root", "--port", str(port))
+        code, stderr = start_refused(tmp_path, "--allow-root", "--port", str(port))
     assert code == 75, stderr
     assert str(port) in stderr
 
@@ -146,7 +121,7 @@ def test_k04_a_port_in_use_exits_with_75(tmp_path):
 def test_k04_a_second_instance_exits_with_75_and_the_first_continues(tmp_path):
     with starts(tmp_path, *START) as (url, _, _):
         port = int(url.rsplit(":", 1)[1].split("/")[0])
-        code, stderr = fails(tmp_path, "--allow-root", "--port", str(port))
+        code, stderr = start_refused(tmp_path, "--allow-root", "--port", str(port))
         assert code == 75, stderr
         with connect(("127.0.0.1", port)) as connection:
             connection.send(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
@@ -162,7 +137,7 @@ def test_k04_a_start_as_root_is_logged(tmp_path):
 
 
 def test_v9_no_auth_is_limited_to_the_loopback_and_logged(tmp_path):
-    assert fails(tmp_path, *START, "--no-auth", "--host", "0.0.0.0")[0] == 78
+    assert start_refused(tmp_path, *START, "--no-auth", "--host", "0.0.0.0")[0] == 78
     with starts(tmp_path, *START, "--no-auth") as (url, stderr, _):
         assert any("authentication is disabled" in line for line in stderr)
         port = int(url.rsplit(":", 1)[1].split("/")[0])
@@ -259,7 +234,7 @@ def test_k06_a_path_that_is_not_our_socket_is_left_alone(tmp_path, what):
                 stale.bind(str(path))
             os.chown(path, 65534, 65534)
     before = path.lstat()
-    code, stderr = fails(tmp_path, *START, "--unix", str(path))
+    code, stderr = start_refused(tmp_path, *START, "--unix", str(path))
     assert code == 78, stderr
     assert str(path) in stderr
     assert path.lstat().st_ino == before.st_ino
@@ -269,14 +244,14 @@ def test_k06_a_path_that_is_not_our_socket_is_left_alone(tmp_path, what):
 
 @pytest.mark.parametrize("length", [108, 200, 5000])
 def test_k06_a_path_that_is_too_long_exits_with_78(tmp_path, length):
-    code, stderr = fails(tmp_path, *START, "--unix", "/" + "a" * (length - 1))
+    code, stderr = start_refused(tmp_path, *START, "--unix", "/" + "a" * (length - 1))
     assert code == 78, stderr
     assert "107" in stderr
 
 
 @pytest.mark.parametrize("where", ["no/such/s", ""])
 def test_k06_an_impossible_path_is_refused(tmp_path, where):
-    code, stderr = fails(tmp_path, *START, "--unix", str(tmp_path / where) if where else "")
+    code, stderr = start_refused(tmp_path, *START, "--unix", str(tmp_path / where) if where else "")
     assert code in (64, 78), stderr
 
 
@@ -285,7 +260,7 @@ def test_k06_a_socket_in_use_exits_with_75_and_is_kept(tmp_path):
     with socket.socket(socket.AF_UNIX) as used:
         used.bind(str(path))
         used.listen()
-        code, stderr = fails(tmp_path, *START, "--unix", str(path))
+        code, stderr = start_refused(tmp_path, *START, "--unix", str(path))
         assert code == 75, stderr
         assert path.exists()
 
@@ -333,41 +308,29 @@ def test_k05_a_second_signal_ends_the_drain(tmp_path):
         "import signal,time; signal.signal(15, signal.SIG_IGN)\nwhile True: time.sleep(9)",
         str(tmp_path / "journal"),
     ]
-    process, stderr, reader = start(tmp_path, *START, command=stubborn)
-    with process:
-        try:
-            url = await_ready(process, stderr)
-            port = int(url.rsplit(":", 1)[1].split("/")[0])
-            token = (tmp_path / STATE / "token").read_text().strip()
-            with connect(("127.0.0.1", port)) as connection:
-                connection.send(
-                    f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-                )
-                assert connection.head().status == 200
-                process.send_signal(signal.SIGTERM)
-                with pytest.raises(subprocess.TimeoutExpired):
-                    process.wait(0.7)
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(2) == 0
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(TIMEOUT)
+    with started(tmp_path, *START, command=stubborn) as (process, stderr):
+        url = await_ready(process, stderr)
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        token = (tmp_path / STATE / "token").read_text().strip()
+        with connect(("127.0.0.1", port)) as connection:
+            connection.send(
+                f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+            )
+            assert connection.head().status == 200
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.7)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(2) == 0
     assert not wait_until_empty(lambda: children_of(tmp_path / "journal"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_k05_both_signals_end_the_bridge_with_0(tmp_path, number):
-    process, stderr, reader = start(tmp_path, *START)
-    with process:
-        try:
-            await_ready(process, stderr)
-            process.send_signal(number)
-            assert process.wait(5) == 0
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(TIMEOUT)
+    with started(tmp_path, *START) as (process, stderr):
+        await_ready(process, stderr)
+        process.send_signal(number)
+        assert process.wait(5) == 0
     assert "Traceback" not in "".join(stderr)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -106,6 +107,27 @@ class Daemon(Bridge):
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    @contextmanager
+    def following(self, *words: str):
+        """Run a command that prints events, such as `tap`. Yield the list that gets its lines; SIGINT ends it with 130."""
+        process = subprocess.Popen(
+            [PROGRAM, *words, "--config", str(self.config)],
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
+        reader.start()
+        with process:
+            try:
+                yield lines
+                process.send_signal(signal.SIGINT)
+                assert process.wait(10) == 130
+            finally:
+                process.kill()
+                reader.join()
 
     def shell(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a line of shell, in which "$@" is a command of mcp-bridge."""

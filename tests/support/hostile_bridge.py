@@ -204,8 +204,9 @@ class Session:
     version: str
 
 
-def start(runtime, *options, command=None, env=None):
-    """Start a bridge. Return its process, the list that gets the lines of stderr, and the thread that reads them."""
+@contextmanager
+def started(runtime, *options, command=None, env=None):
+    """Start a bridge. Yield its process and the list that gets the lines of stderr. End the process behind the block."""
     command = command or [sys.executable, "-I", "-S", str(CHILD), str(runtime / "journal")]
     process = subprocess.Popen(
         [PROGRAM, *options, "--stdio", "--", *command],
@@ -219,7 +220,23 @@ def start(runtime, *options, command=None, env=None):
     stderr: list[str] = []
     reader = threading.Thread(target=lambda: stderr.extend(process.stderr), daemon=True)
     reader.start()
-    return process, stderr, reader
+    with process:
+        try:
+            yield process, stderr
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(TIMEOUT)
+
+
+def start_refused(runtime, *options, **more):
+    """Return the exit code and stderr of a bridge that does not start."""
+    with started(runtime, *options, **more) as (process, stderr):
+        code = process.wait(10)
+    text = "".join(stderr)
+    assert "Traceback" not in text
+    assert "ready on" not in text
+    return code, text
 
 
 def await_ready(process, stderr, timeout=10.0):
@@ -240,27 +257,21 @@ def running(runtime, *options):
     runtime.mkdir(exist_ok=True)
     journal = runtime / "journal"
     journal.touch()
-    process, stderr, reader = start(runtime, "--allow-root", "--port", "0", *options)
-    with process:
-        try:
-            url = await_ready(process, stderr)
-            port = int(url.rsplit(":", 1)[1].split("/")[0])
-            path = runtime / STATE / "token"
-            token = path.read_text().strip() if path.exists() else ""
-            bridge = Bridge(process, port, token, journal, runtime, stderr)
-            descriptors, resident = bridge.descriptors(), bridge.resident()
-            yield bridge
-            assert process.poll() is None, "".join(stderr[-40:])
-            assert not wait_until_empty(
-                lambda: bridge.descriptors() - bridge.session_descriptors() > descriptors, TIMEOUT
-            )
-            assert bridge.resident() - resident < GROWTH
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(10)
-        finally:
-            process.kill()
-            process.wait()
-            reader.join(TIMEOUT)
+    with started(runtime, "--allow-root", "--port", "0", *options) as (process, stderr):
+        url = await_ready(process, stderr)
+        port = int(url.rsplit(":", 1)[1].split("/")[0])
+        path = runtime / STATE / "token"
+        token = path.read_text().strip() if path.exists() else ""
+        bridge = Bridge(process, port, token, journal, runtime, stderr)
+        descriptors, resident = bridge.descriptors(), bridge.resident()
+        yield bridge
+        assert process.poll() is None, "".join(stderr[-40:])
+        assert not wait_until_empty(
+            lambda: bridge.descriptors() - bridge.session_descriptors() > descriptors, TIMEOUT
+        )
+        assert bridge.resident() - resident < GROWTH
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(10)
     signs = ("Traceback", "internal error", "connection_failed")
     errors = [line for line in stderr if any(sign in line for sign in signs)]
     assert not errors, "".join(errors)
