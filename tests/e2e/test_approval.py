@@ -53,7 +53,7 @@ async def first_request(running, name, era):
     return answer.status, answer.json
 
 
-async def refused(running, era):
+async def assert_refused(running, era):
     status, answer = await first_request(running, "one", era)
     assert status == 503, answer
     assert answer["error"]["code"] == -32000
@@ -80,7 +80,7 @@ async def test_a_server_with_a_changed_argument_is_not_started_and_others_are(tm
             running.do("reload")
             # More refusals than would open the circuit breaker if they counted.
             for _ in range(7):
-                assert await refused(running, era)
+                assert await assert_refused(running, era)
             assert state(running) == "unapproved"
             assert (await other.call_tool("echo", {"text": "on"})).content[0].text == "on"
         assert (await first_request(running, "two", era))[0] == 200
@@ -101,7 +101,7 @@ async def test_a_program_that_was_modified_is_not_started(tmp_path, script, keys
     was = starts(script)
     script.write_text(script.read_text() + "\n# one line more\n")
     with Daemon(tmp_path) as running:
-        assert await refused(running, "modern")
+        assert await assert_refused(running, "modern")
         status, answer = await first_request(running, "one", "legacy")
         assert "not approved" in json.dumps(answer), (status, answer)
         assert starts(script) == was
@@ -135,8 +135,8 @@ async def test_with_required_pins_no_server_is_started_without_a_pin(tmp_path, s
     text = tmp_path.joinpath("config.toml").read_text()
     tmp_path.joinpath("config.toml").write_text("approval = true\n" + text)
     with Daemon(tmp_path) as running:
-        assert await refused(running, "legacy")
-        assert await refused(running, "modern")
+        assert await assert_refused(running, "legacy")
+        assert await assert_refused(running, "modern")
         assert starts(script) == 0
         done = running.do("approve", "one", "two")
         assert f"variables   {_MARK}" in done.stdout

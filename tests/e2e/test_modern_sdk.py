@@ -1,13 +1,11 @@
 """The official Python client as a modern client, in front of a legacy server and of a modern server."""
 
-import sys
-
 import pytest
 import trio
 from mcp import types
 from mcp.shared.exceptions import MCPError
 
-from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.bridge_process import EXAMPLE, MODERN, Bridge
 from ..support.processes import threads_of
 from ..support.sdk import SDK_WARNINGS, answer_elicitation, answer_roots, answer_sampling, connect, text_of
 
@@ -16,8 +14,7 @@ pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 
 @pytest.fixture(scope="module")
 def modern(tmp_path_factory):
-    server = (sys.executable, str(REPOSITORY / "tests/conformance/servers/py2.py"))
-    with Bridge(tmp_path_factory.mktemp("modern") / "run", server) as running:
+    with Bridge(tmp_path_factory.mktemp("modern") / "run", MODERN) as running:
         yield running
 
 

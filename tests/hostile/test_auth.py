@@ -356,15 +356,15 @@ def test_a_valid_token_file_is_used_and_no_token_is_created(tmp_path):
 def test_a06_guesses_are_slowed_down_and_other_clients_are_not(tmp_path):
     with running(tmp_path / "run", "--limit=wrong_credentials_per_second=20") as bridge:
         session = bridge.open_session()
-        told = []
+        replies = []
         with bridge.connect() as using:
             for number in range(200):
                 wrong = bridge.bare("POST", "/mcp").add(f"Authorization: Bearer mcpb_{number:043}")
-                told.append(bridge.exchange(wrong))
+                replies.append(bridge.exchange(wrong))
                 if number % 10 == 0:
                     using.send(bridge.post(session=session))
                     assert using.reply().status == 200
-            assert {reply.status for reply in told} == {401, 429}
-            assert all(reply.headers["retry-after"] == "1" for reply in told if reply.status == 429)
+            assert {reply.status for reply in replies} == {401, 429}
+            assert all(reply.headers["retry-after"] == "1" for reply in replies if reply.status == 429)
             time.sleep(1)
             assert bridge.exchange(wrong).status == 401

@@ -8,12 +8,12 @@ from ..support.hostile_carriers import METHOD, Frames, frames, posts
 from ..support.json_texts import (
     INVALID_PARAMS,
     INVALID_REQUEST,
-    NOT_VALUES,
+    INVALID_VALUES,
+    MULTILINE,
+    OPTIONAL_VALUES,
     PARSE_ERROR,
-    REPEATED,
-    SPREAD,
-    STRANGERS,
-    UNDECIDED,
+    REPEATED_MEMBERS,
+    UNKNOWN_MEMBERS,
     VALUES,
     call,
     canonical,
@@ -63,7 +63,7 @@ def assert_passed(carrier, text, params=None):
 
 # ---- J01, J02, V32, V36
 
-NO_VALUES = [(name, value) for name, value in NOT_VALUES.items() if is_utf8(value)]
+NO_VALUES = [(name, value) for name, value in INVALID_VALUES.items() if is_utf8(value)]
 
 
 @pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in NO_VALUES])
@@ -72,7 +72,7 @@ def test_j01_invalid_json_never_reaches_the_child(carrier, value):
 
 
 @pytest.mark.parametrize(
-    "value", [pytest.param(value, id=name) for name, value in NOT_VALUES.items() if not is_utf8(value)]
+    "value", [pytest.param(value, id=name) for name, value in INVALID_VALUES.items() if not is_utf8(value)]
 )
 def test_j01_invalid_utf8_is_refused_by_a_post_and_ends_a_websocket(bridge, value):
     before = bridge.journal.stat().st_size
@@ -87,7 +87,7 @@ def test_j01_invalid_utf8_is_refused_by_a_post_and_ends_a_websocket(bridge, valu
 
 
 @pytest.mark.parametrize(
-    "value", [pytest.param(value, id=name) for name, value in (VALUES | UNDECIDED).items()]
+    "value", [pytest.param(value, id=name) for name, value in (VALUES | OPTIONAL_VALUES).items()]
 )
 def test_j01_valid_json_reaches_the_child_byte_for_byte(carrier, value):
     expected = b'{"x":' + value.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
@@ -127,9 +127,9 @@ def test_w11_j06_a_batch_of_another_revision_is_refused(carrier, text):
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26"])
 def test_j06_a_batch_of_a_revision_with_batches_is_split(bridge, open_carrier, version):
     with open_carrier(bridge, version) as carrier:
-        asked = [METHOD % (b"%d" % number, b"test/echo") for number in range(3)]
+        requests = [METHOD % (b"%d" % number, b"test/echo") for number in range(3)]
         greeting = b'{"jsonrpc":"2.0","method":"notifications/x"}'
-        refusal, messages, lines = carrier.exchange(b" [" + b",".join([greeting, *asked]) + b"]")
+        refusal, messages, lines = carrier.exchange(b" [" + b",".join([greeting, *requests]) + b"]")
         assert (refusal, len(lines)) == (None, 4)
         assert [message["id"] for message in messages] == [0, 1, 2]
         opening = json.dumps(carrier.bridge.initialize()).encode()
@@ -147,7 +147,7 @@ def test_j02_depth_is_refused(carrier, deep, open_, close):
     assert_refused(carrier, call(open_ * deep + b"1" + close * deep), INVALID_REQUEST, 1)
 
 
-@pytest.mark.parametrize("text", REPEATED)
+@pytest.mark.parametrize("text", REPEATED_MEMBERS)
 def test_v32_a_repeated_member_is_refused(carrier, text):
     refusal, messages, lines = carrier.exchange(text)
     assert lines == []
@@ -155,12 +155,12 @@ def test_v32_a_repeated_member_is_refused(carrier, text):
         assert error["error"]["code"] == INVALID_REQUEST
 
 
-@pytest.mark.parametrize("text", STRANGERS)
+@pytest.mark.parametrize("text", UNKNOWN_MEMBERS)
 def test_v32_only_the_members_of_json_rpc_reach_the_child(carrier, text):
     assert assert_passed(carrier, text)["result"] == {"method": "test/echo", "params": {}}
 
 
-@pytest.mark.parametrize("text", SPREAD)
+@pytest.mark.parametrize("text", MULTILINE)
 def test_v36_a_message_over_many_lines_is_one_line_to_the_child(carrier, text):
     assert_passed(carrier, text)
 

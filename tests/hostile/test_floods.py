@@ -75,8 +75,8 @@ def test_i9_the_output_of_one_server_does_not_delay_others(bridge, data, times):
 @pytest.mark.parametrize("method", [b"ping", b"roots/list"])
 def test_i6_responses_to_a_server_that_does_not_read_are_bounded(bridge, method):
     session, before = bridge.open_session(), bridge.resident()
-    asked = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"%b"}\n' % (n, method) for n in range(1000))
-    params = {"hex": asked.hex(), "times": 120}
+    requests = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"%b"}\n' % (n, method) for n in range(1000))
+    params = {"hex": requests.hex(), "times": 120}
     flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": params}
     with bridge.connect() as connection:
         connection.send(
@@ -88,7 +88,7 @@ def test_i6_responses_to_a_server_that_does_not_read_are_bounded(bridge, method)
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
-def filling(id_, more=b""):
+def large_call(id_, more=b""):
     """Return a call of 300 KB, which is more than a pipe holds."""
     params = b'"name":"x","arguments":{"x":"%b"}%b' % (b"x" * 300_000, more)
     return b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%b}}' % (id_, params)
@@ -98,11 +98,11 @@ def filling(id_, more=b""):
 def test_i7_a_call_that_a_server_does_not_read_is_answered_and_its_id_is_free(tmp_path, more):
     with running(tmp_path / "run", "--limit=stdin_bytes=100000") as bridge:
         with bridge.websocket(initialized=not more) as socket:
-            socket.connection.send(frame(TEXT, filling(1, more)))
+            socket.connection.send(frame(TEXT, large_call(1, more)))
             assert socket.message()["id"] == 1
             (pid,) = bridge.children()
             os.kill(pid, signal.SIGSTOP)
-            socket.connection.send(b"".join(frame(TEXT, filling(id_, more)) for id_ in (2, 3, 3)))
+            socket.connection.send(b"".join(frame(TEXT, large_call(id_, more)) for id_ in (2, 3, 3)))
             for _ in range(2):
                 answer = socket.message()
                 assert (answer["id"], answer["error"]["code"]) in ((3, -32000), (3, -32603))

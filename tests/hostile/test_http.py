@@ -19,7 +19,7 @@ POSTS = ("POST /mcp", "POST /messages")
 UNKNOWN_SESSION = "A" * 43
 
 
-def ordinary(bridge, session, route):
+def valid_request(bridge, session, route):
     """Return a valid request of this route."""
     match route:
         case "POST /mcp":
@@ -38,11 +38,11 @@ def ordinary(bridge, session, route):
             return bridge.bare("GET", "/healthz")
 
 
-def refused(bridge, data, statuses, *, closes=True):
+def assert_refused(bridge, data, statuses, *, closes=True):
     """Send bytes and another request behind them. Return the only response; no byte may follow it."""
-    chaser = b"GET /healthz HTTP/1.1\r\nHost: " + bridge.host.encode() + b"\r\n\r\n"
+    second = b"GET /healthz HTTP/1.1\r\nHost: " + bridge.host.encode() + b"\r\n\r\n"
     with bridge.connect() as connection:
-        connection.try_send(bytes(data) + (chaser if closes else b""))
+        connection.try_send(bytes(data) + (second if closes else b""))
         reply = connection.reply()
         assert reply.status in statuses, reply
         if closes:
@@ -146,7 +146,7 @@ HEADS = [
 def test_a_head_that_is_not_plain_http_is_refused_and_ends_the_connection(
     bridge, session, route, change, status
 ):
-    refused(bridge, change(ordinary(bridge, session, route)), {status})
+    assert_refused(bridge, change(valid_request(bridge, session, route)), {status})
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_a_head_that_is_not_plain_http_is_refused_and_ends_the_connection(
     ],
 )
 def test_input_that_is_not_http_gets_400_at_once(bridge, head):
-    refused(bridge, head.replace(b"HOST", bridge.host.encode()), {400})
+    assert_refused(bridge, head.replace(b"HOST", bridge.host.encode()), {400})
 
 
 def test_h13_the_preface_of_http2_gets_505(bridge):
-    refused(bridge, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", {505})
+    assert_refused(bridge, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", {505})
 
 
 def test_h14_noise_writes_few_log_lines(bridge):
@@ -235,9 +235,9 @@ PIECES = [
 def test_a_chunked_body_with_two_readings_is_refused_and_ends_the_connection(
     bridge, session, route, body, status
 ):
-    request = ordinary(bridge, session, route).add("Transfer-Encoding: chunked").with_raw_body(body)
+    request = valid_request(bridge, session, route).add("Transfer-Encoding: chunked").with_raw_body(body)
     with bridge.lines_received(session) as lines:
-        reply = refused(bridge, request, {status})
+        reply = assert_refused(bridge, request, {status})
     assert reply.code == -32600
     assert lines == []
 
@@ -271,7 +271,7 @@ def test_h08_a_trailer_never_becomes_a_header(bridge, session):
 def test_h01_a_body_that_hides_a_request_is_one_body(bridge, session, route):
     hidden = bytes(bridge.bare("GET", "/healthz"))
     with bridge.connect() as connection:
-        connection.send(ordinary(bridge, session, route).with_body(hidden))
+        connection.send(valid_request(bridge, session, route).with_body(hidden))
         assert connection.reply().status == (400 if route == "POST /mcp" else 404)
         connection.send(bridge.bare("GET", "/healthz"))
         assert connection.reply().body == b"ok"
@@ -281,19 +281,19 @@ def test_h01_a_body_that_hides_a_request_is_one_body(bridge, session, route):
 @pytest.mark.parametrize("route", POSTS)
 @pytest.mark.parametrize("length", [16 * 1024 * 1024 + 1, 2**62, 10**19 - 1])
 def test_a_body_that_announces_too_much_is_refused_before_it_arrives(bridge, session, route, length):
-    request = ordinary(bridge, session, route).replace_field(f"Content-Length: {length}").head()
-    assert refused(bridge, request, {413}).code == -32600
+    request = valid_request(bridge, session, route).replace_field(f"Content-Length: {length}").head()
+    assert assert_refused(bridge, request, {413}).code == -32600
 
 
 @pytest.mark.parametrize("route", ["GET /mcp", "GET /healthz", "DELETE /mcp", "GET /sse"])
 def test_a_get_with_a_body_never_serves_the_body(bridge, session, route):
     hidden = bytes(bridge.bare("GET", "/healthz"))
     if route == "GET /healthz":
-        request = ordinary(bridge, session, route)
+        request = valid_request(bridge, session, route)
     else:
         # The stream of an unknown session is refused and not begun.
         request = (
-            ordinary(bridge, session, route)
+            valid_request(bridge, session, route)
             .replace_field(f"Mcp-Session-Id: {UNKNOWN_SESSION}")
             .replace_field("Accept: text/html")
         )
@@ -474,7 +474,7 @@ def test_h20_a_half_close_during_the_call_still_gets_the_response(bridge, sessio
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_h20_a_reset_at_any_byte_of_the_head_affects_no_other_client(bridge, session, route):
-    data = bytes(ordinary(bridge, session, route).without_field("Mcp-Session-Id"))
+    data = bytes(valid_request(bridge, session, route).without_field("Mcp-Session-Id"))
     for at in range(1, len(data), max(1, len(data) // 20)):
         with bridge.connect() as connection:
             connection.send(data[:at])
@@ -535,7 +535,7 @@ def test_h22_other_spellings_of_a_path_are_not_found(bridge, session, target):
 @pytest.mark.parametrize("key", ["token", "access_token", "accessToken", "api_key", "TOKEN", "x=1&token"])
 def test_h23_a_token_in_the_url_is_refused_and_not_logged(bridge, session, route, key):
     canary = "canary" + "0123456789abcdefghijklmnopqrstuvwxyz"
-    request = ordinary(bridge, session, route)
+    request = valid_request(bridge, session, route)
     joint = "&" if "?" in request.target else "?"
     reply = bridge.exchange(request.with_target(f"{request.target}{joint}{key}={canary}"))
     assert reply.status == 400
@@ -575,7 +575,7 @@ def test_h24_a_forwarded_host_does_not_replace_a_wrong_one(bridge, session):
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_h25_trace_is_405_and_echoes_nothing(bridge, session, route):
-    request = ordinary(bridge, session, route).with_method("TRACE").add("X-Canary: canary")
+    request = valid_request(bridge, session, route).with_method("TRACE").add("X-Canary: canary")
     with bridge.connect() as connection:
         connection.send(request)
         reply = connection.reply()
@@ -624,7 +624,7 @@ def test_h26_accept_decides_at_once(bridge, session, accept, status):
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "text/event-stream;q=0"])
 def test_h26_a_stream_is_not_begun_for_a_client_that_does_not_accept_it(bridge, session, route, accept):
     before = bridge.children()
-    reply = bridge.exchange(ordinary(bridge, session, route).replace_field(f"Accept: {accept}"))
+    reply = bridge.exchange(valid_request(bridge, session, route).replace_field(f"Accept: {accept}"))
     assert reply.status == 406
     assert bridge.children() <= before
 
@@ -638,7 +638,7 @@ def test_h26_a_stream_is_not_begun_for_a_client_that_does_not_accept_it(bridge, 
     ],
 )  # fmt: skip
 def test_v5_a_body_that_a_form_could_send_is_415(bridge, session, route, content_type):
-    request = ordinary(bridge, session, route).without_field("Content-Type")
+    request = valid_request(bridge, session, route).without_field("Content-Type")
     if content_type is not None:
         request = request.add(f"Content-Type: {content_type}")
     with bridge.lines_received(session) as lines:

@@ -12,12 +12,12 @@ import pytest
 from ..support.json_texts import (
     INVALID_PARAMS,
     INVALID_REQUEST,
-    NOT_VALUES,
+    INVALID_VALUES,
+    MULTILINE,
+    OPTIONAL_VALUES,
     PARSE_ERROR,
-    REPEATED,
-    SPREAD,
-    STRANGERS,
-    UNDECIDED,
+    REPEATED_MEMBERS,
+    UNKNOWN_MEMBERS,
     VALUES,
     call,
     canonical,
@@ -57,7 +57,7 @@ def assert_passed(bridge, session, body, method=b"test/echo", params=None):
 # ---- J01, inside of params: values that are no JSON (the n_ cases of the JSON parsing test suite)
 
 
-@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in NOT_VALUES.items()])
+@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in INVALID_VALUES.items()])
 def test_j01_invalid_json_never_reaches_the_child(bridge, session, value):
     reply = assert_refused(bridge, session, call(value), PARSE_ERROR)
     assert reply.json["id"] is None or reply.json["id"] == 1
@@ -67,7 +67,7 @@ def test_j01_invalid_json_never_reaches_the_child(bridge, session, value):
 
 
 @pytest.mark.parametrize(
-    "value", [pytest.param(value, id=name) for name, value in (VALUES | UNDECIDED).items()]
+    "value", [pytest.param(value, id=name) for name, value in (VALUES | OPTIONAL_VALUES).items()]
 )
 def test_j01_valid_json_reaches_the_child_byte_for_byte_on_one_line(bridge, session, value):
     expected = b'{"x":' + value.replace(b"\r", b" ").replace(b"\n", b" ") + b"}"
@@ -276,12 +276,12 @@ def test_j03_an_id_in_flight_is_refused_in_any_spelling(bridge, session, first, 
 # ---- J04, V32
 
 
-@pytest.mark.parametrize("body", REPEATED)
+@pytest.mark.parametrize("body", REPEATED_MEMBERS)
 def test_v32_a_repeated_member_is_refused(bridge, session, body):
     assert_refused(bridge, session, body, INVALID_REQUEST)
 
 
-@pytest.mark.parametrize("body", STRANGERS)
+@pytest.mark.parametrize("body", UNKNOWN_MEMBERS)
 def test_v32_only_the_members_of_json_rpc_reach_the_child(bridge, session, body):
     reply, lines = send(bridge, session, body)
     assert reply.status == 200
@@ -292,7 +292,7 @@ def test_v32_only_the_members_of_json_rpc_reach_the_child(bridge, session, body)
 # ---- V36
 
 
-@pytest.mark.parametrize("body", SPREAD)
+@pytest.mark.parametrize("body", MULTILINE)
 def test_v36_a_message_over_many_lines_is_one_line_to_the_child(bridge, session, body):
     assert_passed(bridge, session, body)
 

@@ -12,11 +12,11 @@ from ..support.hostile_carriers import StatelessFrames, StatelessPosts, call
 from ..support.json_texts import (
     INVALID_PARAMS,
     INVALID_REQUEST,
+    INVALID_VALUES,
     META,
-    NOT_VALUES,
+    OPTIONAL_VALUES,
     PARSE_ERROR,
     REVISION,
-    UNDECIDED,
     VALUES,
     other_encodings,
 )
@@ -76,13 +76,13 @@ def assert_passed(modern, text, value):
     return answer
 
 
-@pytest.mark.parametrize("value", [pytest.param(v, id=name) for name, v in NOT_VALUES.items()])
+@pytest.mark.parametrize("value", [pytest.param(v, id=name) for name, v in INVALID_VALUES.items()])
 def test_j01_invalid_json_never_reaches_the_child(bridge, value):
     assert_refused(StatelessPosts(bridge), call(value), PARSE_ERROR)
 
 
 @pytest.mark.parametrize(
-    "value", [pytest.param(value, id=name) for name, value in (VALUES | UNDECIDED).items()]
+    "value", [pytest.param(value, id=name) for name, value in (VALUES | OPTIONAL_VALUES).items()]
 )
 def test_j01_valid_json_reaches_the_child_byte_for_byte_on_one_line(modern, value):
     answer = assert_passed(modern, call(value), value.replace(b"\r", b" ").replace(b"\n", b" "))
@@ -153,11 +153,11 @@ def test_v32_j05_an_ambiguous_or_malformed_message_is_refused(modern, text):
 
 
 @pytest.mark.parametrize(
-    "stranger",
+    "member",
     [b'"Method":"x/y"', b'"method\\u0000":"x/y"', '"paramſ":{"a":1}'.encode(), b'"command":"x","env":{}'],
 )
-def test_v32_only_the_members_of_json_rpc_reach_the_child(modern, stranger):
-    answer = assert_passed(modern, call(b"1")[:-1] + b"," + stranger + b"}", b"1")
+def test_v32_only_the_members_of_json_rpc_reach_the_child(modern, member):
+    answer = assert_passed(modern, call(b"1")[:-1] + b"," + member + b"}", b"1")
     assert "result" in answer
 
 

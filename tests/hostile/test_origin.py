@@ -18,7 +18,7 @@ ROUTES = ("POST /mcp", "GET /mcp", "DELETE /mcp", "GET /sse", "POST /messages", 
           "POST /servers/stdio/mcp", "GET /servers/stdio/sse", "GET /servers/stdio/ws")  # fmt: skip
 
 
-def ordinary(bridge, session, route):
+def valid_request(bridge, session, route):
     method, _, target = route.partition(" ")
     if target.endswith("/ws"):
         return bridge.upgrade(target)
@@ -40,7 +40,7 @@ def expected_status(route):
     }.get(route, 200)
 
 
-def refused(bridge, session, request, status, body=None):
+def assert_refused(bridge, session, request, status, body=None):
     """Send a request and require this status, no new process, no CORS header and no line to the child."""
     children, journal = bridge.children(), bridge.journal.stat().st_size
     reply = bridge.exchange(request)
@@ -82,7 +82,7 @@ OWN_HOSTS = ["127.0.0.1:PORT", "localhost:PORT", "LocalHost:PORT", "[::1]:PORT",
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_v1_another_host_is_misdirected_on_every_route(bridge, session, host):
     for route in ROUTES:
-        request = ordinary(bridge, session, route).replace_field(
+        request = valid_request(bridge, session, route).replace_field(
             "Host: " + host.replace("PORT", str(bridge.port))
         )
         reply = bridge.exchange(request)
@@ -96,18 +96,18 @@ def test_v1_another_host_is_misdirected_on_every_route(bridge, session, host):
 )
 @pytest.mark.parametrize("route", ROUTES)
 def test_v1_a_plain_name_that_is_not_ours_is_421(bridge, session, route, host):
-    request = ordinary(bridge, session, route).replace_field(
+    request = valid_request(bridge, session, route).replace_field(
         "Host: " + host.replace("PORT", str(bridge.port))
     )
     status = 400 if host == "localhost.:PORT" else 421
-    refused(bridge, session, request, status)
+    assert_refused(bridge, session, request, status)
 
 
 @pytest.mark.parametrize("host", OWN_HOSTS)
 @pytest.mark.parametrize("route", ["POST /mcp", "GET /healthz"])
 def test_v1_our_own_names_are_served(bridge, session, route, host):
     reply = bridge.exchange(
-        ordinary(bridge, session, route).replace_field("Host: " + host.replace("PORT", str(bridge.port)))
+        valid_request(bridge, session, route).replace_field("Host: " + host.replace("PORT", str(bridge.port)))
     )
     assert reply.status == 200
 
@@ -141,14 +141,16 @@ FOREIGN_ORIGINS = [
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
 def test_v3_v4_a_page_of_another_origin_is_forbidden_on_every_route(bridge, session, origin):
     for route in ROUTES:
-        request = ordinary(bridge, session, route).add("Origin: " + origin.replace("PORT", str(bridge.port)))
-        refused(bridge, session, request, 403)
+        request = valid_request(bridge, session, route).add(
+            "Origin: " + origin.replace("PORT", str(bridge.port))
+        )
+        assert_refused(bridge, session, request, 403)
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:PORT", "http://localhost:PORT"])
 @pytest.mark.parametrize("route", [route for route in ROUTES if not route.startswith("DELETE")])
 def test_a_page_of_our_own_origin_is_served_and_gets_no_cors(bridge, session, route, origin):
-    request = ordinary(bridge, session, route).add("Origin: " + origin.replace("PORT", str(bridge.port)))
+    request = valid_request(bridge, session, route).add("Origin: " + origin.replace("PORT", str(bridge.port)))
     reply = head_only(bridge, request)
     assert reply.status == expected_status(route)
     assert not [name for name, _ in reply.fields if name.lower().startswith("access-control")]
@@ -171,14 +173,14 @@ def test_v1_host_is_checked_before_origin_and_both_before_the_credential(bridge)
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "x", "none, cross-site"])
 @pytest.mark.parametrize("route", ROUTES)
 def test_v6_a_fetch_of_a_page_without_an_origin_is_forbidden(bridge, session, route, site):
-    refused(bridge, session, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}"), 403)
+    assert_refused(bridge, session, valid_request(bridge, session, route).add(f"Sec-Fetch-Site: {site}"), 403)
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
 @pytest.mark.parametrize("route", ["POST /mcp", "GET /healthz", "GET /mcp", "GET /ws"])
 def test_v6_a_fetch_of_the_user_or_of_our_own_page_is_served(bridge, session, route, site):
     assert head_only(
-        bridge, ordinary(bridge, session, route).add(f"Sec-Fetch-Site: {site}")
+        bridge, valid_request(bridge, session, route).add(f"Sec-Fetch-Site: {site}")
     ).status == expected_status(route)
 
 
@@ -186,7 +188,9 @@ def test_v6_a_get_without_a_token_starts_nothing(bridge, session):
     children = bridge.children()
     for route in ("/sse", "/ws", "/mcp", "/servers/stdio/sse", "/servers/stdio/ws"):
         for extra in ((), ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image")):
-            request = ordinary(bridge, session, f"GET {route}").without_field("Authorization").add(*extra)
+            request = (
+                valid_request(bridge, session, f"GET {route}").without_field("Authorization").add(*extra)
+            )
             assert bridge.exchange(request).status == (403 if extra else 401)
     assert bridge.children() <= children
 
@@ -203,14 +207,14 @@ def preflight(bridge, target, origin, *extra):
 @pytest.mark.parametrize("target", ["/mcp", "/sse", "/messages", "/ws", "/healthz", "/nothing", "*"])
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://localhost"])
 def test_v4_v8_a_preflight_of_another_origin_gets_nothing(bridge, session, target, origin):
-    refused(bridge, session, preflight(bridge, target, origin), 403)
-    refused(
+    assert_refused(bridge, session, preflight(bridge, target, origin), 403)
+    assert_refused(
         bridge,
         session,
         preflight(bridge, target, origin, "Access-Control-Request-Private-Network: true"),
         403,
     )
-    refused(
+    assert_refused(
         bridge, session, preflight(bridge, target, origin, "Access-Control-Request-Local-Network: true"), 403
     )
 
@@ -266,11 +270,11 @@ def test_v4_an_allowed_origin_is_named_exactly_and_never_with_credentials(shared
 
 
 def test_v4_an_allowed_origin_still_needs_the_token(shared):
-    asked = shared.post(shared.initialize()).add(f"Origin: {ALLOWED}")
-    for request in (asked.without_field("Authorization"), asked.replace_field("Authorization: Bearer wrong")):
+    valid = shared.post(shared.initialize()).add(f"Origin: {ALLOWED}")
+    for request in (valid.without_field("Authorization"), valid.replace_field("Authorization: Bearer wrong")):
         reply = shared.exchange(request)
         assert reply.status == 401
-        # Without this header a page sees a network error only, and cannot ask its user for a token.
+        # Without this header a page sees a network error only, and cannot request a token from its user.
         assert reply.headers["access-control-allow-origin"] == ALLOWED
         assert "WWW-Authenticate" in reply.headers["access-control-expose-headers"]
 

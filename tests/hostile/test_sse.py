@@ -15,27 +15,27 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 UNKNOWN_SESSION = "A" * 43
 
 
-def notify(count, id_=1, **more):
+def notify_request(count, id_=1, **more):
     params = {"count": count}
     if more:
         params["more"] = more
     return {"jsonrpc": "2.0", "id": id_, "method": "test/notify", "params": params}
 
 
-def raw(line, id_=1):
+def raw_request(line, id_=1):
     """Return a request on which the child writes these bytes. $ID stands for the id of the request."""
     line = line if isinstance(line, bytes) else line.encode()
     return {"jsonrpc": "2.0", "id": id_, "method": "test/raw", "params": {"hex": (line + b"\n").hex()}}
 
 
-def listening(connection, bridge, session, *fields):
+def open_stream(connection, bridge, session, *fields):
     """Return the events of a GET stream whose head was received."""
     connection.send(bridge.get(session).add(*fields))
     assert connection.head().status == 200
     return connection.events()
 
 
-def initialized(bridge, path, events):
+def initialize(bridge, path, events):
     assert bridge.exchange(bridge.post(bridge.initialize(), target=path)).status == 202
     assert events.message().json["id"] == 0
     assert (
@@ -66,10 +66,10 @@ def test_s01_an_event_id_that_was_never_sent_is_refused(bridge, session, last):
 def test_s01_the_event_id_of_another_session_is_refused_and_replays_nothing(bridge, session):
     other = bridge.open_session()
     with bridge.connect() as connection:
-        events = listening(connection, bridge, other)
+        events = open_stream(connection, bridge, other)
         theirs = next(events).id
         assert theirs
-        assert bridge.exchange(bridge.post(notify(3), other)).status == 200
+        assert bridge.exchange(bridge.post(notify_request(3), other)).status == 200
         assert events.message().json["params"]["n"] == 0
         reply = bridge.exchange(bridge.get(session).add(f"Last-Event-ID: {theirs}"))
         never = bridge.exchange(bridge.get(session).add("Last-Event-ID: 0123456789abcdef_1"))
@@ -82,12 +82,12 @@ def test_s01_the_event_id_of_another_session_is_refused_and_replays_nothing(brid
 def test_s01_an_event_of_the_future_resumes_nothing(bridge):
     session = bridge.open_session()
     with bridge.connect() as connection:
-        events = listening(connection, bridge, session)
+        events = open_stream(connection, bridge, session)
         key = next(events).id.rpartition("_")[0]
-        assert bridge.exchange(bridge.post(notify(3), session)).status == 200
+        assert bridge.exchange(bridge.post(notify_request(3), session)).status == 200
         events.message()
     with bridge.connect() as connection:
-        listening(connection, bridge, session, f"Last-Event-ID: {key}_999999")
+        open_stream(connection, bridge, session, f"Last-Event-ID: {key}_999999")
         assert connection.is_silent(0.1)
     assert bridge.exchange(bridge.delete(session)).status == 204
 
@@ -95,17 +95,17 @@ def test_s01_an_event_of_the_future_resumes_nothing(bridge):
 def test_s01_a_stream_resumes_right_behind_the_last_event(bridge):
     session = bridge.open_session()
     with bridge.connect() as connection:
-        events = listening(connection, bridge, session)
-        assert bridge.exchange(bridge.post(notify(5), session)).status == 200
+        events = open_stream(connection, bridge, session)
+        assert bridge.exchange(bridge.post(notify_request(5), session)).status == 200
         seen = [events.message() for _ in range(2)]
     with bridge.connect() as connection:
-        events = listening(connection, bridge, session, f"Last-Event-ID: {seen[-1].id}")
+        events = open_stream(connection, bridge, session, f"Last-Event-ID: {seen[-1].id}")
         assert [events.message().json["params"]["n"] for _ in range(3)] == [2, 3, 4]
         assert connection.is_silent(0.05)
     assert bridge.exchange(bridge.delete(session)).status == 204
 
 
-def settled(bridge):
+def children_after_exits(bridge):
     """Return the children after those that are ending have ended."""
     seen = bridge.children()
     deadline = time.monotonic() + 3
@@ -123,14 +123,14 @@ def settled(bridge):
 
 def test_s02_the_fifth_stream_is_refused_and_nothing_else_changes(bridge):
     session = bridge.open_session()
-    children = settled(bridge)
+    children = children_after_exits(bridge)
     with (
         bridge.connect() as one,
         bridge.connect() as two,
         bridge.connect() as three,
         bridge.connect() as four,
     ):
-        streams = [listening(connection, bridge, session) for connection in (one, two, three, four)]
+        streams = [open_stream(connection, bridge, session) for connection in (one, two, three, four)]
         for stream in streams:
             assert next(stream).id
         for _ in range(3):
@@ -154,10 +154,10 @@ def test_v17_two_streams_get_each_message_once(bridge):
     """Require each message on exactly one of both streams."""
     session = bridge.open_session()
     with bridge.connect() as one, bridge.connect() as two:
-        streams = [listening(connection, bridge, session) for connection in (one, two)]
+        streams = [open_stream(connection, bridge, session) for connection in (one, two)]
         for stream in streams:
             next(stream)
-        assert bridge.exchange(bridge.post(notify(1000), session)).status == 200
+        assert bridge.exchange(bridge.post(notify_request(1000), session)).status == 200
         found = []
         for connection, stream in zip((one, two), streams, strict=True):
             while not connection.is_silent(0.1):
@@ -177,8 +177,8 @@ def test_s03_a_client_that_never_reads_loses_its_stream_and_no_more(bridge):
     with bridge.connect() as connection:
         # SOL_SOCKET, SO_RCVBUF.
         connection.sock.setsockopt(1, 8, 65536)
-        events = listening(connection, bridge, session)
-        reply = bridge.exchange(bridge.post(notify(30_000, fill="x" * 1000), session))
+        events = open_stream(connection, bridge, session)
+        reply = bridge.exchange(bridge.post(notify_request(30_000, fill="x" * 1000), session))
         assert reply.status == 200
         assert bridge.exchange(bridge.post(session=session)).status == 200
         assert memory(bridge) - before < 24 * 1024
@@ -195,8 +195,8 @@ def test_s03_a_stream_that_is_closed_because_of_an_unread_one_is_logged(bridge):
     session, before = bridge.open_session(), len(bridge.stderr)
     with bridge.connect() as connection:
         connection.sock.setsockopt(1, 8, 65536)
-        listening(connection, bridge, session)
-        assert bridge.exchange(bridge.post(notify(30_000, fill="x" * 1000), session)).status == 200
+        open_stream(connection, bridge, session)
+        assert bridge.exchange(bridge.post(notify_request(30_000, fill="x" * 1000), session)).status == 200
         assert bridge.exchange(bridge.delete(session)).status == 204
     lines = [
         line
@@ -211,7 +211,7 @@ def test_s03_a_stream_that_is_closed_because_of_an_unread_one_is_logged(bridge):
 
 def test_s04_a_post_to_an_unknown_or_ended_session_gets_the_same_404(bridge):
     with bridge.event_stream() as (events, path):
-        initialized(bridge, path, events)
+        initialize(bridge, path, events)
     body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     deadline = time.monotonic() + 3
     while (
@@ -244,7 +244,7 @@ def test_s04_a_post_to_an_unknown_or_ended_session_gets_the_same_404(bridge):
 )
 def test_s04_no_other_spelling_of_the_query_finds_a_session(bridge, query):
     with bridge.event_stream() as (events, path):
-        initialized(bridge, path, events)
+        initialize(bridge, path, events)
         id_ = path.partition("=")[2]
         reply = bridge.exchange(bridge.post(target="/messages" + query.replace("ID", id_)))
         assert reply.status in (400, 404)
@@ -253,10 +253,10 @@ def test_s04_no_other_spelling_of_the_query_finds_a_session(bridge, query):
 def test_s04_a_session_of_one_transport_cannot_be_used_over_another(bridge, session):
     """Require that no message of another transport reaches the stream, whatever the response is."""
     with bridge.event_stream() as (events, path), bridge.connect() as connection:
-        initialized(bridge, path, events)
+        initialize(bridge, path, events)
         connection.send(bridge.get(session).replace_field(f"Mcp-Session-Id: {path.partition('=')[2]}"))
         assert connection.head().status in (200, 400, 404, 409)
-        assert bridge.exchange(bridge.post(notify(1, id_=5), target=path)).status == 202
+        assert bridge.exchange(bridge.post(notify_request(1, id_=5), target=path)).status == 202
         assert events.message().json["method"] == "notifications/test"
         assert events.message().json["id"] == 5
 
@@ -267,7 +267,7 @@ def test_s04_a_session_of_one_transport_cannot_be_used_over_another(bridge, sess
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "POST", "OPTIONS", "PATCH", "TRACE"])
 @pytest.mark.parametrize("target", ["/sse", "/ws"])
 def test_s05_only_a_get_starts_a_child(bridge, method, target):
-    children = settled(bridge)
+    children = children_after_exits(bridge)
     reply = bridge.exchange(bridge.get(target=target).with_method(method))
     assert (reply.status, reply.headers["allow"]) == (405, "GET")
     assert bridge.children() <= children
@@ -277,7 +277,7 @@ def test_s05_only_a_get_starts_a_child(bridge, method, target):
 
 RESULT = '{"jsonrpc":"2.0","id":$ID,"result":{"x":VALUE}}'
 NOTIFICATION = '{"jsonrpc":"2.0","method":"notifications/test","params":{"x":VALUE}}'
-NASTY = [
+SPECIAL_VALUES = [
     pytest.param('"a\\r\\ndata: {evil}\\u2028"', id="escaped line ends"),
     pytest.param('"\u2028\u2029\u0085"', id="separators as they are"),
     pytest.param('"\\n\\ndata: {\\"jsonrpc\\":\\"2.0\\"}\\n\\n"', id="an event in a string"),
@@ -306,11 +306,11 @@ def assert_one_event(block, expected):
         assert event.json == expected
 
 
-@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("value", SPECIAL_VALUES)
 def test_s06_a_result_is_one_event_to_every_reader(bridge, session, value):
     line = RESULT.replace("VALUE", value)
     expected = {"jsonrpc": "2.0", "id": 1, "result": {"x": json.loads(value)}}
-    request = bridge.post(raw(line), session).replace_field(
+    request = bridge.post(raw_request(line), session).replace_field(
         "Accept: text/event-stream, application/json;q=0.5"
     )
     with bridge.connect() as connection:
@@ -324,22 +324,22 @@ def test_s06_a_result_is_one_event_to_every_reader(bridge, session, value):
     assert_one_event(blocks[0], expected)
 
 
-@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("value", SPECIAL_VALUES)
 def test_s06_a_notification_is_one_event_to_every_reader(bridge, value):
     line = NOTIFICATION.replace("VALUE", value)
     expected = {"jsonrpc": "2.0", "method": "notifications/test", "params": {"x": json.loads(value)}}
     with bridge.event_stream() as (events, path):
-        initialized(bridge, path, events)
-        assert bridge.exchange(bridge.post(raw(line), target=path)).status == 202
+        initialize(bridge, path, events)
+        assert bridge.exchange(bridge.post(raw_request(line), target=path)).status == 202
         assert events.message().json == expected
     assert_one_event(
         next(block for block in events.raw.split(b"\n\n") if b"notifications/test" in block), expected
     )
 
 
-@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("value", SPECIAL_VALUES)
 def test_s06_a_result_as_json_is_the_same(bridge, session, value):
-    reply = bridge.exchange(bridge.post(raw(RESULT.replace("VALUE", value)), session))
+    reply = bridge.exchange(bridge.post(raw_request(RESULT.replace("VALUE", value)), session))
     assert reply.json["result"]["x"] == json.loads(value)
 
 
@@ -348,7 +348,9 @@ def test_s06_a_result_as_json_is_the_same(bridge, session, value):
 
 def test_s07_a_stream_that_breaks_anywhere_affects_no_other(bridge):
     session = bridge.open_session()
-    request = bridge.post(notify(5), session).replace_field("Accept: text/event-stream, application/json")
+    request = bridge.post(notify_request(5), session).replace_field(
+        "Accept: text/event-stream, application/json"
+    )
     with bridge.connect() as connection:
         connection.send(request)
         connection.head()
@@ -356,7 +358,7 @@ def test_s07_a_stream_that_breaks_anywhere_affects_no_other(bridge):
     for at in range(1, whole, 40):
         with bridge.connect() as connection:
             # The call continues and keeps its id.
-            connection.send(request.with_body(notify(5, id_=f"broken at {at}")))
+            connection.send(request.with_body(notify_request(5, id_=f"broken at {at}")))
             connection.exactly(at)
             if at % 80 > 40:
                 connection.reset()
@@ -390,10 +392,10 @@ def test_s07_a_call_whose_stream_broke_continues_and_can_be_resumed(bridge):
 
 
 def test_s07_a_closed_event_stream_ends_its_child(bridge):
-    children = settled(bridge)
+    children = children_after_exits(bridge)
     for how in ("close", "reset"):
         with bridge.event_stream() as (events, path):
-            initialized(bridge, path, events)
+            initialize(bridge, path, events)
             assert len(bridge.children()) == len(children) + 1
             if how == "reset":
                 events._connection.reset()
@@ -401,9 +403,9 @@ def test_s07_a_closed_event_stream_ends_its_child(bridge):
 
 
 def test_s07_a_half_closed_event_stream_counts_as_closed(bridge):
-    children = settled(bridge)
+    children = children_after_exits(bridge)
     with bridge.event_stream() as (events, path):
-        initialized(bridge, path, events)
+        initialize(bridge, path, events)
         events._connection.sock.shutdown(1)
         assert not wait_until_empty(lambda: bridge.children() - children)
 

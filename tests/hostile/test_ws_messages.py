@@ -75,10 +75,10 @@ def test_v17_each_websocket_receives_from_its_own_child_only(bridge):
             }
         )
         for socket, name in ((one, "one"), (two, "two")):
-            heard = [socket.message() for _ in range(101)]
-            assert [message["params"]["n"] for message in heard[:-1]] == list(range(100))
-            assert {message["params"]["whose"] for message in heard[:-1]} == {name}
-            assert heard[-1]["result"]["params"]["more"] == {"whose": name}
+            received = [socket.message() for _ in range(101)]
+            assert [message["params"]["n"] for message in received[:-1]] == list(range(100))
+            assert {message["params"]["whose"] for message in received[:-1]} == {name}
+            assert received[-1]["result"]["params"]["more"] == {"whose": name}
 
 
 def test_s06_separators_in_a_message_are_data(open_socket):

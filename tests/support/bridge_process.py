@@ -22,7 +22,7 @@ from typing import Self
 PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-bridge")))
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = (sys.executable, str(REPOSITORY / "examples/server.py"))
-# A server of the era of its first message. The tests start it with `--era modern`.
+# A server of the era of its first message, with the official Python SDK v2.
 MODERN = (sys.executable, str(REPOSITORY / "tests/conformance/servers/py2.py"))
 
 _READY = re.compile(r"^mcp-bridge: ready on (https?://[^/]+|unix:\S+?)(/\S+)?$")

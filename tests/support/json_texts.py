@@ -25,7 +25,7 @@ def canonical(line):
     return json.loads(match[2]), match[3]
 
 
-NOT_VALUES = {
+INVALID_VALUES = {
     "array_1_true_without_comma": b"[1 true]",
     "array_a_invalid_utf8": b"[a\xe5]",
     "array_colon_instead_of_comma": b'["": 1]',
@@ -157,7 +157,7 @@ NOT_VALUES = {
 
 # Texts that the test suite leaves open and RFC 8259 section 8.2 allows. A number that no double can represent, such as 1e400,
 # is allowed as well.
-UNDECIDED = {
+OPTIONAL_VALUES = {
     "string_lone_high_surrogate": b'["\\ud800"]',
     "string_lone_low_surrogate": b'["\\udc00"]',
     "string_reversed_surrogates": b'["\\uDd1e\\uD834"]',
@@ -219,7 +219,7 @@ def other_encodings():
         yield pytest.param(text.encode(name) if name != "utf-7" else b"+AHs-" + text[1:].encode(), id=name)
 
 
-REPEATED = [
+REPEATED_MEMBERS = [
     b'{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}',
     b'{"jsonrpc":"2.0","id":1,"method":"a","method":"a"}',
     b'{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}',
@@ -240,7 +240,7 @@ REPEATED = [
 ]
 
 
-STRANGERS = [
+UNKNOWN_MEMBERS = [
     b'{"jsonrpc":"2.0","id":1,"method":"test/echo","Method":"tools/call"}',
     b'{"jsonrpc":"2.0","id":1,"METHOD":"tools/call","method":"test/echo"}',
     b'{"jsonrpc":"2.0","id":1,"method":"test/echo","method\\u0000":"x"}',
@@ -258,7 +258,7 @@ STRANGERS = [
 ]
 
 
-SPREAD = [
+MULTILINE = [
     b'{"jsonrpc":"2.0",\r"id":1,\n"method":"test/echo"}',
     b'{\n  "jsonrpc": "2.0",\n  "id": 1,\n  "method": "test/echo",\n  "params": {\n    "x": [\n      1\n    ]\n  }\n}\n',
     b'{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{"x":1,\r\n"y":2\n}}',
