@@ -34,16 +34,17 @@ def bridge(tmp_path_factory):
         yield bridge
 
 
+# Bytes that a child writes again and again, until its session is deleted.
 CHILD_FLOODS = [
-    pytest.param(b"garbage\n" * 8000, 500, id="garbage"),
-    pytest.param(b"\n" * 64_000, 2500, id="blank lines"),
-    pytest.param(b" \n" * 32_000, 1250, id="lines of a space"),
-    pytest.param(b'{"jsonrpc":"2.0","id":99999,"result":{}}\n' * 1500, 400, id="answers to nothing"),
+    pytest.param(b"garbage\n" * 8000, id="garbage"),
+    pytest.param(b"\n" * 64_000, id="blank lines"),
+    pytest.param(b" \n" * 32_000, id="lines of a space"),
+    pytest.param(b'{"jsonrpc":"2.0","id":99999,"result":{}}\n' * 1500, id="answers to nothing"),
     pytest.param(
-        b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n' * 1000, 400, id="notifications"
+        b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n' * 1000, id="notifications"
     ),
-    pytest.param((b"[" * 60 + b"]" * 60 + b"\n") * 500, 200, id="batches in batches"),
-    pytest.param(b"x" * 64_000, 2000, id="a line without an end"),
+    pytest.param((b"[" * 60 + b"]" * 60 + b"\n") * 500, id="batches in batches"),
+    pytest.param(b"x" * 64_000, id="a line without an end"),
 ]
 
 
@@ -61,10 +62,10 @@ def assert_others_are_served(bridge, is_over):
     assert bridge.exchange(bridge.delete(other)).status == 204
 
 
-@pytest.mark.parametrize(("data", "times"), CHILD_FLOODS)
-def test_i9_the_output_of_one_server_does_not_delay_others(bridge, data, times):
+@pytest.mark.parametrize("data", CHILD_FLOODS)
+def test_i9_the_output_of_one_server_does_not_delay_others(bridge, data):
     session, before = bridge.open_session(), bridge.resident()
-    flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": {"hex": data.hex(), "times": times}}
+    flood = {"jsonrpc": "2.0", "id": 1, "method": "test/flood", "params": {"hex": data.hex(), "times": 10**9}}
     with bridge.connect() as connection:
         connection.send(bridge.post(flood, session))
         assert_others_are_served(bridge, lambda: not connection.is_silent(0.01))
