@@ -96,14 +96,14 @@ class ControlApi:
         _check_method(exchange, "GET")
         server_log = self._named(exchange).server_log
         if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
-            await exchange.answer(200, JSON, msgspec.json.encode(server_log.entries()))
+            await exchange.answer(200, JSON, msgspec.json.encode(server_log.buffer.entries()))
             return
         queue = exchange.queue()
-        server_log.follow(queue)
+        server_log.buffer.follow(queue)
         try:
             await self._stream(exchange, queue)
         finally:
-            server_log.unfollow(queue)
+            server_log.buffer.unfollow(queue)
 
     async def _answer_tap(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET")

@@ -74,8 +74,8 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
     """Return the state of one server. `memory` is in bytes, by process session (setsid(2))."""
     server_log = server.server_log
     pids = server.pids
-    lines = [entry.text for entry in server_log.entries() if entry.kind == "stderr"]
-    printed = [entry.text for entry in server_log.entries() if entry.kind == "stdout"]
+    lines = [entry.text for entry in server_log.buffer.entries() if entry.kind == "stderr"]
+    printed = [entry.text for entry in server_log.buffer.entries() if entry.kind == "stdout"]
     return ServerStatus(
         name=server.name,
         state=server.state,
@@ -88,14 +88,14 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         calls=server_log.calls,
         errors=server_log.errors,
         unmatched=server_log.unmatched_answers,
-        starts=server_log.starts,
-        restarts=server_log.deaths,
+        starts=server_log.history.starts,
+        restarts=server_log.history.exits,
         memory=sum(memory.get(pid, 0) for pid in pids),
-        last_exit=server_log.last_exit,
+        last_exit=server_log.history.last_exit,
         fault=server.failure,
         left_out=server.left_out,
         stderr=tuple(lines[-5:]),
-        withheld=server_log.lacking,
+        withheld=server_log.history.lacking,
         stdout=tuple(printed[-5:]),
     )
 

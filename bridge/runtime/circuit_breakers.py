@@ -54,15 +54,15 @@ class CircuitBreakers:
             f"the server ended unexpectedly {breaker.failures} times within {breaker.window:g} s; "
             f"the next start is in {breaker.pause(now):.0f} s"
         )
-        last = self._server_log.last_failure(principal)
+        last = self._server_log.history.last_failure(principal)
         return f"{text}; the last time it {last}" if last else text
 
     def not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
         """Record that no process could be started. `breaker` counts it where a program was executed in vain."""
-        self._server_log.not_started(str(fault))
+        self._server_log.history.on_not_started(str(fault))
         if isinstance(fault, PinMismatch | NotResolved):
             return
-        self._server_log.start_failed(StartFault(f"was not started: {fault}"))
+        self._server_log.history.on_start_failed(StartFault(f"was not started: {fault}"))
         if breaker is not None:
             breaker.on_failure(trio.current_time())
 

@@ -208,7 +208,7 @@ class PlaceFinder:
         if (
             mine + 2 > limits.processes_per_principal
             or self._control.used + 2 > limits.sessions
-            or self._server_log.start_fault is not None
+            or self._server_log.history.fault is not None
             or not self._breakers.find(principal, client_environment).is_closed(now)
             or downloads_without_lock(self._checks.config.launch.argv)
         ):

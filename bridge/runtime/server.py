@@ -54,7 +54,7 @@ class LocalServer:
     ) -> None:
         self.name = config.name
         self.server_log = server_log
-        server_log.start_fault = None
+        server_log.history.fault = None
         self._from_headers = config.from_headers
         # WebSockets that have carried a stateless request. They are closed with the server; those that are closed are
         # removed in each round.
@@ -118,7 +118,7 @@ class LocalServer:
 
         Sessions stay open: their next request starts another process.
         """
-        self.server_log.start_fault = None
+        self.server_log.history.fault = None
         self._parts.restart()
 
     async def drain(self, refusal: str = STOPPING) -> None:
@@ -215,7 +215,7 @@ class LocalServer:
             or self.failing
             or self.unapproved
             or self.silent
-            or self.server_log.start_fault is not None
+            or self.server_log.history.fault is not None
         )
 
     @property
@@ -229,7 +229,7 @@ class LocalServer:
             return "unapproved"
         if self.silent:
             return "silent"
-        if self.server_log.start_fault is not None:
+        if self.server_log.history.fault is not None:
             return "failed"
         return "serving" if self.pids else "idle"
 
@@ -238,9 +238,9 @@ class LocalServer:
         """The reason of the state "failed" or "failing", empty in another state."""
         if self.config.fault:
             return self.config.fault
-        if self.server_log.start_fault is not None:
-            return f"the last process {self.server_log.start_fault.summary}"
-        return f"the last process {self.server_log.last_exit}" if self.failing else ""
+        if self.server_log.history.fault is not None:
+            return f"the last process {self.server_log.history.fault.summary}"
+        return f"the last process {self.server_log.history.last_exit}" if self.failing else ""
 
     @property
     def eras(self) -> dict[str, bool | None]:

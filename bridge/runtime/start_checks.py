@@ -42,7 +42,7 @@ class StartChecks:
         # When a request has secrets read again that could not be read.
         self._retry_at = -math.inf
         self._pause = _FIRST_PAUSE
-        server_log.withheld = config.withheld
+        server_log.history.withheld = config.withheld
 
     def begin(self) -> None:
         """Start to read the secrets, or log the fault of the configuration."""
@@ -50,7 +50,7 @@ class StartChecks:
             self._begin_to_resolve()
         elif self.config.fault:
             self._server_log.error("server_failed", reason=self.config.fault)
-            self._server_log.not_started(self._why_not())
+            self._server_log.history.on_not_started(self._why_not())
 
     def restart(self) -> None:
         """Read what could not be read, and check the files again at the next start."""
@@ -119,13 +119,13 @@ class StartChecks:
             config = await off_loop(self.config.resolved, self.config.limits.helper_seconds)
             self._server_log.hide(config.secrets)
             self.config = config
-            self._server_log.withheld = config.withheld
+            self._server_log.history.withheld = config.withheld
             if config.fault:
                 self._retry_at = trio.current_time() + self._pause
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 if config.fault != before:
                     self._server_log.error("server_failed", reason=config.fault)
-                self._server_log.not_started(self._why_not())
+                self._server_log.history.on_not_started(self._why_not())
             else:
                 self._pause = _FIRST_PAUSE
                 if before:

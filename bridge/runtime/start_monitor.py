@@ -64,7 +64,7 @@ class StartMonitor:
             if owner.is_ordinary and not self._table.another_serves(child):
                 self._start_failed(owner, StartFault(reason, self._table.output(process)))
             return
-        self._server_log.start_succeeded()
+        self._server_log.history.on_start_succeeded()
         known = self._facts.known
         if probe is not None:
             probe.opened.set()
@@ -81,9 +81,9 @@ class StartMonitor:
     def on_standby_exit(self, process: ServerProcess, exit_: Exit) -> None:
         """Count the exit of a warm standby."""
         self._breakers.find("").on_failure(trio.current_time())
-        self._server_log.died(process.child.pid, exit_)
+        self._server_log.history.on_exit(process.child.pid, exit_)
         if trio.current_time() - process.started < _SOON:
-            self._server_log.start_failed(
+            self._server_log.history.on_start_failed(
                 StartFault(exit_.describe(), self._table.output(process), ended=True)
             )
 
@@ -99,14 +99,14 @@ class StartMonitor:
             owner.on_exit(text, {"reason": "exited"})
             return
         self._breakers.find(owner.principal, owner.client_environment).on_failure(trio.current_time())
-        self._server_log.died(pid, exit_)
+        self._server_log.history.on_exit(pid, exit_)
         # The output may be about any principal that the process has served.
         alone = len(owner.principals) <= 1
         data: dict[str, object] = {
             "reason": "exited",
             "code": exit_.code,
             "signal": exit_.signal,
-            "stderr": self._server_log.tail(pid) if alone else [],
+            "stderr": self._server_log.buffer.tail(pid) if alone else [],
         }
         if not process.startup.over:
             before = "before its first answer" if owner.speaks_modern else "before it answered initialize"
@@ -158,7 +158,7 @@ class StartMonitor:
     def _note(self, owner: ProcessOwner, fault: StartFault) -> None:
         # A failure with the variables of one client shows nothing of the server for others.
         if not owner.client_environment.variables:
-            self._server_log.start_failed(fault, owner.principals)
+            self._server_log.history.on_start_failed(fault, owner.principals)
 
     def _silence(self, process: ServerProcess | None, reason: str) -> StartFault:
         if process is None:

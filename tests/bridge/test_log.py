@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from mcpbridged.bridge.log import LineLog, escaped
 from mcpbridged.bridge.log_levels import LEVELS
-from mcpbridged.bridge.runtime.server_log import ServerLog
 
 
 def written(form="text", level="debug"):
@@ -152,14 +151,6 @@ def test_nothing_forges_a_line_or_steers_a_terminal(value, form):
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in line[:-1])
 
 
-def test_a_secret_at_the_cut_of_a_message_is_redacted_before_the_cut():
-    log, _ = written()
-    log.hide(["correct horse"])
-    record = ServerLog("one", log)
-    assert record.shown(b"x" * 10 + b"correct horse", 20) == "x" * 10 + "[secret]"
-    assert record.shown(b"x" * 30, 20) == "x" * 20
-
-
 def test_characters_that_hide_or_reorder_text_are_escaped():
     assert escaped("a\u202eb\u200bc\U000e0041\ud800") == "a\\u202eb\\u200bc\\U000e0041\\ud800"
     assert escaped("plain é 世") == "plain é 世"
@@ -193,22 +184,3 @@ def test_a_secret_is_hidden_in_base64_until_it_is_shown_again():
     log.unhide(["Basic pässword"])
     assert log.plain(text) == text
     assert not log._needles
-
-
-def test_the_last_lines_of_a_process_exclude_those_of_an_earlier_process_with_its_pid():
-    log, _ = written()
-    record = ServerLog("one", log)
-    assert record.tail(7) == []
-    record.started(7)
-    record.stderr(7, b"of the first")
-    assert record.tail(7) == ["of the first"]
-    record.started(7)
-    assert record.tail(7) == []
-    record.stderr(7, b"of the second")
-    for pid in range(1000, 3000):
-        record.started(pid)
-    record.started(8)
-    for at in range(40):  # more than is kept
-        record.stderr(8, b"%d" % at + b"x" * 4000)
-    assert [line[:3] for line in record.tail(8)] == ["35x", "36x", "37x", "38x", "39x"]
-    assert len(record._before) == 1024

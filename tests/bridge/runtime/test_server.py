@@ -171,14 +171,14 @@ async def test_a_crowd_before_a_server_that_dies_gets_one_process_after_a_trip()
 
         while not server.failing:
             await begin()
-        starts = server.server_log.starts
+        starts = server.server_log.history.starts
         while server.failing:
             await trio.sleep(0.01)
         told.clear()
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(begin)
-        assert server.server_log.starts == starts + 1
+        assert server.server_log.history.starts == starts + 1
         assert told == [(503, "the server ended unexpectedly 5 times within 1 s")] * 19
 
 

@@ -1,0 +1,76 @@
+"""The log of one server."""
+
+import io
+
+import trio
+
+from mcpbridged.bridge.log import LineLog
+from mcpbridged.bridge.runtime.server_log import Call, ServerLog
+
+
+def test_a_secret_at_the_cut_of_a_message_is_redacted_before_the_cut():
+    log = LineLog(out=io.StringIO())
+    log.hide(["correct horse"])
+    server_log = ServerLog("one", log)
+    assert server_log.shown(b"x" * 10 + b"correct horse", 20) == "x" * 10 + "[secret]"
+    assert server_log.shown(b"x" * 30, 20) == "x" * 20
+
+
+def test_the_last_lines_of_a_process_exclude_those_of_an_earlier_process_with_its_pid():
+    log = LineLog(out=io.StringIO())
+    server_log = ServerLog("one", log)
+    assert server_log.buffer.tail(7) == []
+    server_log.started(7)
+    server_log.stderr(7, b"of the first")
+    assert server_log.buffer.tail(7) == ["of the first"]
+    server_log.started(7)
+    assert server_log.buffer.tail(7) == []
+    server_log.stderr(7, b"of the second")
+    for pid in range(1000, 3000):
+        server_log.started(pid)
+    server_log.started(8)
+    for at in range(40):  # more than is kept
+        server_log.stderr(8, b"%d" % at + b"x" * 4000)
+    assert [line[:3] for line in server_log.buffer.tail(8)] == ["35x", "36x", "37x", "38x", "39x"]
+    assert len(server_log.buffer._before) == 1024
+
+
+def test_an_event_is_stored_with_its_fields_and_its_pid():
+    server_log = ServerLog("one", LineLog(out=io.StringIO()))
+    server_log.warning("event", pid=7, reason="a b")
+    server_log.debug("too much")
+    [entry] = server_log.buffer.entries()
+    assert (entry.kind, entry.pid, entry.text) == ("warning", 7, "event reason=a b")
+
+
+def test_the_output_of_a_process_ends_with_its_unfinished_lines():
+    server_log = ServerLog("one", LineLog(out=io.StringIO()))
+    server_log.started(7)
+    for line in (b"1", b"2", b"3", b"4", b"5"):
+        server_log.stderr(7, line)
+    server_log.stdout(7, b"no message")
+    assert server_log.output(7, (b" ", b"rest")) == (("no message",), ("2", "3", "4", "5", "rest"))
+
+
+def test_a_refused_request_is_a_call_and_an_error():
+    server_log = ServerLog("one", LineLog(out=io.StringIO()))
+    server_log.refused()
+    assert (server_log.calls, server_log.errors) == (1, 1)
+
+
+def test_the_access_log_has_no_content_and_only_the_beginning_of_a_session_id(monkeypatch):
+    out = io.StringIO()
+    server_log = ServerLog("one", LineLog(out=out))
+    monkeypatch.setattr(trio, "current_time", lambda: 10.25)
+    server_log.done(Call("owner", "0123456789abcdef", b"7", "tools/call", "add", 10.0), "ok")
+    assert out.getvalue() == (
+        "mcp-bridge: info: call server=one principal=owner session=01234567 id=7 method=tools/call name=add"
+        " outcome=ok ms=250.0\n"
+    )
+
+
+def test_a_server_log_is_watched_while_a_client_follows_it_or_its_messages():
+    server_log = ServerLog("one", LineLog(out=io.StringIO()))
+    assert not server_log.watched
+    server_log.watchers.append(print)
+    assert server_log.watched
