@@ -212,13 +212,12 @@ async def test_r16_messages_that_are_tapped_are_redacted_too(running):
         env=running.variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     ) as tap:
         shown = ""
         while '"content"' not in shown:
             await ask(running, "secret", "alice", "write", pieces=[], text=texts)
             os.set_blocking(tap.stdout.fileno(), False)
-            shown += tap.stdout.read() or ""
+            shown += (tap.stdout.read() or b"").decode("ascii")
         tap.kill()
     assert "[secret]" in shown
     assert not left_of(SECRET, shown)
