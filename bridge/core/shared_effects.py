@@ -60,7 +60,9 @@ class Unopened(NamedTuple):
 
 
 class KillProcess(NamedTuple):
-    """Kill the process. Its fronts have been notified."""
+    """Kill the process. Its fronts have been notified. `text` is the reason of a start that has taken too long."""
+
+    text: str = ""
 
 
 class LogOnly(NamedTuple):
@@ -69,10 +71,9 @@ class LogOnly(NamedTuple):
     params: bytes
 
 
-Effect = (
-    ToServer
-    | ToFront
-    | Assigned
+# The effects that are rare beside messages.
+RareEffect = (
+    Assigned
     | Undeclared
     | FrontOpened
     | CallsLost
@@ -84,6 +85,7 @@ Effect = (
     | ServerRequestRefused
     | LogDebug
 )
+Effect = ToServer | ToFront | RareEffect
 Effects = tuple[Effect, ...]
 
 

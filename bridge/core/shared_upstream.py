@@ -276,7 +276,7 @@ class SharedUpstream:
         if not self._handshake.is_late(now, limit):
             return ()
         text = f"the server did not answer initialize within {limit:g} s"
-        return (*self.on_exit(text, {"reason": "not started"}), KillProcess())
+        return (*self.on_exit(text, {"reason": "not started"}), KillProcess(text))
 
     # ---- from the server
 

@@ -196,7 +196,7 @@ class MultiplexedProcess:
             self._translate(self._translator.on_start())
         self._perform(self._multiplexer.on_server_start())
 
-    # ---- a process that legacy sessions share (shared_process.Stateless)
+    # ---- a process that legacy sessions share (shared_members.Stateless)
 
     def _join(self, attach: Callable[["MultiplexedProcess"], tuple[SharedProcess, LegacyAdapter]]) -> None:
         try:

@@ -5,7 +5,7 @@ send queue of a stream, or that stream is closed.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 import trio
 
@@ -16,7 +16,7 @@ from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Request, Response
 from ...validators.limits import Limits
 from ...validators.rejection import INTERNAL_ERROR, SERVER_ERROR
-from ..core.attribution import Client, Origin, Origins
+from ..core.attribution import Client, Origins
 from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from ..core.errors import fault_text
@@ -30,6 +30,7 @@ from ..core.shared_effects import (
     KillProcess,
     LogOnly,
     Opened,
+    RareEffect,
     ToFront,
     Undeclared,
     Unopened,
@@ -37,32 +38,11 @@ from ..core.shared_effects import (
 from ..core.shared_upstream import SharedUpstream
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .process_owner import send_line
+from .shared_members import Member, SharedMembers, Stateless
 
 # How many log messages of the server that belong to no single client are logged in a second, and how long each (bytes).
 _LOGGED: Final = 100
 _LOGGED_BYTES: Final = 1024
-
-
-class Member(Protocol):
-    """A session, or the stateless clients of one key, that share the process."""
-
-    @property
-    def principal(self) -> str: ...
-    def on_shared_message(self, message: Message, about: bytes) -> None: ...
-    def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None: ...
-    def end(self, reason: str) -> None: ...
-
-
-class Stateless(Member, Protocol):
-    """The stateless clients of one key, through a translator."""
-
-    @property
-    def busy(self) -> bool: ...
-    @property
-    def principals(self) -> Collection[str]: ...
-    def shared_opened(self, result: bytes) -> None: ...
-    def assigned(self, message: Request, origin: Origin) -> None: ...
-    def undeclared(self, message: Request, origin: Origin) -> None: ...
 
 
 class SharedProcessHooks(Protocol):
@@ -119,20 +99,17 @@ class SharedProcess:
         self.era_unknown = era_unknown
         # Set when a process has accepted `initialize`, or none will.
         self.era_resolved = trio.Event()
-        self._limits = limits
         self._log = log
         self._rate_limited = RateLimitedLog(log)
         self._unmatched = unmatched
         self._upstream = upstream
         self._hooks = hooks
-        self._members: dict[Front, Member] = {}
-        self._stateless: dict[Front, Stateless] = {}
+        self._members = SharedMembers(hooks.on_fault)
         self._child: Child | None = None
         self.on_line = MessageReader(
             limits, log, self._from_server, self._on_invalid_line
         ).on_line  # ProcessOwner
-        # The principals whose requests the process has received.
-        self._served: set[str] = set()
+        # How many log messages of the server may be logged until the next tick.
         self._log_budget = _LOGGED
 
     @property
@@ -158,18 +135,17 @@ class SharedProcess:
     @property
     def busy(self) -> bool:
         """Whether there is a session, or a stateless client waits for a message."""
-        sessions = len(self._members) - len(self._stateless)
-        return sessions > 0 or any(member.busy for member in self._stateless.values())
+        return self._members.busy
 
     @property
     def principals(self) -> Collection[str]:
         """The principals whose requests the process has received (ProcessOwner)."""
-        return self._served.union(*(member.principals for member in self._stateless.values()))
+        return self._members.principals
 
     @property
     def members(self) -> tuple[Member, ...]:
         """The sessions, and the stateless clients of each key."""
-        return tuple(self._members.values())
+        return tuple(self._members)
 
     @property
     def origins(self) -> Origins:
@@ -180,8 +156,7 @@ class SharedProcess:
 
     def join_stateless(self, front: Front, member: Stateless) -> None:
         """Add the stateless clients of a key."""
-        self._stateless[front] = member
-        self._members[front] = member
+        self._members.add_stateless(front, member)
         self._perform(self._upstream.attach(front))
 
     def introduce(self, info: bytes, declared: Found) -> None:
@@ -195,16 +170,12 @@ class SharedProcess:
 
     def join(self, front: Front, member: Member) -> None:
         """Add a session."""
-        self._members[front] = member
-        self._served.add(member.principal)
+        self._members.add(front, member)
         self._perform(self._upstream.attach(front))
 
     def leave(self, front: Front) -> None:
         """Remove a session."""
-        stateless = self._stateless.pop(front, None)
-        if stateless is not None:
-            self._served.update(stateless.principals)
-        if self._members.pop(front, None) is not None:
+        if self._members.remove(front):
             self._perform(self._upstream.detach(front))
 
     def send(self, front: Front, message: Message, token: bytes = b"") -> None:
@@ -223,9 +194,7 @@ class SharedProcess:
             child.stop()
             return
         self._child = child
-        self._served = {
-            member.principal for front, member in self._members.items() if front not in self._stateless
-        }
+        self._members.on_start()
         self._perform(self._upstream.on_start())
 
     def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
@@ -253,19 +222,12 @@ class SharedProcess:
         self._log_budget = _LOGGED
         if self.busy:
             self.touched = now
-        effects = tuple(self._upstream.on_tick(now))
-        if any(isinstance(effect, KillProcess) for effect in effects):
-            # The start has failed even where no client waits for it.
-            late = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
-            effects = self._explained(effects, *self._hooks.on_start_timeout(self, late))
+        effects = self._upstream.on_tick(now)
+        for effect in effects:
+            if isinstance(effect, KillProcess):
+                # The start has failed even where no client waits for it.
+                effects = _explained(effects, *self._hooks.on_start_timeout(self, effect.text))
         self._perform(effects)
-
-    @staticmethod
-    def _explained(effects: tuple[Effect, ...], text: str, data: dict[str, object]) -> tuple[Effect, ...]:
-        return tuple(
-            CallsLost(effect.front, effect.wire_ids, text, data) if isinstance(effect, CallsLost) else effect
-            for effect in effects
-        )
 
     def discard(self, reason: str) -> None:
         """End, because another process serves the next requests (ProcessOwner)."""
@@ -282,7 +244,6 @@ class SharedProcess:
         self.era_resolved.set()
         self._perform(self._upstream.close(reason))
         self._members.clear()
-        self._stateless.clear()
         if self._child is not None:
             self._child.stop()
 
@@ -296,18 +257,16 @@ class SharedProcess:
             if isinstance(effect, ToServer):
                 self._write(effect.message)
             elif isinstance(effect, ToFront):
-                self._hand_on(effect.front, effect.message, effect.about)
+                self._members.deliver(effect.front, effect.message, effect.about)
             else:
-                self._perform_rate_limited(effect)
+                self._perform_rare(effect)
 
-    def _perform_rate_limited(self, effect: Effect) -> None:
+    def _perform_rare(self, effect: RareEffect) -> None:
         match effect:
-            case CallsLost(front, wire_ids, text, data):
-                member = self._members.get(front)
-                if member is not None:
-                    member.calls_lost(wire_ids, text, data)
+            case CallsLost():
+                self._members.fail(effect)
             case Assigned() | Undeclared() | FrontOpened():
-                self._hand_on_stateless(effect)
+                self._members.deliver_to_stateless(effect)
             case StartProcess():
                 self._hooks.start_process(self)
             case Opened():
@@ -327,29 +286,7 @@ class SharedProcess:
                 if unmatched is not None:
                     self._unmatched(*unmatched)
             case _:
-                # `_perform` handles the others.
-                pass
-
-    def _hand_on_stateless(self, effect: Assigned | Undeclared | FrontOpened) -> None:
-        member = self._stateless.get(effect.front)
-        if member is None:
-            return
-        if isinstance(effect, FrontOpened):
-            member.shared_opened(effect.result)
-        elif isinstance(effect, Assigned):
-            member.assigned(effect.message, effect.origin)
-        else:
-            member.undeclared(effect.message, effect.origin)
-
-    def _hand_on(self, front: Front, message: Message, about: bytes) -> None:
-        member = self._members.get(front)
-        if member is None:
-            return
-        try:
-            member.on_shared_message(message, about)
-        except Exception as fault:  # noqa: BLE001 - the boundary of one session: a fault of ours must not cost the others
-            self._hooks.on_fault(fault)
-            member.end("an internal error")
+                assert_never(effect)
 
     def _refused(self, error: bytes) -> None:
         def refuse() -> None:
@@ -385,3 +322,11 @@ class SharedProcess:
             self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, reason)))
         else:
             self._log.warning("message_dropped", direction="to server", reason=reason)
+
+
+def _explained(effects: tuple[Effect, ...], text: str, data: dict[str, object]) -> tuple[Effect, ...]:
+    """Return the effects of a failed start with this text and these data in the errors."""
+    return tuple(
+        CallsLost(effect.front, effect.wire_ids, text, data) if isinstance(effect, CallsLost) else effect
+        for effect in effects
+    )

@@ -204,7 +204,11 @@ def test_a_process_that_does_not_answer_initialize_in_time_is_given_up(talk):
     assert isinstance(note, LogDebug)
     assert talk.it.on_tick(5) == ()
     on_exit, abandon = talk.it.on_tick(5 + 61)
-    assert (on_exit.front, on_exit.wire_ids, abandon) == (one, (talk.opened[one][0],), KillProcess())
+    assert (on_exit.front, on_exit.wire_ids, abandon) == (
+        one,
+        (talk.opened[one][0],),
+        KillProcess(on_exit.text),
+    )
     assert "did not answer initialize within 60 s" in on_exit.text
 
 
