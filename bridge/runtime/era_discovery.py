@@ -12,15 +12,12 @@ from ...transports.process.spawner import Spawner
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..config.executable import explained
 from ..core import era_cache
-from .circuit_breakers import CircuitBreakers
-from .era_facts import EraFacts
+from .common_parts import CommonParts
 from .era_probe import confirms, probe_era, takes_initialize
 from .placement import Place
 from .process_owner import ProcessOwner
-from .process_table import ProcessTable, ServerProcess
-from .server_log import ServerLog
-from .start_checks import StartChecks
-from .tasks import ServerTasks, stopping
+from .process_table import ServerProcess
+from .tasks import stopping
 
 # How long the process beside a probe without an answer is waited for (seconds).
 _SETTLING: Final = 5.0
@@ -53,31 +50,14 @@ class Probe:
 
 
 class EraDiscovery:
-    """The probe of one server, at most one at a time. `close_place` ends the process beside it."""
+    """The probe of one server, at most one at a time."""
 
-    def __init__(
-        self,
-        spawner: Spawner,
-        poller: Poller,
-        checks: StartChecks,
-        breakers: CircuitBreakers,
-        table: ProcessTable,
-        facts: EraFacts,
-        server_log: ServerLog,
-        tasks: ServerTasks,
-        close_place: Callable[[Place, str], None],
-    ) -> None:
+    def __init__(self, common: CommonParts, spawner: Spawner, poller: Poller) -> None:
+        self._common = common
         self.probe: Probe | None = None
         self._spawner = spawner
         self._poller = poller
-        self._limits = checks.config.limits
-        self._checks = checks
-        self._breakers = breakers
-        self._table = table
-        self._facts = facts
-        self._log = server_log
-        self._tasks = tasks
-        self._close_place = close_place
+        self._limits = common.checks.config.limits
 
     def probe_beside(self, owner: ProcessOwner) -> Probe | None:
         """Return the probe whose result decides what the end of the process of this owner means."""
@@ -90,11 +70,11 @@ class EraDiscovery:
 
     async def learn(self) -> None:
         """Find the era before a client needs it, which shows as well whether the server can be started."""
-        if not self._facts.for_modern_client:
+        if not self._common.facts.for_modern_client:
             try:
                 await self.run_probe()
             except Rejection as rejection:
-                self._log.warning("era_probe_failed", reason=str(rejection))
+                self._common.log.warning("era_probe_failed", reason=str(rejection))
 
     async def run_probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
         """Wait until it is known whether the server speaks the modern era. Raises Rejection, for this principal.
@@ -102,23 +82,23 @@ class EraDiscovery:
         `beside` returns the place of a process that is started at the same time, in case that the server does not.
         """
         if self.probe is None:
-            self._tasks.check_open()
-            self._breakers.check(principal)
+            self._common.tasks.check_open()
+            self._common.breakers.check(principal)
             self.probe = Probe(None if beside is None else beside())
-            self._tasks.start_soon(self._run, self.probe)
+            self._common.tasks.start_soon(self._run, self.probe)
         probe = self.probe
         await probe.finished.wait()
-        if self._tasks.closed:
-            raise stopping(self._tasks.closed)
+        if self._common.tasks.closed:
+            raise stopping(self._common.tasks.closed)
         if probe.fault:
             raise Rejection(503, SERVER_ERROR, probe.fault)
 
     async def is_legacy_only(self) -> bool:
         """Return whether a failed `initialize` is a failure of the server, and no sign of another era."""
         try:
-            if self._facts.for_modern_client != era_cache.MODERN:
+            if self._common.facts.for_modern_client != era_cache.MODERN:
                 await self.run_probe()
-            if self._facts.for_modern_client != era_cache.MODERN:
+            if self._common.facts.for_modern_client != era_cache.MODERN:
                 return True
             # The client may have requested what no server accepts, which shows nothing of the server.
             return await self._takes_initialize()
@@ -128,46 +108,46 @@ class EraDiscovery:
     async def confirm(self, process: ServerProcess, owner: ProcessOwner) -> None:
         """Check that a process speaks the modern era, before it receives a request. Raises NotOfThisEra."""
         if await confirms(process.child, process.startup.attach, self._limits):
-            self._facts.cache.on_probe(trio.current_time(), modern=True)
+            self._common.facts.cache.on_probe(trio.current_time(), modern=True)
             process.startup.attach(owner.on_line)
             return
         process.child.stop()
         text = "the server does not answer server/discover as it did before"
-        self._facts.mismatched(text)
+        self._common.facts.mismatched(text)
         raise NotOfThisEra(text)
 
     async def _takes_initialize(self) -> bool:
         try:
-            await self._checks.check()
-            launch = self._checks.config.launch
+            await self._common.checks.check()
+            launch = self._common.checks.config.launch
             with explained(launch):
                 return await takes_initialize(launch, self._spawner, self._poller, self._limits)
         except SpawnFailed as fault:
-            self._breakers.not_started(fault, self._breakers.find(""))
+            self._common.breakers.not_started(fault, self._common.breakers.find(""))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
 
     async def _run(self, probe: Probe) -> None:
         # A task of its own, because the first request may be cancelled while others wait for the same.
         probe.fault = "the server cannot be asked for its era"
         try:
-            await self._checks.check()
+            await self._common.checks.check()
             modern = await self._answer(probe)
             if modern is None:
-                self._facts.cache.on_probe_timeout(trio.current_time())
+                self._common.facts.cache.on_probe_timeout(trio.current_time())
             else:
-                self._facts.cache.on_probe(trio.current_time(), modern=modern)
+                self._common.facts.cache.on_probe(trio.current_time(), modern=modern)
             if probe.opened.is_set() and not modern:
-                self._facts.opened(legacy=True)
-            self._log.info("era_probed", modern=modern)
+                self._common.facts.opened(legacy=True)
+            self._common.log.info("era_probed", modern=modern)
             probe.fault = ""
-            self._facts.remember()
+            self._common.facts.remember()
             await self._end_beside(probe)
         except SpawnFailed as fault:
-            self._breakers.not_started(fault, self._breakers.find(""))
+            self._common.breakers.not_started(fault, self._common.breakers.find(""))
             probe.fault = str(fault)
             await self._end_beside(probe)
         except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves no client
-            self._log.error("internal error", fault=fault)
+            self._common.log.error("internal error", fault=fault)
         finally:
             self.probe = None
             probe.finished.set()
@@ -189,7 +169,7 @@ class EraDiscovery:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_after_opened)
             try:
-                launch = self._checks.config.launch
+                launch = self._common.checks.config.launch
                 with explained(launch):
                     modern = await probe_era(launch, self._spawner, self._poller, self._limits, start_beside)
             except SpawnFailed as fault:
@@ -202,15 +182,15 @@ class EraDiscovery:
                 await probe.settled.wait()
             if probe.refused:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
-                await self._table.wait_until_gone(probe.beside.upstream)
-                launch = self._checks.config.launch
+                await self._common.processes.wait_until_gone(probe.beside.upstream)
+                launch = self._common.checks.config.launch
                 modern = await probe_era(launch, self._spawner, self._poller, self._limits)
         return modern
 
     async def _end_beside(self, probe: Probe) -> None:
         """End the process beside the probe, unless the server is a legacy one."""
         place, probe.beside = probe.beside, None
-        if place is not None and self._facts.for_modern_client != era_cache.LEGACY:
-            self._close_place(place, "the server is not known to be a legacy one")
+        if place is not None and self._common.facts.for_modern_client != era_cache.LEGACY:
+            self._common.control.close_place(place, "the server is not known to be a legacy one")
             with trio.move_on_after(_LEAVING):
-                await self._table.wait_until_gone(place.upstream)
+                await self._common.processes.wait_until_gone(place.upstream)

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from .multiplexed_process import MultiplexedProcess
+from .placement import Place
 from .process_owner import ProcessOwner
 
 
@@ -32,4 +33,8 @@ class OwnerControl(Protocol):
 
     def on_era_mismatch(self, upstream: MultiplexedProcess, /, reason: str) -> None:
         """Replace or end a process that does not speak the era that it was started for."""
+        ...
+
+    def close_place(self, place: Place, /, reason: str) -> None:
+        """Remove a place and end its process."""
         ...

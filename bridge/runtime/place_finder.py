@@ -18,12 +18,9 @@ from ..core.client_environment import ClientEnvironment
 from ..core.multiplexer import Multiplexer
 from ..core.request_state import binding
 from ..eras.rules_legacy_to_modern import EVERY_PROFILE, Profile
-from .adapters import AdapterFactory
-from .circuit_breakers import CircuitBreakers
+from .common_parts import CommonParts
 from .era_discovery import EraDiscovery
-from .era_facts import EraFacts
 from .multiplexed_process import MultiplexedProcess
-from .owner_control import OwnerControl
 from .place_table import PlaceTable
 from .placement import (
     Declared,
@@ -37,11 +34,8 @@ from .placement import (
     of_session,
     sharer,
 )
-from .policies import PolicyTable
-from .server_log import ServerLog
 from .shared_processes import SharedProcesses
-from .start_checks import StartChecks
-from .tasks import ServerTasks, stopping
+from .tasks import stopping
 
 # The client of requests in whose course the server can send no request.
 _NO_CLIENT: Final = Client("", known=False)
@@ -53,38 +47,18 @@ class PlaceFinder:
     """Decides which process serves a stateless request."""
 
     def __init__(
-        self,
-        places: PlaceTable,
-        checks: StartChecks,
-        policies: PolicyTable,
-        breakers: CircuitBreakers,
-        facts: EraFacts,
-        discovery: EraDiscovery,
-        shared: SharedProcesses,
-        adapters: AdapterFactory,
-        server_log: ServerLog,
-        tasks: ServerTasks,
-        control: OwnerControl,
-        close_place: Callable[[Place, str], None],
+        self, common: CommonParts, places: PlaceTable, discovery: EraDiscovery, shared: SharedProcesses
     ) -> None:
+        self._common = common
         self._places = places
-        self._checks = checks
-        self._policies = policies
-        self._breakers = breakers
-        self._facts = facts
         self._discovery = discovery
         self._shared = shared
-        self._adapters = adapters
-        self._server_log = server_log
-        self._tasks = tasks
-        self._control = control
-        self._close_place = close_place
 
     async def find(
         self, principal: str, client_environment: ClientEnvironment, caller: Caller, request: ModernRequest
     ) -> tuple[MultiplexedProcess, Client]:
         """Return the process of a request, and the client that has sent it. Raises Rejection."""
-        read, config = request.envelope, self._checks.config
+        read, config = request.envelope, self._common.checks.config
         if read.state is not None:
             bound_to = binding(principal, request.request.method, read.name)
             principals = ("", principal, sharer(config, principal))
@@ -95,8 +69,8 @@ class PlaceFinder:
         found = self._places.look_up(principal, client_environment, caller, read)
         if found is not None:
             return found
-        await self._facts.recall()
-        if not self._facts.for_modern_client and has_own_process(config, modern=False):
+        await self._common.facts.recall()
+        if not self._common.facts.for_modern_client and has_own_process(config, modern=False):
             await caller.look_up()
             beside = partial(self._place_beside, principal, client_environment, caller, read)
             known = await self._declared(principal, client_environment, read.capabilities, beside)
@@ -123,7 +97,7 @@ class PlaceFinder:
         self, principal: str, client_environment: ClientEnvironment, caller: Caller, message: Notification
     ) -> None:
         """Send a notification to the process that was opened last for its client; drop it where there is none."""
-        config = self._checks.config
+        config = self._common.checks.config
         shared_by = sharer(config, principal) if config.shares else principal
         places = [
             place
@@ -148,21 +122,21 @@ class PlaceFinder:
         beside: Callable[[], Place | None] | None = None,
     ) -> Declared | None:
         """Return the declaration of these capabilities for a legacy server, None for a modern server. Raises Rejection."""
-        config = self._checks.config
+        config = self._common.checks.config
         if config.shares:
             era = await self._shared.era(Key(sharer(config, principal), client_environment))
         else:
-            if not self._facts.for_modern_client:
+            if not self._common.facts.for_modern_client:
                 await self._discovery.run_probe(principal, beside)
-            era = self._facts.for_modern_client
+            era = self._common.facts.for_modern_client
         return None if era == era_cache.MODERN else self._read(principal, capabilities)
 
     def _read(self, principal: str, capabilities: bytes) -> Declared:
-        return declared(self._policies.find(principal).declared(capabilities))
+        return declared(self._common.policies.find(principal).declared(capabilities))
 
     async def _client(self, principal: str, caller: Caller, read: Envelope, known: Declared | None) -> Client:
         # The caller is looked up only where something depends on it.
-        if not self._checks.config.knows_principal and (known is None or known.profile == Profile()):
+        if not self._common.checks.config.knows_principal and (known is None or known.profile == Profile()):
             return _NO_CLIENT
         await caller.look_up()
         return client_of(principal, caller, read.info)
@@ -203,14 +177,14 @@ class PlaceFinder:
 
         Two processes at a time must be within the limits, and must not fetch the same package.
         """
-        limits, now = self._checks.config.limits, trio.current_time()
+        limits, now = self._common.checks.config.limits, trio.current_time()
         mine = sum(place.key.principal == principal for place in self._places)
         if (
             mine + 2 > limits.processes_per_principal
-            or self._control.used + 2 > limits.sessions
-            or self._server_log.history.fault is not None
-            or not self._breakers.find(principal, client_environment).is_closed(now)
-            or downloads_without_lock(self._checks.config.launch.argv)
+            or self._common.control.used + 2 > limits.sessions
+            or self._common.log.history.fault is not None
+            or not self._common.breakers.find(principal, client_environment).is_closed(now)
+            or downloads_without_lock(self._common.checks.config.launch.argv)
         ):
             return None
         return self._own_place(
@@ -225,8 +199,8 @@ class PlaceFinder:
         info: bytes = b"",
     ) -> Place:
         settings: extensions.Found = {}
-        if self._checks.config.shares:
-            principal = sharer(self._checks.config, principal)
+        if self._common.checks.config.shares:
+            principal = sharer(self._common.checks.config, principal)
             if known is not None:
                 settings, known = {**known.settings}, _EVERYTHING
         key = Key(principal, client_environment, known)
@@ -236,28 +210,30 @@ class PlaceFinder:
         return place
 
     def _open(self, key: Key, known: Declared | None, info: bytes) -> Place:
-        self._tasks.check_open()
-        self._breakers.check(key.principal, key.client_environment)
-        self._control.make_room(key.principal)
-        config = self._checks.config
+        self._common.tasks.check_open()
+        self._common.breakers.check(key.principal, key.client_environment)
+        self._common.control.make_room(key.principal)
+        config = self._common.checks.config
         strict = config.share == "server"
         name = secrets.token_hex(8)
         upstream = (ForwardingUpstream if config.knows_principal else MultiplexedProcess)(
             key.principal,
             config.limits,
-            self._server_log,
+            self._common.log,
             Multiplexer(
                 config.limits,
                 self._places.signer(name, known, key.client_environment),
                 shared=strict and known is None,
             ),
-            self._server_log,
+            self._common.log,
             translator=None
             if known is None
-            else partial(self._adapters.legacy, known, info, several=not key.client or key.client == UNKNOWN),
-            start=self._control.start_again,
-            later=self._tasks.call_later,
-            on_era_mismatch=self._control.on_era_mismatch,
+            else partial(
+                self._common.adapters.legacy, known, info, several=not key.client or key.client == UNKNOWN
+            ),
+            start=self._common.control.start_again,
+            later=self._common.tasks.call_later,
+            on_era_mismatch=self._common.control.on_era_mismatch,
             client_environment=key.client_environment,
             attach=partial(self._shared.attach, info) if config.shares and known is not None else None,
         )
@@ -269,4 +245,4 @@ class PlaceFinder:
     def _on_caller_ended(self, caller: Caller) -> None:
         for place in self._places:
             if place.key.client == caller.name:
-                self._close_place(place, "its client has closed the connection")
+                self._common.control.close_place(place, "its client has closed the connection")

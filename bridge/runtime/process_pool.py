@@ -14,14 +14,12 @@ from ...transports.process.spawner import Spawner
 from ...validators.jsonrpc import Response
 from ..config.executable import explained
 from ..config.settings import PRINCIPAL_VARIABLE
-from .circuit_breakers import CircuitBreakers
+from .common_parts import CommonParts
 from .process_owner import ProcessOwner
-from .process_table import ProcessTable, ServerProcess
-from .server_log import ServerLog
-from .start_checks import StartChecks
+from .process_table import ServerProcess
 from .start_monitor import StartMonitor
 from .startup import Startup
-from .tasks import ServerTasks, stopping
+from .tasks import stopping
 
 # The pause before a line is sent again to a process that reads slowly (seconds).
 _RETRY: Final = 0.02
@@ -30,26 +28,12 @@ _RETRY: Final = 0.02
 class ProcessPool:
     """The running processes of one server and its warm standbys."""
 
-    def __init__(
-        self,
-        spawner: Spawner,
-        poller: Poller,
-        checks: StartChecks,
-        breakers: CircuitBreakers,
-        table: ProcessTable,
-        monitor: StartMonitor,
-        server_log: ServerLog,
-        tasks: ServerTasks,
-    ) -> None:
+    def __init__(self, common: CommonParts, spawner: Spawner, poller: Poller, monitor: StartMonitor) -> None:
+        self._common = common
         self._spawner = spawner
         self._poller = poller
-        self._limits = checks.config.limits
-        self._checks = checks
-        self._breakers = breakers
-        self._table = table
+        self._limits = common.checks.config.limits
         self._monitor = monitor
-        self._server_log = server_log
-        self._tasks = tasks
         # The first line that each process receives, before any message; empty for none.
         self._introduction = b""
         self._standbys: deque[ServerProcess] = deque()
@@ -65,24 +49,24 @@ class ProcessPool:
 
     async def warm(self) -> None:
         """Start the missing standbys, each after the pause of the circuit breaker."""
-        while len(self._standbys) + self._warming < self._wanted and not self._tasks.closed:
+        while len(self._standbys) + self._warming < self._wanted and not self._common.tasks.closed:
             self._warming += 1
-            breaker = self._breakers.find("")
+            breaker = self._common.breakers.find("")
             try:
                 await trio.sleep(breaker.pause(trio.current_time()))
                 # Others may have been started during the pause.
-                if self._tasks.closed or len(self._standbys) + self._warming > self._wanted:
+                if self._common.tasks.closed or len(self._standbys) + self._warming > self._wanted:
                     return
-                await self._checks.resolve()
-                self._breakers.find("").on_start(trio.current_time())
-                process = await self._spawn(self._checks.config.launch, None)
-                if self._tasks.closed:
+                await self._common.checks.resolve()
+                self._common.breakers.find("").on_start(trio.current_time())
+                process = await self._spawn(self._common.checks.config.launch, None)
+                if self._common.tasks.closed:
                     process.child.stop()
                 else:
                     self._standbys.append(process)
             except SpawnFailed as fault:
-                self._breakers.not_started(fault, self._breakers.find(""))
-                self._server_log.warning("standby_not_started", reason=str(fault))
+                self._common.breakers.not_started(fault, self._common.breakers.find(""))
+                self._common.log.warning("standby_not_started", reason=str(fault))
                 # The next session tries again.
                 return
             finally:
@@ -99,11 +83,11 @@ class ProcessPool:
         """Send this line to each process, and to each later one before any message."""
         if line != self._introduction:
             self._introduction = line
-            for process in self._table:
-                self._tasks.start_soon(self._send_introduction, process)
+            for process in self._common.processes:
+                self._common.tasks.start_soon(self._send_introduction, process)
 
     async def _send_introduction(self, process: ServerProcess) -> None:
-        while process in self._table:
+        while process in self._common.processes:
             try:
                 process.child.send(self._introduction)
             except ChildBusy:
@@ -126,80 +110,82 @@ class ProcessPool:
             process.startup.attach(owner.on_line)
             process.owner = owner
         else:
-            await self._checks.resolve()
-            self._breakers.find(owner.principal, owner.client_environment).on_start(trio.current_time())
-            config = self._checks.config
+            await self._common.checks.resolve()
+            self._common.breakers.find(owner.principal, owner.client_environment).on_start(
+                trio.current_time()
+            )
+            config = self._common.checks.config
             launch = config.launch
             if config.knows_principal:
                 launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: owner.principal})
             if variables:
                 launch = attrs.evolve(launch, env={**launch.env, **dict(variables)})
             process = await self._spawn(launch, owner)
-        self._wanted = self._checks.config.spare
-        self._tasks.start_soon(self.warm)
+        self._wanted = self._common.checks.config.spare
+        self._common.tasks.start_soon(self.warm)
         if self._introduction:
             await self._send_introduction(process)
         return process
 
     def on_tick(self, now: float) -> None:
         """Ping the processes, and log those that do not answer. `now` is in seconds."""
-        for process in self._table:
+        for process in self._common.processes:
             liveness = process.liveness
             if liveness is None:
                 continue
             before = liveness.silent
             liveness.on_tick(now)
             if liveness.silent and not before:
-                self._server_log.warning(
+                self._common.log.warning(
                     "process_silent", pid=process.child.pid, seconds=self._limits.ping_seconds
                 )
 
     async def _spawn(self, launch: Launch, owner: ProcessOwner | None) -> ServerProcess:
-        await self._checks.check()
+        await self._common.checks.check()
         hidden = owner.client_environment.secrets if owner is not None else ()
-        self._server_log.hide(hidden)
+        self._common.log.hide(hidden)
         try:
             with explained(launch):
                 child = await self._spawner.spawn(launch, limits=self._limits, poller=self._poller)
-            if self._tasks.nursery is None:
+            if self._common.tasks.nursery is None:
                 await _dispose_of(child)
                 raise stopping()
         except BaseException:
-            self._server_log.unhide(hidden)
+            self._common.log.unhide(hidden)
             raise
-        child.watchers = self._server_log.watchers
+        child.watchers = self._common.log.watchers
 
         def on_first_response(message: Response | None) -> None:
             self._monitor.on_first_response(process, message)
 
-        startup = Startup(child, self._limits, partial(self._server_log.stdout, child.pid), on_first_response)
+        startup = Startup(child, self._limits, partial(self._common.log.stdout, child.pid), on_first_response)
         process = ServerProcess(child, startup, trio.current_time(), owner)
         if owner is not None:
             startup.attach(owner.on_line)
-        self._table.add(process)
-        self._tasks.start_soon(self._run, process)
-        self._server_log.started(child.pid)
+        self._common.processes.add(process)
+        self._common.tasks.start_soon(self._run, process)
+        self._common.log.started(child.pid)
         return process
 
     async def _run(self, process: ServerProcess) -> None:
         child = process.child
-        log = partial(self._server_log.stderr, child.pid)
+        log = partial(self._common.log.stderr, child.pid)
         try:
-            await child.run(log, partial(self._on_exit, process), self._server_log.redactor())
+            await child.run(log, partial(self._on_exit, process), self._common.log.redactor())
         except Exception as fault:  # noqa: BLE001 - the boundary of one process: an error of the bridge ends its owner only
-            self._server_log.error("internal error", pid=child.pid, fault=fault)
+            self._common.log.error("internal error", pid=child.pid, fault=fault)
             if process.owner is not None:
-                self._tasks.end(process.owner, "an internal error")
+                self._common.tasks.end(process.owner, "an internal error")
         finally:
             if process.owner is not None:
-                self._server_log.unhide(process.owner.client_environment.secrets)
-            self._table.remove(process)
+                self._common.log.unhide(process.owner.client_environment.secrets)
+            self._common.processes.remove(process)
 
     def _on_exit(self, process: ServerProcess, exit_: Exit) -> None:
         if process in self._standbys:
             self._standbys.remove(process)
             self._monitor.on_standby_exit(process, exit_)
-            self._tasks.start_soon(self.warm)
+            self._common.tasks.start_soon(self.warm)
         owner = process.current_owner
         if owner is not None and not owner.ended:
             self._monitor.on_exit(process, owner, exit_)

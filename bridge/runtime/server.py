@@ -63,8 +63,8 @@ class LocalServer:
             config, spawner, poller, server_log, version, {} if roles is None else roles, facts
         )
         # Those that each request needs.
-        self._tasks = parts.tasks
-        self._policies = parts.policies
+        self._tasks = parts.common.tasks
+        self._policies = parts.common.policies
         self._places = parts.places
         self._sessions = parts.sessions
 
@@ -83,7 +83,7 @@ class LocalServer:
             self._end_all("the bridge has ended its server")
 
     async def _tick(self, task_status: trio.TaskStatus[None]) -> None:
-        self._parts.checks.begin()
+        self._parts.common.checks.begin()
         self._parts.starter.warm()
         task_status.started()
         held_up = False
@@ -102,7 +102,7 @@ class LocalServer:
                 owner.on_tick(now)
         self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
         self._parts.pool.on_tick(now)
-        self._parts.breakers.on_tick(now)
+        self._parts.common.breakers.on_tick(now)
         for place in self._places:
             reason = place.why_over(self.config.limits, now)
             if reason:
@@ -125,7 +125,7 @@ class LocalServer:
         """Refuse new requests with this reason, and wait until every call in flight has a response."""
         self._tasks.closed = refusal
         self._parts.discovery.drain()
-        self._parts.checks.drain()
+        self._parts.common.checks.drain()
         for conversation in self._sessions:
             conversation.draining = refusal
             conversation.read_on()
@@ -153,27 +153,27 @@ class LocalServer:
 
     async def emptied(self) -> None:
         """Wait until every process has exited."""
-        await self._parts.processes.wait_until_empty()
+        await self._parts.common.processes.wait_until_empty()
 
     async def resolved(self) -> None:
         """Wait until the secrets that are being read have been read, or could not be."""
-        await self._parts.checks.wait()
+        await self._parts.common.checks.wait()
 
     # ---- state
 
     @property
     def config(self) -> ServerConfig:
         """The configuration, with the secrets that were read."""
-        return self._parts.checks.config
+        return self._parts.common.checks.config
 
     @config.setter
     def config(self, config: ServerConfig) -> None:
-        self._parts.checks.config = config
+        self._parts.common.checks.config = config
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The ids of the running processes."""
-        return self._parts.processes.pids
+        return self._parts.common.processes.pids
 
     @property
     def sessions(self) -> int:
@@ -188,17 +188,17 @@ class LocalServer:
     @property
     def unapproved(self) -> bool:
         """Whether the server is not started, because its command or a file of it is not the pinned one."""
-        return self._parts.checks.pin_mismatch
+        return self._parts.common.checks.pin_mismatch
 
     @property
     def failing(self) -> bool:
         """Whether the processes have exited so often that none is started for now."""
-        return self._parts.breakers.tripped
+        return self._parts.common.breakers.tripped
 
     @property
     def silent(self) -> tuple[int, ...]:
         """The ids of the processes that have not answered their last ping."""
-        return self._parts.processes.silent
+        return self._parts.common.processes.silent
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -245,7 +245,7 @@ class LocalServer:
     @property
     def eras(self) -> dict[str, bool | None]:
         """Whether the server speaks each era, None where that is not known."""
-        return self._parts.facts.known
+        return self._parts.common.facts.known
 
     # ---- ports.Backend
 

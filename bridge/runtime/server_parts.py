@@ -11,8 +11,10 @@ from ...validators.rejection import SERVER_ERROR, Rejection
 from ..config.settings import ServerConfig, TokenConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
+from .common_parts import CommonParts
 from .era_discovery import EraDiscovery
 from .era_facts import EraFacts
+from .era_moves import EraMoves
 from .era_store import EraStore
 from .multiplexed_process import MultiplexedProcess
 from .place_finder import PlaceFinder
@@ -48,56 +50,28 @@ class ServerParts:
         roles: Mapping[str, TokenConfig],
         store: EraStore | None,
     ) -> None:
-        self.policies = policies = PolicyTable(config.policy, roles)
-        self.tasks = tasks = ServerTasks(log, self.end)
-        self.checks = checks = StartChecks(config, log, tasks)
-        self.breakers = breakers = CircuitBreakers(log)
-        self.processes = processes = ProcessTable(log)
-        self.facts = facts = EraFacts(checks, log, tasks, store)
-        self.discovery = discovery = EraDiscovery(
-            spawner, poller, checks, breakers, processes, facts, log, tasks, self.close_place
+        tasks = ServerTasks(log, self.end)
+        checks = StartChecks(config, log, tasks)
+        self.common = common = CommonParts(
+            log=log,
+            tasks=tasks,
+            checks=checks,
+            policies=PolicyTable(config.policy, roles),
+            breakers=CircuitBreakers(log),
+            processes=ProcessTable(log),
+            facts=EraFacts(checks, log, tasks, store),
+            adapters=AdapterFactory(config, version),
+            control=self,
         )
-        self.monitor = monitor = StartMonitor(
-            config.limits, breakers, processes, facts, discovery, log, tasks
-        )
-        self.pool = pool = ProcessPool(spawner, poller, checks, breakers, processes, monitor, log, tasks)
-        adapters = AdapterFactory(config, version)
+        self.discovery = discovery = EraDiscovery(common, spawner, poller)
+        self.monitor = monitor = StartMonitor(common, discovery)
+        self.pool = pool = ProcessPool(common, spawner, poller, monitor)
         self.places = places = PlaceTable()
-        self.shared = shared = SharedProcesses(
-            checks, policies.common, version, breakers, facts, discovery, monitor, adapters, log, tasks, self
-        )
-        self.finder = finder = PlaceFinder(
-            places,
-            checks,
-            policies,
-            breakers,
-            facts,
-            discovery,
-            shared,
-            adapters,
-            log,
-            tasks,
-            self,
-            self.close_place,
-        )
-        self.starter = starter = ProcessStarter(
-            checks,
-            breakers,
-            processes,
-            facts,
-            discovery,
-            monitor,
-            pool,
-            shared,
-            finder,
-            adapters,
-            log,
-            tasks,
-            self,
-        )
-        self.sessions = Sessions(
-            checks, policies, breakers, facts, monitor, shared, finder, starter, adapters, log, tasks, self
-        )
+        self.shared = shared = SharedProcesses(common, version, discovery, monitor)
+        self.finder = finder = PlaceFinder(common, places, discovery, shared)
+        self.starter = starter = ProcessStarter(common, discovery, monitor, pool, shared)
+        self._moves = EraMoves(common, discovery, monitor, finder)
+        self.sessions = Sessions(common, monitor, shared, finder, starter)
 
     @property
     def used(self) -> int:
@@ -108,7 +82,7 @@ class ServerParts:
 
     def start_again(self, owner: ProcessOwner) -> None:
         """Start a process for an owner (owner_control.OwnerControl)."""
-        self.tasks.start_guarded(owner, self.starter.start_again, owner)
+        self.common.tasks.start_guarded(owner, self.starter.start_again, owner)
 
     def end(self, owner: ProcessOwner, reason: str) -> None:
         """Close an owner, and remove it from every table (owner_control.OwnerControl)."""
@@ -120,7 +94,7 @@ class ServerParts:
 
     def make_room(self, principal: str) -> None:
         """Close the process of a principal that was idle longest where a limit is reached. Raises Rejection 503."""
-        limits = self.checks.config.limits
+        limits = self.common.checks.config.limits
         places = [place for place in self.places if not place.upstream.attached]
         mine: list[MultiplexedProcess | SharedProcess] = [
             *(place.upstream for place in places if place.key.principal == principal),
@@ -147,30 +121,30 @@ class ServerParts:
 
     def move(self, upstream: MultiplexedProcess, reason: str) -> None:
         """Give the requests of a process to a process of another era (owner_control.OwnerControl)."""
-        self.starter.move(upstream, reason)
+        self._moves.move(upstream, reason)
 
     def on_era_mismatch(self, upstream: MultiplexedProcess, reason: str) -> None:
         """Replace or end a process of another era (owner_control.OwnerControl)."""
-        self.starter.on_era_mismatch(upstream, reason)
+        self._moves.on_era_mismatch(upstream, reason)
 
     # ---- the end of processes
 
     def close_place(self, place: Place, reason: str) -> None:
         """Remove a place and end its process, a failed start if clients have waited long for its first response."""
         self.places.remove(place.upstream)
-        process = self.processes.current(place.upstream)
+        process = self.common.processes.current(place.upstream)
         if process is not None:
             self.monitor.on_client_left(place.upstream, trio.current_time() - process.started)
         place.upstream.end(reason)
 
     def restart(self) -> None:
         """Replace every process when its calls have ended, and drop what went wrong before."""
-        self.breakers.reset()
-        self.facts.restart()
-        self.checks.restart()
+        self.common.breakers.reset()
+        self.common.facts.restart()
+        self.common.checks.restart()
         self.pool.stop_standbys()
         leaving: dict[ProcessOwner, None] = dict.fromkeys(
-            [*self.places.upstreams, *self.shared.current, *self.processes.owners]
+            [*self.places.upstreams, *self.shared.current, *self.common.processes.owners]
         )
         self.shared.replace_all()
         self.places.replace_all()
@@ -178,16 +152,16 @@ class ServerParts:
             conversation.detach()
         for owner in leaving:
             owner.read_on()
-        self.tasks.start_soon(self._discard, leaving)
+        self.common.tasks.start_soon(self._discard, leaving)
         self.starter.warm()
 
     async def _discard(self, leaving: dict[ProcessOwner, None]) -> None:
-        end = trio.current_time() + self.checks.config.limits.drain_seconds
+        end = trio.current_time() + self.common.checks.config.limits.drain_seconds
         while leaving:
             over = trio.current_time() >= end
             for owner in [owner for owner in leaving if over or not owner.calling]:
                 del leaving[owner]
-                with self.tasks.guarding(owner):
+                with self.common.tasks.guarding(owner):
                     owner.discard("the server was restarted")
                 if isinstance(owner, MultiplexedProcess):
                     self.places.remove(owner)

@@ -11,23 +11,16 @@ from ..core import era_cache
 from ..core.client_environment import ClientEnvironment
 from ..core.era_trial import OVER, EraTrial
 from ..core.session_table import SessionTable
-from .adapters import AdapterFactory
-from .circuit_breakers import CircuitBreakers
+from .common_parts import CommonParts
 from .conversation import LocalConversation
 from .era_discovery import NotOfThisEra
-from .era_facts import EraFacts
-from .owner_control import OwnerControl
 from .place_finder import PlaceFinder
 from .placement import of_session
-from .policies import PolicyTable
 from .process_owner import ProcessOwner
 from .process_starter import ProcessStarter
-from .server_log import ServerLog
 from .shared_process import SharedProcess
 from .shared_processes import SharedProcesses
-from .start_checks import StartChecks
 from .start_monitor import StartMonitor
-from .tasks import ServerTasks
 
 
 class Sessions:
@@ -35,32 +28,18 @@ class Sessions:
 
     def __init__(
         self,
-        checks: StartChecks,
-        policies: PolicyTable,
-        breakers: CircuitBreakers,
-        facts: EraFacts,
+        common: CommonParts,
         monitor: StartMonitor,
         shared: SharedProcesses,
         finder: PlaceFinder,
         starter: ProcessStarter,
-        adapters: AdapterFactory,
-        server_log: ServerLog,
-        tasks: ServerTasks,
-        control: OwnerControl,
     ) -> None:
-        self._checks = checks
-        self._policies = policies
-        self._breakers = breakers
-        self._facts = facts
+        self._common = common
         self._monitor = monitor
         self._shared = shared
         self._finder = finder
         self._starter = starter
-        self._adapters = adapters
-        self._server_log = server_log
-        self._tasks = tasks
-        self._control = control
-        self._table: SessionTable[LocalConversation] = SessionTable(checks.config.limits)
+        self._table: SessionTable[LocalConversation] = SessionTable(common.checks.config.limits)
 
     def __iter__(self) -> Iterator[LocalConversation]:
         return iter(self._table)
@@ -81,20 +60,20 @@ class Sessions:
         self, principal: str, client_environment: ClientEnvironment, queue: SendQueue | None
     ) -> LocalConversation:
         """Open a session, with a process of its own unless sessions share one. Raises Rejection."""
-        self._tasks.check_open()
-        self._breakers.check(principal, client_environment)
+        self._common.tasks.check_open()
+        self._common.breakers.check(principal, client_environment)
         idle = self._table.make_room(principal)
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
-        config = self._checks.config
+        config = self._common.checks.config
         conversation = LocalConversation(
             principal,
             config.limits,
-            self._server_log,
+            self._common.log,
             pipe=queue,
             hooks=self,
-            server_log=self._server_log,
-            policy=self._policies.find(principal),
+            server_log=self._common.log,
+            policy=self._common.policies.find(principal),
             client_environment=client_environment,
             ids=self._shared.ids if config.shares else None,
         )
@@ -103,27 +82,27 @@ class Sessions:
         try:
             if config.knows_principal:
                 conversation.client = of_session(principal, conversation.caller)
-            if not self._facts.was_recalled:
-                await self._facts.recall()
+            if not self._common.facts.was_recalled:
+                await self._common.facts.recall()
             # The first message of a session that shares a process starts that process.
             if not config.shares:
-                await self._start(conversation, self._facts.cache.for_legacy_client(now))
+                await self._start(conversation, self._common.facts.cache.for_legacy_client(now))
         except SpawnFailed as fault:
-            self._breakers.not_started(fault)
+            self._common.breakers.not_started(fault)
             conversation.not_opened(str(fault))
-            self._server_log.error("server_not_started", reason=str(fault))
+            self._common.log.error("server_not_started", reason=str(fault))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
         except BaseException:
             conversation.end("the client left")
             raise
-        self._server_log.info("session_opened", session=conversation.id[:8], principal=principal)
+        self._common.log.info("session_opened", session=conversation.id[:8], principal=principal)
         return conversation
 
     async def _start(self, conversation: LocalConversation, era: str) -> None:
         is_certain = era == era_cache.MODERN or (
-            era == era_cache.LEGACY and self._checks.config.era != "auto"
+            era == era_cache.LEGACY and self._common.checks.config.era != "auto"
         )
-        make = self._adapters.modern if era == era_cache.MODERN else None
+        make = self._common.adapters.modern if era == era_cache.MODERN else None
         conversation.expect(make, EraTrial(OVER) if is_certain else EraTrial(cached=bool(era)))
         try:
             await self._starter.start(conversation)
@@ -140,19 +119,19 @@ class Sessions:
 
     def start_process(self, conversation: LocalConversation) -> None:
         """Start another process for a session (conversation.SessionHooks)."""
-        self._control.start_again(conversation)
+        self._common.control.start_again(conversation)
 
     def call_later(self, conversation: LocalConversation, seconds: float, call: Callable[[], None]) -> None:
         """Call a function of a session after this time in seconds (conversation.SessionHooks)."""
-        self._tasks.call_later(conversation, seconds, call)
+        self._common.tasks.call_later(conversation, seconds, call)
 
     def on_handshake(self, conversation: LocalConversation, *, opened: bool) -> None:
         """Note the response to `initialize` of a server whose eras are not known (conversation.SessionHooks)."""
         if opened:
-            self._facts.opened(legacy=True)
-            self._facts.remember()
+            self._common.facts.opened(legacy=True)
+            self._common.facts.remember()
             return
-        self._tasks.start_guarded(conversation, self._starter.resolve_era, conversation)
+        self._common.tasks.start_guarded(conversation, self._starter.resolve_era, conversation)
 
     def on_start_timeout(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
         """Return the text and the data of the error that ends a start (conversation.SessionHooks)."""
@@ -160,11 +139,11 @@ class Sessions:
 
     def on_era_mismatch(self, text: str) -> None:
         """Drop the facts about eras, because a process speaks another one (conversation.SessionHooks)."""
-        self._facts.mismatched(text)
+        self._common.facts.mismatched(text)
 
     def find_upstream(self, conversation: LocalConversation, capabilities: bytes) -> None:
         """Find the process that a session shares through the modern era (conversation.SessionHooks)."""
-        self._tasks.start_guarded(conversation, self._join, conversation, capabilities)
+        self._common.tasks.start_guarded(conversation, self._join, conversation, capabilities)
 
     def find_shared(self, conversation: LocalConversation) -> SharedProcess | None:
         """Return the process that a session shares (conversation.SessionHooks). Raises Rejection."""

@@ -6,55 +6,30 @@ from itertools import count
 import trio
 
 from ..core import era_cache
-from ..core.access_policy import AccessPolicy
 from ..core.shared_upstream import SharedUpstream
 from ..eras.legacy_adapter import LegacyAdapter
-from .adapters import AdapterFactory
-from .circuit_breakers import CircuitBreakers
+from .common_parts import CommonParts
 from .conversation import LocalConversation
 from .era_discovery import EraDiscovery
-from .era_facts import EraFacts
 from .multiplexed_process import MultiplexedProcess
-from .owner_control import OwnerControl
 from .placement import Key, sharer
 from .process_owner import ProcessOwner
-from .server_log import ServerLog
 from .shared_process import SharedProcess
-from .start_checks import StartChecks
 from .start_monitor import StartMonitor
-from .tasks import ServerTasks
 
 
 class SharedProcesses:
     """The shared processes by key, and what each needs of its server (`shared_process.SharedProcessHooks`)."""
 
     def __init__(
-        self,
-        checks: StartChecks,
-        policy: AccessPolicy,
-        version: str,
-        breakers: CircuitBreakers,
-        facts: EraFacts,
-        discovery: EraDiscovery,
-        monitor: StartMonitor,
-        adapters: AdapterFactory,
-        server_log: ServerLog,
-        tasks: ServerTasks,
-        control: OwnerControl,
+        self, common: CommonParts, version: str, discovery: EraDiscovery, monitor: StartMonitor
     ) -> None:
+        self._common = common
         # The numbers of the requests to every shared process, so that no late response meets another request.
         self.ids = count(1)
-        self._checks = checks
-        self._policy = policy
         self._version = version
-        self._breakers = breakers
-        self._facts = facts
         self._discovery = discovery
         self._monitor = monitor
-        self._adapters = adapters
-        self._server_log = server_log
-        self._tasks = tasks
-        self._control = control
         # By key; those for new sessions. Added by `get`, removed by `remove` and `replace_all`.
         self._current: dict[Key, SharedProcess] = {}
         # Those that end when their calls have ended, because the server was restarted; removed by `remove`.
@@ -75,18 +50,18 @@ class SharedProcesses:
         shared = self._current.get(key)
         if shared is not None:
             return shared
-        self._tasks.check_open()
-        self._breakers.check(key.principal, key.client_environment)
-        self._control.make_room(key.principal)
-        config = self._checks.config
+        self._common.tasks.check_open()
+        self._common.breakers.check(key.principal, key.client_environment)
+        self._common.control.make_room(key.principal)
+        config = self._common.checks.config
         shared = SharedProcess(
             key.principal,
             config.limits,
-            self._server_log,
-            SharedUpstream(config.limits, self._new_id, self._policy, self._version),
+            self._common.log,
+            SharedUpstream(config.limits, self._new_id, self._common.policies.common, self._version),
             self,
             era_unknown=config.era == "auto",
-            unmatched=self._server_log.unmatched,
+            unmatched=self._common.log.unmatched,
             client_environment=key.client_environment,
         )
         shared.touched = trio.current_time()
@@ -95,9 +70,9 @@ class SharedProcesses:
 
     def for_session(self, conversation: LocalConversation) -> SharedProcess | None:
         """Return the process that a session shares, None where the server speaks the modern era. Raises Rejection."""
-        key = Key(sharer(self._checks.config, conversation.principal), conversation.client_environment)
-        if self._facts.for_modern_client == era_cache.MODERN and key not in self._current:
-            conversation.translate_shared(self._adapters.modern)
+        key = Key(sharer(self._common.checks.config, conversation.principal), conversation.client_environment)
+        if self._common.facts.for_modern_client == era_cache.MODERN and key not in self._current:
+            conversation.translate_shared(self._common.adapters.modern)
             return None
         return self.get(key)
 
@@ -105,7 +80,7 @@ class SharedProcesses:
         """Return the process and the adapter for stateless clients, the first with this clientInfo. Raises Rejection."""
         shared = self.get(Key(upstream.principal, upstream.client_environment))
         shared.introduce(info, {})
-        return shared, self._adapters.shared_legacy(shared.origins, self._new_id)
+        return shared, self._common.adapters.shared_legacy(shared.origins, self._new_id)
 
     async def era(self, key: Key) -> str:
         """Return the era of the server, from the process of this key or else from a probe. Raises Rejection."""
@@ -116,9 +91,9 @@ class SharedProcesses:
             shared = self._current.get(key)
         if shared is not None and not shared.era_unknown:
             return era_cache.LEGACY
-        if not self._facts.for_modern_client:
+        if not self._common.facts.for_modern_client:
             await self._discovery.run_probe()
-        return self._facts.for_modern_client
+        return self._common.facts.for_modern_client
 
     def remove(self, owner: ProcessOwner) -> None:
         """Remove a process that is closed."""
@@ -136,24 +111,24 @@ class SharedProcesses:
     def end_all(self, reason: str) -> None:
         """Close every process."""
         for shared in self.current:
-            self._control.end(shared, reason)
+            self._common.control.end(shared, reason)
         while self._replaced:
             self._replaced.pop().end(reason)
 
     def close_idle(self, now: float) -> None:
         """Close the processes that were idle for too long. `now` is in seconds."""
         for shared in self.current:
-            if now - shared.touched > self._checks.config.limits.session_idle_seconds:
-                self._control.end(shared, "it was idle for too long")
+            if now - shared.touched > self._common.checks.config.limits.session_idle_seconds:
+                self._common.control.end(shared, "it was idle for too long")
 
     def translate_members(self, shared: SharedProcess) -> None:
         """Give the members of a process to a process of the modern era."""
         for member in shared.members:
             if isinstance(member, LocalConversation):
-                member.translate_shared(self._adapters.modern)
+                member.translate_shared(self._common.adapters.modern)
             elif isinstance(member, MultiplexedProcess):
-                self._control.move(member, "the server speaks the modern era")
-        self._control.end(shared, "the server speaks the modern era")
+                self._common.control.move(member, "the server speaks the modern era")
+        self._common.control.end(shared, "the server speaks the modern era")
 
     def _new_id(self) -> bytes:
         return b"%d" % next(self.ids)
@@ -162,18 +137,18 @@ class SharedProcesses:
 
     def start_process(self, shared: SharedProcess) -> None:
         """Start a process (shared_process.SharedProcessHooks)."""
-        self._control.start_again(shared)
+        self._common.control.start_again(shared)
 
     def on_opened(self, _shared: SharedProcess) -> None:
         """Note that a process has accepted `initialize` (shared_process.SharedProcessHooks)."""
-        if not self._facts.known[era_cache.LEGACY]:
-            self._facts.opened(legacy=True)
+        if not self._common.facts.known[era_cache.LEGACY]:
+            self._common.facts.opened(legacy=True)
 
     def on_unopened(self, shared: SharedProcess, otherwise: Callable[[], None], *, refused: bool) -> None:
         """Find out whether the server speaks another era than that of `initialize` (shared_process.SharedProcessHooks)."""
         if refused:
-            self._facts.mismatched()
-        self._tasks.start_guarded(shared, self._resolve_era, shared, otherwise)
+            self._common.facts.mismatched()
+        self._common.tasks.start_guarded(shared, self._resolve_era, shared, otherwise)
 
     def on_start_timeout(self, shared: SharedProcess, text: str) -> tuple[str, dict[str, object]]:
         """Return the text and the data of the error that ends a start (shared_process.SharedProcessHooks)."""
@@ -181,12 +156,12 @@ class SharedProcesses:
 
     def on_fault(self, fault: Exception) -> None:
         """Log an error of the bridge that has ended one session (shared_process.SharedProcessHooks)."""
-        self._server_log.error("internal error", fault=fault)
+        self._common.log.error("internal error", fault=fault)
 
     async def _resolve_era(self, shared: SharedProcess, otherwise: Callable[[], None]) -> None:
         if await self._discovery.is_legacy_only():
             self._monitor.resolve(shared)
             otherwise()
             return
-        self._facts.opened(legacy=False)
+        self._common.facts.opened(legacy=False)
         self.translate_members(shared)

@@ -6,18 +6,14 @@ import trio
 
 from ...transports.process.child import Exit
 from ...validators.jsonrpc import Response
-from ...validators.limits import Limits
 from ..core import era_cache
 from ..core.errors import read_fault
 from ..core.start_errors import StartFault
-from .circuit_breakers import CircuitBreakers
+from .common_parts import CommonParts
 from .era_discovery import EraDiscovery
-from .era_facts import EraFacts
 from .liveness import Liveness
 from .process_owner import ProcessOwner
-from .process_table import ProcessTable, ServerProcess
-from .server_log import ServerLog
-from .tasks import ServerTasks
+from .process_table import ServerProcess
 
 # A warm standby that exits within this time after its start has failed to start (seconds).
 _SOON: Final = 10.0
@@ -28,23 +24,10 @@ _WAITED: Final = 2.0
 class StartMonitor:
     """Record failed and successful starts in the log, in the facts of the eras and in the circuit breakers."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        breakers: CircuitBreakers,
-        table: ProcessTable,
-        facts: EraFacts,
-        discovery: EraDiscovery,
-        server_log: ServerLog,
-        tasks: ServerTasks,
-    ) -> None:
-        self._limits = limits
-        self._breakers = breakers
-        self._table = table
-        self._facts = facts
+    def __init__(self, common: CommonParts, discovery: EraDiscovery) -> None:
+        self._common = common
+        self._limits = common.checks.config.limits
         self._discovery = discovery
-        self._server_log = server_log
-        self._tasks = tasks
         # By owner; why a start has failed, if the server should turn out to speak no other era. Added by `_start_failed`,
         # removed when that is known and when the owner is closed.
         self._undecided: dict[ProcessOwner, StartFault] = {}
@@ -61,30 +44,30 @@ class StartMonitor:
             if probe is not None:
                 return
             reason = f"refused to initialize: {read_fault(message.error).message}"
-            if owner.is_ordinary and not self._table.another_serves(child):
-                self._start_failed(owner, StartFault(reason, self._table.output(process)))
+            if owner.is_ordinary and not self._common.processes.another_serves(child):
+                self._start_failed(owner, StartFault(reason, self._common.processes.output(process)))
             return
-        self._server_log.history.on_start_succeeded()
-        known = self._facts.known
+        self._common.log.history.on_start_succeeded()
+        known = self._common.facts.known
         if probe is not None:
             probe.opened.set()
             probe.settled.set()
         elif not owner.speaks_modern and not (
             known[era_cache.LEGACY] and known[era_cache.MODERN] is not None
         ):
-            self._facts.opened(legacy=True)
-            self._facts.remember()
+            self._common.facts.opened(legacy=True)
+            self._common.facts.remember()
         process.liveness = Liveness(
             child, owner.on_line, self._limits, trio.current_time(), modern=owner.speaks_modern
         )
 
     def on_standby_exit(self, process: ServerProcess, exit_: Exit) -> None:
         """Count the exit of a warm standby."""
-        self._breakers.find("").on_failure(trio.current_time())
-        self._server_log.history.on_exit(process.child.pid, exit_)
+        self._common.breakers.find("").on_failure(trio.current_time())
+        self._common.log.history.on_exit(process.child.pid, exit_)
         if trio.current_time() - process.started < _SOON:
-            self._server_log.history.on_start_failed(
-                StartFault(exit_.describe(), self._table.output(process), ended=True)
+            self._common.log.history.on_start_failed(
+                StartFault(exit_.describe(), self._common.processes.output(process), ended=True)
             )
 
     def on_exit(self, process: ServerProcess, owner: ProcessOwner, exit_: Exit) -> None:
@@ -95,22 +78,24 @@ class StartMonitor:
         if probe is not None:
             probe.settled.set()
             # It may have lacked what the probe had, such as a lock or a port, and is started again by the first request.
-            self._server_log.info("process_beside_exited", pid=pid, how=exit_.describe())
+            self._common.log.info("process_beside_exited", pid=pid, how=exit_.describe())
             owner.on_exit(text, {"reason": "exited"})
             return
-        self._breakers.find(owner.principal, owner.client_environment).on_failure(trio.current_time())
-        self._server_log.history.on_exit(pid, exit_)
+        self._common.breakers.find(owner.principal, owner.client_environment).on_failure(trio.current_time())
+        self._common.log.history.on_exit(pid, exit_)
         # The output may be about any principal that the process has served.
         alone = len(owner.principals) <= 1
         data: dict[str, object] = {
             "reason": "exited",
             "code": exit_.code,
             "signal": exit_.signal,
-            "stderr": self._server_log.buffer.tail(pid) if alone else [],
+            "stderr": self._common.log.buffer.tail(pid) if alone else [],
         }
         if not process.startup.over:
             before = "before its first answer" if owner.speaks_modern else "before it answered initialize"
-            fault = StartFault(f"{exit_.describe()} {before}", self._table.output(process), ended=True)
+            fault = StartFault(
+                f"{exit_.describe()} {before}", self._common.processes.output(process), ended=True
+            )
             self._start_failed(owner, fault)
             text, data = _error(fault, data, alone=alone)
         owner.on_exit(text, data)
@@ -119,29 +104,29 @@ class StartMonitor:
         """Record that a process has not opened its session, for this reason. Return the text and the data of the error."""
         # An undecided fault stays until the era is known, which also drops what was presumed of the eras.
         fault = self._undecided.get(owner) or self._silence(
-            self._table.current(owner), text.removeprefix("the server ")
+            self._common.processes.current(owner), text.removeprefix("the server ")
         )
-        self._facts.cache.on_start_failed()
+        self._common.facts.cache.on_start_failed()
         self._note(owner, fault)
         return _error(fault, {"reason": "not started"}, alone=len(owner.principals) <= 1)
 
     def on_client_left(self, owner: ProcessOwner, waited: float) -> None:
         """Record a failed start where a client has left after waiting so long (seconds) for the first response."""
-        process = self._table.current(owner)
-        if waited < _WAITED or process is None or self._tasks.closed:
+        process = self._common.processes.current(owner)
+        if waited < _WAITED or process is None or self._common.tasks.closed:
             return
         if self._discovery.probe_beside(owner) is not None or process.startup.over or process.child.ended:
             return
         reason = f"had not answered initialize after {waited:.0f} s, when its client ended the session"
-        self._server_log.errors += 1
-        self._facts.cache.on_start_failed()
+        self._common.log.errors += 1
+        self._common.facts.cache.on_start_failed()
         self._note(owner, self._silence(process, reason))
 
     def resolve(self, owner: ProcessOwner) -> None:
         """Record the failed start of an owner, because the server speaks no other era."""
         fault = self._undecided.pop(owner, None)
         if fault is not None:
-            self._facts.cache.on_start_failed()
+            self._common.facts.cache.on_start_failed()
             self._note(owner, fault)
 
     def drop(self, owner: ProcessOwner) -> None:
@@ -149,7 +134,7 @@ class StartMonitor:
         self._undecided.pop(owner, None)
 
     def _start_failed(self, owner: ProcessOwner, fault: StartFault) -> None:
-        self._facts.cache.on_start_failed()
+        self._common.facts.cache.on_start_failed()
         if owner.era_unresolved:
             self._undecided[owner] = fault
         else:
@@ -158,12 +143,12 @@ class StartMonitor:
     def _note(self, owner: ProcessOwner, fault: StartFault) -> None:
         # A failure with the variables of one client shows nothing of the server for others.
         if not owner.client_environment.variables:
-            self._server_log.history.on_start_failed(fault, owner.principals)
+            self._common.log.history.on_start_failed(fault, owner.principals)
 
     def _silence(self, process: ServerProcess | None, reason: str) -> StartFault:
         if process is None:
             return StartFault(reason)
-        return StartFault(reason, self._table.output(process), hangs=not process.startup.over)
+        return StartFault(reason, self._common.processes.output(process), hangs=not process.startup.over)
 
 
 def _error(fault: StartFault, data: dict[str, object], *, alone: bool) -> tuple[str, dict[str, object]]:

@@ -102,8 +102,8 @@ async def running(log, *argv, **more):
 
 
 async def emptied_but_for_spares(server):
-    while server._parts.processes.owners:
-        await server._parts.processes.changed.park()
+    while server._parts.common.processes.owners:
+        await server._parts.common.processes.changed.park()
 
 
 async def test_values_are_hidden_as_long_as_a_process_has_them():
@@ -157,7 +157,7 @@ async def test_a_session_that_is_given_up_while_its_process_starts_hides_nothing
 
 async def test_a_crowd_before_a_server_that_dies_gets_one_process_after_a_trip():
     async with running(LineLog(out=io.StringIO()), "false", spare=0) as server:
-        server._parts.breakers.find("").window = 1.0
+        server._parts.common.breakers.find("").window = 1.0
         told = []
 
         async def begin():
