@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from mcpbridged.bridge.commands import threads
 from mcpbridged.bridge.commands.threads import map_in_threads
 
 
@@ -15,20 +16,19 @@ def test_results_come_in_order_and_each_is_reported():
     assert len(done) == 20
 
 
-def test_no_more_items_than_the_limit_are_in_work():
-    lock, running, most = threading.Lock(), [0], [0]
-    both = threading.Barrier(2)
+@pytest.mark.parametrize(("items", "count"), [(10, 4), (3, 3)])
+def test_there_are_no_more_threads_than_the_limit_and_the_items(items, count, monkeypatch):
+    started = []
 
-    def work(_item):
-        with lock:
-            running[0] += 1
-            most[0] = max(most[0], running[0])
-        both.wait(5)
-        with lock:
-            running[0] -= 1
+    class Thread(threading.Thread):
+        def start(self):
+            assert self.daemon
+            started.append(1)
+            super().start()
 
-    list(map_in_threads(work, range(10), 2, lambda: None))
-    assert most[0] == 2
+    monkeypatch.setattr(threads.threading, "Thread", Thread)
+    list(map_in_threads(lambda item: item, range(items), 4, lambda: None))
+    assert len(started) == count
 
 
 def test_an_exception_is_raised_in_place_of_its_result():

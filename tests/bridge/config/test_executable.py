@@ -72,6 +72,7 @@ def test_a_missing_program_or_folder_is_named(program, tmp_path):
         (b"#!/no/such -x\n", "names '/no/such', which does not exist"),
         (b"#! /bin/sh\r\n", "its lines end with CR LF"),
         (b"#!/etc/passwd\n", "which is not executable"),
+        (b"#!/etc\n", "which is not executable"),
         (b"#!/bin/sh\n", ""),
     ],
 )
