@@ -60,8 +60,12 @@ class Target:
             stream = trio.SSLStream(
                 plain, ssl.create_default_context(), server_hostname=self.address[0], https_compatible=True
             )
-            with trio.fail_after(HANDSHAKE_SECONDS):
-                await stream.do_handshake()
+            try:
+                with trio.fail_after(HANDSHAKE_SECONDS):
+                    await stream.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
         except (OSError, UnicodeError, trio.TooSlowError, trio.BrokenResourceError) as fault:
             raise Unreachable(self._unreachable(fault)) from None
         return stream
