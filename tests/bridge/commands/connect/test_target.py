@@ -72,7 +72,7 @@ async def test_a_peer_that_closes_in_the_handshake_is_unreachable():
 
 def test_an_untrusted_certificate_is_named():
     fault = trio.BrokenResourceError()
-    fault.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
+    fault.__cause__ = ssl.SSLCertVerificationError(1, "self-signed certificate")
     fault.__cause__.reason = "CERTIFICATE_VERIFY_FAILED"
     text = Target.at("https://h/ws", "")._unreachable(ExceptionGroup("", [fault]))
     assert (
