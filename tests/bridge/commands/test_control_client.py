@@ -19,6 +19,14 @@ from mcpbridged.bridge.commands.control_client import (
 ERROR = {"error": {"message": "no such server", "data": {"stderr": ["line 1", "line 2"]}}}
 
 
+def whole(sock):
+    """Return a request with its body."""
+    data = b""
+    while not data.endswith((b"\r\n\r\n", b"}")):
+        data += sock.recv(65536)
+    return data if b"Content-Length" not in data or data.endswith(b"}") else data + sock.recv(65536)
+
+
 @pytest.fixture
 def daemon(tmp_path):
     """Return a function that answers one request with these bytes; it returns the path of the socket."""
@@ -34,7 +42,7 @@ def daemon(tmp_path):
             ours, _ = sock.accept()
             with ours:
                 ours.settimeout(5)
-                requests.append(ours.recv(65536))
+                requests.append(whole(ours))
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()
                 ours.sendall(
                     b"HTTP/1.1 %d X\r\nContent-Type: %b\r\nConnection: close\r\n\r\n%b"

@@ -6,14 +6,14 @@ import trio
 from mcpbridged.bridge.runtime.tasks import ServerTasks
 from mcpbridged.validators.rejection import Rejection
 
-from ...support.serving import Notes
+from ...support.serving import RecordingLog
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("autojump_clock")]
 
 
 class World:
     def __init__(self):
-        self.log = Notes()
+        self.log = RecordingLog()
         self.ended = []
         self.tasks = ServerTasks(self.log, lambda owner, reason: self.ended.append((owner, reason)))
 
