@@ -1,5 +1,6 @@
 """Each module has a test file of its own: the tests of `a/b.py` are in `tests/a/test_b.py`."""
 
+import subprocess
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -22,8 +23,8 @@ DECLARATIONS = {
     "validators/rejection.py",
 }
 
-# Key: a test file. Value: modules without another caller, or with a seam that only this whole has: parts of one state
-# machine, and commands that only print what their parts return.
+# Key: a test file. Value: modules that are tested through it, because each is a part of one state machine, or joins parts
+# with a file of their own to a process, a command or a daemon. A module leaves the table when it gets a file of its own.
 TESTED_AS_A_WHOLE = {
     "tests/bridge/core/test_legacy_session.py": {
         "bridge/core/errors.py",
@@ -44,8 +45,12 @@ TESTED_AS_A_WHOLE = {
         "bridge/core/tasks.py",
         "bridge/core/upstream_handshake.py",
     },
-    "tests/bridge/core/test_attribution.py": {"bridge/core/aggregate_members.py"},
-    "tests/bridge/runtime/test_placement.py": {"bridge/core/forwarded_client.py"},
+    "tests/bridge/core/test_attribution.py": {
+        "bridge/core/aggregate_members.py",
+    },
+    "tests/bridge/runtime/test_placement.py": {
+        "bridge/core/forwarded_client.py",
+    },
     "tests/bridge/eras/test_modern_adapter.py": {
         "bridge/core/input_over.py",
         "bridge/eras/client_handshake.py",
@@ -62,4 +67,143 @@ TESTED_AS_A_WHOLE = {
         "bridge/eras/subscriptions.py",
         "bridge/eras/task_tools.py",
     },
+    "tests/bridge/runtime/test_server.py": {
+        "bridge/runtime/adapters.py",
+        "bridge/runtime/conversation.py",
+        "bridge/runtime/era_discovery.py",
+        "bridge/runtime/era_facts.py",
+        "bridge/runtime/multiplexed_process.py",
+        "bridge/runtime/place_finder.py",
+        "bridge/runtime/place_table.py",
+        "bridge/runtime/process_pool.py",
+        "bridge/runtime/process_starter.py",
+        "bridge/runtime/server_log.py",
+        "bridge/runtime/server_parts.py",
+        "bridge/runtime/sessions.py",
+        "bridge/runtime/shared_process.py",
+        "bridge/runtime/shared_processes.py",
+        "bridge/runtime/start_checks.py",
+    },
+    "tests/bridge/config/test_load.py": {
+        "bridge/config/trust.py",
+    },
+    "tests/cases/test_pins.py": {
+        "bridge/commands/approve.py",
+        "bridge/config/command_files.py",
+    },
+    "tests/bridge/commands/test_completion_scripts.py": {
+        "bridge/commands/command_options.py",
+        "bridge/commands/completion.py",
+        "bridge/commands/wrapper_options.py",
+    },
+    "tests/bridge/commands/test_wrapper.py": {
+        "bridge/commands/dispatch.py",
+        "bridge/commands/output.py",
+        "bridge/commands/serve.py",
+    },
+    "tests/cases/test_commands_ask.py": {
+        "bridge/commands/client_config.py",
+        "bridge/commands/config.py",
+        "bridge/commands/effective.py",
+        "bridge/commands/env.py",
+        "bridge/commands/invocation.py",
+        "bridge/commands/reload.py",
+        "bridge/commands/token.py",
+    },
+    "tests/e2e/test_calls.py": {
+        "bridge/commands/tools.py",
+    },
+    "tests/cases/test_doctor_asks.py": {
+        "bridge/commands/doctor/command.py",
+        "bridge/commands/doctor/daemon.py",
+        "bridge/commands/doctor/examine.py",
+        "bridge/commands/doctor/machine.py",
+    },
+    "tests/e2e/test_connect.py": {
+        "bridge/commands/connect/client_messages.py",
+        "bridge/commands/connect/command.py",
+        "bridge/commands/connect/handshake.py",
+        "bridge/commands/connect/proxy.py",
+        "bridge/commands/connect/session_setup.py",
+        "bridge/commands/connect/websocket.py",
+    },
+    "tests/e2e/test_aggregate.py": {
+        "bridge/aggregate/catalog.py",
+        "bridge/aggregate/connection.py",
+        "bridge/aggregate/inquiries.py",
+        "bridge/aggregate/listeners.py",
+        "bridge/aggregate/member.py",
+        "bridge/aggregate/members.py",
+        "bridge/aggregate/output.py",
+        "bridge/aggregate/server.py",
+        "bridge/aggregate/subscription.py",
+        "bridge/aggregate/timing.py",
+    },
+    "tests/cases/test_certificates.py": {
+        "bridge/daemon/certificates.py",
+    },
+    "tests/e2e/test_serve.py": {
+        "bridge/daemon/announcements.py",
+        "bridge/daemon/app.py",
+        "bridge/daemon/control_api.py",
+        "bridge/daemon/listeners.py",
+        "bridge/daemon/reloader.py",
+        "bridge/daemon/running_config.py",
+        "bridge/daemon/status.py",
+        "bridge/daemon/supervisor.py",
+    },
 }
+
+
+def tracked_files():
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
+
+
+def mirrored(module):
+    path = Path("tests") / module
+    return str(path.with_name(f"test_{path.name}"))
+
+
+def modules(files):
+    return {
+        file
+        for file in files
+        if file.startswith(tuple(f"{root}/" for root in ROOTS))
+        and file.endswith(".py")
+        and not file.endswith(("/__init__.py", "/__main__.py"))
+    }
+
+
+def test_each_module_has_a_test_file_or_a_reason_why_it_has_none():
+    files = tracked_files()
+    excepted = DECLARATIONS.union(*TESTED_AS_A_WHOLE.values())
+    assert {module for module in modules(files) - excepted if mirrored(module) not in files} == set()
+
+
+def test_each_exception_names_a_module_without_a_test_file_once():
+    files = tracked_files()
+    lists = [DECLARATIONS, *TESTED_AS_A_WHOLE.values()]
+    assert sum(map(len, lists)) == len(set().union(*lists))
+    assert {
+        module for module in set().union(*lists) if module not in files or mirrored(module) in files
+    } == set()
+    assert set(TESTED_AS_A_WHOLE) <= files
+
+
+def test_each_mirrored_test_file_has_its_module():
+    """A file that tests a module under another aspect has a name that begins as that of the module."""
+    files = tracked_files()
+    known = {mirrored(module).removesuffix(".py") for module in modules(files)}
+    found = {
+        file.removesuffix(".py")
+        for file in files
+        if file.startswith(tuple(f"tests/{root}/" for root in ROOTS)) and Path(file).name.startswith("test_")
+    }
+    # Random walks and comparisons over the modules of a folder.
+    across = {
+        name
+        for name in found
+        if Path(name).name.startswith("test_walks_") or name.endswith("/test_plain_calls")
+    }
+    assert {name for name in found - across if not name.startswith(tuple(known))} == set()
