@@ -1,5 +1,6 @@
 """The exception of all validators, and the error codes of JSON-RPC and MCP."""
 
+import math
 from typing import Final
 
 # JSON-RPC 2.0 section 5.1, and codes that MCP servers add in the range for servers (MCP 2026-07-28 basic, "Error Codes").
@@ -43,6 +44,11 @@ class Rejection(Exception):
         self.close = close
         self.data = data
         self.reason = reason
+
+
+def retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header of a refusal after which the client may repeat the request (seconds; RFC 9110 section 10.2.3)."""
+    return ((b"Retry-After", b"%d" % math.ceil(seconds)),)
 
 
 def too_large(what: str, limit: int, key: str) -> Rejection:

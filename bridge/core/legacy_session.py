@@ -23,7 +23,7 @@ from ...validators.mcp_params import (
     read_request,
     read_version,
 )
-from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection
+from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection, retry_after
 from ...validators.revisions import DEFAULT_REVISION
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
@@ -237,7 +237,7 @@ class LegacySession:
                 "(stdin_bytes)"
             )
         if full:
-            raise Rejection(429, SERVER_ERROR, full, headers=((b"Retry-After", b"1"),))
+            raise Rejection(429, SERVER_ERROR, full, headers=retry_after(1))
 
     def _check_policy(self, method: str, params: bytes) -> None:
         if self._policy.denied(method):

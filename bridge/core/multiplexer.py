@@ -23,6 +23,7 @@ from ...validators.rejection import (
     METHOD_NOT_FOUND,
     TIMEOUT,
     Rejection,
+    retry_after,
 )
 from ...validators.revisions import MODERN_REVISIONS
 from ...validators.stateless_request import NAMED
@@ -507,7 +508,7 @@ class Multiplexer:
 
 
 def _full(text: str) -> Rejection:
-    return Rejection(429, INTERNAL_ERROR, text, headers=((b"Retry-After", b"1"),))
+    return Rejection(429, INTERNAL_ERROR, text, headers=retry_after(1))
 
 
 def _finished(call: ClientRequest, outcome: str) -> Effects:

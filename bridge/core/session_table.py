@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from ...validators.limits import Limits
-from ...validators.rejection import SERVER_ERROR, SESSION_NOT_FOUND, Rejection
+from ...validators.rejection import SERVER_ERROR, SESSION_NOT_FOUND, Rejection, retry_after
 
 
 class Busy(Protocol):
@@ -62,7 +62,7 @@ class SessionTable(Generic[Member]):
                 SERVER_ERROR,
                 f"the limit of {self._limits.sessions_per_principal} sessions of one principal, or of "
                 f"{self._limits.sessions} in all, is reached",
-                headers=((b"Retry-After", b"5"),),
+                headers=retry_after(5),
             )
         return min(idle, key=lambda entry: entry.used).member
 

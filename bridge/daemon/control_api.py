@@ -11,12 +11,11 @@ import msgspec
 
 from ...transports.endpoints.rejections import method_not_allowed
 from ...transports.endpoints.sse_writer import write_events
-from ...transports.http.responses import RETRY_SOON
 from ...transports.options import JSON
 from ...transports.ports import Endpoint, Exchange
 from ...transports.send_queue import SendQueue
 from ...validators.limits import Limits
-from ...validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..config.settings import CONTROL
 from ..runtime.server import LocalServer
 from .daemon_info import DaemonInfo
@@ -125,7 +124,7 @@ class ControlApi:
                 503,
                 INVALID_REQUEST,
                 f"the limit of {self._most_streams} streams to control endpoints is reached (limits.connections_control)",
-                headers=RETRY_SOON,
+                headers=retry_after(1),
                 reason="connections_control",
             )
         self._streams += 1

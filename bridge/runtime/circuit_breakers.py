@@ -5,7 +5,7 @@ import math
 import trio
 
 from ...transports.options import SpawnFailed
-from ...validators.rejection import SERVER_ERROR, Rejection
+from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.start_errors import StartFault
@@ -39,23 +39,19 @@ class CircuitBreakers:
         breaker = self.find(principal, client_environment)
         now = trio.current_time()
         if breaker.is_open(now):
-            pause = math.ceil(breaker.pause(now))
-            raise Rejection(
-                503,
-                SERVER_ERROR,
-                self.why_tripped(breaker, now, principal),
-                headers=((b"Retry-After", b"%d" % pause),),
-                data={"reason": "restarts", "retry_after": pause},
-            )
+            raise self.refusal(breaker, now, principal)
 
-    def why_tripped(self, breaker: CircuitBreaker, now: float, principal: str) -> str:
-        """Return the text of the error for this principal. `now` is in seconds."""
+    def refusal(self, breaker: CircuitBreaker, now: float, principal: str) -> Rejection:
+        """Return the error of a request of this principal that needs a start. `now` is in seconds."""
+        pause = breaker.pause(now)
         text = (
             f"the server ended unexpectedly {breaker.failures} times within {breaker.window:g} s; "
-            f"the next start is in {breaker.pause(now):.0f} s"
+            f"the next start is in {pause:.0f} s"
         )
-        last = self._server_log.history.last_failure(principal)
-        return f"{text}; the last time it {last}" if last else text
+        if last := self._server_log.history.last_failure(principal):
+            text = f"{text}; the last time it {last}"
+        data: dict[str, object] = {"reason": "restarts", "retry_after": math.ceil(pause)}
+        return Rejection(503, SERVER_ERROR, text, headers=retry_after(pause), data=data)
 
     def not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
         """Record that no process could be started. `breaker` counts it where a program was executed in vain."""

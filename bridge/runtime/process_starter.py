@@ -1,7 +1,5 @@
 """Start the process of each owner, after an exit as well."""
 
-import math
-
 import trio
 
 from ...transports.options import SpawnFailed
@@ -75,10 +73,8 @@ class ProcessStarter:
             # Others have waited as well, and the breaker lets one start through when it is half open.
             now = trio.current_time()
         if breaker.is_open(now):
-            owner.failed(
-                self._common.breakers.why_tripped(breaker, now, owner.principal),
-                {"reason": "restarts", "retry_after": math.ceil(breaker.pause(now))},
-            )
+            refusal = self._common.breakers.refusal(breaker, now, owner.principal)
+            owner.failed(refusal.text, refusal.data or {})
             return
         # The pause may have outlasted the owner.
         if owner.ended:

@@ -7,7 +7,7 @@ import trio
 
 from ...transports.poller import Poller
 from ...transports.process.spawner import Spawner
-from ...validators.rejection import SERVER_ERROR, Rejection
+from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
 from ..config.settings import ServerConfig, TokenConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
@@ -112,7 +112,7 @@ class ServerParts:
                 503,
                 SERVER_ERROR,
                 f"the limit {limit} of server processes is reached, and each of this principal's has a call or a subscription",
-                headers=((b"Retry-After", b"5"),),
+                headers=retry_after(5),
             )
         self.end(
             min(idle, key=lambda owner: owner.touched),

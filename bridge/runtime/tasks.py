@@ -7,7 +7,7 @@ from typing import Final, TypeVarTuple, Unpack
 import trio
 
 from ...transports.ports import Log
-from ...validators.rejection import SERVER_ERROR, Rejection
+from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
 from .process_owner import ProcessOwner
 
 STOPPING: Final = "the bridge is stopping"
@@ -21,7 +21,7 @@ def stopping(text: str = STOPPING) -> Rejection:
         503,
         SERVER_ERROR,
         text,
-        headers=((b"Retry-After", b"5"),),
+        headers=retry_after(5),
         close=True,
         data={"reason": "stopping"},
     )

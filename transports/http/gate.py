@@ -17,10 +17,9 @@ from ...validators.bearer import TokenSet, bearer_token, offered_token, refuse_q
 from ...validators.http_head import TCHAR, Head
 from ...validators.limits import Limits
 from ...validators.origin import Site
-from ...validators.rejection import INVALID_REQUEST, Rejection
+from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..client_process import CLIENT_HEADER, pid_of_peer
 from ..options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
-from .responses import RETRY_SOON
 
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
@@ -80,7 +79,7 @@ class WrongCredentials:
             429,
             INVALID_REQUEST,
             f"the limit of {self._most} wrong credentials in a second is reached",
-            headers=RETRY_SOON,
+            headers=retry_after(1),
             reason=_WRONG,
         )
 

@@ -17,10 +17,9 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from ...validators.limits import Limits
-from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
+from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection, retry_after
 from ..options import ANONYMOUS
 from .gate import unknown_origin
-from .responses import RETRY_SOON
 
 # States of a connection without a credential, in the order of eviction.
 REFUSED: Final = "refused"
@@ -247,7 +246,7 @@ def _too_much_unfinished(limit: int) -> Rejection:
         429,
         SERVER_ERROR,
         f"the unfinished messages of one principal exceed the limit of {limit} bytes (limits.unfinished_bytes)",
-        headers=RETRY_SOON,
+        headers=retry_after(1),
         close=True,
         reason="unfinished_bytes",
     )
@@ -258,7 +257,7 @@ def _full(what: str, key: str, limit: int) -> Rejection:
         503,
         INVALID_REQUEST,
         f"the limit of {limit} {what} is reached (limits.{key})",
-        headers=RETRY_SOON,
+        headers=retry_after(1),
         close=True,
         reason=key,
     )

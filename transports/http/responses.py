@@ -50,8 +50,6 @@ STREAM_HEADERS: Final[Headers] = (
     (b"X-Accel-Buffering", b"no"),
     *_PROTECTION,
 )
-# A client may repeat a request that was over a limit after one second (RFC 9110 section 10.2.3).
-RETRY_SOON: Final[Headers] = ((b"Retry-After", b"1"),)
 
 # After the last response, a peer may send for this long (seconds) and this much (bytes). Closing a socket with unread
 # input makes the kernel send a reset, which can destroy the response on its way (RFC 9112 section 9.6).

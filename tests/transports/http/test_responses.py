@@ -1,11 +1,11 @@
 """Headers and error bodies that all HTTP responses share."""
 
-from mcpbridged.transports.http.responses import RETRY_SOON, SAFE_LINES, last_response
-from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
+from mcpbridged.transports.http.responses import SAFE_LINES, last_response
+from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection, retry_after
 
 
 def test_the_last_response_of_a_connection_has_all_headers_of_its_rejection():
-    head, _, body = last_response(Rejection(503, INVALID_REQUEST, "full", headers=RETRY_SOON)).partition(
+    head, _, body = last_response(Rejection(503, INVALID_REQUEST, "full", headers=retry_after(1))).partition(
         b"\r\n\r\n"
     )
     assert body == b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"full"}}'
