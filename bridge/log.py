@@ -15,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Final, TextIO, TypeVar
 
@@ -105,7 +105,7 @@ class LineLog:
         self, kind: type[BaseException], fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         text = "".join(traceback.format_exception(kind, fault, trace))
-        self.always("error", "internal error", text, fault=text)
+        self.always("error", "internal_error", text, fault=text)
 
     def _warned(
         self,
@@ -135,8 +135,7 @@ class LineLog:
         if self._json:
             line = json.dumps({"ts": _iso(time.time()), "level": level, "event": event, **plain})
         else:
-            shown = "".join(f" {key}={_quoted(value)}" for key, value in plain.items())
-            line = f"mcp-bridge: {level}: {event}{shown}"
+            line = f"mcp-bridge: {level}: {event_text(event, plain)}"
         return f"{line}\n"
 
     def plain(self, value: object, longest: int = _LONGEST) -> object:
@@ -207,6 +206,11 @@ class _Output:
             while data and self.is_writable(wait=True):
                 data = data[os.write(self._descriptor, data[:_AT_ONCE]) :]
             self._unfinished = b"\n" if data else b""
+
+
+def event_text(event: str, fields: Mapping[str, object]) -> str:
+    """Return an event and its fields as text. The values have no control characters."""
+    return event + "".join(f" {key}={_quoted(value)}" for key, value in fields.items())
 
 
 def _iso(at: float) -> str:

@@ -63,9 +63,11 @@ class Catalog:
             self.fail(errors)
         merged = merge.merged_list(method, found)
         for name in merged.too_long:
-            log(f"{method}: left out, since its name has more than {Limits().name} characters: {name}")
+            reason = f"its name has more than {Limits().name} characters"
+            log("item_left_out", method=method, name=name, reason=reason)
         for name, double in self.owners.new_doubles(method, merged.doubles):
-            log(f"{method}: left out of {name}, since a server before it has it: {double}")
+            reason = "a server before it has it"
+            log("item_left_out", method=method, member=name, name=double, reason=reason)
         return merged.result
 
     async def _items_of(
@@ -131,9 +133,10 @@ class Catalog:
                 with trio.fail_after(timing.PATIENCE):
                     result = await member.result(method, params)
             except MemberLost as fault:
-                log(f"{method}: {fault}")
+                log("request_failed", member=member.name, method=method, reason=fault)
             except trio.TooSlowError:
-                log(f"{member.name}: {method}: no answer within {timing.PATIENCE:g} s")
+                reason = f"no answer within {timing.PATIENCE:g} s"
+                log("request_failed", member=member.name, method=method, reason=reason)
             except MemberRefused as refused:
                 errors.append(refused.error)
             else:
@@ -156,5 +159,5 @@ async def _read_pages(method: str, params: json_object.Members, member: Member) 
         if "nextCursor" not in page:
             return items
         params = {**params, "cursor": page["nextCursor"]}
-    log(f"{member.name}: {method}: it has more than {_MOST_PAGES} pages, the limit")
+    log("list_cut", member=member.name, method=method, reason=f"more than {_MOST_PAGES} pages, the limit")
     return items

@@ -134,7 +134,7 @@ class Connection:
         try:
             message = jsonrpc.decode(text.encode() if isinstance(text, str) else text, UNLIMITED, deep=True)
         except Rejection as rejection:
-            log(f"not understood: {rejection.text}")
+            log("message_dropped", reason=rejection.text)
             return
         if isinstance(message, Response):
             request = self._pending.pop(message.id, None)

@@ -122,7 +122,7 @@ class Inquiries:
         if inquiry.scope.cancelled_caught and trio.current_time() >= inquiry.scope.deadline:
             inquiry.failure = f"no answer within {timing.PATIENCE:g} s"
         if inquiry.failure:
-            self._members.log(member.name, method, f"{member.name}: {method}: {inquiry.failure}")
+            self._members.log_failure(member.name, method, inquiry.failure)
         inquiry.over = True
         if self._late.get((client, method, member.name)) is inquiry:
             del self._late[client, method, member.name]

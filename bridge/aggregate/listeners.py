@@ -127,16 +127,16 @@ class Listeners:
         try:
             response = await member.request(LISTEN, merge.listen_params(params, mine), on_notification)
         except MemberLost as fault:
-            text = str(fault)
+            reason = str(fault)
         else:
             error = response.error
-            text = f"{name}: {read_fault(error).message}" if error else f"{name} has ended it"
+            reason = read_fault(error).message if error else "ended by the member"
         if granted:
             owners.invalidate(name)
         elif error and merge.is_unknown_method(error):
             subscription.grant(name, {})
             return False
         else:
-            self._members.log(name, LISTEN, f"{LISTEN}: {text}")
+            self._members.log_failure(name, LISTEN, reason)
             subscription.fail(name, error)
         return True

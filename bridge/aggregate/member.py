@@ -229,7 +229,7 @@ class Member:
             fault = _first(group)
         except* Exception as group:  # noqa: BLE001 - the boundary of one connection: its faults end its requests only
             fault = _first(group)
-            log("".join(traceback.format_exception(group)))
+            log("internal_error", member=self.name, fault="".join(traceback.format_exception(group)))
         finally:
             if connection is not None:
                 self._drop(connection)

@@ -26,7 +26,7 @@ class Members:
         # By name: why a member is left out. Reported only to a daemon that has sent the members, as it does first of all.
         self._left_out: dict[str, str] = {}
         self._reports = False
-        # By name and method: the last line of the log. Removed with the next answer.
+        # By name and method: the reason of the last failure that was logged. Removed with the next answer.
         self._logged: dict[tuple[str, str], str] = {}
         # The longest time that a first answer in time has taken (seconds), 0 before there is one.
         self._slowest = 0.0
@@ -54,7 +54,7 @@ class Members:
         for name in gone:
             self._left_out.pop(name, None)
         self._report()
-        self._logged = {key: text for key, text in self._logged.items() if key[0] not in gone}
+        self._logged = {key: reason for key, reason in self._logged.items() if key[0] not in gone}
         return gone
 
     def _same(self, member: Member | None, name: str) -> Member:
@@ -64,11 +64,11 @@ class Members:
         member.number = number
         return member
 
-    def log(self, name: str, method: str, text: str) -> None:
-        """Write a line to the log, unless it was the last line for this member and method."""
-        if self._logged.get((name, method)) != text:
-            self._logged[name, method] = text
-            log(text)
+    def log_failure(self, name: str, method: str, reason: str) -> None:
+        """Log a failed request, unless the last failure of this member and method had the same reason."""
+        if self._logged.get((name, method)) != reason:
+            self._logged[name, method] = reason
+            log("request_failed", member=name, method=method, reason=reason)
 
     def on_answer(self, member: Member, method: str = "") -> None:
         """Note that a member has answered, to a request of this method or in a subscription."""
@@ -76,7 +76,7 @@ class Members:
         if member.slow:
             member.slow = False
             member.answers.restart()
-            log(f"member_answers member={member.name}")
+            log("member_answers", member=member.name)
         else:
             self._slowest = max(self._slowest, seconds)
         if self._left_out.pop(member.name, None) is not None:
@@ -87,7 +87,7 @@ class Members:
         """Note that an answer lacks the part of a member."""
         if not member.slow:
             member.slow = True
-            log(f"member_left_out member={member.name} method={method} reason={reason!r}")
+            log("member_left_out", member=member.name, method=method, reason=reason)
         if self._left_out.get(member.name) != reason:
             self._left_out[member.name] = reason
             self._report()

@@ -7,6 +7,8 @@ from typing import Final
 
 import trio
 
+from ..log import escaped, event_text
+
 # With more bytes to write than this, no server is read until half of them are left.
 _UNSENT: Final = 8 * 1024 * 1024
 
@@ -47,7 +49,7 @@ class Output:
                         self._room.set()
 
 
-def log(text: str) -> None:
-    """Write a line to the log, which the daemon reads."""
-    sys.stderr.write(f"{text}\n")
+def log(event: str, **fields: object) -> None:
+    """Write an event as one line to stderr, which the daemon reads."""
+    sys.stderr.write(event_text(event, {key: escaped(str(value)) for key, value in fields.items()}) + "\n")
     sys.stderr.flush()

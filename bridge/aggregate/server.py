@@ -270,7 +270,7 @@ def _failed(code: int, text: str, data: object = None) -> Response:
 
 def _on_line(aggregate: Aggregate, line: bytes | Overlong, send: Callable[[bytes], None]) -> None:
     if isinstance(line, Overlong):
-        log(f"a message has more than {UNLIMITED.line} bytes, the limit")
+        log("message_dropped", reason=f"more than {UNLIMITED.line} bytes, the limit")
         return
     try:
         aggregate.on_message(jsonrpc.decode(line, UNLIMITED))
@@ -278,7 +278,7 @@ def _on_line(aggregate: Aggregate, line: bytes | Overlong, send: Callable[[bytes
         raw_id = jsonrpc.readable_id(line)
         # Clients differ in whether they can read an error with `"id": null`, so none is sent.
         if raw_id == b"null":
-            log(f"not understood: {rejection.text}")
+            log("message_dropped", reason=rejection.text)
         else:
             send(jsonrpc.error(raw_id, rejection.code, rejection.text, rejection.data))
 

@@ -100,13 +100,13 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         return fault.code
     limits, lowered = fit_limits(settings.limits, raise_soft_limit())
     for sentence in lowered:
-        log.warning(sentence)
+        log.warning("limit_lowered", reason=sentence)
     spawner = Spawner.start(_cgroup(log), umask, settings.log_format)
     try:
         config = RunningConfig(settings, tokens, sockets)
         trio.run(Daemon(config, environment, log, spawner, limits).run)
     except Exception as fault:  # noqa: BLE001 - the boundary of the process
-        log.error("internal error", fault=fault)
+        log.error("internal_error", fault=fault)
         return EX_SOFTWARE
     finally:
         spawner.close()

@@ -147,7 +147,7 @@ class Reloader:
             )
         except Exception as fault:  # noqa: BLE001 - any fault of a file leaves the running configuration
             if not isinstance(fault, BadConfig | CannotStart):
-                self._log.error("internal error", fault=fault)
+                self._log.error("internal_error", fault=fault)
             if not self._is_stopping:
                 self._notifier.ready(f"reload failed, the running configuration stays: {fault}")
             raise ValueError(str(fault)) from None

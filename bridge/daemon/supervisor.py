@@ -215,7 +215,7 @@ class Supervisor:
                             begun = True
                             task_status.started(scope)
                 except Exception as fault:  # noqa: BLE001 - the boundary of one server
-                    server_log.error("internal error", fault=fault)
+                    server_log.error("internal_error", fault=fault)
                     await trio.sleep(_RETRY_SECONDS)
 
     def _remove(self, member: _Member, reason: str, refusal: str) -> None:

@@ -147,7 +147,7 @@ class EraDiscovery:
             probe.fault = str(fault)
             await self._end_beside(probe)
         except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves no client
-            self._common.log.error("internal error", fault=fault)
+            self._common.log.error("internal_error", fault=fault)
         finally:
             self.probe = None
             probe.finished.set()

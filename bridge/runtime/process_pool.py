@@ -173,7 +173,7 @@ class ProcessPool:
         try:
             await child.run(log, partial(self._on_exit, process), self._common.log.redactor())
         except Exception as fault:  # noqa: BLE001 - the boundary of one process: an error of the bridge ends its owner only
-            self._common.log.error("internal error", pid=child.pid, fault=fault)
+            self._common.log.error("internal_error", pid=child.pid, fault=fault)
             if process.owner is not None:
                 self._common.tasks.end(process.owner, "an internal error")
         finally:

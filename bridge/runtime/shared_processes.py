@@ -156,7 +156,7 @@ class SharedProcesses:
 
     def on_fault(self, fault: Exception) -> None:
         """Log an error of the bridge that has ended one session (shared_process.SharedProcessHooks)."""
-        self._common.log.error("internal error", fault=fault)
+        self._common.log.error("internal_error", fault=fault)
 
     async def _resolve_era(self, shared: SharedProcess, otherwise: Callable[[], None]) -> None:
         if await self._discovery.is_legacy_only():

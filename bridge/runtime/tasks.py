@@ -69,7 +69,7 @@ class ServerTasks:
         try:
             yield
         except Exception as fault:  # noqa: BLE001 - the boundary of one session or of its like
-            self._log.error("internal error", fault=fault)
+            self._log.error("internal_error", fault=fault)
             self.end(owner, "an internal error")
 
     async def _guarded(

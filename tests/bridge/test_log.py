@@ -123,7 +123,7 @@ def test_faults_are_written_on_one_line():
     try:
         raise RuntimeError("inside")
     except RuntimeError as fault:
-        log.error("internal error", fault=fault)
+        log.error("internal_error", fault=fault)
     assert "RuntimeError: inside" in out.getvalue()
     assert out.getvalue().count("\n") == 1
 

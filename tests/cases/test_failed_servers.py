@@ -129,7 +129,7 @@ async def test_h1_a_program_that_cannot_be_executed_is_a_failed_start(running, w
     assert found["state"] == "failed"
     assert "cannot start" in found["fault"]
     assert (found["calls"], found["errors"], found["era"]) == (1, 1, "not known yet")
-    assert not any("internal error" in line for line in running.lines)
+    assert not any("internal_error" in line for line in running.lines)
 
 
 async def test_h1_the_next_successful_start_clears_the_failure(running):

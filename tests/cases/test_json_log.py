@@ -91,7 +91,7 @@ def test_h7_every_line_of_the_daemon_is_an_event(tmp_path, by):
     words = ["--log-format", "json"] if by == "option" else []
     code, found = started(
         tmp_path, "serve", "--config", str(tmp_path / "config.toml"), *words,
-        until=("ready", "variables_not_passed", "stderr", "the server is gone"), MCP_BRIDGE_TEST_MARK="x", LEFT_OUT="x",
+        until=("ready", "variables_not_passed", "stderr", "process_exited"), MCP_BRIDGE_TEST_MARK="x", LEFT_OUT="x",
     )  # fmt: skip
     names = [event["event"] for event in found]
     assert code == 0
@@ -201,7 +201,7 @@ def test_h7_a_crash_is_an_event(tmp_path, where):
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     [event] = events(done.stderr.splitlines())
-    assert event["event"] == ("warning" if where == "a warning" else "internal error")
+    assert event["event"] == ("warning" if where == "a warning" else "internal_error")
     assert "a canary" in str(event)
     assert done.returncode == 1
 
@@ -212,7 +212,7 @@ def test_h7_a_crash_of_the_fork_server_is_an_event():
         [*command, "999", "", "json"], capture_output=True, text=True, timeout=30, check=False
     )
     [event] = events(done.stderr.splitlines())
-    assert (event["event"], "OSError" in event["fault"]) == ("internal error", True)
+    assert (event["event"], "OSError" in event["fault"]) == ("internal_error", True)
     done = subprocess.run([*command, "999"], capture_output=True, text=True, timeout=30, check=False)
     assert done.stderr.startswith("Traceback")
 

@@ -102,7 +102,7 @@ async def test_h3_a_client_without_sessions_is_answered_at_once(running):
             assert await client.text("good__echo") == "good: echo"
     log = (await trio.to_thread.run_sync(running.do, "logs", "aggregate")).stdout
     assert "member_left_out member=hung method=tools/list" in log
-    assert "broken: tools/list: " in log
+    assert "request_failed member=broken method=tools/list reason=" in log
     [one] = [one for one in running.status()["servers"] if one["name"] == "aggregate"]
     assert set(one["left_out"]) >= {"hung", "broken"}
     shown = (await trio.to_thread.run_sync(running.do, "status")).stdout

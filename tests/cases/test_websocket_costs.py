@@ -176,7 +176,7 @@ MODERN = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta":
 async def test_r06_an_internal_error_closes_a_websocket_with_1011(backend, message):
     rest, log = await upgraded(backend, message)
     assert rest == b"\x88\x10" + (1011).to_bytes(2, "big") + b"internal error"
-    assert [event for kind, event, _ in log.events if kind == "error"] == ["internal error"]
+    assert [event for kind, event, _ in log.events if kind == "error"] == ["internal_error"]
 
 
 @pytest.mark.anyio

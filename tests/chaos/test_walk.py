@@ -462,4 +462,4 @@ async def test_nobody_is_forgotten_and_nothing_is_left_whatever_happens_at_once(
         assert walk.outcomes["answer"] > answered
         assert walk.wrong == []
         await settled(running, before)
-        assert not any("internal error" in line or "Traceback" in line for line in running.lines)
+        assert not any("internal_error" in line or "Traceback" in line for line in running.lines)

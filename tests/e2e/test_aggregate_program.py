@@ -185,14 +185,14 @@ async def test_a_broken_server_is_left_out_and_named(running):
     async with program(running, "broken", "one", "half", "gone") as client:
         assert {name.partition("__")[0] for name in await client.names()} == {"one"}
         for complaint in (
-            "broken: tools/list: ",
-            "half: tools/list: no second page",
+            "member=broken method=tools/list reason=",
+            'request_failed member=half method=tools/list reason="no second page"',
             "gone cannot be reached",
         ):
             await client.wait_for_log(complaint)
         offered = await client.result("server/discover")
         assert offered["capabilities"]["tools"] == {"listChanged": True}
-        await client.wait_for_log("broken: server/discover: ")
+        await client.wait_for_log("request_failed member=broken method=server/discover reason=")
         assert GONE.search((await client.error("tools/call", tool("broken__x")))["message"])
         assert "gone cannot be reached" in (await client.error("tools/call", tool("gone__x")))["message"]
         assert await client.text("one__echo", text="well") == "well"
@@ -216,7 +216,9 @@ async def test_a_server_that_does_not_answer_delays_no_other_server(running):
         assert trio.current_time() - began < 3
         answer = await client.receive()
         assert (answer["id"], answer["result"]["tools"][0]["name"]) == ("list", "one__echo")
-        await client.wait_for_log("stuck: tools/list: no answer within 3 s")
+        await client.wait_for_log(
+            'request_failed member=stuck method=tools/list reason="no answer within 3 s"'
+        )
 
 
 async def test_a_late_server_delays_only_the_first_list(running, folder):
@@ -224,7 +226,9 @@ async def test_a_late_server_delays_only_the_first_list(running, folder):
         await client.send(request(LISTEN, {"notifications": {"toolsListChanged": True}}, id="changes"))
         assert (await client.receive())["method"] == ACKNOWLEDGED
         assert {name.partition("__")[0] for name in await client.names()} == {"one"}
-        await client.wait_for_log("waiting: tools/list: no answer within 5 s")
+        await client.wait_for_log(
+            'request_failed member=waiting method=tools/list reason="no answer within 5 s"'
+        )
         began = trio.current_time()
         for _ in range(3):
             assert {name.partition("__")[0] for name in await client.names()} == {"one"}
@@ -311,10 +315,10 @@ async def test_resources_keep_their_uris_and_belong_to_the_first_server_that_lis
         ):
             listed = await client.result(method)
             assert [found.get("uri", found.get("uriTemplate")) for found in listed[key]] == [uri]
-            await client.wait_for_log(f"{method}: left out of one, since a server before it has it: {uri}")
+            await client.wait_for_log(f"item_left_out method={method} member=one name={uri} reason=")
             log = client.log
             await client.result(method)
-            assert log.count("left out") == client.log.count("left out")
+            assert log.count("left_out") == client.log.count("left_out")
         read = partial(client.result, "resources/read")
         assert (await read({"uri": "example://greeting"}))["contents"][0]["text"] == "Hello."
 
@@ -411,7 +415,7 @@ async def test_an_unreadable_message_affects_no_other_message(running):
         await client.send(twice, twice)
         answers = [await client.receive(), await client.receive()]
         assert sorted("error" in answer for answer in answers) == [False, True]
-        await client.wait_for_log("not understood: ")
+        await client.wait_for_log("message_dropped reason=")
 
 
 async def test_arguments_pass_byte_for_byte_on_one_line(running):

@@ -476,7 +476,7 @@ async def test_a_state_does_not_outlive_the_server(start_bridge):
         result = await first_round(connection)
         [server] = bridge.children()
         os.kill(server, signal.SIGKILL)
-        while not any("the server is gone" in line for line in bridge.lines):
+        while not any("process_exited" in line for line in bridge.lines):
             await trio.sleep(0.01)
         assert (await retry(connection, result))[1]["error"] == INVALID
         assert (await retry(connection, await first_round(connection)))[0] == 200

@@ -1319,7 +1319,7 @@ async def test_a_process_that_does_not_read_affects_its_own_calls_only_and_they_
                         {"id": 2, "method": "tools/call", "params": tool("echo", text="again")}
                     )
                     answer = (await stopped.answers(1))[2]
-        assert not any("internal error" in line for line in running.lines)
+        assert not any("internal_error" in line for line in running.lines)
 
 
 @pytest.mark.parametrize("share", ["session", "principal", "server"])
@@ -1345,7 +1345,7 @@ async def test_a_session_continues_after_a_restart_of_its_server(tmp_path, share
             assert after["restarts"] == 0
             assert after["sessions"] == (1 if share == "session" else 2)
             assert len(after["pids"]) == 2
-        assert not any("internal error" in line for line in running.lines)
+        assert not any("internal_error" in line for line in running.lines)
 
 
 async def test_a_server_that_failed_is_started_at_once_after_a_restart(tmp_path):

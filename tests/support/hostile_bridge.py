@@ -272,7 +272,7 @@ def running(runtime, *options):
         assert bridge.resident() - resident < GROWTH
         process.send_signal(signal.SIGTERM)
         code = process.wait(10)
-    signs = ("Traceback", "internal error", "connection_failed")
+    signs = ("Traceback", "internal_error", "connection_failed")
     errors = [line for line in stderr if any(sign in line for sign in signs)]
     assert not errors, "".join(errors)
     assert code == 0, stderr[-20:]

@@ -84,7 +84,7 @@ class WebSocket:
         except trio.BrokenResourceError:
             pass
         except Exception as fault:  # noqa: BLE001 - the boundary of an upgraded connection: no HTTP error can be sent
-            self._log.error("internal error", fault=fault)
+            self._log.error("internal_error", fault=fault)
             await writer.fail()
         finally:
             connection.end()

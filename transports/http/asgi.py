@@ -112,7 +112,7 @@ class AsgiApp:
             # The peer has disconnected.
             pass
         except Exception as fault:  # noqa: BLE001 - the boundary of one request
-            self._service.log.error("internal error", peer=self._peer, fault=fault)
+            self._service.log.error("internal_error", peer=self._peer, fault=fault)
             await exchange.refuse(internal_error())
 
     async def _serve(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:

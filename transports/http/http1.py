@@ -151,7 +151,7 @@ class Connection:
         except OSError:
             raise
         except Exception as fault:  # noqa: BLE001 - the boundary of one connection
-            self._service.log.error("internal error", peer=self._stream.peer, fault=fault)
+            self._service.log.error("internal_error", peer=self._stream.peer, fault=fault)
             await self._refuse(internal_error())
         # Further requests may have been begun while the task waited for the first response.
         exchange = self._exchange

@@ -115,7 +115,7 @@ def _report(kind: "type[BaseException]", fault: BaseException, trace: "types.Tra
     event = {
         "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}Z",
         "level": "error",
-        "event": "internal error",
+        "event": "internal_error",
         "pid": os.getpid(),
         "fault": "".join(traceback.format_exception(kind, fault, trace)),
     }

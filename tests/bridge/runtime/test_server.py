@@ -238,7 +238,7 @@ async def test_a_call_beyond_the_room_of_its_server_fails_once_and_affects_no_ot
         assert (session.ended, other.ended) == (False, False)
         session.end("the test ends it")
         assert {number: len(answers) for number, answers in pipe.answers.items()} == {1: 1, 2: 1, 3: 1}
-    assert "internal error" not in lines.getvalue()
+    assert "internal_error" not in lines.getvalue()
 
 
 def fail(*_arguments):
@@ -379,7 +379,7 @@ async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):
         one.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
         assert "an internal error" in (await its_pipe.answer(2))["error"]["message"]
         assert (one.ended, other.ended, server.sessions) == (True, False, 1)
-    assert lines.getvalue().count("internal error") >= 1
+    assert lines.getvalue().count("internal_error") >= 1
 
 
 @asynccontextmanager

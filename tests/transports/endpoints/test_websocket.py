@@ -299,7 +299,7 @@ async def test_an_exception_of_the_bridge_closes_one_connection(monkeypatch):
     world = World()
     [(opcode, payload)] = await world.run(sends(world.client, INITIALIZE))
     assert (opcode, payload[2:]) == (CLOSE, b"internal error")
-    assert "internal error" in [event for _, event, _ in world.log.events]
+    assert "internal_error" in [event for _, event, _ in world.log.events]
 
 
 async def test_a_client_that_disconnects_during_the_handshake_is_no_error():

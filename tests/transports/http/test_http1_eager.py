@@ -295,7 +295,7 @@ async def test_an_exception_of_the_endpoint_closes_the_connection(anyio_backend)
         status, _ = await client.answer()
         assert status == 500
         assert await client.stream.receive_some() == b""
-        assert [event for _, event, _ in client.server.log.events if event == "internal error"]
+        assert [event for _, event, _ in client.server.log.events if event == "internal_error"]
 
 
 async def test_after_a_change_of_the_routes_the_head_is_admitted_again(anyio_backend):
