@@ -281,8 +281,8 @@ class SharedProcess:
                 self._rate_limited.info("server_request_refused", method=method, reason=reason)
             case LogOnly(params):
                 self._log_message(params)
-            case LogDebug(text, unmatched):
-                self._log.debug(text)
+            case LogDebug(event, unmatched):
+                self._log.debug(event)
                 if unmatched is not None:
                     self._unmatched(*unmatched)
             case _:

@@ -1,17 +1,55 @@
 """One event, one line, whatever is in it."""
 
+import ast
 import base64
 import datetime as dt
 import io
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcpbridged.bridge.aggregate import output
 from mcpbridged.bridge.log import LineLog, escaped
 from mcpbridged.bridge.log_levels import LEVELS
+
+ROOT = Path(__file__).parents[2]
+# Objects whose method `error` is none of a log.
+NO_LOGS = {"jsonrpc", "parser", "usage"}
+
+
+def events_of(tree):
+    """Yield the expression of the event of each log call."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(name), attr="error")) if name in NO_LOGS:
+                pass
+            case ast.Call(func=ast.Attribute(attr="debug" | "info" | "warning" | "error"), args=[event, *_]):
+                yield event
+            case ast.Call(func=ast.Attribute(attr="always") | ast.Name("_warn"), args=[_, event, *_]):
+                yield event
+            case ast.Call(func=ast.Name("log" | "LogDebug"), args=[event, *_]):
+                yield event
+            case ast.Dict(keys=[*keys], values=[*values]):
+                yield from (
+                    value
+                    for key, value in zip(keys, values, strict=True)
+                    if isinstance(key, ast.Constant) and key.value == "event"
+                )
+
+
+def is_identifier(event):
+    match event:
+        case ast.Constant(str(text)):
+            return re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", text) is not None
+        # An event that a function or an effect passes on.
+        case ast.Name("event") | ast.Attribute(attr="event"):
+            return True
+    return False
 
 
 def written(form="text", level="debug"):
@@ -184,3 +222,34 @@ def test_a_secret_is_hidden_in_base64_until_it_is_shown_again():
     log.unhide(["Basic pässword"])
     assert log.plain(text) == text
     assert not log._needles
+
+
+def test_every_event_is_an_identifier():
+    paths = [path for room in ("bridge", "transports", "validators") for path in (ROOT / room).rglob("*.py")]
+    found = [(path.name, event) for path in paths for event in events_of(ast.parse(path.read_text()))]
+    assert len(found) > 100
+    faulty = [(name, event.lineno, ast.unparse(event)) for name, event in found if not is_identifier(event)]
+    assert not faulty
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'self._log.info("the server is gone", pid=1)',
+        'self.warning(f"{name} failed")',
+        'log.always("error", "Cannot start", text)',
+        "log(text)",
+        'LogDebug("a response without a request")',
+        '{"event": "internal error"}',
+    ],
+)
+def test_an_event_that_is_a_sentence_is_found(planted):
+    [event] = events_of(ast.parse(planted))
+    assert not is_identifier(event)
+
+
+def test_the_aggregate_writes_an_event_on_one_line(capsys):
+    output.log("item_left_out", method="tools/list", name="a\nb", reason="too long a name")
+    assert capsys.readouterr().err == (
+        'item_left_out method=tools/list name=a\\nb reason="too long a name"\n'
+    )
