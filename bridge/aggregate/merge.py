@@ -19,6 +19,7 @@ from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
 from ..core.aggregate_members import Membership
 from ..core.errors import RESOURCE_NOT_FOUND, read_fault
+from ..core.list_changes import KIND_OF, NOTIFICATION_OF
 from .uri_templates import literal_length, matches
 
 SEPARATOR: Final = "__"
@@ -37,13 +38,7 @@ KINDS: Final[Mapping[str, str]] = {
     "resources/list": "resourcesListChanged",
     "resources/templates/list": "resourcesListChanged",
 }
-# By kind of change: the notification.
-_CHANGES: Final[Mapping[str, str]] = {
-    "toolsListChanged": "notifications/tools/list_changed",
-    "promptsListChanged": "notifications/prompts/list_changed",
-    "resourcesListChanged": "notifications/resources/list_changed",
-}
-RESOURCES_CHANGED: Final = _CHANGES["resourcesListChanged"]
+RESOURCES_CHANGED: Final = NOTIFICATION_OF["resourcesListChanged"]
 _SUBSCRIPTIONS: Final = "resourceSubscriptions"
 _TEMPLATES: Final = "resources/templates/list"
 _RESOURCES: Final = ("resources/list", _TEMPLATES)
@@ -406,18 +401,20 @@ def requested_kinds(params: bytes) -> Members:
     """Return the kinds of changes of lists that a `subscriptions/listen` requests. The aggregate grants them itself."""
     notifications = json_object.peek(json_object.read(params).get("notifications"))
     return {
-        kind: value for kind, value in notifications.items() if kind in _CHANGES and bytes(value) == _TRUE
+        kind: value
+        for kind, value in notifications.items()
+        if kind in NOTIFICATION_OF and bytes(value) == _TRUE
     }
 
 
 def is_change(method: str) -> bool:
     """Return whether a notification means that a list has changed."""
-    return method in _CHANGES.values()
+    return method in KIND_OF
 
 
 def list_changed(kind: str) -> Notification:
     """Return the notification of a change of this kind."""
-    return Notification(_CHANGES[kind], b"{}")
+    return Notification(NOTIFICATION_OF[kind], b"{}")
 
 
 def listen_params(params: bytes, mine: Sequence[str]) -> bytes:
@@ -456,7 +453,7 @@ def updates(granted: Members) -> list[Notification]:
 def list_changes(granted: Iterable[Members]) -> list[Notification]:
     """Return the notifications that each list with a granted kind of change has changed."""
     kinds = {key for some in granted for key, value in some.items() if bytes(value) == _TRUE}
-    return [Notification(change, b"{}") for key, change in _CHANGES.items() if key in kinds]
+    return [Notification(change, b"{}") for key, change in NOTIFICATION_OF.items() if key in kinds]
 
 
 def with_subscription_id(params: bytes, subscription: bytes) -> bytes:

@@ -21,6 +21,7 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
+from .list_changes import CAPABILITY_OF
 
 # Features by the first word of their methods. They are named as the capabilities (MCP 2025-11-25 basic/lifecycle).
 _FEATURES: Final = {
@@ -34,12 +35,7 @@ _FEATURES: Final = {
     "elicitation": "elicitation",
     "roots": "roots",
 }
-_LISTENING: Final = {
-    "toolsListChanged": "tools",
-    "promptsListChanged": "prompts",
-    "resourcesListChanged": "resources",
-    "resourceSubscriptions": "resources",
-}
+_LISTENING: Final = {**CAPABILITY_OF, "resourceSubscriptions": "resources"}
 _OPENING: Final = frozenset({"initialize", "server/discover"})
 _LIMITS: Final = Limits()
 

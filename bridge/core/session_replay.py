@@ -12,6 +12,7 @@ import msgspec
 from ...validators import json_object, jsonrpc
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_uri
+from .list_changes import declared_changes
 
 # Requests that change the state of a session.
 REPLAYED: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
@@ -47,11 +48,7 @@ class SessionReplay:
     def record_result(self, result: bytes | msgspec.Raw) -> None:
         """Record the result of the first `initialize`."""
         declared = json_object.peek(json_object.peek(result).get("capabilities"))
-        self._list_changes = tuple(
-            f"notifications/{name}/list_changed"
-            for name in ("tools", "prompts", "resources")
-            if bytes(json_object.peek(declared.get(name)).get("listChanged", b"")) == b"true"
-        )
+        self._list_changes = declared_changes(declared)
 
     def clear(self) -> None:
         """Drop the recorded requests, because the server has refused `initialize`."""

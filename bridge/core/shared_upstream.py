@@ -27,6 +27,7 @@ from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from .errors import fault_text, read_fault
 from .forwarded_requests import ForwardedRequests
 from .front import Front
+from .list_changes import KIND_OF
 from .shared_calls import SharedCall, SharedCalls
 from .shared_effects import (
     CallsLost,
@@ -44,9 +45,7 @@ from .shared_server_requests import SharedServerRequests
 from .shared_subscriptions import SharedSubscriptions
 from .shared_tasks import NAME_A_TASK, SharedTasks
 from .tasks import task_of
-from .upstream_handshake import LISTS, UpstreamHandshake
-
-_LIST_CHANGED: Final = frozenset(f"notifications/{name}/list_changed" for name in LISTS)
+from .upstream_handshake import UpstreamHandshake
 
 # There is no process; the next request starts one.
 _IDLE: Final = "idle"
@@ -386,7 +385,7 @@ class SharedUpstream:
 
     def _on_notification(self, message: Notification) -> Effects:
         method = message.method
-        if method in _LIST_CHANGED:
+        if method in KIND_OF:
             return tuple(ToFront(front, message) for front in self._fronts if front.ready or front.translated)
         match method:
             case "notifications/progress":

@@ -11,6 +11,7 @@ from ...validators.revisions import LATEST_LEGACY, LEGACY_REVISIONS, negotiated_
 from . import extensions
 from .access_policy import AccessPolicy
 from .handshake import client_info
+from .list_changes import declared_changes
 
 # The capabilities in `initialize`. A request that the client of the call has not declared is refused.
 _CAPABILITIES: Final = msgspec.json.encode(
@@ -28,7 +29,6 @@ _CAPABILITIES: Final = msgspec.json.encode(
 # The most extensions of clients that are declared to the server, and the size of their names and settings (bytes).
 _EXTENSIONS: Final = 256
 _EXTENSIONS_BYTES: Final = 64 * 1024
-LISTS: Final = ("tools", "prompts", "resources")
 
 
 class UpstreamHandshake:
@@ -120,12 +120,7 @@ class UpstreamHandshake:
 
     def list_changes(self) -> list[Notification]:
         """Return the list_changed notifications that the server has declared."""
-        declared = self._capabilities()
-        return [
-            Notification(f"notifications/{name}/list_changed", b"")
-            for name in LISTS
-            if bytes(json_object.peek(declared.get(name)).get("listChanged", b"")) == b"true"
-        ]
+        return [Notification(method, b"") for method in declared_changes(self._capabilities())]
 
     def _capabilities(self) -> json_object.Members:
         return json_object.peek(json_object.peek(self.result).get("capabilities"))

@@ -27,6 +27,7 @@ from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, Client, Origin, Origins
 from ..core.effects import Effect, Effects, EraMismatch, LogDebug, Timer, ToRequester, ToServer
 from ..core.handshake import CORE_METHODS, Handshake, HandshakePhase, initialize_params
+from ..core.list_changes import KIND_OF
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
 from .legacy_call import UNSENT, Call, CallPhase, InputRequest
@@ -35,7 +36,7 @@ from .responses import fail, respond
 from .roots_requests import RootsRequests
 from .rules_legacy_to_modern import Profile
 from .server_requests import ServerRequests, refuse
-from .subscriptions import LISTS, Subscriptions
+from .subscriptions import Subscriptions
 from .timers import InputsGathered, UrlTimeout
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ class LegacyAdapter:
                 return self._on_progress(message.params)
             case "notifications/message":
                 return self._on_log_message(message)
-            case method if method in LISTS:
+            case method if method in KIND_OF:
                 return self._subscriptions.on_list_changed(message)
             case "notifications/resources/updated":
                 return self._subscriptions.on_resource_updated(message)

@@ -18,6 +18,7 @@ from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_F
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToServer
 from ..core.errors import Fault, read_fault
+from ..core.list_changes import CAPABILITY_OF, KIND_OF, NOTIFICATION_OF
 from .client_handshake import ClientHandshake
 from .responses import fail, respond
 from .timers import ListenDue
@@ -26,14 +27,7 @@ from .timers import ListenDue
 LISTEN_DELAY: Final = 1.0
 LONGEST_LISTEN_DELAY: Final = 60.0
 
-_LISTS: Final = {
-    "toolsListChanged": "tools",
-    "promptsListChanged": "prompts",
-    "resourcesListChanged": "resources",
-}
-_PUBLISHED: Final = frozenset(
-    {"notifications/resources/updated"} | {f"notifications/{name}/list_changed" for name in _LISTS.values()}
-)
+_PUBLISHED: Final = frozenset({"notifications/resources/updated", *KIND_OF})
 _ENDED: Final = Fault(message="the server has ended the subscription")
 
 
@@ -170,7 +164,9 @@ class ListenStream:
         return (*effects, *self._open_next())
 
     def _kinds(self) -> dict[str, object]:
-        return {kind: True for kind, name in _LISTS.items() if self._handshake.offers(name, "listChanged")}
+        return {
+            kind: True for kind, name in CAPABILITY_OF.items() if self._handshake.offers(name, "listChanged")
+        }
 
     def _enqueue(self, change: _Change) -> Effects:
         self._changes.append(change)
@@ -204,8 +200,8 @@ class ListenStream:
     def _all_changed(self, granted: Members) -> Effects:
         """Notify the client of all that may have changed without a stream, because the server may have been restarted."""
         lists = (
-            ToRequester(Notification(f"notifications/{name}/list_changed", b""))
-            for kind, name in _LISTS.items()
+            ToRequester(Notification(method, b""))
+            for kind, method in NOTIFICATION_OF.items()
             if kind in granted
         )
         resources = (

@@ -4,7 +4,6 @@ A resource is subscribed at the server once for all listeners that want it. Pure
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
 import msgspec
 
@@ -13,18 +12,7 @@ from ...validators.jsonrpc import Notification, Request, Response
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.effects import Effect, Effects, LogDebug, ToRequester, ToServer
 from ..core.handshake import Handshake
-
-LISTS: Final = {
-    "notifications/tools/list_changed": "toolsListChanged",
-    "notifications/prompts/list_changed": "promptsListChanged",
-    "notifications/resources/list_changed": "resourcesListChanged",
-}
-# The capability in which a server declares `listChanged`, by the kind of notification that a listener requests.
-_OFFERED: Final = {
-    "toolsListChanged": "tools",
-    "promptsListChanged": "prompts",
-    "resourcesListChanged": "resources",
-}
+from ..core.list_changes import CAPABILITY_OF, KIND_OF
 
 
 class _Listener:
@@ -83,7 +71,7 @@ class Subscriptions:
         wanted = json_object.peek(json_object.read(params).get("notifications"))
         kinds = {
             kind
-            for kind, capability in _OFFERED.items()
+            for kind, capability in CAPABILITY_OF.items()
             if _is_true(wanted.get(kind)) and _is_true(self._handshake.setting(capability, "listChanged"))
         }
         uris = _strings(wanted.get("resourceSubscriptions"), self._limit)
@@ -147,7 +135,7 @@ class Subscriptions:
 
     def on_list_changed(self, message: Notification) -> Effects:
         """Publish that a list of the server has changed."""
-        kind = LISTS[message.method]
+        kind = KIND_OF[message.method]
         effects: list[Effect] = []
         if kind == "toolsListChanged":
             # Without a subscription, this is for the multiplexer, which compares headers with the tools.
@@ -189,7 +177,7 @@ def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:
     return [
         _published(message, requester)
         for changed, message in missed.items()
-        if changed in LISTS or changed in listener.uris
+        if changed in KIND_OF or changed in listener.uris
     ]
 
 

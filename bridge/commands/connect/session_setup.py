@@ -8,6 +8,7 @@ import msgspec
 from ....validators import json_object, jsonrpc
 from ....validators.jsonrpc import Request
 from ....validators.limits import Limits
+from ...core.list_changes import declared_changes
 from .effects import ToClient, ToServer
 from .raw_messages import value_of
 
@@ -79,9 +80,8 @@ class SessionSetup:
         if not self.initialized:
             return
         offered = json_object.peek(json_object.peek(result).get("capabilities"))
-        for name in ("tools", "prompts", "resources"):
-            if bytes(json_object.peek(offered.get(name)).get("listChanged", b"")) == b"true":
-                yield ToClient(jsonrpc.notification(f"notifications/{name}/list_changed", b""))
+        for method in declared_changes(offered):
+            yield ToClient(jsonrpc.notification(method, b""))
         for uri in self._uris:
             params = json_object.write({"uri": uri})
             yield ToClient(jsonrpc.notification("notifications/resources/updated", params))
