@@ -19,7 +19,7 @@ _NLM_F_REQUEST: Final = 1
 _NLMSG_ERROR: Final = 2
 _NETLINK_SOCK_DIAG: Final = 4
 _ESTABLISHED: Final = 1
-_LISTEN: Final = 10
+_TCP_LISTEN: Final = 10
 _ALL_STATES: Final = 0xFFFFFFFF
 _ANY_COOKIE: Final = b"\xff" * 8
 _HEADER: Final = struct.Struct("=IHHII")
@@ -78,7 +78,7 @@ def uid_listening_on(host: str, port: int) -> int | None:
     wanted = _packed(host)
     everything = (bytes(4), bytes(16), _packed("::ffff:0.0.0.0"))
     for local, _, state, uid, _ in _table():
-        if state == _LISTEN and local[1] == port and local[0] in (wanted, *everything):
+        if state == _TCP_LISTEN and local[1] == port and local[0] in (wanted, *everything):
             return uid
     return None
 
@@ -104,7 +104,7 @@ def _look_up(family: int, local: _Address, remote: _Address) -> tuple[int, int] 
         return _query_kernel(family, local, remote)
     except OSError:
         for one_end, other_end, state, uid, inode in _table():
-            if (one_end, other_end) == (local, remote) and state != _LISTEN:
+            if (one_end, other_end) == (local, remote) and state != _TCP_LISTEN:
                 return uid, inode
         return None
 
@@ -125,7 +125,7 @@ def _query_kernel(family: int, local: _Address, remote: _Address) -> tuple[int, 
         raise OSError(number, os.strerror(number))
     _, state, _, _, id_, _, _, _, uid, inode = _ANSWER.unpack_from(answer, _HEADER.size)
     # Where no connection has these ends, the kernel returns a listening socket.
-    return None if state == _LISTEN or id_[:4] != ends[:4] else (uid, inode)
+    return None if state == _TCP_LISTEN or id_[:4] != ends[:4] else (uid, inode)
 
 
 def _table() -> Iterator[tuple[_Address, _Address, int, int, int]]:

@@ -15,7 +15,7 @@ from .json_object import UNREADABLE, Members
 from .jsonrpc import is_absent
 from .limits import Limits
 from .lone_surrogates import decoded
-from .names import check_name, check_uri
+from .names import check_name, check_progress_token, check_uri
 from .rejection import INVALID_PARAMS, Rejection, too_large
 
 # Method: the member of its params that has a length limit.
@@ -67,9 +67,6 @@ _BACKSLASH: Final = 0x5C
 # From this size (bytes) on, two searches cost less than parsing.
 _WORTH_SEARCHING: Final = 1024
 
-# A string or an integer (MCP 2025-11-25 basic/utilities/progress).
-_TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
-
 
 def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     """Check the name or URI of a request, and return its progress token as raw JSON text, or an empty text.
@@ -94,10 +91,7 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     if read.meta is msgspec.UNSET or read.meta is None or read.meta.progressToken is msgspec.UNSET:
         return b""
     token = bytes(read.meta.progressToken)
-    if not _TOKEN.match(token) or len(token) > limits.id + 2:
-        raise Rejection(
-            400, INVALID_PARAMS, f"a progress token is a string or an integer of at most {limits.id} bytes"
-        )
+    check_progress_token(token, limits)
     return token
 
 

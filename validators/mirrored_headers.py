@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 import msgspec
 
 from . import json_object
+from .http_head import TCHAR
 from .incremental_json import depth_ok
 from .limits import Limits
 from .rejection import Rejection, too_large
@@ -97,7 +98,7 @@ class ParamHeader(NamedTuple):
 
 
 _ANNOTATION: Final = "x-mcp-header"
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER: Final = re.compile(rf"{TCHAR}+\Z")
 _KINDS: Final = ("string", "integer", "boolean")
 
 # Keywords of JSON Schema whose value is a schema or an array of schemas, and keywords whose value is an object of schemas.

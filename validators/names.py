@@ -1,4 +1,4 @@
-"""Check the structure of names in messages: methods, tools, prompts, URIs, media types.
+"""Check the structure of names in messages: methods, tools, prompts, URIs, progress tokens.
 
 Names are not rewritten or decoded, and no character is refused as "dangerous": `<form>`, `x/../../y` and `100%2525` are legal
 data. A refused name is over the limit, or would break a log line, a header or the parser of a peer.
@@ -14,12 +14,8 @@ from .rejection import INVALID_PARAMS, INVALID_REQUEST, Rejection
 _CONTROL: Final = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 _CONTROLS: Final = re.compile(rf"[{_CONTROL}]")
 _CONTROLS_AND_SPACES: Final = re.compile(rf"[{_CONTROL}\s]")
-_RESTRICTED: Final = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}+"
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - of RFC 9110
-_MIME: Final = re.compile(
-    rf"{_RESTRICTED}/{_RESTRICTED}"
-    rf'(?:[ \t]*+;[ \t]*+{_TOKEN}=(?:{_TOKEN}|"(?:[\t !#-\[\]-~]|\\[\t -~])*+"))*+\Z'
-)
+# A string or an integer (MCP 2025-11-25 basic/utilities/progress).
+_PROGRESS_TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
 
 
 def check_method(method: str, limits: Limits) -> None:
@@ -47,9 +43,11 @@ def check_uri(uri: str, limits: Limits) -> None:
         raise Rejection(400, INVALID_PARAMS, "a URI has no control characters")
 
 
-def is_mime(value: str) -> bool:
-    """Return whether a text is a media type with optional parameters (RFC 6838 section 4.2)."""
-    return bool(_MIME.match(value))
+def check_progress_token(token: bytes, limits: Limits) -> None:
+    """Raise Rejection for a progress token, as raw JSON text, of another type or over the limit of an id."""
+    if not _PROGRESS_TOKEN.match(token) or len(token) > limits.id + 2:
+        text = f"a progress token is a string or an integer of at most {limits.id} bytes"
+        raise Rejection(400, INVALID_PARAMS, text)
 
 
 def _length(what: str, length: int, limit: int, unit: str) -> str:

@@ -18,7 +18,7 @@ _HOST: Final = re.compile(
     r"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})++(?<!\.))"
     r"(?::([0-9]{1,5}))?+\Z"
 )
-_PORTS: Final = 65535
+LARGEST_PORT: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Addresses to listen on that are not allowed as Host, because some systems route them to the loopback.
@@ -33,7 +33,7 @@ def parse_host(value: str) -> tuple[str, int | None]:
     """Return the host of a Host header in lower case, IPv6 in brackets, and its port. Raises Rejection 400."""
     match = _HOST.match(value)
     port = match and match[2]
-    if match is None or (port and not 0 < int(port) <= _PORTS):
+    if match is None or (port and not 0 < int(port) <= LARGEST_PORT):
         raise Rejection(
             400, INVALID_REQUEST, "Host is not a host name or address with an optional port", reason="host"
         )

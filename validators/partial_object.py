@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 # The part of the beginning and of the end that is read (bytes), because the parser is slow.
 _HEAD: Final = 64 * 1024
 _TAIL: Final = 1024
-_SMALL: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
+# A member of a JSON-RPC message whose value is a string or a number.
+SMALL_MEMBER: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
 # The small members after the last large member, followed by the last brace.
-_LAST: Final = re.compile(rb",\s*(" + _SMALL + rb"(?:\s*,\s*" + _SMALL + rb")*\s*\})\s*\Z")
+_LAST: Final = re.compile(rb",\s*(" + SMALL_MEMBER + rb"(?:\s*,\s*" + SMALL_MEMBER + rb")*\s*\})\s*\Z")
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*+")
 _scan: Final = json.JSONDecoder(parse_int=len, parse_float=len).raw_decode

@@ -4,7 +4,6 @@ No state is kept between two requests. The last of repeated JSON members counts.
 """
 
 import json
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +12,7 @@ import msgspec
 from . import json_object
 from .limits import Limits
 from .lone_surrogates import decoded
-from .names import check_name, check_uri
+from .names import check_name, check_progress_token, check_uri
 from .rejection import INVALID_PARAMS, Rejection
 from .revisions import MODERN_REVISION, MODERN_REVISIONS
 
@@ -27,6 +26,7 @@ LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 
+LISTEN: Final = "subscriptions/listen"
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 # The `_meta` of requests that the bridge itself sends.
@@ -47,7 +47,6 @@ NAMED: Final = {
 }
 # The limit of a requestState (bytes). The server chooses its size.
 _STATE: Final = 64 * 1024
-_TOKEN: Final = re.compile(rb'-?(?:0|[1-9][0-9]*)\Z|"')
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -180,8 +179,8 @@ def read_envelope(method: str, params: bytes, limits: Limits) -> Envelope:
     if meta.level is not msgspec.UNSET and meta.level not in LOG_LEVELS:
         raise _wrong(f"{LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}")
     token = b"" if meta.token is msgspec.UNSET else bytes(meta.token)
-    if token and (not _TOKEN.match(token) or len(token) > limits.id + 2):
-        raise _wrong(f"a progress token is a string or an integer of at most {limits.id} bytes")
+    if token:
+        check_progress_token(token, limits)
     name, state = "", None
     if isinstance(read, _Named):
         if read.named is not msgspec.UNSET:

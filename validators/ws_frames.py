@@ -13,27 +13,31 @@ from typing import Final, NamedTuple
 from .incremental_json import WORTH_CHECKING, TextBuffer, fault_of
 from .rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
+# Codes of close frames (RFC 6455 section 7.4.1). NO_CODE stands for a frame without a code.
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 UNSUPPORTED: Final = 1003
+NO_CODE: Final = 1005
 NOT_UTF8: Final = 1007
 POLICY: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL: Final = 1011
 TRY_LATER: Final = 1013
 
-_CONTINUATION: Final = 0
-_TEXT: Final = 1
-_BINARY: Final = 2
-_CLOSE: Final = 8
-_PING: Final = 9
-_PONG: Final = 10
+# Opcodes (RFC 6455 section 11.8).
+CONTINUATION: Final = 0
+TEXT: Final = 1
+BINARY: Final = 2
+CLOSE: Final = 8
+PING: Final = 9
+PONG: Final = 10
 # The most fragments of one message without a byte, because the limit of its size does not count them.
 _EMPTY_FRAGMENTS: Final = 1023
 # The most bytes of control frames with headers in one second: 500 frames of the largest size.
 _CONTROL_BYTES: Final = 64 * 1024
-_SMALL: Final = 125
+# The largest payload of a control frame, and of a frame with its size in the second byte (bytes, RFC 6455 section 5.2).
+LARGEST_CONTROL: Final = 125
 _SHORT_HEADER: Final = 6
 _LARGEST_MASKED_HEADER: Final = 14
 # A message above the limit is dropped; a message above this multiple of the limit closes the connection.
@@ -156,14 +160,14 @@ class FrameReader:
     def _is_whole(self, piece: bytes) -> bool:
         # Most messages are one small frame in one piece, which needs no buffer.
         return (
-            self._opcode == _TEXT
+            self._opcode == TEXT
             and self._final
             and len(piece) == self._size <= WORTH_CHECKING
             and self._message.fault is None
         )
 
     def _finish_whole(self, piece: bytes, events: list[Event]) -> None:
-        text = _masked(piece, self._mask)
+        text = masked(piece, self._mask)
         self._opcode, self._size, self._fragmented = -1, 0, False
         self._empty = 0
         if text.isascii() or _is_utf8(text):
@@ -172,24 +176,24 @@ class FrameReader:
             self._end(events, *_NOT_UTF8)
 
     def _take(self, piece: bytes) -> None:
-        if self._opcode >= _CLOSE:
-            self._control += _masked(piece, self._mask)
+        if self._opcode >= CLOSE:
+            self._control += masked(piece, self._mask)
         elif not self.dropping or len(self._message) < _PREFIX:
-            self._message.add(_masked(piece, self._mask))
+            self._message.add(masked(piece, self._mask))
         turn = len(piece) % 4
         self._mask = self._mask[turn:] + self._mask[:turn]
 
     def _begin(self, header: bytes, length: int, now: float) -> "Fault | None":
         final, reserved, opcode = header[0] & 0x80, header[0] & 0x70, header[0] & 0x0F
         short = header[1] & 0x7F
-        size = short if short <= _SMALL else int.from_bytes(header[2 : length - 4], "big")
+        size = short if short <= LARGEST_CONTROL else int.from_bytes(header[2 : length - 4], "big")
         if reserved:
             return PROTOCOL_ERROR, "a frame has a reserved bit set, and no extension was negotiated"
         if not header[1] & 0x80:
             return PROTOCOL_ERROR, "a frame of a client must be masked"
-        if (short == 126 and size <= _SMALL) or (short == 127 and not 0xFFFF < size < 1 << 63):
+        if (short == 126 and size <= LARGEST_CONTROL) or (short == 127 and not 0xFFFF < size < 1 << 63):
             return PROTOCOL_ERROR, "the length of a frame is not in its shortest form"
-        if opcode >= _CLOSE:
+        if opcode >= CLOSE:
             fault = self._check_control(final, opcode, size, now)
         else:
             fault = self._check_data(opcode, size)
@@ -198,23 +202,23 @@ class FrameReader:
         return fault
 
     def _check_control(self, final: int, opcode: int, size: int, now: float) -> "Fault | None":
-        if opcode > _PONG:
+        if opcode > PONG:
             return PROTOCOL_ERROR, f"a frame has the unknown opcode {opcode}"
-        if not final or size > _SMALL:
-            return PROTOCOL_ERROR, f"a control frame is one frame of at most {_SMALL} bytes"
+        if not final or size > LARGEST_CONTROL:
+            return PROTOCOL_ERROR, f"a control frame is one frame of at most {LARGEST_CONTROL} bytes"
         if now - self._second >= 1:
             self._second, self._controls = now, 0
         self._controls += size + _SHORT_HEADER
         return _TOO_MANY_CONTROLS if self._controls > _CONTROL_BYTES else None
 
     def _check_data(self, opcode: int, size: int) -> "Fault | None":
-        if opcode == _BINARY:
+        if opcode == BINARY:
             return UNSUPPORTED, "a binary frame: JSON-RPC messages are sent as text frames (opcode 1)"
-        if opcode not in (_CONTINUATION, _TEXT):
+        if opcode not in (CONTINUATION, TEXT):
             return PROTOCOL_ERROR, f"a frame has the unknown opcode {opcode}"
-        if opcode == _TEXT and self._fragmented:
+        if opcode == TEXT and self._fragmented:
             return PROTOCOL_ERROR, "a text frame inside of a fragmented message"
-        if opcode == _CONTINUATION and not self._fragmented:
+        if opcode == CONTINUATION and not self._fragmented:
             return PROTOCOL_ERROR, "a continuation frame without a message"
         self._fragmented = True
         self._size += size
@@ -227,7 +231,7 @@ class FrameReader:
 
     def _finish(self, events: list[Event]) -> None:
         opcode, self._opcode = self._opcode, -1
-        if opcode >= _CLOSE:
+        if opcode >= CLOSE:
             self._finish_control(opcode, events)
         elif self._final:
             self._finish_message(events)
@@ -240,9 +244,9 @@ class FrameReader:
     def _finish_control(self, opcode: int, events: list[Event]) -> None:
         payload = bytes(self._control)
         self._control.clear()
-        if opcode == _PING:
+        if opcode == PING:
             events.append(Ping(payload))
-        elif opcode == _PONG:
+        elif opcode == PONG:
             events.append(Pong())
         else:
             self._over = True
@@ -294,7 +298,8 @@ def _header_length(header: bytes) -> int:
     return 2 + extended + (4 if header[1] & 0x80 else 0)
 
 
-def _masked(payload: bytes, mask: bytes) -> bytes:
+def masked(payload: bytes, mask: bytes) -> bytes:
+    """Return a payload with a mask applied, or without the mask that was applied (RFC 6455 section 5.3)."""
     size = len(payload)
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
@@ -322,30 +327,30 @@ def _answer_to_close(payload: bytes) -> Fault:
 
 def text_frame(text: bytes) -> bytes:
     """Return a text message in one frame."""
-    return _frame(_TEXT, text)
+    return _frame(TEXT, text)
 
 
 def ping_frame() -> bytes:
     """Return a ping frame without payload."""
-    return _frame(_PING, b"")
+    return _frame(PING, b"")
 
 
 def pong_frame(payload: bytes) -> bytes:
     """Return a pong frame."""
-    return _frame(_PONG, payload)
+    return _frame(PONG, payload)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """Return a close frame with at most 123 bytes of the reason. With 0 it has neither code nor reason."""
-    cut = " ".join(reason.split()).encode(errors="replace")[: _SMALL - 2]
+    cut = " ".join(reason.split()).encode(errors="replace")[: LARGEST_CONTROL - 2]
     # Drops a part of a character at the end.
     whole = cut.decode(errors="ignore").encode()
-    return _frame(_CLOSE, code.to_bytes(2, "big") + whole if code else b"")
+    return _frame(CLOSE, code.to_bytes(2, "big") + whole if code else b"")
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
     size = len(payload)
-    if size <= _SMALL:
+    if size <= LARGEST_CONTROL:
         return bytes((0x80 | opcode, size)) + payload
     if size <= 0xFFFF:
         return b"".join((bytes((0x80 | opcode, 126)), size.to_bytes(2, "big"), payload))
@@ -357,12 +362,16 @@ def upgrade_response(key: str, *, subprotocol: bool = True) -> bytes:
 
     `subprotocol` is whether the client offered subprotocols: the response then selects `mcp`, otherwise none.
     """
-    digest = hashlib.sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest()
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"%bSec-WebSocket-Accept: %b\r\n\r\n"
-        % (b"Sec-WebSocket-Protocol: mcp\r\n" if subprotocol else b"", base64.b64encode(digest))
+        % (b"Sec-WebSocket-Protocol: mcp\r\n" if subprotocol else b"", accept_value(key.encode("ascii")))
     )
+
+
+def accept_value(key: bytes) -> bytes:
+    """Return the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

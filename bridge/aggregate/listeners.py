@@ -1,19 +1,18 @@
 """The `subscriptions/listen` of clients at all members, across the loss and the replacement of members."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import trio
 
 from ...validators.jsonrpc import Notification
+from ...validators.stateless_request import LISTEN
 from ..core.errors import read_fault
 from . import merge, timing
 from .catalog import Catalog
 from .member import Member, MemberLost, current_client
 from .members import Members
 from .subscription import ACKNOWLEDGED, Subscription
-
-LISTEN: Final = "subscriptions/listen"
 
 
 class Listeners:

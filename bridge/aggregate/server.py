@@ -42,7 +42,7 @@ from . import merge, timing
 from .catalog import Catalog
 from .connection import Connection
 from .inquiries import Inquiries
-from .listeners import LISTEN, Listeners
+from .listeners import Listeners
 from .member import READ_SIZE, Member, MemberLost, MemberRefused, current_client
 from .members import Members
 from .output import Output, log
@@ -153,7 +153,7 @@ class Aggregate:
             return await self._catalog.of_resource(method, params, name, again=again)
         if method == "completion/complete":
             return await self._complete(method, params)
-        if method == LISTEN:
+        if method == stateless_request.LISTEN:
             await self._listeners.listen(request.id, params)
         if not extensions.is_core(method):
             receiver, params = await self._find_receiver(params, envelope.capabilities)

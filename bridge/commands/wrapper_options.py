@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ...validators.origin import LARGEST_PORT
 from ..config.addresses import BadAddress, check_host, check_origin, check_path
 from ..core.era_cache import CHOICES
 from ..log_levels import LEVELS
@@ -217,7 +218,7 @@ def _whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
     return convert
 
 
-_port = _whole_number("the port", 0, 65535)
+_port = _whole_number("the port", 0, LARGEST_PORT)
 _milliseconds = _whole_number("the time in milliseconds", 1, 10**9)
 
 

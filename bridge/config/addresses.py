@@ -8,12 +8,12 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from ...transports.socket_owner import Socket, uid_of_unix_peer
+from ...validators.origin import LARGEST_PORT
 from .child_environment import shown
 
 _CONFIGURED_HOST: Final = re.compile(
     r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z"
 )
-_PORTS: Final = 65535
 
 
 class BadAddress(ValueError):
@@ -72,7 +72,7 @@ def check_path(text: str) -> str:
 def check_host(text: str) -> str:
     """Return the value of a Host header unchanged (RFC 9110 section 7.2). Raises BadAddress."""
     match = _CONFIGURED_HOST.match(text)
-    if match is None or not 0 < int(match[1] or 1) <= _PORTS:
+    if match is None or not 0 < int(match[1] or 1) <= LARGEST_PORT:
         raise BadAddress(f"a host must be name[:port] in lower case, without wildcards, not {shown(text)}")
     return text
 

@@ -15,6 +15,7 @@ import attrs
 
 from ...transports.options import Launch, Paths, spellings
 from ...validators.limits import Limits
+from ...validators.origin import LARGEST_PORT
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .child_environment import (
     BadEnvironment,
@@ -339,7 +340,7 @@ def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
         return "127.0.0.1", None
     host, colon, port = http.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+    if not colon or not (port.isascii() and port.isdecimal() and int(port) <= LARGEST_PORT):
         raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {shown(http)}")
     try:
         check_loopback(host)

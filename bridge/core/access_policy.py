@@ -152,7 +152,7 @@ class AccessPolicy:
         if "logging" in self._without:
             meta.pop(stateless_request.LOG_LEVEL, None)
         found["_meta"] = json_object.raw(json_object.write(meta))
-        if method == "subscriptions/listen":
+        if method == stateless_request.LISTEN:
             wanted = json_object.peek(found.get("notifications"))
             kept = {key: value for key, value in wanted.items() if _LISTENING.get(key) not in self._without}
             found["notifications"] = json_object.raw(json_object.write(kept))

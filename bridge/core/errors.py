@@ -9,6 +9,8 @@ from ...validators.rejection import INTERNAL_ERROR
 
 RESOURCE_NOT_FOUND: Final = -32002
 URL_ELICITATION_REQUIRED: Final = -32042
+# Codes that the specification reserves (MCP 2026-07-28 basic/index#error-codes).
+RESERVED_CODES: Final = range(-32099, -32019)
 # Error codes are smaller than this, because larger numbers are not exact in every JSON parser (RFC 8259 section 6).
 _CODES: Final = 2**53
 _NO_STREAM: Final = "no event stream"

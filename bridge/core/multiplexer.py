@@ -26,7 +26,7 @@ from ...validators.rejection import (
     retry_after,
 )
 from ...validators.revisions import MODERN_REVISIONS
-from ...validators.stateless_request import NAMED
+from ...validators.stateless_request import LISTEN, NAMED
 from . import errors, extensions, input_over
 from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
@@ -42,7 +42,7 @@ from .effects import (
     ToServer,
     failed_with,
 )
-from .notification_targets import LISTEN, subscription_of, target_of_extension, target_of_log_message
+from .notification_targets import subscription_of, target_of_extension, target_of_log_message
 from .request_state import StateSigner, binding
 from .requests import ClientRequest
 from .start_queue import StartQueue

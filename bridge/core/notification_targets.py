@@ -9,7 +9,6 @@ from typing import Final
 from ...validators import json_object, jsonrpc, stateless_request
 from .requests import ClientRequest
 
-LISTEN: Final = "subscriptions/listen"
 _LEVELS: Final = stateless_request.LOG_LEVELS
 
 Calls = Mapping[bytes, ClientRequest]
@@ -33,7 +32,7 @@ def target_of_log_message(calls: Calls, params: bytes) -> ClientRequest | None:
     rank = _LEVELS.index(level)
     if len({call.principal for call in calls.values()}) != 1:
         return None
-    called = [call for call in calls.values() if call.request.method != LISTEN]
+    called = [call for call in calls.values() if call.request.method != stateless_request.LISTEN]
     if len({_client_of(call) for call in called}) > 1:
         return None
     asking = (
@@ -52,7 +51,7 @@ def target_of_extension(calls: Calls, params: bytes, about: bytes) -> ClientRequ
     if len({(call.principal, call.client) for call in calls.values()}) != 1:
         return None
     newest = [*calls.values()][::-1]
-    return next((call for call in newest if call.request.method != LISTEN), newest[0])
+    return next((call for call in newest if call.request.method != stateless_request.LISTEN), newest[0])
 
 
 def _client_of(call: ClientRequest) -> tuple[str, object]:

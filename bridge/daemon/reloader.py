@@ -16,6 +16,7 @@ from ..config.load import plan, resolved
 from ..config.settings import Settings
 from ..config.tables import BadConfig
 from ..log import LineLog
+from ..runtime.tasks import STOPPING
 from ..runtime.threads import off_loop
 from .certificates import Loaded
 from .errors import CannotStart
@@ -26,7 +27,6 @@ from .tokens import Tokens
 
 # The pause between two looks at the file of the default token, in seconds. `token rotate` sends a reload at once.
 _TOKEN_SECONDS = 2.0
-_STOPPING = "the bridge is stopping"
 
 
 @attrs.frozen
@@ -44,7 +44,7 @@ class _Reload:
 
     done: trio.Event = attrs.field(factory=trio.Event)
     changes: Changes | None = None
-    fault: str = _STOPPING
+    fault: str = STOPPING
 
 
 class Reloader:
@@ -156,7 +156,7 @@ class Reloader:
 
     def _check_running(self) -> None:
         if self._is_stopping:
-            raise ValueError(_STOPPING)
+            raise ValueError(STOPPING)
 
     async def _renew_default_token(self) -> None:
         """Accept the default token that is in its file now, and no longer the one that was there before."""

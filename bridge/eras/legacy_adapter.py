@@ -22,6 +22,7 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from ...validators.revisions import COMPLETION_CONTEXT_SINCE, MODERN_REVISIONS
+from ...validators.stateless_request import LISTEN
 from ..core import errors, extensions, input_over
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, Client, Origin, Origins
@@ -208,7 +209,7 @@ class LegacyAdapter:
             return fail(request.id, INVALID_PARAMS, json_object.TOO_MANY)
         if method == "server/discover":
             return (self._discover(request.id),)
-        if method == "subscriptions/listen":
+        if method == LISTEN:
             return self._listen(request)
         capability = CORE_METHODS.get(method)
         if capability is None:

@@ -15,6 +15,7 @@ from ...validators.jsonrpc import Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from ...validators.stateless_request import LISTEN
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToServer
 from ..core.errors import Fault, read_fault
@@ -188,7 +189,7 @@ class ListenStream:
             self._change = change
             change.id = self._mint()
             params = self._handshake.envelope({"notifications": wanted})
-            effects.append(ToServer(Request(change.id, "subscriptions/listen", params)))
+            effects.append(ToServer(Request(change.id, LISTEN, params)))
         return tuple(effects)
 
     def _close(self, stream: bytes) -> Effects:

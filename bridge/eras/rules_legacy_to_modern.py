@@ -20,11 +20,15 @@ from ...validators.mirrored_headers import SchemaReader
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, too_large
 from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
-from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from ..core.errors import (
+    RESERVED_CODES,
+    RESOURCE_NOT_FOUND,
+    URL_ELICITATION_REQUIRED,
+    Fault,
+    fault_text,
+    read_fault,
+)
 from ..core.tasks import RELATED_TASK
-
-# Codes that the specification reserves (MCP 2026-07-28 basic/index#error-codes).
-_RESERVED: Final = range(-32099, -32019)
 
 _SERVER_INFO: Final = stateless_request.SERVER_INFO.encode()
 _COMPLETE: Final = json_object.raw(b'"complete"')
@@ -388,7 +392,7 @@ def modern_error(legacy: bytes, uri: str = "") -> bytes:
     # Its data are elicitations of the legacy era.
     if fault.code == URL_ELICITATION_REQUIRED:
         return fault_text(INTERNAL_ERROR, fault.message, {"originalCode": fault.code})
-    if fault.code in _RESERVED:
+    if fault.code in RESERVED_CODES:
         return replaced_error(fault)
     return legacy
 

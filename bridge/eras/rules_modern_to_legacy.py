@@ -16,11 +16,17 @@ from ...validators.mcp_params import read_items
 from ...validators.rejection import INVALID_PARAMS, too_large
 from ...validators.revisions import AUDIO_SINCE, LINKS_SINCE, STRUCTURE_SINCE, URL_MODE_SINCE
 from ..core import extensions
-from ..core.errors import RESOURCE_NOT_FOUND, URL_ELICITATION_REQUIRED, Fault, fault_text, read_fault
+from ..core.errors import (
+    RESERVED_CODES,
+    RESOURCE_NOT_FOUND,
+    URL_ELICITATION_REQUIRED,
+    Fault,
+    fault_text,
+    read_fault,
+)
 from ..core.extensions import TASKS
 from .rules_legacy_to_modern import replaced_error
 
-_RESERVED: Final = range(-32099, -32019)
 _NO_OBJECT: Final = frozenset({"array", "string", "number", "integer", "boolean", "null"})
 
 _encode = msgspec.json.Encoder().encode
@@ -244,7 +250,7 @@ def legacy_error(method: str, modern_error: bytes, version: str) -> bytes:
         needed = ", ".join(sorted(_names(json_object.peek(_data(fault).get("requiredCapabilities")))))
         return fault_text(INVALID_PARAMS, f"requires client capability {needed}")
     known = fault.code == URL_ELICITATION_REQUIRED and version >= URL_MODE_SINCE
-    if fault.code in _RESERVED and not known:
+    if fault.code in RESERVED_CODES and not known:
         return replaced_error(fault)
     return modern_error
 

@@ -29,9 +29,6 @@ SILENCE: Final = 1.0
 # The time between two looks whether the server has read the request (seconds).
 _LOOK: Final = 0.1
 _ID: Final = b'"probe"'
-_DISCOVER: Final = jsonrpc.request(
-    _ID, "server/discover", json_object.write({"_meta": stateless_request.OWN_META})
-)
 _SECOND_ID: Final = b'"probe-initialize"'
 _PARAMS: Final = json_object.write(
     {
@@ -40,6 +37,16 @@ _PARAMS: Final = json_object.write(
         "clientInfo": stateless_request.OWN_META[stateless_request.CLIENT_INFO],
     }
 )
+
+
+def discover(raw_id: bytes) -> bytes:
+    """Return a request `server/discover` of the bridge itself."""
+    return jsonrpc.request(
+        raw_id, "server/discover", json_object.write({"_meta": stateless_request.OWN_META})
+    )
+
+
+_DISCOVER: Final = discover(_ID)
 _INITIALIZE: Final = jsonrpc.request(_ID, "initialize", _PARAMS)
 _INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 

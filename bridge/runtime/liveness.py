@@ -10,17 +10,16 @@ from typing import Final
 
 from ...transports.process.child import Child, ChildBusy, ChildGone, OnLine, Rest
 from ...transports.process.lines import Overlong
-from ...validators import json_object, jsonrpc, stateless_request
+from ...validators import jsonrpc
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
+from .era_probe import discover
 
 # Random, so that no client uses the same id.
 _ID: Final = b'"mcp-bridge-%b"' % secrets.token_hex(8).encode()
 _PING: Final = jsonrpc.request(_ID, "ping", b"")
-_DISCOVER: Final = jsonrpc.request(
-    _ID, "server/discover", json_object.write({"_meta": stateless_request.OWN_META})
-)
+_DISCOVER: Final = discover(_ID)
 
 
 class Liveness:

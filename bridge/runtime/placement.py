@@ -26,7 +26,7 @@ from ..core.attribution import Client
 from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.forwarded_client import in_the_name_of, with_client
 from ..core.requests import ClientRequest
-from ..eras.rules_legacy_to_modern import Profile, profile_of
+from ..eras.rules_legacy_to_modern import NO_PROFILE, Profile, profile_of
 from .multiplexed_process import MultiplexedProcess
 
 # Between the parts of `Client.key`. No part holds it.
@@ -49,14 +49,11 @@ def fingerprint(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-_NOTHING: Final = Profile()
-
-
 @attrs.frozen
 class Declared:
     """The requests that a client accepts of a server, and its extensions: kind, name, fingerprint of the settings."""
 
-    profile: Profile = _NOTHING
+    profile: Profile = NO_PROFILE
     extensions: frozenset[tuple[str, str, str]] = frozenset()
     # The settings as they were declared, by kind and name.
     settings: Mapping[tuple[str, str], bytes] = attrs.field(factory=dict[tuple[str, str], bytes], eq=False)

@@ -7,7 +7,6 @@ disconnects cancels its request. There are no sessions, event ids or resumption.
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Final
 
 import trio
 
@@ -17,14 +16,12 @@ from ...validators.jsonrpc import Message, Notification, Request, invalid
 from ...validators.limits import Limits
 from ...validators.mirrored_headers import check_headers
 from ...validators.rejection import INVALID_REQUEST, Rejection
-from ...validators.stateless_request import check_meta, read_envelope
+from ...validators.stateless_request import LISTEN, check_meta, read_envelope
 from ..options import JSON
 from ..ports import Backend, Continuation, Exchange, ModernRequest, Upstream
 from ..send_queue import CLOSED, DISCONNECTED, SendQueue
 from . import sse_codec
 from .sse_writer import write_events
-
-_LISTEN: Final = "subscriptions/listen"
 
 
 async def serve_modern(
@@ -50,8 +47,8 @@ async def serve_modern(
     if large:
         await trio.lowlevel.checkpoint()
     request = read_modern(headers, message, limits)
-    if message.method == _LISTEN and not acceptable.events:
-        raise Rejection(406, INVALID_REQUEST, f"{_LISTEN} needs text/event-stream in Accept")
+    if message.method == LISTEN and not acceptable.events:
+        raise Rejection(406, INVALID_REQUEST, f"{LISTEN} needs text/event-stream in Accept")
     queue = exchange.queue(direct=acceptable.json)
     queue.answers_only = not acceptable.events
     exchange.attach(queue, ends_with_client=True)
@@ -79,7 +76,7 @@ def begin_modern(
     exchange: Exchange, backend: Backend, request: ModernRequest, acceptable: Accepts
 ) -> Continuation | None:
     """Begin a request without waiting (ports.EagerEndpoint). Raises Rejection."""
-    if request.request.method == _LISTEN:
+    if request.request.method == LISTEN:
         return None
     queue = exchange.queue(direct=acceptable.json)
     queue.answers_only = not acceptable.events

@@ -3,13 +3,14 @@
 import re
 from typing import Final, NamedTuple
 
+from ....validators.partial_object import SMALL_MEMBER
+
 # How much of the beginning and of the end of a large message is kept (bytes).
 _EDGE: Final = 1024
 _ID: Final = rb'"(?:[^"\\]|\\.){0,256}"|-?[0-9][0-9.eE+-]{0,255}'
-_SMALL: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
 # The small members before the first large member, and those after the last large member, which only one brace closes.
-_HEAD: Final = re.compile(rb"\A\s*\{\s*((?:" + _SMALL + rb'\s*,\s*)*)"(\w+)"\s*:')
-_TAIL: Final = re.compile(rb",\s*(" + _SMALL + rb"(?:\s*,\s*" + _SMALL + rb")*)\s*\}\s*\Z")
+_HEAD: Final = re.compile(rb"\A\s*\{\s*((?:" + SMALL_MEMBER + rb'\s*,\s*)*)"(\w+)"\s*:')
+_TAIL: Final = re.compile(rb",\s*(" + SMALL_MEMBER + rb"(?:\s*,\s*" + SMALL_MEMBER + rb")*)\s*\}\s*\Z")
 _ID_MEMBER: Final = re.compile(rb'"id"\s*:\s*(' + _ID + rb")")
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, assert_never
 import trio
 
 from ....validators.limits import Limits
+from ....validators.ws_frames import GOING_AWAY, NO_CODE, NORMAL, Ping
 from ...config.addresses import BadAddress
 from ..control_client import ErrorResponse, Unreachable
 from ..output import notice
@@ -139,7 +140,7 @@ class _Proxy:
         await self._output.end_line()
         await self._perform(self._client.close(self._ending, self._output.take_unwritten()))
         if self._wire is not None:
-            await self._wire.send(websocket.close_frame(websocket.NORMAL))
+            await self._wire.send(websocket.close_frame(NORMAL))
             await trio.aclose_forcefully(self._wire.stream)
 
     async def _perform(self, effects: Effects) -> None:
@@ -317,12 +318,12 @@ class _Proxy:
         return _Lost(f"{name} closed the connection", in_order=self._target.unix is not None)
 
     def _closed(self, event: websocket.Closed) -> _Lost:
-        in_order = event.code in (websocket.NORMAL, websocket.GOING_AWAY, websocket.NO_CODE)
+        in_order = event.code in (NORMAL, GOING_AWAY, NO_CODE)
         why = f": {' '.join(event.reason.split())}" if event.reason else ""
         return _Lost(f"{self._target.name} closed the connection with code {event.code}{why}", in_order)
 
-    async def _on_event(self, wire: _Wire, event: bytes | Oversize | websocket.Ping) -> None:
-        if isinstance(event, websocket.Ping):
+    async def _on_event(self, wire: _Wire, event: bytes | Oversize | Ping) -> None:
+        if isinstance(event, Ping):
             await wire.send(websocket.pong_frame(event.payload))
         elif isinstance(event, Oversize):
             limit = self._limits.line

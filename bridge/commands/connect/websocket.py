@@ -4,28 +4,29 @@ No extension is offered. Pure: bytes in, events out.
 """
 
 import base64
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from ....validators.ws_frames import (
+    BINARY,
+    CLOSE,
+    LARGEST_CONTROL,
+    NO_CODE,
+    PING,
+    PONG,
+    TEXT,
+    Ping,
+    accept_value,
+    masked,
+)
 from .bounded_lines import Collector, Oversize
 
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-NO_CODE: Final = 1005
 SUBPROTOCOL: Final = "mcp"
 # Of the head of the handshake response (bytes).
 HEAD: Final = 64 * 1024
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r|\n|\Z)")
-_TEXT: Final = 1
-_BINARY: Final = 2
-_CLOSE: Final = 8
-_PING: Final = 9
-_PONG: Final = 10
-_SMALL: Final = 125
 
 
 class BadPeer(Exception):
@@ -41,12 +42,6 @@ class ResponseHead(NamedTuple):
 
     status: int
     headers: dict[str, str]
-
-
-class Ping(NamedTuple):
-    """A ping; the response is a pong with the same payload (RFC 6455 section 5.5.3)."""
-
-    payload: bytes
 
 
 class Closed(NamedTuple):
@@ -105,8 +100,7 @@ def read_response(data: bytes) -> tuple[ResponseHead, bytes] | None:
 
 def check_opened(response: ResponseHead, key: bytes) -> None:
     """Raise BadPeer for a response of status 101 that does not complete the handshake (RFC 6455 section 4.1)."""
-    digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    expected = base64.b64encode(digest).decode()
+    expected = accept_value(key).decode()
     upgraded = response.headers.get("upgrade", "").lower() == "websocket"
     if not upgraded or response.headers.get("sec-websocket-accept") != expected:
         raise BadPeer("sent an invalid WebSocket handshake response")
@@ -137,7 +131,7 @@ class ServerFrames:
             piece = self._buffer[: self._missing]
             del self._buffer[: len(piece)]
             self._missing -= len(piece)
-            if self._opcode < _CLOSE:
+            if self._opcode < CLOSE:
                 self._message.add(piece)
             else:
                 self._control += piece
@@ -164,54 +158,48 @@ class ServerFrames:
 
     def _check(self, first: int, second: int, size: int) -> None:
         opcode = first & 0x0F
-        known = opcode in (_CLOSE, _PING, _PONG) if opcode >= _CLOSE else opcode <= _BINARY
-        in_turn = opcode >= _CLOSE or (opcode == 0) == self._begun
-        small = opcode < _CLOSE or (size <= _SMALL and first & 0x80)
+        known = opcode in (CLOSE, PING, PONG) if opcode >= CLOSE else opcode <= BINARY
+        in_turn = opcode >= CLOSE or (opcode == 0) == self._begun
+        small = opcode < CLOSE or (size <= LARGEST_CONTROL and first & 0x80)
         if first & 0x70 or second & 0x80 or not (known and in_turn and small):
             raise BadPeer("sent an invalid WebSocket frame (RFC 6455 section 5)")
 
     def _finish(self) -> Iterator[Event]:
         opcode, self._opcode = self._opcode, -1
-        if opcode < _CLOSE:
+        if opcode < CLOSE:
             self._begun = not self._final
             if self._final:
                 yield self._message.take()
             return
         payload, self._control = self._control, b""
-        if opcode == _PING:
+        if opcode == PING:
             yield Ping(payload)
-        elif opcode == _CLOSE:
+        elif opcode == CLOSE:
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_CODE
             yield Closed(code, payload[2:].decode(errors="replace"))
 
 
 def text_frame(text: bytes, *, secret: bool) -> bytes:
     """Return a text frame. A `secret` mask protects proxies on the way from crafted payloads (RFC 6455 section 10.3)."""
-    return _frame(_TEXT, text, os.urandom(4) if secret else bytes(4))
+    return _frame(TEXT, text, os.urandom(4) if secret else bytes(4))
 
 
 def pong_frame(payload: bytes) -> bytes:
     """Return the response to a ping."""
-    return _frame(_PONG, payload, os.urandom(4))
+    return _frame(PONG, payload, os.urandom(4))
 
 
 def close_frame(code: int) -> bytes:
     """Return a close frame."""
-    return _frame(_CLOSE, code.to_bytes(2, "big"), os.urandom(4))
+    return _frame(CLOSE, code.to_bytes(2, "big"), os.urandom(4))
 
 
 def _frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
     size = len(payload)
-    if size <= _SMALL:
+    if size <= LARGEST_CONTROL:
         head = bytes((0x80 | opcode, 0x80 | size))
     elif size <= 0xFFFF:
         head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
     else:
         head = bytes((0x80 | opcode, 0xFF)) + size.to_bytes(8, "big")
-    return b"".join((head, mask, _masked(payload, mask) if any(mask) else payload))
-
-
-def _masked(payload: bytes, mask: bytes) -> bytes:
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
+    return b"".join((head, mask, masked(payload, mask) if any(mask) else payload))
