@@ -324,11 +324,6 @@ def default_token(source: str, environment: Mapping[str, str]) -> tuple[Path, st
     return _token_in(default_token_directory(source, environment))
 
 
-def boot_token(environment: Mapping[str, str]) -> tuple[Path, str]:
-    """Return the file of the token of this boot, and the token. Raises BadCredential."""
-    return default_token(BOOT, environment)
-
-
 def default_token_directory(source: str, environment: Mapping[str, str]) -> Path:
     """Return the directory of the file `token` that holds the default token."""
     return runtime_directory(environment) if source == BOOT else state_directory(environment)

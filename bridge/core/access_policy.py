@@ -91,15 +91,6 @@ class AccessPolicy:
         if not self.allows(name):
             raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}")
 
-    def filtered(self, result: bytes | msgspec.Raw, limits: Limits = _LIMITS) -> bytes:
-        """Return a result of `tools/list` without denied tools; its other bytes are unchanged.
-
-        Raises Rejection for a list beyond the limits.
-        """
-        found = read_list(result, limits)
-        changed = self._filter(found, limits)
-        return json_object.write(found) if changed else bytes(result)
-
     def _filter(self, found: Members, limits: Limits) -> bool:
         tools = read_items(found.get("tools"), limits)
         allowed = [tool for tool in tools if self.allows(_name_of(tool))]

@@ -25,7 +25,7 @@ from ...validators.revisions import COMPLETION_CONTEXT_SINCE, MODERN_REVISIONS
 from ...validators.stateless_request import LISTEN
 from ..core import errors, extensions, input_over
 from ..core.abandoned_requests import AbandonedRequests
-from ..core.attribution import INTERACTIVE, Client, Origin, Origins
+from ..core.attribution import INTERACTIVE, Origin, Origins
 from ..core.effects import Effect, Effects, EraMismatch, LogDebug, Timer, ToRequester, ToServer
 from ..core.handshake import CORE_METHODS, Handshake, HandshakePhase, initialize_params
 from ..core.list_changes import KIND_OF
@@ -184,10 +184,6 @@ class LegacyAdapter:
     def on_exit(self) -> Effects:
         """Notify the clients of held calls that the calls have ended with the server."""
         return tuple(ToRequester(input_over.notification(call.state)) for call in self._rounds.held)
-
-    def clients_that_want(self, level: str) -> set[Client]:
-        """Return the clients with a running call that wants log messages of this level."""
-        return {call.client for call in self._calls.wanting(level)}
 
     def _reassign(self, call: Call, left: Iterable[InputRequest]) -> Effects:
         return self._server_requests.reassign(call, left)

@@ -20,10 +20,10 @@ import msgspec
 
 from ...transports.options import Launch
 from ..config.command_files import find_command_files, runs_unknown
+from ..core.era_cache import FACT_SECONDS
 
-# How long a fact is valid, in seconds; of a command that fetches or looks up what it executes, one day.
+# How long a fact is valid (seconds). Facts of a command that fetches or looks up its program are valid for `FACT_SECONDS`.
 VALID: Final = 7 * 24 * 60 * 60.0
-VALID_UNPINNED: Final = 24 * 60 * 60.0
 # How far the clock may have been set back since a fact was stored (seconds).
 _SKEW: Final = 60.0
 # How many facts are stored, the newest; and the size of the largest file that is read (bytes).
@@ -120,7 +120,7 @@ class EraStore:
 
 def valid_seconds(launch: Launch) -> float:
     """Return how long a fact of this command is valid (seconds)."""
-    return VALID_UNPINNED if runs_unknown(launch) else VALID
+    return FACT_SECONDS if runs_unknown(launch) else VALID
 
 
 def _is_own(found: os.stat_result, others: int = 0o077) -> bool:

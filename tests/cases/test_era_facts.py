@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from mcpbridged.bridge.core.era_cache import FACT_SECONDS
 from mcpbridged.bridge.runtime import era_store
-from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraStore
+from mcpbridged.bridge.runtime.era_store import VALID, EraStore
 from mcpbridged.transports.options import Launch
 
 from ..support.daemon_process import Daemon, write_config
@@ -134,9 +135,9 @@ def test_h5_facts_are_valid_for_a_week_or_a_day(tmp_path, monkeypatch):
     now = time.time()
     for command, valid in (
         (script(tmp_path), VALID),
-        (launch(str(npx), "-y", "x@1.0.0"), VALID_UNPINNED),
-        (launch("uvx", "x"), VALID_UNPINNED),
-        (launch("sh", "-c", "npx -y x"), VALID_UNPINNED),
+        (launch(str(npx), "-y", "x@1.0.0"), FACT_SECONDS),
+        (launch("uvx", "x"), FACT_SECONDS),
+        (launch("sh", "-c", "npx -y x"), FACT_SECONDS),
     ):
         name, seconds, fact = facts.recall(command)
         assert (seconds, fact) == (valid, None)

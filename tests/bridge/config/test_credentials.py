@@ -6,10 +6,11 @@ import stat
 import pytest
 
 from mcpbridged.bridge.config.credentials import (
+    BOOT,
     BadCredential,
-    boot_token,
     check_key,
     check_trusted,
+    default_token,
     is_unmapped_root,
     read_token,
 )
@@ -100,10 +101,10 @@ def test_a_loop_of_links_is_refused(tmp_path):
 
 def test_the_token_of_a_boot_is_generated_once(tmp_path):
     environment = {"XDG_RUNTIME_DIR": os.fspath(tmp_path)}
-    path, token = boot_token(environment)
+    path, token = default_token(BOOT, environment)
     assert path == tmp_path / "mcp-bridge" / "token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert boot_token(environment) == (path, token)
+    assert default_token(BOOT, environment) == (path, token)
     assert len(token) > 40
     assert [file.name for file in path.parent.iterdir()] == ["token"]
 
@@ -112,13 +113,13 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path):
     (tmp_path / "mcp-bridge").mkdir()
     (tmp_path / "mcp-bridge").chmod(0o777)
     with pytest.raises(BadCredential, match="writable by you only"):
-        boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path)})
+        default_token(BOOT, {"XDG_RUNTIME_DIR": os.fspath(tmp_path)})
 
 
 def test_a_token_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadCredential, match="cannot keep a token"):
-        boot_token({"XDG_RUNTIME_DIR": os.fspath(tmp_path / "file")})
+        default_token(BOOT, {"XDG_RUNTIME_DIR": os.fspath(tmp_path / "file")})
 
 
 @pytest.mark.parametrize(

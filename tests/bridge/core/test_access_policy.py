@@ -44,20 +44,24 @@ def test_without_patterns_no_payload_is_parsed():
     assert AccessPolicy(()).restricts
 
 
+def filtered(policy, result):
+    return policy.answer("tools/list", Response(b"1", result, b"")).result
+
+
 def test_a_list_has_the_allowed_tools_only_and_is_otherwise_unchanged():
     policy = AccessPolicy(("a*",))
     result = (
         b'{"tools":[{"name":"a1","x":[ 1 ]},{"name":"b"},{"name":"a2"}],"nextCursor":"c","_meta":{"n":1e0}}'
     )
-    assert json.loads(policy.filtered(result)) == {
+    assert json.loads(filtered(policy, result)) == {
         "tools": [{"name": "a1", "x": [1]}, {"name": "a2"}],
         "nextCursor": "c",
         "_meta": {"n": 1.0},
     }
-    assert b'{"name":"a1","x":[ 1 ]}' in policy.filtered(result)
+    assert b'{"name":"a1","x":[ 1 ]}' in filtered(policy, result)
     unchanged = b'{"tools":[ {"name":"a"} ]}'
-    assert policy.filtered(unchanged) == unchanged
-    assert policy.filtered(b'{"odd":1}') == b'{"odd":1}'
+    assert filtered(policy, unchanged) == unchanged
+    assert filtered(policy, b'{"odd":1}') == b'{"odd":1}'
 
 
 # ---- features

@@ -619,7 +619,6 @@ def test_on_a_shared_process_the_owner_opens_and_assigns():
     origin = talk.it._origins.assign(question.method, question.params)
     assert origin.owner is talk.it
     assert talk._note(talk.it.assigned(question, origin)) == [SetTimer(GATHERING, InputsGathered("key2"))]
-    assert talk.it.clients_that_want("error") == set()
     assert Unassigned(question, ONE) in talk.answer("i1", {"content": []})
     assert to_server(talk.it.refused("gone")) == []
 
@@ -1211,7 +1210,6 @@ def test_a_log_line_goes_to_the_newest_call_that_wants_it_of_a_process_with_one_
         talk.call(2, client=client)
     effects = talk.server_notifies("notifications/message", level="info", data=1)
     assert [effect.about for effect in effects if isinstance(effect, ToRequester)] == expected
-    assert talk.it.clients_that_want("info") == {clients[0]}
 
 
 # ---- subscriptions/listen
