@@ -15,11 +15,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-import trustme  # noqa: E402
+import trustme  # noqa: E402 - after the path was set
 
-from tests.support.admission import KINDS, OVER_TLS, flooded, open_session  # noqa: E402
-from tests.support.hostile_bridge import running  # noqa: E402
-from tests.support.tls import tls_client_context, tls_options  # noqa: E402
+from tests.support.admission import KINDS, OVER_TLS, flooded, open_session  # noqa: E402 - of the repository
+from tests.support.hostile_bridge import running  # noqa: E402 - of the repository
+from tests.support.tls import tls_client_context, tls_options  # noqa: E402 - of the repository
 
 PAUSE = 0.1
 

@@ -27,11 +27,11 @@ def main() -> None:
         inode, pid = os.fstat(client.fileno()).st_ino, os.getpid()
         pids = list(client_process._own_pids())  # noqa: SLF001 - what is measured
         sys.stdout.write(f"{len(pids)} processes of this user\n")
-        _measure("uid and inode of the other end (TCP)", lambda: client_process._inode_of_far_end(server))  # noqa: SLF001
-        _measure("its process, found before", lambda: _closed(client_process._find_owner(inode, [pid])))  # noqa: SLF001
-        _measure("its process, among all", lambda: _closed(client_process._find_owner(inode, [])))  # noqa: SLF001
+        _measure("uid and inode of the other end (TCP)", lambda: client_process._inode_of_far_end(server))  # noqa: SLF001 - likewise
+        _measure("its process, found before", lambda: _closed(client_process._find_owner(inode, [pid])))  # noqa: SLF001 - likewise
+        _measure("its process, among all", lambda: _closed(client_process._find_owner(inode, [])))  # noqa: SLF001 - likewise
         left, right = socket.socketpair(socket.AF_UNIX)
-        _measure("the process of a Unix socket", lambda: client_process._of_unix_socket(left))  # noqa: SLF001
+        _measure("the process of a Unix socket", lambda: client_process._of_unix_socket(left))  # noqa: SLF001 - likewise
         for sock in (client, server, left, right):
             sock.close()
 

@@ -37,21 +37,21 @@ def measured() -> None:
     """Run the daemon of the other arguments, and keep the longest step in the file of the first."""
     import trio  # noqa: PLC0415 - in the measured process only
 
-    with open(sys.argv[2], "r+b") as file:  # noqa: PTH123
+    with open(sys.argv[2], "r+b") as file:  # noqa: PTH123 - of a path as text
         shared = mmap.mmap(file.fileno(), 8)
 
     class Meter(trio.abc.Instrument):
-        def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - the signature of trio.abc.Instrument
             self.began = time.thread_time()
 
-        def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - the signature of trio.abc.Instrument
             took = time.thread_time() - self.began
             if took > struct.unpack_from("d", shared)[0]:
                 struct.pack_into("d", shared, 0, took)
 
     run = trio.run
     trio.run = lambda *args, **more: run(*args, instruments=[Meter()], **more)  # type: ignore[assignment]
-    from mcpbridged.bridge.commands.wrapper import main  # noqa: PLC0415
+    from mcpbridged.bridge.commands.wrapper import main  # noqa: PLC0415 - likewise, after trio.run was replaced
 
     sys.argv[:] = ["mcp-bridge", *sys.argv[3:]]
     sys.exit(main())

@@ -90,7 +90,7 @@ class LineLog:
         if self._json:
             self._out.write(self._line(level, event, fields or {"reason": text}))
         else:
-            tell(f"mcp-bridge: {text}\n")
+            write_stderr(f"mcp-bridge: {text}\n")
 
     def take_over(self) -> None:
         """Write the warnings and uncaught exceptions of the interpreter as events, if the log is JSON."""
@@ -219,7 +219,7 @@ def _iso(at: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{part:03d}Z"
 
 
-def tell(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Write a text to stderr unchanged. Errors are ignored."""
     _write(sys.stderr, text)
 

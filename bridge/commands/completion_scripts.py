@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return parser._actions  # noqa: SLF001 - argparse has no public access
+
+
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     return [
         option
-        for action in parser._actions  # noqa: SLF001 - argparse has no public access
+        for action in _actions(parser)
         if action.help != argparse.SUPPRESS
         for option in action.option_strings
     ]
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    for action in parser._actions:  # noqa: SLF001
+    for action in _actions(parser):
         choices: object = action.choices
         if isinstance(choices, dict):
             return cast("dict[str, argparse.ArgumentParser]", choices)
@@ -27,7 +31,7 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
     """Return the choices of the arguments of a command, and its options."""
     choices = [
         str(choice)
-        for action in parser._actions  # noqa: SLF001
+        for action in _actions(parser)
         if not action.option_strings and action.choices
         for choice in action.choices
     ]
@@ -39,7 +43,7 @@ def _values(parsers: Iterable[argparse.ArgumentParser]) -> dict[str, list[str]]:
     return {
         option: [str(choice) for choice in action.choices or ()]
         for parser in parsers
-        for action in parser._actions  # noqa: SLF001
+        for action in _actions(parser)
         if action.nargs != 0 and action.help != argparse.SUPPRESS
         for option in action.option_strings
     }

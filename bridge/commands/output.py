@@ -5,7 +5,7 @@ Text of a server or a client is escaped before it reaches the terminal.
 
 import sys
 
-from ..log import escaped, tell
+from ..log import escaped, write_stderr
 
 
 def print_line(text: str) -> None:
@@ -16,4 +16,4 @@ def print_line(text: str) -> None:
 
 def notice(text: str) -> None:
     """Write a line to stderr, escaped and after the name of the program."""
-    tell(f"mcp-bridge: {escaped(text)}\n")
+    write_stderr(f"mcp-bridge: {escaped(text)}\n")

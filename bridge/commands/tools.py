@@ -10,7 +10,7 @@ import msgspec
 from ...validators import mirrored_headers
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_FAILED, EX_OK
-from ..log import escaped, tell
+from ..log import escaped, write_stderr
 from .control_client import ErrorResponse, call_server, request, result_of
 from .invocation import BadUsage, Invocation
 from .output import print_line
@@ -88,7 +88,7 @@ def _with_progress(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any
             params = message["params"]
             total = f"/{params['total']}" if "total" in params else ""
             text = f": {params['message']}" if "message" in params else ""
-            tell(escaped(f"{params['progress']}{total}{text}") + "\n")
+            write_stderr(escaped(f"{params['progress']}{total}{text}") + "\n")
         yield message
 
 

@@ -99,8 +99,8 @@ def _settings(
     parser: Parser, options: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
     from ...transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
-    from ..config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415
-    from ..config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415
+    from ..config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415 - likewise
+    from ..config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415 - likewise
 
     _check_host(parser, options.host)
     if bool(options.tls_cert) != bool(options.tls_key):
@@ -178,7 +178,7 @@ def _check_host(parser: Parser, host: str) -> None:
 
 def _limits(parser: Parser, changes: list[str], session_timeout: int | None) -> "Limits":
     from ...validators.limits import Limits  # noqa: PLC0415 - see the module's docstring
-    from ..config.settings import BadLimit, changed_limits  # noqa: PLC0415
+    from ..config.settings import BadLimit, changed_limits  # noqa: PLC0415 - likewise
 
     values = dict(_change(change) for change in changes)
     if session_timeout is not None:

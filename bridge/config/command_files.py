@@ -303,7 +303,7 @@ def _sources(directory: Path, parts: Sequence[str]) -> Iterator[str]:
     sources: list[str] = []
     for folder, folders, names in os.walk(place):
         folders.sort()
-        sources += [os.path.join(folder, name) for name in sorted(names) if name.endswith((".py", ".so"))]  # noqa: PTH118
+        sources += [os.path.join(folder, name) for name in sorted(names) if name.endswith((".py", ".so"))]  # noqa: PTH118 - of texts
         if len(sources) > _MOST_SOURCES:
             return
     yield from sources

@@ -241,7 +241,7 @@ def check_directory(path: Path) -> None:
     Raises BadCredential.
     """
     # os.path.exists returns False without permission.
-    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 - see above
         path = path.parent
     check_trusted(path)
     _check_closed(path)
@@ -381,7 +381,7 @@ def _check_owner(path: Path) -> None:
 def _write_token(directory: Path) -> Path:
     """Write a new token into a temporary file, and return its path."""
     draft = directory / f".token.{secrets.token_hex(8)}"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123 - of a descriptor
         file.write(new_token() + "\n")
         file.flush()
         os.fsync(file.fileno())

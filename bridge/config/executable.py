@@ -49,9 +49,9 @@ def check_program(program: str) -> None:
 def why_not_found(program: str) -> str:
     """Return the error text for a program that cannot be found or executed."""
     # The functions of os.path return False for a path that is too long.
-    if "/" in program and os.path.isdir(program):  # noqa: PTH112
+    if "/" in program and os.path.isdir(program):  # noqa: PTH112 - see above
         return f"{program!r} is a directory"
-    if "/" in program and os.path.exists(program):  # noqa: PTH110
+    if "/" in program and os.path.exists(program):  # noqa: PTH110 - see above
         return f"{program!r} is not executable; chmod +x {program}"
     return f"there is no program {program!r}"
 

@@ -58,7 +58,7 @@ class _PlainCall(msgspec.Struct, gc=False):
 class _PlainResult(msgspec.Struct, gc=False):
     content: msgspec.Raw
     isError: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the spelling of the protocol
-    structuredContent: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    structuredContent: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - likewise
 
 
 _decode_plain_call = msgspec.json.Decoder(_PlainCall).decode

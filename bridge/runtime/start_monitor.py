@@ -1,4 +1,4 @@
-"""Judge the start of each process: its first response, silence or exit, and what of that an error of a client may tell."""
+"""Observe the start of each process: its first response, silence or exit, and which part of that a client may see in an error."""
 
 from typing import Final
 

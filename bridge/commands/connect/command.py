@@ -10,7 +10,7 @@ from ..invocation import Invocation
 def connect(invocation: Invocation) -> int:
     """Connect stdin and stdout to a server until one side ends. Raises BadAddress, Unreachable and ErrorResponse."""
     from .proxy import run  # noqa: PLC0415 - the other commands need no event loop
-    from .target import Target  # noqa: PLC0415
+    from .target import Target  # noqa: PLC0415 - likewise
 
     options = invocation.options
     token = read_token(options.token_file) if options.token_file else ""

@@ -4,7 +4,7 @@ import sys
 import threading
 
 from ...core.exit_codes import EX_FAILED, EX_OK
-from ...log import escaped, tell
+from ...log import escaped, write_stderr
 from ..invocation import Invocation
 from ..output import print_line
 from .examine import examine
@@ -39,7 +39,7 @@ class _Progress:
         """Replace the line."""
         if self._shown:
             with self._lock:
-                tell(f"\r\x1b[K{text}")
+                write_stderr(f"\r\x1b[K{text}")
 
     def clear(self) -> None:
         """Erase the line before another output."""
