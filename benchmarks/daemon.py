@@ -1,6 +1,6 @@
-"""A thousand sessions across ten servers in one daemon: what the daemon itself needs for them. Writes DAEMON.md.
+"""Measure the memory of the daemon for a thousand sessions across ten servers. Writes DAEMON.md.
 
-Run it as `.venv/bin/python benchmarks/daemon.py`. It ends by itself, talks to the loopback only, and needs a C compiler.
+Run it as `.venv/bin/python benchmarks/daemon.py`. It uses the loopback only and needs a C compiler.
 """
 
 import http.client
@@ -43,7 +43,7 @@ def descriptors(pid: int) -> int:
 
 
 class Client:
-    """One connection, on which sessions are opened and closed."""
+    """A connection on which sessions are opened and closed."""
 
     def __init__(self, running: Daemon) -> None:
         self._connection = http.client.HTTPConnection(*running.address, timeout=60)
@@ -82,7 +82,7 @@ def main() -> None:
         )
         with Daemon(folder) as running:
             client, pid = Client(running), running.process.pid
-            for name in names:  # what the first session of each brings along is not a session's
+            for name in names:  # the first session of each server costs more than the others
                 client.ask("DELETE", name, session=client.open(name))
             time.sleep(1)
             before, files = resident(pid), descriptors(pid)

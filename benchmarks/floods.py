@@ -1,4 +1,4 @@
-"""How long a client with a token waits for its session while one flood after the other goes on that has none.
+"""Measure how long a client with a token waits for its session during floods of connections without a token.
 
 `python benchmarks/floods.py [ATTEMPTS]` (20) prints a table. Each flood opens at most 2,000 connections in a second and uses at
 most one core; those that need TLS meet a listener with TLS. Loopback only; about five seconds a flood.
@@ -25,13 +25,13 @@ PAUSE = 0.1
 
 
 def cpu(process):
-    """What a process has used so far, in seconds."""
+    """Return the CPU time that a process has used (seconds)."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 def measure(kind, bridge, trust, attempts):
-    """The times of the attempts that succeeded (seconds), and what the flood and the bridge did meanwhile."""
+    """Return the times of the successful attempts (seconds), and the CPU use of the flood and of the bridge meanwhile."""
     address, times, faults = ("127.0.0.1", bridge.port), [], []
     with flooded(kind, address, 600) as flood:
         used, began = cpu(bridge.process), time.monotonic()

@@ -1,13 +1,13 @@
-"""The floor: what trio, our HTTP parser and a pipe cost when nothing else is done.
+"""Serve the floor of the benchmark: the cost of Trio, the HTTP parser and a pipe alone.
 
-The body of a POST goes to a child as a line and the child's line comes back as the body. There are no sessions, no
-credential, no limits and no validation, so it is for measuring only and must never serve anybody.
+The body of a POST goes to a child as a line and the child's line comes back as the body. There are no sessions,
+credentials, limits or checks. Use it for measuring only.
 
     python benchmarks/floor.py [--parked | --shared] PORT COMMAND [ARG...]
 
-By default each connection has a child of its own and reads its answers itself: nothing can cost less. `--parked` gives
-each child a reader that wakes the caller parked for an id, with ids rewritten, which every bridge needs that lets a
-server speak unasked. `--shared` is the same with one child for all connections.
+By default each connection has a child of its own and reads its answers itself: this is the least possible cost. `--parked` gives
+each child a reader that wakes the caller parked for an id, with ids rewritten. A bridge needs this for messages
+that a server sends on its own. `--shared` is the same with one child for all connections.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _SIZE: Final = 64 * 1024
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _ACCEPTED: Final = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 _NOT_ALLOWED: Final = b"HTTP/1.1 405 Method Not Allowed\r\nallow: POST\r\ncontent-length: 0\r\n\r\n"
-# Good enough for load.c and child.c, which have the id before anything that could look like one.
+# Sufficient for load.c and child.c, whose messages have the id before any text of the same shape.
 _ID: Final = re.compile(rb'"id":("[^"\\]*"|[0-9]+)')
 
 Ask = Callable[[bytes], Awaitable[bytes]]
@@ -77,7 +77,7 @@ async def _read(stdout: int) -> bytes:
 
 
 class Direct:
-    """A child with one asker, who reads the answer itself."""
+    """A child with one caller, which reads the response itself."""
 
     def __init__(self, stdin: int, stdout: int) -> None:
         self._stdin = stdin
@@ -98,7 +98,7 @@ class Direct:
 
 
 class Parked:
-    """A child with a reader that gives each answer to whoever is parked for its id."""
+    """A child with a reader that wakes the caller of each response by its id."""
 
     def __init__(self, stdin: int, stdout: int) -> None:
         self._stdin = stdin
@@ -126,7 +126,7 @@ class Parked:
         return answer
 
     async def _put(self, line: bytes) -> None:
-        # Nobody gets between the parts of a line that the pipe does not take at once; otherwise nobody waits.
+        # The lock keeps the parts of a line together if the pipe does not take all at once. Otherwise no caller waits.
         if not self._turn.locked():
             try:
                 written = os.write(self._stdin, line)
@@ -238,6 +238,6 @@ if __name__ == "__main__":
     chosen = modes.get(given[0], "direct") if given else "direct"
     if chosen != "direct":
         del given[0]
-    if len(given) < 2:  # a port and a command
+    if len(given) < 2:  # at least a port and a command
         sys.exit("usage: floor.py [--parked | --shared] PORT COMMAND [ARG...]")
     trio.run(_main, chosen, int(given[0]), given[1:])

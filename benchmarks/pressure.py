@@ -2,7 +2,7 @@
 
 Usage, from the root of the repository: PYTHONPATH=. .venv/bin/python benchmarks/pressure.py [--slow SECONDS]. Each row has a
 daemon of its own. Clients begin to read 0.5 s after their last request. With `--slow`, one client over each of three
-transports does not read for so many seconds, and then reads everything, while the limits of the server are shorter
+transports does not read for this time (seconds), and then reads everything, while the limits of the server are shorter
 (stdin_stall_seconds 10, ping_seconds 10, call_idle_seconds 20, call_seconds 30).
 """
 
@@ -37,7 +37,7 @@ SHAPES = {
 
 
 class Answers(dict):
-    """Answers by their streams, whose bodies grow in place."""
+    """Responses by stream. Their bodies grow in place."""
 
     def __setitem__(self, number: int, answer: list) -> None:
         super().__setitem__(number, [*answer[:2], bytearray(), *answer[3:]])
@@ -62,7 +62,7 @@ def messages_in(body: bytes) -> list[dict]:
 
 
 async def over_http2(running, trusted, calls, pause):
-    """All calls as streams of one HTTP/2 connection."""
+    """Send all calls as streams of one HTTP/2 connection."""
     found = slow_clients.Found()
     host, port = running.address
     stream = await trio.open_ssl_over_tcp_stream(host, port, ssl_context=trusted, https_compatible=True)

@@ -1,7 +1,7 @@
-"""`make bench`: us, the floor and the peers in one run, and the budgets of the design beside what was measured.
+"""Compare the bridge, the floor and other bridges in one run (`make bench`), and the figures with the budgets.
 
-Every process that is started gets a session of its own and is ended again, also when the run fails. Nothing but
-loopback is talked to. The figures go to benchmarks/RESULTS.md; only their ratios carry over to another machine.
+Each started process gets a process session of its own and is ended, also when the run fails. Only the loopback is
+used. The figures go to benchmarks/RESULTS.md; only their ratios carry over to another machine.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ROOT: Final = HERE.parent
 BUILD: Final = ROOT / "build" / "bench"
 CHILD: Final = BUILD / "child"
 LOAD: Final = BUILD / "load"
-# Another build of the bridge can be measured in the place of the installed one.
+# Another build of the bridge, measured in place of the installed one.
 BRIDGE: Final = Path(os.environ.get("BENCH_BRIDGE") or Path(sys.executable).with_name("mcp-bridge"))
 LEVELS: Final = (1, 16, 64)
 WEBSOCKET_LEVELS: Final = (1, 32)
@@ -51,16 +51,16 @@ IDLE: Final = 200
 BIG: Final = 10_000_000
 BIG_TIMES: Final = 11
 START_SECONDS: Final = 40.0
-# Load that is not counted, before the first round: Node compiles what is hot, and cold it is slower by a third.
+# Uncounted load before the first round, because Node is slower by a third until it has compiled its hot functions.
 WARM_SECONDS: Final = 3.0
-# Whatever happens, the run is over by then and everything it started is ended.
+# The run and all its processes are ended after this time in any case.
 MOST_SECONDS: Final = 30 * 60
 VERSION: Final = "2025-06-18"
 
 
 @attrs.define
 class System:
-    """Something that is measured: how to start it, and where it then listens. `port` is put in for {port}."""
+    """A measured program: the command that starts it, and its URL. `port` replaces {port}."""
 
     name: str
     command: list[str]
@@ -97,7 +97,7 @@ def free_port() -> int:
 
 
 def start(system: System, log: Path) -> float:
-    """Start it and wait until it listens; how long that took."""
+    """Start the program, and return the time until it listens (seconds)."""
     system.port = free_port()
     command = [part.replace("{port}", str(system.port)) for part in system.command]
     began = time.perf_counter()
@@ -133,7 +133,7 @@ def stop(system: System) -> None:
 
 
 def load(system: System, connections: int, seconds: float, *extra: str) -> dict[str, Any]:
-    """One run of the load generator against it; `calls_per_s` 0 and `failed` if it did not work."""
+    """Return the figures of one run of the load generator; `calls_per_s` is 0 and `failed` is set if the run failed."""
     command = [str(LOAD), "--url", f"http://127.0.0.1:{system.port}{system.path}"]
     command += ["--connections", str(connections), "--seconds", str(seconds), "--pid", str(system.pid())]
     for header in system.headers:
@@ -161,7 +161,7 @@ def load(system: System, connections: int, seconds: float, *extra: str) -> dict[
 
 
 def memory(pid: int) -> int:
-    """What is resident of one process, in bytes."""
+    """Return the resident memory of one process (bytes)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) * 1024
@@ -169,7 +169,7 @@ def memory(pid: int) -> int:
 
 
 def memory_below(pid: int) -> int:
-    """What the processes below one would free if they ended (Pss), in bytes, without the benchmark's servers."""
+    """Return the memory that the descendants of a process would free at their end (Pss, bytes), without the benchmark's servers."""
     below, total = {pid}, 0
     parents: dict[int, tuple[int, str]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -190,7 +190,7 @@ def memory_below(pid: int) -> int:
     return total
 
 
-# ---- who takes part
+# ---- the measured programs
 
 
 def ours(work: Path, name: str = "mcp-bridge", *, path: str = "/mcp", websocket: bool = False) -> System:
@@ -217,7 +217,7 @@ def ours(work: Path, name: str = "mcp-bridge", *, path: str = "/mcp", websocket:
 
 
 def ours_modern(work: Path, era: str) -> System:
-    """Clients of revision 2026-07-28, and a server that is taken to speak this era."""
+    """Return the bridge with clients of revision 2026-07-28, and a server that is configured for this era."""
     system = ours(work, f"modern client, {era} server")
     system.command += ["--era", era]
     system.modern = True
@@ -260,7 +260,7 @@ def supergateway_websocket(deps: Path) -> System:
 
 @contextlib.contextmanager
 def started(systems: list[System], work: Path) -> Iterator[list[System]]:
-    """Those of them that can be started, all at the same time."""
+    """Start all programs at once, and return those that have started."""
     try:
         running = []
         for system in systems:
@@ -279,7 +279,7 @@ def started(systems: list[System], work: Path) -> Iterator[list[System]]:
             stop(system)
 
 
-# ---- what is measured
+# ---- the measurements
 
 Results = dict[tuple[str, int], dict[str, Any]]
 
@@ -287,7 +287,7 @@ Results = dict[tuple[str, int], dict[str, Any]]
 def rounds(
     systems: list[System], levels: tuple[int, ...], count: int, seconds: float, *extra: str
 ) -> Results:
-    """Medians of interleaved rounds, so that whatever else the machine does hits all of them alike."""
+    """Return the medians of interleaved rounds, because other load of the machine then affects all programs alike."""
     results: Results = {}
     for system in systems:
         load(system, 16, WARM_SECONDS, *extra)
@@ -315,7 +315,7 @@ def rounds(
 
 
 def plain_pipe(*, through: bool) -> float:
-    """Seconds for a 10 MB result of the child, read directly, or through one plain copy between two pipes (cat)."""
+    """Return the time for a 10 MB result of the child (seconds), read directly or through one copy between two pipes (cat)."""
     call = {"name": "big", "arguments": {"bytes": BIG}}
     line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}) + "\n"
     with subprocess.Popen([CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -353,7 +353,7 @@ def big_result(work: Path) -> float:
 
 
 def open_session(system: System) -> str:
-    """A new session, initialized; its connection is closed again."""
+    """Open and initialize a session, and close its connection."""
     connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=20)
     name, _, value = system.headers[0].partition(": ")
     headers = {
@@ -392,12 +392,12 @@ def open_stream(system: System, session: str) -> socket.socket:
 
 
 def idle_memory(work: Path) -> tuple[float, float, float]:
-    """Bytes for an idle session without its child, for what keeps that child, and for an idle SSE stream.
+    """Return the memory (bytes) of an idle session without its child, of the keeper of the child, and of an idle SSE stream.
 
     The first and the last are of the bridge's own process; a keeper is a process of its own for each server.
     """
     with started([ours(work)], work) as (system,), contextlib.ExitStack() as streams:
-        for _ in range(10):  # what the first ones load is not theirs
+        for _ in range(10):  # the first sessions load modules
             streams.enter_context(open_stream(system, open_session(system)))
         time.sleep(0.3)
         before, kept_before = memory(system.pid()), memory_below(system.pid())
@@ -412,7 +412,7 @@ def idle_memory(work: Path) -> tuple[float, float, float]:
 
 
 def start_up(work: Path, count: int) -> tuple[float, float]:
-    """Seconds from exec to the line that says ready, and what is resident then."""
+    """Return the time from exec to the event `ready` (seconds), and the resident memory then (bytes)."""
     times, sizes = [], []
     for _ in range(count):
         system = ours(work)
@@ -436,7 +436,7 @@ def start_up(work: Path, count: int) -> tuple[float, float]:
 
 
 def modules(work: Path) -> int:
-    """len(sys.modules) of the daemon when it has been ready for a while."""
+    """Return len(sys.modules) of the daemon some time after its start."""
     system = ours(work)
     program = (
         "import sys, threading\n"
@@ -471,7 +471,7 @@ def _call_of(arguments: dict[str, Any]) -> bytes:
 
 
 def validation(body: bytes) -> float:
-    """Seconds to validate one call: the best of many, since everything else only adds, and on a shared machine for seconds."""
+    """Return the time to validate one call (seconds): the least of many, because other load of the machine only adds to it."""
     limits = Limits()
 
     def once() -> None:
@@ -496,7 +496,7 @@ class Row:
 
 
 def ratio(results: Results, name: str, base: str, level: int, key: str) -> float:
-    """The median of the ratios of the single rounds, whose runs are neighbours in time; 0 if nothing was measured."""
+    """Return the median of the ratios of the rounds, whose runs follow each other; 0 without a measurement."""
     pairs = zip(results[name, level]["runs"], results[base, level]["runs"], strict=True)
     return statistics.median(
         [run[key] / other[key] for run, other in pairs if run[key] and other[key]] or [0.0]
@@ -669,7 +669,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> tuple[list[Row], list[
 
 
 def some(arguments: argparse.Namespace, work: Path) -> str:
-    """Calls per second of those that were asked for, and nothing else."""
+    """Return a table with the calls per second of the programs in `--only`."""
     wanted = arguments.only.split(";" if ";" in arguments.only else ",")
     mine = ours(work, "mcp-bridge ws", path="/ws", websocket=True)
     rivals = [*peers(work, arguments.peers), supergateway_websocket(arguments.peers)]

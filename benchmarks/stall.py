@@ -1,7 +1,7 @@
-"""How long one message holds the event loop, and how much memory it takes: shapes of JSON by paths through the bridge.
+"""Measure how long one message blocks the event loop, and its memory: shapes of JSON by paths through the bridge.
 
-Starts a daemon whose Trio steps are measured by an instrument (CPU time of the thread, so that what else runs on the machine
-counts little), sends one large message at a time, and prints a table for each size: the longest step in ms, and the peak of
+Starts a daemon whose Trio steps are measured by an instrument (CPU time of the thread, because other load of the machine
+affects it little), sends one large message at a time, and prints a table for each size: the longest step in ms, and the peak of
 the resident memory above the start in multiples of the message. The best of `--rounds` is taken.
 
     .venv/bin/python benchmarks/stall.py [--mib 4,16] [--only SHAPE,...] [--paths PATH,...] [--rounds 2]
@@ -34,7 +34,7 @@ BUDGET = {4: 50, 16: 100}
 
 
 def measured() -> None:
-    """Run the daemon of the other arguments, and keep the longest step in the file of the first."""
+    """Run the daemon with the other arguments, and write the longest step (seconds) to the file of the first."""
     import trio  # noqa: PLC0415 - in the measured process only
 
     with open(sys.argv[2], "r+b") as file:  # noqa: PTH123 - of a path as text
@@ -61,7 +61,7 @@ def measured() -> None:
 
 
 def serve() -> None:
-    """Answer each request with `{}`, and a call of the tool `file` with what is in the file that it names."""
+    """Answer each request with `{}`, and a call of the tool `file` with the content of the file that it names."""
     line_id, path = re.compile(rb'"id":\s*("[^"]*"|\d+)'), re.compile(rb'"path":"([^"]+)"')
     opening = {
         "protocolVersion": VERSION,
@@ -92,7 +92,7 @@ def serve() -> None:
 
 
 def shapes(size: int) -> dict[str, bytes]:
-    """JSON objects of about this size (bytes)."""
+    """Return JSON objects of about this size (bytes), by name."""
     nest = b"[" * 56 + b"]" * 56 + b","
     row = b'{\n    "name": "value",\n    "n": 1\n  },\n  '
     count = 380_000 * size // (16 * MIB)
@@ -124,7 +124,7 @@ def shapes(size: int) -> dict[str, bytes]:
 # ---- the client
 
 
-# Of all connections, to close them.
+# All connections, to be closed at the end.
 CLIENTS: "list[Client]" = []
 
 
@@ -186,7 +186,7 @@ class Client:
         return headers, self.event()
 
     def event(self) -> bytes:
-        """The next event with data, of a chunked stream that is read as it comes."""
+        """Return the next event with data of a chunked stream."""
         while True:
             size = int(self.until(b"\r\n"), 16)
             data = self.exactly(size + 2)[:-2]
@@ -270,7 +270,7 @@ class WebSocket:
             if size > 125:
                 size = int.from_bytes(self.client.exactly({126: 2, 127: 8}[size]), "big")
             payload = self.client.exactly(size)
-            if head[0] & 0x0F == 1:  # and no ping
+            if head[0] & 0x0F == 1:  # which is no ping
                 return {"status": "200"}, payload
 
 
@@ -301,7 +301,7 @@ def initialize() -> bytes:
 
 
 def request(shape: bytes, meta: bytes = b"") -> bytes:
-    """A call with the shape as its arguments; one of very many members has them in its params."""
+    """Return a call with the shape as its arguments. A shape of very many members is the params."""
     if shape.startswith(b'{"m0"'):
         params = b'{"name":"file",%b%b' % (meta, shape[1:])
     else:
@@ -317,7 +317,7 @@ META = b'"_meta":{"%b":"%b","%b":{}},' % (
 
 
 class Bench:
-    """A daemon, and what is asked of it."""
+    """A daemon, and the requests to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -375,7 +375,7 @@ class Bench:
         return int(status.partition(f"{key}:")[2].split()[0]) * 1024
 
     def answer(self, shape: bytes, meta: bytes = b"") -> bytes:
-        """A call that the server answers with the shape."""
+        """Return a call that the server answers with the shape."""
         path = self.folder / "answer"
         path.write_bytes(b'{"content":[],"structuredContent":%b}' % shape.replace(b"\n", b"\r"))  # one line
         arguments = b'{"path":"%b"}' % str(path).encode()
@@ -385,7 +385,7 @@ class Bench:
         )
 
     def paths(self) -> dict[str, object]:
-        """For each path, how to send a shape along it."""
+        """Return the functions that send a shape, by path."""
         http, shared = Http(self.port, "plain"), Http(self.port, "shared")
         modern, sse, chosen = (
             ModernHttp(self.port, "plain"),
@@ -409,9 +409,9 @@ class Bench:
         }
 
     def measure(self, send: object, shape: bytes, pause: float = 0.3) -> tuple[float, float, bool]:
-        """The longest step (ms), the peak of the memory above the start (bytes), and whether it was answered well.
+        """Return the longest step (ms), the peak of the memory above the start (bytes), and whether the response was right.
 
-        After a pause (seconds) in which what was before can come to its end.
+        Before that, earlier work may end within a pause (seconds).
         """
         time.sleep(pause)
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
@@ -446,7 +446,7 @@ def report(bench: Bench, given: argparse.Namespace) -> None:
     floor = [max(bench.measure(send, b'{"a":1}')[0] for _ in range(3)) for send in paths.values()]
     print(f"noise floor: the longest step with messages of 100 bytes is {max(floor):.1f} ms")
     for mib in map(int, given.mib.split(",")):
-        # A little less, so that the message with all around it is within the limit.
+        # A little less, because the envelope of the message counts as well.
         found = shapes(mib * MIB - 4096)
         names = [name for name in found if not given.only or name in given.only.split(",")]
         print(

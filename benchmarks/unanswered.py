@@ -1,6 +1,6 @@
-"""The human who never answers: who waits for how long, directly on a pipe and through every way of sharing a server.
+"""Measure who waits while a user does not answer: directly on a pipe, and through each way of sharing a server.
 
-A's tool asks its client a question that nobody answers. B calls a plain tool of the same server meanwhile. Prints, for each
+A tool called by A requests input that is never sent. Meanwhile B calls a plain tool of the same server. Prints, for each
 path and event, when A's call ends and how long B's call takes (seconds). Run: .venv/bin/python benchmarks/unanswered.py
 """
 
@@ -41,7 +41,7 @@ INITIALIZE = {
 
 
 class Pipe:
-    """The server itself."""
+    """A connection to the server itself, on a pipe."""
 
     def __init__(self, process):
         self.process = process
@@ -61,7 +61,7 @@ class Pipe:
 
 
 class Socket:
-    """A WebSocket of the bridge."""
+    """A connection to the bridge, over a WebSocket."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -70,7 +70,7 @@ class Socket:
 
 
 class Client:
-    """One client that never answers a question."""
+    """A client that never answers a server request."""
 
     def __init__(self, carrier, era, tool):
         self.carrier, self.era, self.tool = carrier, era, tool
@@ -105,7 +105,7 @@ def outcome(message):
 
 
 async def ask(client, began):
-    """A's call, and its retry after the server has given up: when it ends, and how."""
+    """Call the tool as A, retry after the server has given up, and return the time and the way in which the call ends."""
     arguments = {"who": "A", "ask": 1, "patience": PATIENCE}
     message = await client.call(**arguments)
     how = ""

@@ -67,7 +67,7 @@ class Process:
         return started is None or self.name != f"process-{self.pid}.{started[1]}"
 
 
-# Key: `Process.name`. Entries live as long as a connection or a server process refers to them.
+# Key: `Process.name`. Entries are kept as long as a connection or a server process refers to them.
 _processes: WeakValueDictionary[str, Process] = WeakValueDictionary()
 
 
@@ -171,7 +171,7 @@ class Caller:
             call(self)
 
 
-# Key: `Caller.name`. Entries live as long as their stream or session.
+# Key: `Caller.name`. Entries are kept as long as their stream or session.
 _callers: WeakValueDictionary[str, Caller] = WeakValueDictionary()
 _numbers = itertools.count(1)
 

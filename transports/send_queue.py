@@ -237,7 +237,7 @@ class SendQueue:
                 self.client.progress += 1
             if last:
                 self.state = CLOSED
-                # The reader refers to this queue, and would otherwise live until the next run of the garbage collector.
+                # The reader refers to this queue, and would otherwise be kept until the next run of the garbage collector.
                 self.shortcut = None
             return True
         if self.replaying:

@@ -1,4 +1,4 @@
-"""What the members offer together: discovery, lists, and the member of each resource."""
+"""The joint offer of the members: discovery, lists, and the member of each resource."""
 
 from collections.abc import Container, Iterable, Sequence
 from typing import Final, NoReturn
@@ -22,7 +22,7 @@ _MOST_PAGES: Final = 100
 
 
 class Catalog:
-    """Answers to requests that concern all members, or a member that is found by its resources."""
+    """Answer requests that concern all members, or a member that is found by its resources."""
 
     def __init__(self, members: Members, inquiries: Inquiries) -> None:
         self._members = members

@@ -37,7 +37,7 @@ class EndStream(NamedTuple):
 class RequestFinished(NamedTuple):
     """Record the outcome of a request of the client. It is returned once for each request that is recorded."""
 
-    # The key by which the caller knows the request.
+    # The key of the request at the caller.
     request: object
     outcome: str
 

@@ -17,7 +17,7 @@ from ...validators.json_object import Members
 from . import input_over
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
-# Capabilities whose members are names that the bridge does not know in advance, each with settings of its own.
+# Capabilities whose members have arbitrary names, each with settings of its own.
 KINDS: Final = ("extensions", "experimental")
 # Extensions of one era or of one connection, which the bridge does not translate to the other era.
 _OWN: Final = frozenset({TASKS, input_over.EXTENSION})

@@ -15,7 +15,7 @@ class ForwardedRequest(NamedTuple):
     front: Front
     # The raw progress token of the request, or nothing.
     token: bytes
-    # Whether the request asks for a task.
+    # Whether the request has a member `task`.
     augmented: bool
     # The wire id of the call that the request belongs to, or nothing.
     about: bytes

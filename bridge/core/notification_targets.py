@@ -21,7 +21,7 @@ def subscription_of(params: bytes) -> bytes:
 
 
 def target_of_log_message(calls: Calls, params: bytes) -> ClientRequest | None:
-    """Return the newest request that has asked for log messages of this level, None if there may be another.
+    """Return the newest request that has enabled log messages of this level, None if there may be another.
 
     On stdio a log message does not name a request. It is not sent where there are several principals, or several clients
     with calls. A subscription gets notifications of changes only.

@@ -91,7 +91,7 @@ async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limit
         attach(on_line)
         if not _sent(child, _DISCOVER):
             return False
-        while child.has_unread_input and not child.ended:  # noqa: ASYNC110 - a pipe does not say when it was read
+        while child.has_unread_input and not child.ended:  # noqa: ASYNC110 - a pipe has no event for it
             await trio.sleep(_LOOK)
         patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
         while not child.ended:  # noqa: ASYNC110 - its exit is reported to others
@@ -150,7 +150,7 @@ def _sent(child: Child, line: bytes) -> bool:
 
 
 async def _wait_from_reading(child: Child, patience: trio.CancelScope, otherwise: bytes) -> None:
-    while child.has_unread_input:  # noqa: ASYNC110 - a pipe does not say when it was read
+    while child.has_unread_input:  # noqa: ASYNC110 - a pipe has no event for it
         await trio.sleep(_LOOK)
     patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
     if otherwise:

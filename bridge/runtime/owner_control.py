@@ -1,4 +1,4 @@
-"""What the tables of processes need of their server (Protocol)."""
+"""The interface of a server for its tables of processes."""
 
 from typing import Protocol
 

@@ -13,7 +13,7 @@ from ..core.request_state import StateSigner
 from .multiplexed_process import MultiplexedProcess
 from .placement import Declared, ForwardingUpstream, Key, Place
 
-# So many requests are looked up by what they declare without reading it, and so long may it be (bytes).
+# The most declarations whose place is cached by their bytes, and the size of the largest (bytes).
 _LOOKUPS: Final = 1024
 _LOOKUP_BYTES: Final = 2048
 

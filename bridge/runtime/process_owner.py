@@ -1,4 +1,4 @@
-"""What a server process serves: a session, stateless clients, or several of both."""
+"""The owner of a server process: a session, stateless clients, or several of both."""
 
 from collections.abc import Collection
 from typing import Protocol

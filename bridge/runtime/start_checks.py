@@ -13,7 +13,7 @@ from .server_log import ServerLog
 from .tasks import STOPPING, ServerTasks
 from .threads import off_loop
 
-# So many reasons are written into one line of the log.
+# The most reasons in one event of the log.
 _MOST_REASONS: Final = 5
 # The pause before secrets that could not be read are read again for a request, doubled up to the limit (seconds).
 _FIRST_PAUSE: Final = 1.0

@@ -58,7 +58,7 @@ from .stateless_http import begin_modern, read_modern, serve_modern
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Time that a client is asked to wait before it resumes an interrupted stream (milliseconds, SEP-1699).
+# Time that a client must wait before it resumes an interrupted stream (milliseconds, SEP-1699).
 RETRY_MS: Final = 1000
 # A call without a response becomes an event stream after this time (seconds), in revisions with priming events.
 _COMMIT_SECONDS: Final = 1.0

@@ -25,7 +25,7 @@ _BEFORE_HEAD: Final = (b"", b"\r")
 
 
 class Wait(enum.Enum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
     NOTHING = enum.auto()
     # The first byte of a request.
@@ -39,7 +39,7 @@ class Wait(enum.Enum):
 
 @attrs.define(eq=False)
 class Deadline:
-    """What is awaited, since when (seconds, Ticker's time), and the body bytes received since."""
+    """The awaited event, the time when the wait began (seconds, Ticker's time), and the body bytes received since then."""
 
     kind: Wait = Wait.NOTHING
     since: float = 0.0
@@ -189,7 +189,7 @@ class Http1Stream:
 
     def cork(self) -> None:
         """Hold the last segment back until the end of the stream."""
-        # Bun 1.3.14 reuses the connection of a refusal, whatever `Connection` says, unless the end of the stream is in the
+        # Bun 1.3.14 reuses the connection of a refusal, regardless of `Connection`, unless the end of the stream is in the
         # same segment. The kernel sends a partial segment after 200 ms at the latest (tcp(7)). Unix sockets have no segments.
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)

@@ -375,7 +375,7 @@ def _passed(descriptor: int) -> socket.socket:
 
 
 def _no_passphrase() -> str:
-    # Without a callback OpenSSL would ask on the terminal, and block.
+    # Without a callback OpenSSL would prompt on the terminal, and block.
     raise KeyIsEncrypted
 
 

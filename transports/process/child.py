@@ -55,14 +55,14 @@ class Exit:
 
 
 class ProcessState(enum.Flag):
-    """What has happened to a process. Flags are only added."""
+    """The past events of a process. Flags are only added."""
 
     RUNNING = 0
-    # `stop` was called: the process is asked to exit.
+    # `stop` was called: the process must exit.
     STOPPING = enum.auto()
     # `kill` was called: the process and all its descendants are to be killed.
     KILLED = enum.auto()
-    # The process has closed its stdin, without being asked to exit.
+    # The process has closed its stdin, before `stop` was called.
     STDIN_CLOSED = enum.auto()
     # The end of its stdout was read.
     STDOUT_ENDED = enum.auto()
@@ -182,7 +182,7 @@ class Child:
         return self._clock.time(now)
 
     def stop(self) -> None:
-        """Ask the process to exit: close its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""
+        """Make the process exit: close its stdin, later SIGTERM to its group, later SIGKILL to all that is left."""
         self.resume()
         self._stdin.closed = True
         self._stdout.on_line = ignore

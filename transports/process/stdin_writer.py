@@ -1,4 +1,4 @@
-"""Write lines to the stdin of a server without waiting. What the pipe does not take is queued within a limit."""
+"""Write lines to the stdin of a server without waiting. The rest of a line that the pipe does not take is queued, within a limit."""
 
 import fcntl
 import os

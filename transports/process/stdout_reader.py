@@ -77,7 +77,7 @@ class StdoutReader:
     def read(self, left: bool) -> None:  # noqa: FBT001 - signature of poller.Ready
         """Read what the pipe holds, within the time of one turn (poller.Ready)."""
         self._hung_up = self._hung_up or left
-        # `resume` asks for another turn.
+        # `resume` requires another turn.
         if self.paused:
             return
         # In the middle of a large line the pipe is left to fill up, because many small reads are slow.

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from .raw_messages import value_of
 
-# What each message counts beside its text (bytes).
+# Counted for each message in addition to its text (bytes).
 _OVERHEAD: Final = 200
 
 

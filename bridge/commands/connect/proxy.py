@@ -109,9 +109,9 @@ class _Proxy:
         self._rejected = trio.Event()
         # How many messages that are not JSON-RPC were dropped.
         self._noise = 0
-        # Why the proxy ends, for the requests that fail with it.
+        # The reason why the proxy ends, for the requests that fail with it.
         self._ending = ""
-        # What `run` raises; with `_unreachable` only if no connection was ever made.
+        # The exception that `run` raises; with `_unreachable` only if no connection was ever made.
         self._failure: Unreachable | ErrorResponse | BadAddress | None = None
         self._unreachable: Unreachable | None = None
         self._over = trio.CancelScope()
