@@ -1,4 +1,4 @@
-"""Find the packages: `pyproject.toml` has all else. Their folders are not below one named as their parent is."""
+"""Find the packages, because their folders are not inside a folder `mcpbridged`. All other metadata is in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

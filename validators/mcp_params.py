@@ -19,7 +19,7 @@ from .names import check_name, check_progress_token, check_uri
 from .rejection import INVALID_PARAMS, Rejection, too_large
 
 # Method: the member of its params that has a length limit.
-NAMED: Final = {
+LEGACY_NAMED: Final = {
     "tools/call": "name",
     "prompts/get": "name",
     "resources/read": "uri",
@@ -74,7 +74,7 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     Raises Rejection -32602 for a name or URI of the wrong type or over its limit, and for a token that is neither a
     string nor an integer.
     """
-    named = NAMED.get(method)
+    named = LEGACY_NAMED.get(method)
     if named is None:
         if _has_no_meta(params):
             return b""

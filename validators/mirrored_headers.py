@@ -15,7 +15,7 @@ from .incremental_json import depth_ok
 from .limits import Limits
 from .rejection import Rejection, too_large
 from .revisions import MODERN_REVISIONS
-from .stateless_request import NAMED, Envelope, check_supported
+from .stateless_request import MODERN_NAMED, Envelope, check_supported
 
 HEADER_MISMATCH: Final = -32020
 
@@ -34,10 +34,10 @@ def check_headers(headers: Mapping[str, str], method: str, envelope: Envelope) -
         check_supported(envelope.version)
     if headers.get("mcp-method") != method:
         raise _mismatch("Mcp-Method", "the method of the body")
-    if method in NAMED:
+    if method in MODERN_NAMED:
         name = headers.get("mcp-name")
         if name is None or (decode_value(name) if name.startswith(_ENCODED) else name) != envelope.name:
-            raise _mismatch("Mcp-Name", f"the {NAMED[method]} of the body")
+            raise _mismatch("Mcp-Name", f"the {MODERN_NAMED[method]} of the body")
 
 
 def _mismatch(header: str, what: str) -> Rejection:

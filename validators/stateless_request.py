@@ -37,7 +37,7 @@ OWN_META: Final = {
 }
 
 # Method: the member of its params that the header Mcp-Name mirrors (MCP 2026-07-28 basic/transports/streamable-http).
-NAMED: Final = {
+MODERN_NAMED: Final = {
     "tools/call": "name",
     "prompts/get": "name",
     "resources/read": "uri",
@@ -54,7 +54,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
     `capabilities` is a raw JSON object. `token` is the raw progress token and `log_level` one of LOG_LEVELS; each may be empty.
     `info` is the raw clientInfo, which is not verified. `name` is the value that Mcp-Name must have, or empty. `state` is the
-    requestState, or None; methods that NAMED does not list have none.
+    requestState, or None; methods that MODERN_NAMED does not list have none.
     """
 
     version: str
@@ -84,7 +84,7 @@ class _Meta(msgspec.Struct, gc=False):
     token: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="progressToken", default=msgspec.UNSET)
 
 
-# The params of a method that NAMED does not list may have members of these names with any type.
+# The params of a method that MODERN_NAMED does not list may have members of these names with any type.
 class _Params(msgspec.Struct, gc=False):
     meta: _Meta | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
 
@@ -110,7 +110,7 @@ _DECODERS: Final = {
     "uri": msgspec.json.Decoder[_Params](_Located).decode,
     "taskId": msgspec.json.Decoder[_Params](_OfTask).decode,
 }
-_decode_for = {method: _DECODERS[named] for method, named in NAMED.items()}
+_decode_for = {method: _DECODERS[named] for method, named in MODERN_NAMED.items()}
 _KEY: Final = PROTOCOL_VERSION.encode()
 
 
@@ -211,7 +211,7 @@ def _read_again(method: str, params: bytes, decode: Callable[[bytes | msgspec.Ra
     except json_object.UNREADABLE:
         raise _wrong_type(method, params) from None
     if isinstance(read, _Named) and read.named is not msgspec.UNSET:
-        read.named = json.loads(bytes(json_object.read(params)[NAMED[method]]))
+        read.named = json.loads(bytes(json_object.read(params)[MODERN_NAMED[method]]))
     return read
 
 
@@ -242,7 +242,7 @@ def _wrong_type(method: str, params: bytes) -> Rejection:
     if not bytes(read.get("_meta", b"{")).startswith(b"{"):
         return _wrong("_meta must be an object")
     meta = json_object.peek(read.get("_meta"))
-    for parent, key in ((meta, PROTOCOL_VERSION), (meta, LOG_LEVEL), (read, NAMED.get(method, ""))):
+    for parent, key in ((meta, PROTOCOL_VERSION), (meta, LOG_LEVEL), (read, MODERN_NAMED.get(method, ""))):
         if not bytes(parent.get(key, b'"')).startswith(b'"'):
             return _wrong(f"{key} must be a string")
     return _wrong("requestState must be a string")

@@ -26,7 +26,7 @@ from ...validators.rejection import (
     retry_after,
 )
 from ...validators.revisions import MODERN_REVISIONS
-from ...validators.stateless_request import LISTEN, NAMED
+from ...validators.stateless_request import LISTEN, MODERN_NAMED
 from . import errors, extensions, input_over
 from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
@@ -129,7 +129,7 @@ class Multiplexer:
                 raise policy.refusal(method, 404)
             if method == "tools/call":
                 policy.check(call.envelope.name)
-        if self._tasks is not None and NAMED.get(method) == "taskId":
+        if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
         params = self._params(call)
         if method == "tools/call" and call.headers is not None and not tools.check(call):

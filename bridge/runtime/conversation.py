@@ -18,7 +18,7 @@ from ...transports.send_queue import Backlog, SendQueue
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
-from ...validators.mcp_params import NAMED, read_cancelled
+from ...validators.mcp_params import LEGACY_NAMED, read_cancelled
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ...validators.stateless_request import read_envelope
 from ..core import effects as orders
@@ -223,7 +223,7 @@ class LocalConversation:
         self._perform(effects)
 
     def _call(self, message: Request) -> Call:
-        named = NAMED.get(message.method)
+        named = LEGACY_NAMED.get(message.method)
         name = json_object.string(json_object.peek(message.params).get(named)) if named else ""
         return Call(self.principal, self.id, message.id, message.method, name, trio.current_time())
 
