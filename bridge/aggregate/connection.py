@@ -24,7 +24,7 @@ _MOST_UNSENT: Final = 1024
 OnNotification = Callable[[Notification], None]
 
 
-class PendingRequest:
+class MemberRequest:
     """A request to a server. `on_notification` gets the notifications of the subscription that it opens, if it is one."""
 
     def __init__(self, wire_id: bytes, on_notification: OnNotification | None) -> None:
@@ -35,7 +35,7 @@ class PendingRequest:
         self.response: Response | None = None
 
 
-class Connection:
+class MemberConnection:
     """An open WebSocket.
 
     `room` waits until the aggregate can take further messages, `on_notification` gets notifications of requests, and `close`
@@ -54,7 +54,7 @@ class Connection:
         self._on_notification = on_notification
         self._close = close
         # By wire id. Removed with the response, or when the requester leaves.
-        self._pending: dict[bytes, PendingRequest] = {}
+        self._pending: dict[bytes, MemberRequest] = {}
         self._next_id = 1
         self._draining = False
         # Whether the socket is closed, and whether it was closed although a request was in flight.
@@ -65,10 +65,10 @@ class Connection:
         # channel needs no limit, because the daemon limits the requests in flight.
         self._send, self._unsent = trio.open_memory_channel[bytes](math.inf)
 
-    def begin(self, method: str, params: bytes, on_notification: OnNotification | None) -> PendingRequest:
+    def begin(self, method: str, params: bytes, on_notification: OnNotification | None) -> MemberRequest:
         """Send a request. It has a response when it is `done`, unless the connection is lost."""
         self._used = trio.current_time()
-        request = PendingRequest(b"%d" % self._next_id, on_notification)
+        request = MemberRequest(b"%d" % self._next_id, on_notification)
         self._next_id += 1
         if self.lost:
             request.done.set()
@@ -83,7 +83,7 @@ class Connection:
         if self._send.statistics().current_buffer_used < _MOST_UNSENT:
             self._send.send_nowait(jsonrpc.notification(message.method, message.params))
 
-    def release(self, request: PendingRequest) -> None:
+    def release(self, request: MemberRequest) -> None:
         """Remove a request whose requester does not wait any longer. Without a response it is cancelled."""
         if self._pending.pop(request.wire_id, None) is not None:
             params = cancelled(request.wire_id, b"")

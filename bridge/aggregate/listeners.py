@@ -15,7 +15,7 @@ from .members import Members
 from .subscription import ACKNOWLEDGED, Subscription
 
 
-class Listeners:
+class ClientSubscriptions:
     """The open subscriptions of all clients. `send` queues a message to the daemon.
 
     `open` has for each subscription the function that starts to listen to a member.

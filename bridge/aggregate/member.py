@@ -14,7 +14,7 @@ from ...validators.jsonrpc import Notification, Response
 from ...validators.limits import UNLIMITED
 from ..core.errors import read_fault
 from . import merge, timing
-from .connection import Connection, OnNotification
+from .connection import MemberConnection, OnNotification
 from .output import log
 
 READ_SIZE: Final = 64 * 1024
@@ -55,7 +55,7 @@ class Member:
         principal: str,
         on_notification: OnNotification,
         room: Callable[[], Awaitable[None]],
-        on_input_required: Callable[[str, "Member", Connection], None],
+        on_input_required: Callable[[str, "Member", MemberConnection], None],
         name: str,
     ) -> None:
         """`on_input_required` gets the `requestState` of each result that requires input."""
@@ -74,7 +74,7 @@ class Member:
         self._principal = principal
         self._on_notification = on_notification
         # By client. Removed when the connection is closed or drained.
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, MemberConnection] = {}
         # By client: held while its connection is being opened.
         self._opening: dict[str, trio.Lock] = {}
 
@@ -155,7 +155,7 @@ class Member:
         for connection in connections:
             connection.discard()
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> MemberConnection:
         if self._removed.is_set():
             raise self._gone()
         client = current_client.get()
@@ -170,11 +170,11 @@ class Member:
             if not opening.statistics().tasks_waiting and not opening.locked():
                 self._opening.pop(client, None)
 
-    def _drain(self, connection: Connection) -> None:
+    def _drain(self, connection: MemberConnection) -> None:
         self._drop(connection)
         connection.drain()
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: MemberConnection) -> None:
         self._connections = {name: one for name, one in self._connections.items() if one is not connection}
 
     @property
@@ -190,20 +190,20 @@ class Member:
                 self._drain(connection)
         self.answers.keep_only(self._connections, now)
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> MemberConnection:
         try:
             with trio.fail_after(timing.PATIENCE):
-                opened: Connection = await self._nursery.start(self._serve)
+                opened: MemberConnection = await self._nursery.start(self._serve)
         except trio.TooSlowError:
             raise MemberLost(f"{self.name} cannot be reached within {timing.PATIENCE:g} s") from None
         return opened
 
-    async def _serve(self, *, task_status: trio.TaskStatus[Connection]) -> None:
+    async def _serve(self, *, task_status: trio.TaskStatus[MemberConnection]) -> None:
         """Serve one connection from its opening to its end. Raises MemberLost only before it is open."""
         client = current_client.get()
         named = {CLIENT_HEADER: client, "mcp-bridge-principal": self._principal}
         headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
-        connection: Connection | None = None
+        connection: MemberConnection | None = None
         fault: BaseException | None = None
         try:
             async with await trio.open_unix_socket(self._path) as stream, trio.open_nursery() as nursery:
@@ -217,7 +217,7 @@ class Member:
                     max_message_size=UNLIMITED.line,
                     receive_buffer_size=READ_SIZE,
                 )
-                connection = Connection(
+                connection = MemberConnection(
                     socket, self._on_notification, nursery.cancel_scope.cancel, self._room
                 )
                 self._connections[client] = connection
@@ -284,7 +284,7 @@ class Answered:
         """Return the last answer. A list is for a client that had one, since the server may be starting for other clients."""
         return self._found.get(method) if method == "server/discover" or self.has(method) else None
 
-    def keep_only(self, connected: "dict[str, Connection]", now: float) -> None:
+    def keep_only(self, connected: "dict[str, MemberConnection]", now: float) -> None:
         """Drop all clients without a connection whose first request is some time ago."""
         kept = {
             client

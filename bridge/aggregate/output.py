@@ -13,7 +13,7 @@ from ..log import escaped, event_text
 _UNSENT: Final = 8 * 1024 * 1024
 
 
-class Output:
+class OutputQueue:
     """A queue of messages to the daemon, which reads as slowly as its client does."""
 
     def __init__(self) -> None:

@@ -40,12 +40,12 @@ from ..core.errors import fault_text
 from ..core.forwarded_client import named_client
 from . import merge, timing
 from .catalog import Catalog
-from .connection import Connection
+from .connection import MemberConnection
 from .inquiries import Inquiries
-from .listeners import Listeners
+from .listeners import ClientSubscriptions
 from .member import READ_SIZE, Member, MemberLost, MemberRefused, current_client
 from .members import Members
-from .output import Output, log
+from .output import OutputQueue, log
 
 if TYPE_CHECKING:
     from .subscription import Subscription
@@ -56,11 +56,11 @@ _MOST_CONNECTIONS: Final = 256
 _MOST_ROUNDS: Final = 4096
 
 
-class Aggregate:
+class AggregateServer:
     """The server, between the messages of the daemon and the members."""
 
     def __init__(
-        self, nursery: trio.Nursery, path: str, names: Sequence[str], principal: str, output: Output
+        self, nursery: trio.Nursery, path: str, names: Sequence[str], principal: str, output: OutputQueue
     ) -> None:
         self._nursery = nursery
         self._send = output.enqueue
@@ -69,12 +69,12 @@ class Aggregate:
         subscriptions: dict[Subscription, Callable[[Member], None]] = {}
         self._inquiries = Inquiries(nursery, self._members, subscriptions.keys())
         self._catalog = Catalog(self._members, self._inquiries)
-        self._listeners = Listeners(self._members, self._catalog, self._send, subscriptions)
+        self._listeners = ClientSubscriptions(self._members, self._catalog, self._send, subscriptions)
         # By raw id: the scope of each request in flight. Removed with its response.
         self._running: dict[bytes, trio.CancelScope] = {}
         # By the `requestState` of a call that waits for input: the member that requires the input, and its connection.
         # Removed with the retry; the oldest is removed beyond `_MOST_ROUNDS`.
-        self._rounds: dict[str, tuple[Member, Connection]] = {}
+        self._rounds: dict[str, tuple[Member, MemberConnection]] = {}
         # By client: the last capabilities with extensions. The oldest is removed beyond `_MOST_CONNECTIONS`.
         self._declared: dict[str, bytes] = {}
 
@@ -183,7 +183,7 @@ class Aggregate:
 
     # ---- input rounds
 
-    def _on_input_required(self, state: str, member: Member, connection: Connection) -> None:
+    def _on_input_required(self, state: str, member: Member, connection: MemberConnection) -> None:
         self._rounds[state] = member, connection
         if len(self._rounds) > _MOST_ROUNDS:
             del self._rounds[next(iter(self._rounds))]
@@ -268,7 +268,7 @@ def _failed(code: int, text: str, data: object = None) -> Response:
     return Response(b"", b"", fault_text(code, text, data))
 
 
-def _on_line(aggregate: Aggregate, line: bytes | Overlong, send: Callable[[bytes], None]) -> None:
+def _on_line(aggregate: AggregateServer, line: bytes | Overlong, send: Callable[[bytes], None]) -> None:
     if isinstance(line, Overlong):
         log("message_dropped", reason=f"more than {UNLIMITED.line} bytes, the limit")
         return
@@ -285,10 +285,10 @@ def _on_line(aggregate: Aggregate, line: bytes | Overlong, send: Callable[[bytes
 
 async def run(path: str, names: Sequence[str], principal: str) -> None:
     """Serve on stdin and stdout until stdin ends. `path` is the Unix socket of the daemon, `names` the members."""
-    output, splitter = Output(), LineSplitter(UNLIMITED.line)
+    output, splitter = OutputQueue(), LineSplitter(UNLIMITED.line)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.write)
-        aggregate = Aggregate(nursery, path, names, principal, output)
+        aggregate = AggregateServer(nursery, path, names, principal, output)
         nursery.start_soon(aggregate.close_idle)
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(READ_SIZE):

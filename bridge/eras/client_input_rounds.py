@@ -23,7 +23,7 @@ from .client_handshake import ClientHandshake
 _CANCEL: Final = b'{"action":"cancel"}'
 
 
-class CallPhase(Enum):
+class ModernCallPhase(Enum):
     """The party that a call waits for.
 
     | phase   | waits for | leaves it with                                          |
@@ -40,7 +40,7 @@ class CallPhase(Enum):
     POLLING = auto()
 
 
-class InputRequest(NamedTuple):
+class RequiredInput(NamedTuple):
     """A request to the client. `key` is its name in the round. `url` is the raw URL that it opens, `url_id` its elicitationId."""
 
     key: str
@@ -49,7 +49,7 @@ class InputRequest(NamedTuple):
     url_id: str
 
 
-class Call:
+class ModernCall:
     """A request of the client, over all its rounds."""
 
     __slots__ = (
@@ -74,7 +74,7 @@ class Call:
         self.requester = requester
         self.method = method
         self.params = params
-        self.phase = CallPhase.SENT
+        self.phase = ModernCallPhase.SENT
         # The id of the last request to the server.
         self.wire_id = b""
         # The number of `input_required` results.
@@ -82,7 +82,7 @@ class Call:
         # The `requestState` of the last round (raw), None if it had none.
         self.state: bytes | None = None
         # The requests to the client without a response, by their ids. Not empty in the phase INPUT only.
-        self.inputs: dict[bytes, InputRequest] = {}
+        self.inputs: dict[bytes, RequiredInput] = {}
         # The raw answers of this round, by key.
         self.answers: dict[str, bytes] = {}
         # When `on_tick` first saw the phase INPUT (seconds), None before.
@@ -144,7 +144,7 @@ class ClientInputRounds:
         self._mint = mint
         self._next_id = 1
         # By the id of the request. Removed with its response, or when it is withdrawn.
-        self._calls: dict[bytes, Call] = {}
+        self._calls: dict[bytes, ModernCall] = {}
 
     def read(self, requests: Members) -> list[tuple[str, str, Members]]:
         """Return the key, method and params of each input request, adapted to the revision of the client.
@@ -171,7 +171,7 @@ class ClientInputRounds:
             found.append((key, method, params))
         return found
 
-    def send(self, call: Call, inputs: list[tuple[str, str, Members]]) -> Effects:
+    def send(self, call: ModernCall, inputs: list[tuple[str, str, Members]]) -> Effects:
         """Send input requests to the client. A form that its revision cannot show is answered with "cancel" at once."""
         call.since = None
         effects: list[Effect] = []
@@ -185,23 +185,23 @@ class ClientInputRounds:
             if json_object.string(params.get("mode")) == "url":
                 url, url_id = bytes(params.get("url", b"")), self._mint()
                 params["elicitationId"] = json_object.raw(json_object.text(url_id))
-            call.inputs[request_id] = InputRequest(key, method, url, url_id)
+            call.inputs[request_id] = RequiredInput(key, method, url, url_id)
             self._calls[request_id] = call
             text = json_object.write(params) if params else b""
             effects.append(ToRequester(Request(request_id, method, text), call.requester))
         if call.inputs:
-            call.phase = CallPhase.INPUT
+            call.phase = ModernCallPhase.INPUT
         return tuple(effects)
 
     def _can_show(self, params: Members) -> bool:
         return self._handshake.revision >= URL_MODE_SINCE or rules_modern_to_legacy.downgrade_form(params)
 
-    def take(self, request_id: bytes) -> Call | None:
+    def take(self, request_id: bytes) -> ModernCall | None:
         """Remove an input request that has a response. Returns its call, None if no input request has this id."""
         return self._calls.pop(request_id, None)
 
     @staticmethod
-    def answer(call: Call, message: Response) -> str:
+    def answer(call: ModernCall, message: Response) -> str:
         """Store the answer of the client to an input request. Returns the reason why the call fails, or an empty text.
 
         An elicitation has an answer that means "cancel". It is not used for an elicitation that no stream could carry,
@@ -216,7 +216,7 @@ class ClientInputRounds:
             call.urls[request.url] = request.url_id
         return ""
 
-    def withdraw(self, call: Call) -> Effects:
+    def withdraw(self, call: ModernCall) -> Effects:
         """Cancel the input requests of a call at the client."""
         requests, call.inputs = call.inputs, {}
         for request_id in requests:
@@ -227,7 +227,7 @@ class ClientInputRounds:
         )
 
     @staticmethod
-    def complete_urls(call: Call, inputs: list[tuple[str, str, Members]]) -> Effects:
+    def complete_urls(call: ModernCall, inputs: list[tuple[str, str, Members]]) -> Effects:
         """Notify the client that the URLs it has accepted are complete, except those that the server requires again."""
         again = {bytes(params.get("url", b"")) for _, _, params in inputs}
         urls, call.urls = call.urls, {}

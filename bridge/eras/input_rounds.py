@@ -17,7 +17,7 @@ from ...validators.jsonrpc import Request, Response
 from ...validators.rejection import INTERNAL_ERROR
 from ..core.errors import fault_text
 from . import rules_legacy_to_modern
-from .legacy_call import Call, InputRequest
+from .legacy_call import InputRequest, LegacyCall
 
 if TYPE_CHECKING:
     from ...validators.json_object import Members
@@ -32,9 +32,9 @@ class InputRounds:
     def __init__(self, mint: Callable[[], str]) -> None:
         self._mint = mint
         # By key. Added with the first input request, removed at the end of the call.
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, LegacyCall] = {}
         # By the id of the server's request: its call and its name there. Removed with the request.
-        self._by_server_id: dict[bytes, tuple[Call, str]] = {}
+        self._by_server_id: dict[bytes, tuple[LegacyCall, str]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -42,21 +42,21 @@ class InputRounds:
     def __contains__(self, server_id: bytes) -> bool:
         return server_id in self._by_server_id
 
-    def get(self, key: str) -> Call | None:
+    def get(self, key: str) -> LegacyCall | None:
         """Return the call with this key."""
         return self._calls.get(key)
 
     @property
-    def calls(self) -> Iterable[Call]:
+    def calls(self) -> Iterable[LegacyCall]:
         """All calls with a key."""
         return tuple(self._calls.values())
 
     @property
-    def held(self) -> list[Call]:
+    def held(self) -> list[LegacyCall]:
         """The calls whose client has not retried."""
         return [call for call in self._calls.values() if call.held]
 
-    def add(self, call: Call, message: Request) -> None:
+    def add(self, call: LegacyCall, message: Request) -> None:
         """Add a request to a call. Its name in `inputRequests` is used once."""
         if not call.key:
             call.key = self._mint()
@@ -69,14 +69,14 @@ class InputRounds:
         if message.id:
             self._by_server_id[message.id] = (call, name)
 
-    def withdraw(self, server_id: bytes) -> Call | None:
+    def withdraw(self, server_id: bytes) -> LegacyCall | None:
         """Remove a request that the server has cancelled. Returns its call, whose round continues without it."""
         call, name = self._by_server_id.pop(server_id, (None, ""))
         if call is not None:
             call.inputs.pop(name, None)
         return call
 
-    def take(self, call: Call, round_number: str, responses: msgspec.Raw | None) -> bool:
+    def take(self, call: LegacyCall, round_number: str, responses: msgspec.Raw | None) -> bool:
         """Store the client's answers of a round. Returns False if the call does not wait for this round."""
         if not call.held or round_number != str(call.round):
             return False
@@ -89,14 +89,14 @@ class InputRounds:
                 request.answer = bytes(given[name])
         return True
 
-    def send(self, call: Call) -> dict[str, bytes]:
+    def send(self, call: LegacyCall) -> dict[str, bytes]:
         """Return the `inputRequests` of the next result, and mark them as sent."""
         call.since = None
         for request in call.inputs.values():
             request.sent = True
         return {name: request.text for name, request in call.inputs.items() if request.answer is None}
 
-    def answers(self, call: Call) -> list[InputRequest]:
+    def answers(self, call: LegacyCall) -> list[InputRequest]:
         """Remove the answered requests of a call and return them."""
         answered = [request for request in call.inputs.values() if request.answer is not None]
         call.inputs = {name: request for name, request in call.inputs.items() if request.answer is None}
@@ -104,7 +104,7 @@ class InputRounds:
             self._by_server_id.pop(request.server_id, None)
         return answered
 
-    def clear(self, call: Call) -> list[InputRequest]:
+    def clear(self, call: LegacyCall) -> list[InputRequest]:
         """Remove all requests of a call. Returns the server's requests that have no answer."""
         left = [request for request in call.inputs.values() if request.server_id and request.answer is None]
         for request in call.inputs.values():
@@ -112,7 +112,7 @@ class InputRounds:
         call.inputs = {}
         return left
 
-    def refuse_all(self, call: Call) -> list[Response]:
+    def refuse_all(self, call: LegacyCall) -> list[Response]:
         """Remove all requests of a call. Returns the responses for the server in place of the client's."""
         refusal = fault_text(INTERNAL_ERROR, "the client did not answer in time")
         return [
@@ -122,7 +122,7 @@ class InputRounds:
             for request in self.clear(call)
         ]
 
-    def remove(self, call: Call) -> list[InputRequest]:
+    def remove(self, call: LegacyCall) -> list[InputRequest]:
         """Remove a call. Returns the server's requests that have no answer."""
         self._calls.pop(call.key, None)
         return self.clear(call)

@@ -31,12 +31,12 @@ from ..core.handshake import CORE_METHODS, Handshake, HandshakePhase, initialize
 from ..core.list_changes import KIND_OF
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
-from .legacy_call import UNSENT, Call, CallPhase, InputRequest
-from .legacy_calls import LegacyCalls, Process
+from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
+from .legacy_calls import AdapterState, LegacyCalls
 from .responses import fail, respond
 from .roots_requests import RootsRequests
 from .rules_legacy_to_modern import Profile
-from .server_requests import ServerRequests, refuse
+from .server_requests import LegacyServerRequests, refuse
 from .subscriptions import Subscriptions
 from .timers import InputsGathered, UrlTimeout
 
@@ -85,9 +85,11 @@ class LegacyAdapter:
         self._suffix = b""
         self._rounds, roots = InputRounds(mint), RootsRequests()
         abandoned = AbandonedRequests()
-        process = Process(limits, self._handshake, self._origins, self._mint_id, abandoned, self._cursors)
+        process = AdapterState(
+            limits, self._handshake, self._origins, self._mint_id, abandoned, self._cursors
+        )
         self._calls = LegacyCalls(self, process, self._rounds, roots, self._reassign)
-        self._server_requests = ServerRequests(
+        self._server_requests = LegacyServerRequests(
             limits, profile, self._origins, self._rounds, roots, self._calls.running, shared=shared
         )
         several = self._origins.several
@@ -185,7 +187,7 @@ class LegacyAdapter:
         """Notify the clients of held calls that the calls have ended with the server."""
         return tuple(ToRequester(input_over.notification(call.state)) for call in self._rounds.held)
 
-    def _reassign(self, call: Call, left: Iterable[InputRequest]) -> Effects:
+    def _reassign(self, call: LegacyCall, left: Iterable[InputRequest]) -> Effects:
         return self._server_requests.reassign(call, left)
 
     def _send_early(self) -> Effects:
@@ -229,12 +231,12 @@ class LegacyAdapter:
 
     def _begin_plain(self, request: Request, client_request: "ClientRequest | None") -> Effects:
         # The only change to the params is that the envelope at their end is dropped.
-        call = Call(request.method, request.params, "", self._profile, UNSENT)
+        call = LegacyCall(request.method, request.params, "", self._profile, UNSENT)
         self._calls.begin(call, request.id, client_request)
         return self._calls.send(call, plain=request.params[: -len(self._suffix)] + b"}")
 
     def _begin(self, request: Request, found: Members, client_request: "ClientRequest | None") -> Effects:
-        call = Call(request.method, request.params, "", self._profile, UNSENT)
+        call = LegacyCall(request.method, request.params, "", self._profile, UNSENT)
         self._calls.begin(call, request.id, client_request, found)
         return self._calls.send(call, found)
 
@@ -256,7 +258,7 @@ class LegacyAdapter:
             del found["context"]
             params = json_object.write(found)
         uri = json_object.string(found["uri"]) if "uri" in found else ""
-        call = Call(method, params, uri, self._profile, UNSENT)
+        call = LegacyCall(method, params, uri, self._profile, UNSENT)
         self._calls.begin(call, request.id, client_request, found)
         return self._calls.send(call, found)
 
@@ -350,7 +352,12 @@ class LegacyAdapter:
         found = json_object.peek(params)
         call = self._calls.of_token(jsonrpc.wire_id(bytes(found.get("progressToken", b""))))
         value = json_object.number(found.get("progress"))
-        if call is None or not call.progress_token or call.phase is not CallPhase.RUNNING or value is None:
+        if (
+            call is None
+            or not call.progress_token
+            or call.phase is not LegacyCallPhase.RUNNING
+            or value is None
+        ):
             return ()
         if call.progress is not None and value <= call.progress:
             return ()

@@ -35,7 +35,7 @@ class InputRequest:
         return self.message.id
 
 
-class CallPhase(Enum):
+class LegacyCallPhase(Enum):
     """The state of a call at its client and at the server.
 
     | phase         | the client has            | the server has          | leaves it with                      |
@@ -59,10 +59,12 @@ class CallPhase(Enum):
     URLS_AWAITED = auto()
 
 
-_HELD: Final = frozenset({CallPhase.HELD, CallPhase.ANSWERED, CallPhase.DEFERRED, CallPhase.URLS_REQUIRED})
+_HELD: Final = frozenset(
+    {LegacyCallPhase.HELD, LegacyCallPhase.ANSWERED, LegacyCallPhase.DEFERRED, LegacyCallPhase.URLS_REQUIRED}
+)
 
 
-class Call(msgspec.Struct, eq=False):
+class LegacyCall(msgspec.Struct, eq=False):
     """A call, and the request of the client that waits for its result: another request after each round."""
 
     method: str
@@ -81,7 +83,7 @@ class Call(msgspec.Struct, eq=False):
     # The id of the request at the server, and the id of the first, which is the progress token that a task keeps.
     wire_id: bytes = b""
     server_token: bytes = b""
-    phase: CallPhase = CallPhase.RUNNING
+    phase: LegacyCallPhase = LegacyCallPhase.RUNNING
     # The random name of the call in `requestState`, empty before the first input request.
     key: str = ""
     round: int = 0
@@ -115,7 +117,7 @@ class Call(msgspec.Struct, eq=False):
     @property
     def is_gathering(self) -> bool:
         """Whether it has input requests that its client can get in the result of a request in flight."""
-        return self.phase is CallPhase.RUNNING and self.unsent
+        return self.phase is LegacyCallPhase.RUNNING and self.unsent
 
     @property
     def unanswered(self) -> bool:

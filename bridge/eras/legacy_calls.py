@@ -21,7 +21,7 @@ from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToS
 from ..core.handshake import CORE_METHODS, Handshake
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
-from .legacy_call import UNSENT, Call, CallPhase, InputRequest
+from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
 from .responses import fail, respond, respond_error
 from .roots_requests import RootsRequests
 from .task_tools import TaskTools
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COMPLETION: Final = 30.0
 
 
-class Process(NamedTuple):
+class AdapterState(NamedTuple):
     """The state of a server process that all parts of an adapter share.
 
     `mint_id` returns a new wire id. `cursors` is the prefix of cursors, because a cursor is valid at one process only.
@@ -57,10 +57,10 @@ class LegacyCalls:
     def __init__(
         self,
         owner: object,
-        process: Process,
+        process: AdapterState,
         rounds: InputRounds,
         roots: RootsRequests,
-        reassign: Callable[[Call, Iterable[InputRequest]], Effects],
+        reassign: Callable[[LegacyCall, Iterable[InputRequest]], Effects],
     ) -> None:
         self._owner = owner
         self._limits = process.limits
@@ -73,9 +73,9 @@ class LegacyCalls:
         self._roots = roots
         self._reassign = reassign
         # Calls without a response of the server, by wire id. Removed with the response, or when they are cancelled.
-        self.running: dict[bytes, Call] = {}
+        self.running: dict[bytes, LegacyCall] = {}
         # By the id of the client's request that waits. Removed when that has a response.
-        self._requesters: dict[bytes, Call] = {}
+        self._requesters: dict[bytes, LegacyCall] = {}
         self._task_tools = TaskTools(process.limits, process.handshake)
         # The log level that the server has, empty before the first `logging/setLevel`.
         self._level = ""
@@ -89,7 +89,7 @@ class LegacyCalls:
 
     def begin(
         self,
-        call: Call,
+        call: LegacyCall,
         requester: bytes,
         client_request: "ClientRequest | None",
         found: Members | None = None,
@@ -112,7 +112,7 @@ class LegacyCalls:
             if call.wire_id:
                 call.origin.client = call.client
 
-    def send(self, call: Call, found: Members | None = None, plain: bytes = b"") -> Effects:
+    def send(self, call: LegacyCall, found: Members | None = None, plain: bytes = b"") -> Effects:
         """Send a call to the server.
 
         `found` are the members of its params, which are changed. `plain` are the params for the server, if they are known.
@@ -121,9 +121,9 @@ class LegacyCalls:
             # The server has sent these before, and gets the answers before the call.
             for message in waiting:
                 self._rounds.add(call, message)
-            return self.hold(call, CallPhase.DEFERRED)
+            return self.hold(call, LegacyCallPhase.DEFERRED)
         call.wire_id = call.server_token = self._mint_id()
-        call.phase = CallPhase.RUNNING
+        call.phase = LegacyCallPhase.RUNNING
         self.running[call.wire_id] = call
         params = plain or rules_legacy_to_modern.remove_envelope(
             json_object.read(call.params) if found is None else found,
@@ -155,7 +155,7 @@ class LegacyCalls:
         ):
             return fail(request.id, INVALID_PARAMS, "Invalid or expired requestState")
         self.begin(call, request.id, client_request, found)
-        if call.unanswered and call.phase is not CallPhase.ANSWERED:
+        if call.unanswered and call.phase is not LegacyCallPhase.ANSWERED:
             return self.hold(call, call.phase)
         return self._resume(call)
 
@@ -164,7 +164,7 @@ class LegacyCalls:
         call = self._requesters.pop(requester, None)
         return () if call is None else self._drop(call, params)
 
-    def _drop(self, call: Call, params: bytes = b"") -> Effects:
+    def _drop(self, call: LegacyCall, params: bytes = b"") -> Effects:
         """End a call whose client has left. Its input requests may belong to another call of the client."""
         self._requesters.pop(call.requester, None)
         left = self._rounds.remove(call)
@@ -180,7 +180,7 @@ class LegacyCalls:
             effects.append(ToServer(Notification("notifications/cancelled", params)))
         return (*effects, *self._reassign(call, left))
 
-    def _set_level(self, call: Call) -> Effects:
+    def _set_level(self, call: LegacyCall) -> Effects:
         """Set the most verbose log level that a running call wants."""
         if not call.log_level or "logging" not in self._handshake.capabilities:
             return ()
@@ -196,11 +196,13 @@ class LegacyCalls:
 
     # ---- held calls
 
-    def hold(self, call: Call, phase: CallPhase = CallPhase.HELD) -> Effects:
+    def hold(self, call: LegacyCall, phase: LegacyCallPhase = LegacyCallPhase.HELD) -> Effects:
         """Send the input requests of a call to its client, and wait for the retry in this phase."""
         effects: Effects = ()
         if not call.held and len(self._rounds.held) >= self._limits.held_calls:
-            done = next((other for other in self._rounds.held if other.phase is CallPhase.ANSWERED), None)
+            done = next(
+                (other for other in self._rounds.held if other.phase is LegacyCallPhase.ANSWERED), None
+            )
             if done is None:
                 requester = call.requester
                 text = f"the limit of {self._limits.held_calls} calls that wait for their client is reached"
@@ -215,8 +217,8 @@ class LegacyCalls:
         )
         return (respond(call.requester, result), *effects)
 
-    def _resume(self, call: Call) -> Effects:
-        phase, call.phase = call.phase, CallPhase.RUNNING
+    def _resume(self, call: LegacyCall) -> Effects:
+        phase, call.phase = call.phase, LegacyCallPhase.RUNNING
         if call.origin.phase is Phase.HELD:
             call.origin.phase = Phase.RUNNING
         effects: list[Effect] = [*self._set_level(call)]
@@ -226,11 +228,11 @@ class LegacyCalls:
                 self._roots.known = request.answer or b""
             if request.server_id:
                 effects.append(ToServer(Response(request.server_id, request.answer or b"", b"")))
-        if phase is CallPhase.ANSWERED and call.response is not None:
+        if phase is LegacyCallPhase.ANSWERED and call.response is not None:
             effects.extend(self._finish(call, call.response))
-        elif phase is CallPhase.DEFERRED:
+        elif phase is LegacyCallPhase.DEFERRED:
             effects.extend(self.send(call))
-        elif phase is CallPhase.URLS_REQUIRED:
+        elif phase is LegacyCallPhase.URLS_REQUIRED:
             effects.extend(self._on_urls_answered(call, answered))
         return tuple(effects)
 
@@ -247,7 +249,7 @@ class LegacyCalls:
 
     # ---- URLs that the server requires (MCP 2025-11-25 client/elicitation#url-elicitation-required-error)
 
-    def _require_urls(self, call: Call, fault: errors.Fault) -> Effects:
+    def _require_urls(self, call: LegacyCall, fault: errors.Fault) -> Effects:
         if not call.profile.url:
             error = rules_legacy_to_modern.missing_capability_error({"elicitation": {"url": {}}})
             return self._end(call, error)
@@ -263,13 +265,13 @@ class LegacyCalls:
         if not call.inputs:
             text = "the server requires URLs to be opened and names none"
             return (*self._end(call, errors.fault_text(INTERNAL_ERROR, text)), *again)
-        return (*self.hold(call, CallPhase.URLS_REQUIRED), *again)
+        return (*self.hold(call, LegacyCallPhase.URLS_REQUIRED), *again)
 
-    def _on_urls_answered(self, call: Call, answered: list[InputRequest]) -> Effects:
+    def _on_urls_answered(self, call: LegacyCall, answered: list[InputRequest]) -> Effects:
         if any(_action(request) != "accept" for request in answered):
             return self._finish(call, _urls_not_opened(call))
         if call.completions:
-            call.phase = CallPhase.URLS_AWAITED
+            call.phase = LegacyCallPhase.URLS_AWAITED
             return (SetTimer(COMPLETION, UrlTimeout(call.key)),)
         return self._send_again(call)
 
@@ -279,23 +281,25 @@ class LegacyCalls:
         for call in self._rounds.calls:
             if elicitation_id in call.completions:
                 call.completions.discard(elicitation_id)
-                if not call.completions and call.phase is CallPhase.URLS_AWAITED:
+                if not call.completions and call.phase is LegacyCallPhase.URLS_AWAITED:
                     effects.extend(self._send_again(call))
         return tuple(effects)
 
     def on_url_timeout(self, key: str) -> Effects:
         """Send a call again although the server has not announced that its URLs are complete."""
         call = self._rounds.get(key)
-        return self._send_again(call) if call is not None and call.phase is CallPhase.URLS_AWAITED else ()
+        return (
+            self._send_again(call) if call is not None and call.phase is LegacyCallPhase.URLS_AWAITED else ()
+        )
 
-    def _send_again(self, call: Call) -> Effects:
+    def _send_again(self, call: LegacyCall) -> Effects:
         call.completions.clear()
         call.task = b""
         return self.send(call)
 
     # ---- responses of the server
 
-    def on_response(self, call: Call, message: Response) -> Effects:
+    def on_response(self, call: LegacyCall, message: Response) -> Effects:
         """Handle the response to a call, which the caller has removed from `running`."""
         if not call.task and call.method == "tools/call" and not message.error:
             call.task = self._task_tools.task_of(message)
@@ -303,8 +307,8 @@ class LegacyCalls:
             if call.task:
                 return self._await_task(call)
         self._origins.answer(call.origin)
-        if call.phase is not CallPhase.RUNNING:
-            call.phase = CallPhase.ANSWERED
+        if call.phase is not LegacyCallPhase.RUNNING:
+            call.phase = LegacyCallPhase.ANSWERED
             call.response = Response(message.id, bytes(message.result), message.error)
             return (ToRequester(input_over.notification(call.state)),)
         if message.error and call.method in INTERACTIVE:
@@ -329,7 +333,7 @@ class LegacyCalls:
             return ()
         return (LogDebug("response_not_awaited"),) if known else None
 
-    def _finish(self, call: Call, message: Response) -> Effects:
+    def _finish(self, call: LegacyCall, message: Response) -> Effects:
         method = call.method
         if method == "tools/list":
             self._task_tools.learn(message.result)
@@ -354,19 +358,19 @@ class LegacyCalls:
             return (response,)
         return (response, *self._reassign(call, self._rounds.remove(call)))
 
-    def _finish_extension(self, call: Call, message: Response) -> Effects:
+    def _finish_extension(self, call: LegacyCall, message: Response) -> Effects:
         if message.error:
             return self._end(call, rules_legacy_to_modern.modern_extension_error(message.error))
         self._requesters.pop(call.requester, None)
         return (respond(call.requester, rules_legacy_to_modern.modern_extension_result(message.result)),)
 
-    def _end(self, call: Call, error: bytes) -> Effects:
+    def _end(self, call: LegacyCall, error: bytes) -> Effects:
         self._requesters.pop(call.requester, None)
         return (respond_error(call.requester, error), *self._reassign(call, self._rounds.remove(call)))
 
     # ---- tasks of revision 2025-11-25 (MCP 2025-11-25 basic/utilities/tasks), which the client does not see
 
-    def _await_task(self, call: Call) -> Effects:
+    def _await_task(self, call: LegacyCall) -> Effects:
         if call.as_task:
             self._task_tools.add(call)
         call.wire_id = self._mint_id()
@@ -382,16 +386,16 @@ class LegacyCalls:
 
     # ---- notifications of the server
 
-    def of_token(self, token: bytes) -> Call | None:
+    def of_token(self, token: bytes) -> LegacyCall | None:
         """Return the call that sent this progress token. A task keeps the token of its first request."""
         by_token = {call.server_token: call for call in self.running.values() if call.task}
         return self.running.get(token) or by_token.get(token)
 
-    def at_server(self) -> list[Call]:
+    def at_server(self) -> list[LegacyCall]:
         """Return the calls that both the server and the client wait for, oldest first."""
-        return [call for call in self.running.values() if call.phase is CallPhase.RUNNING]
+        return [call for call in self.running.values() if call.phase is LegacyCallPhase.RUNNING]
 
-    def wanting(self, level: str) -> list[Call]:
+    def wanting(self, level: str) -> list[LegacyCall]:
         """Return the running calls that want log messages of this level, oldest first."""
         levels = stateless_request.LOG_LEVELS
         included = levels[: levels.index(level) + 1] if level in levels else ()
@@ -402,7 +406,7 @@ def _action(request: InputRequest) -> str:
     return json_object.string(json_object.peek(request.answer).get("action"))
 
 
-def _urls_not_opened(call: Call) -> Response:
+def _urls_not_opened(call: LegacyCall) -> Response:
     text = "the URL that the server requires was not opened"
     if call.method == "tools/call":
         result = json_object.write({"content": [{"type": "text", "text": text}], "isError": True})

@@ -29,7 +29,7 @@ from ..core.errors import fault_text, read_fault
 from ..core.handshake import CORE_METHODS
 from . import rules_modern_to_legacy
 from .client_handshake import DEFAULT_LEVEL, ClientHandshake
-from .client_input_rounds import Call, CallPhase, ClientInputRounds, InputError
+from .client_input_rounds import ClientInputRounds, InputError, ModernCall, ModernCallPhase
 from .listen_stream import ListenStream
 from .responses import fail, respond, respond_error
 from .timers import ListenDue, RetryDue, TaskPollDue
@@ -68,9 +68,9 @@ class ModernAdapter:
         # The ids of `initialize` and of the `server/discover` that answers it, while the server has not responded.
         self._opening: tuple[bytes, bytes] | None = None
         # By the id of the session's request. Removed with its response, or when it is cancelled.
-        self._calls: dict[bytes, Call] = {}
+        self._calls: dict[bytes, ModernCall] = {}
         # Calls in the phase SENT, by the id of the request to the server.
-        self._sent: dict[bytes, Call] = {}
+        self._sent: dict[bytes, ModernCall] = {}
         self._inputs = ClientInputRounds(limits, self._handshake, mint)
         self._stream = ListenStream(limits, self._handshake, self._mint_id, self._abandoned)
 
@@ -111,14 +111,18 @@ class ModernAdapter:
         match timer:
             case ListenDue():
                 return self._stream.reopen()
-            case RetryDue(requester) if (call := self._in_phase(requester, CallPhase.PAUSED)) is not None:
+            case RetryDue(requester) if (
+                call := self._in_phase(requester, ModernCallPhase.PAUSED)
+            ) is not None:
                 return self._retry(call)
-            case TaskPollDue(requester) if (call := self._in_phase(requester, CallPhase.POLLING)) is not None:
+            case TaskPollDue(requester) if (
+                call := self._in_phase(requester, ModernCallPhase.POLLING)
+            ) is not None:
                 return self._send(call, "tasks/get", {"taskId": json_object.raw(call.task)})
             case _:
                 return ()
 
-    def _in_phase(self, requester: bytes, phase: CallPhase) -> Call | None:
+    def _in_phase(self, requester: bytes, phase: ModernCallPhase) -> ModernCall | None:
         call = self._calls.get(requester)
         return call if call is not None and call.phase is phase else None
 
@@ -126,7 +130,7 @@ class ModernAdapter:
         """End calls whose client has not answered in time. `now` is in seconds on any steady clock."""
         effects: list[Effect] = []
         for call in tuple(self._calls.values()):
-            if call.phase is not CallPhase.INPUT:
+            if call.phase is not ModernCallPhase.INPUT:
                 continue
             if call.since is None:
                 call.since = now
@@ -156,7 +160,7 @@ class ModernAdapter:
         params = json_object.read(request.params)
         if method == "tools/call":
             params.pop("task", None)
-        call = Call(request.id, method, params)
+        call = ModernCall(request.id, method, params)
         self._calls[request.id] = call
         return self._send(call, method, dict(params))
 
@@ -172,15 +176,15 @@ class ModernAdapter:
             return fail(request.id, INVALID_PARAMS, text)
         return (respond(request.id, b"{}"),)
 
-    def _send(self, call: Call, method: str, params: dict[str, object]) -> Effects:
-        call.phase = CallPhase.SENT
+    def _send(self, call: ModernCall, method: str, params: dict[str, object]) -> Effects:
+        call.phase = ModernCallPhase.SENT
         call.wire_id = self._mint_id()
         self._sent[call.wire_id] = call
         handshake = self._handshake
         enveloped = handshake.envelope(params, token=call.wire_id, level=handshake.level, tasks=call.tasks)
         return (ToServer(Request(call.wire_id, method, enveloped)),)
 
-    def _retry(self, call: Call) -> Effects:
+    def _retry(self, call: ModernCall) -> Effects:
         return self._send(call, call.method, call.retry_params())
 
     def _on_cancelled(self, requester: bytes, params: bytes) -> Effects:
@@ -194,7 +198,7 @@ class ModernAdapter:
             effects.append(ToServer(Notification("notifications/cancelled", params)))
         return (*effects, *self._withdraw(call))
 
-    def _withdraw(self, call: Call) -> Effects:
+    def _withdraw(self, call: ModernCall) -> Effects:
         """Cancel the input requests and the task of a call."""
         task = (self._cancel_task(call.task),) if call.task else ()
         return (*self._inputs.withdraw(call), *task)
@@ -254,7 +258,7 @@ class ModernAdapter:
             return (*fail(requester, INTERNAL_ERROR, text, fault.data), EraMismatch(text))
         return (respond(requester, self._handshake.complete(message.result)),)
 
-    def _on_error(self, call: Call, error: bytes) -> Effects:
+    def _on_error(self, call: ModernCall, error: bytes) -> Effects:
         if not call.tasks and rules_modern_to_legacy.requires_tasks_extension(error):
             call.tasks = True
             return self._send(call, call.method, dict(call.params))
@@ -264,7 +268,7 @@ class ModernAdapter:
         translated = rule(call.method, error, self._handshake.revision)
         return self._end(call, respond_error(call.requester, translated))
 
-    def _complete(self, call: Call, result: bytes | msgspec.Raw) -> Effects:
+    def _complete(self, call: ModernCall, result: bytes | msgspec.Raw) -> Effects:
         urls = self._inputs.complete_urls(call, []) if call.urls else ()
         if call.method not in CORE_METHODS:
             passed = rules_modern_to_legacy.legacy_extension_result(bytes(result))
@@ -278,17 +282,17 @@ class ModernAdapter:
             response = respond_error(call.requester, fault_text(rejection.code, rejection.text))
         return (*urls, *self._end(call, response))
 
-    def _end(self, call: Call, response: ToRequester) -> Effects:
+    def _end(self, call: ModernCall, response: ToRequester) -> Effects:
         self._calls.pop(call.requester, None)
         return (response,)
 
-    def _abort(self, call: Call, text: str) -> Effects:
+    def _abort(self, call: ModernCall, text: str) -> Effects:
         """Fail a call for a reason that is not an error of the server."""
         return (*self._withdraw(call), *self._end(call, _failure(call, text)))
 
     # ---- input rounds (MCP 2026-07-28 basic/patterns/mrtr)
 
-    def _on_input_required(self, call: Call, found: Members) -> Effects:
+    def _on_input_required(self, call: ModernCall, found: Members) -> Effects:
         call.rounds += 1
         if call.rounds > MOST_ROUNDS:
             return self._abort(call, f"the server required input in more than {MOST_ROUNDS} rounds")
@@ -300,11 +304,11 @@ class ModernAdapter:
             return self._request_input(call, requests)
         if call.state is None:
             return self._abort(call, "the server requires input and names none")
-        call.phase = CallPhase.PAUSED
+        call.phase = ModernCallPhase.PAUSED
         timer = SetTimer(RETRY_DELAY, RetryDue(call.requester))
         return (*self._inputs.complete_urls(call, []), timer)
 
-    def _request_input(self, call: Call, requests: Members) -> Effects:
+    def _request_input(self, call: ModernCall, requests: Members) -> Effects:
         try:
             inputs = self._inputs.read(requests)
         except InputError as fault:
@@ -321,19 +325,19 @@ class ModernAdapter:
             return self._abort(call, failure)
         return () if call.inputs else self._resume(call)
 
-    def _resume(self, call: Call) -> Effects:
+    def _resume(self, call: ModernCall) -> Effects:
         """Send the answers of a round to the server."""
         return self._send(call, "tasks/update", call.update_params()) if call.task else self._retry(call)
 
     # ---- tasks of the tasks extension, which the client does not see
 
-    def _poll_later(self, call: Call, found: Members) -> Effects:
+    def _poll_later(self, call: ModernCall, found: Members) -> Effects:
         interval = json_object.number(found.get("pollIntervalMs"))
         seconds = POLL_INTERVAL if interval is None else max(SHORTEST_POLL_INTERVAL, interval / 1000)
-        call.phase = CallPhase.POLLING
+        call.phase = ModernCallPhase.POLLING
         return (SetTimer(seconds, TaskPollDue(call.requester)),)
 
-    def _on_task(self, call: Call, found: Members) -> Effects:
+    def _on_task(self, call: ModernCall, found: Members) -> Effects:
         status = json_object.string(found.get("status"))
         if status == "completed":
             return self._complete(call, bytes(found.get("result", b"")))
@@ -382,7 +386,7 @@ class ModernAdapter:
         return next(iter(self._calls)) if len(self._calls) == 1 else b""
 
     def _on_input_over(self, state: bytes) -> Effects:
-        waiting = (call for call in self._calls.values() if call.phase is CallPhase.INPUT)
+        waiting = (call for call in self._calls.values() if call.phase is ModernCallPhase.INPUT)
         call = next((call for call in waiting if call.state == state), None)
         if call is None:
             return (LogDebug("input_over_unmatched"),)
@@ -397,7 +401,7 @@ class ModernAdapter:
         return (ToRequester(Notification(message.method, json_object.write(progress)), call.requester),)
 
 
-def _failure(call: Call, text: str) -> ToRequester:
+def _failure(call: ModernCall, text: str) -> ToRequester:
     # The error of a tool is a result, because a model can read that (MCP 2025-11-25 server/tools#error-handling).
     if call.method == "tools/call":
         result = json_object.write({"content": [{"type": "text", "text": text}], "isError": True})

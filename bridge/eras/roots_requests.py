@@ -3,7 +3,7 @@
 from typing import Final
 
 from ...validators.jsonrpc import Request
-from .legacy_call import Call
+from .legacy_call import LegacyCall
 
 # The error text for a request that no call could carry to the client in time.
 NO_CALL: Final = "no call of the client came that could have carried this request"
@@ -38,7 +38,7 @@ class RootsRequests:
         """Remove a request that the server has cancelled."""
         self._waiting.pop(server_id, None)
 
-    def carried_by(self, call: Call) -> list[Request]:
+    def carried_by(self, call: LegacyCall) -> list[Request]:
         """Remove and return the requests that a new call can carry."""
         if not call.declares("roots/list", b""):
             return []

@@ -431,14 +431,14 @@ def missing_capability_error(required: Mapping[str, object]) -> bytes:
 # ---- requests of the legacy server, which become input requests
 
 
-class Refusal(NamedTuple):
+class CapabilityRefusal(NamedTuple):
     """The reason why a client cannot receive a request: the error object for the server, and the missing capability."""
 
     error: bytes
     needs: dict[str, dict[str, dict[str, str]]]
 
 
-def undeclared_refusal(method: str, params: bytes, profile: Profile) -> Refusal | None:
+def undeclared_refusal(method: str, params: bytes, profile: Profile) -> CapabilityRefusal | None:
     """Return the refusal of a request whose capability is not in the profile, None if it is.
 
     The codes are those of a legacy client (MCP 2025-11-25 client/roots#error-handling, client/elicitation#error-handling).
@@ -449,7 +449,7 @@ def undeclared_refusal(method: str, params: bytes, profile: Profile) -> Refusal 
         return _sampling_refusal(params, profile)
     if method == "elicitation/create":
         return _elicitation_refusal(params, profile)
-    return Refusal(
+    return CapabilityRefusal(
         fault_text(
             METHOD_NOT_FOUND,
             f"revision {MODERN_REVISION} cannot carry {method} to a client",
@@ -458,7 +458,7 @@ def undeclared_refusal(method: str, params: bytes, profile: Profile) -> Refusal 
     )
 
 
-def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
+def _sampling_refusal(params: bytes, profile: Profile) -> CapabilityRefusal | None:
     if not profile.sampling:
         return _unsupported("sampling/createMessage", {"sampling": {}})
     found = json_object.peek(params)
@@ -468,7 +468,7 @@ def _sampling_refusal(params: bytes, profile: Profile) -> Refusal | None:
     return None
 
 
-def _elicitation_refusal(params: bytes, profile: Profile) -> Refusal | None:
+def _elicitation_refusal(params: bytes, profile: Profile) -> CapabilityRefusal | None:
     mode = json_object.peek(params).get("mode")
     url = mode is not None and bytes(mode) == b'"url"'
     if profile.url if url else profile.form:
@@ -478,13 +478,13 @@ def _elicitation_refusal(params: bytes, profile: Profile) -> Refusal | None:
     return _unsupported("elicitation/create", {"elicitation": {"url": {}} if url else {}})
 
 
-def _undeclared(family: str, kind: str) -> Refusal:
+def _undeclared(family: str, kind: str) -> CapabilityRefusal:
     text = f"the client has not declared {family}.{kind}"
-    return Refusal(fault_text(INVALID_PARAMS, text), {family: {kind: {}}})
+    return CapabilityRefusal(fault_text(INVALID_PARAMS, text), {family: {kind: {}}})
 
 
-def _unsupported(method: str, needs: dict[str, dict[str, dict[str, str]]]) -> Refusal:
-    return Refusal(fault_text(METHOD_NOT_FOUND, f"the client does not support {method}"), needs)
+def _unsupported(method: str, needs: dict[str, dict[str, dict[str, str]]]) -> CapabilityRefusal:
+    return CapabilityRefusal(fault_text(METHOD_NOT_FOUND, f"the client does not support {method}"), needs)
 
 
 def has_failed(message: Response) -> bool:

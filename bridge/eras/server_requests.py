@@ -11,7 +11,7 @@ from ..core.attribution import Client, Origin, Origins
 from ..core.effects import Effect, Effects, ServerRequestRefused, SetTimer, ToRequester, ToServer, Unassigned
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
-from .legacy_call import Call, CallPhase, InputRequest
+from .legacy_call import InputRequest, LegacyCall, LegacyCallPhase
 from .roots_requests import NO_CALL, RootsRequests
 from .rules_legacy_to_modern import Profile
 from .timers import InputsGathered
@@ -20,7 +20,7 @@ from .timers import InputsGathered
 GATHERING: Final = 0.015
 
 
-class ServerRequests:
+class LegacyServerRequests:
     """The requests of one server process.
 
     `running` are the calls at the server, by wire id. `profile` is the profile that the server has received at `initialize`.
@@ -34,7 +34,7 @@ class ServerRequests:
         origins: Origins,
         rounds: InputRounds,
         roots: RootsRequests,
-        running: dict[bytes, Call],
+        running: dict[bytes, LegacyCall],
         *,
         shared: bool,
     ) -> None:
@@ -63,7 +63,7 @@ class ServerRequests:
             return refuse(message, INTERNAL_ERROR, text, "limit")
         first = not call.unsent
         self._rounds.add(call, message)
-        if first and call.phase is CallPhase.RUNNING:
+        if first and call.phase is LegacyCallPhase.RUNNING:
             return (SetTimer(GATHERING, InputsGathered(call.key)),)
         return ()
 
@@ -83,7 +83,7 @@ class ServerRequests:
             return ()
         return (ToRequester(input_over.notification(call.state)),)
 
-    def reassign(self, call: Call, left: Iterable[InputRequest]) -> Effects:
+    def reassign(self, call: LegacyCall, left: Iterable[InputRequest]) -> Effects:
         """Find another call of the same client for the requests of a call that has ended."""
         if self._shared:
             return tuple(Unassigned(request.message, call.client) for request in left)

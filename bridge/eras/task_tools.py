@@ -8,7 +8,7 @@ from ...validators.limits import Limits
 from ..core import tasks
 from ..core.handshake import Handshake
 from . import rules_legacy_to_modern
-from .legacy_call import Call
+from .legacy_call import LegacyCall
 
 
 class TaskTools:
@@ -25,7 +25,7 @@ class TaskTools:
         if "tasks" in self._handshake.capabilities:
             self.names |= rules_legacy_to_modern.tools_that_require_tasks(listed, self._limits)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: LegacyCall) -> None:
         """Add the tool of a call that has become a task."""
         self.names.add(rules_legacy_to_modern.tool_name(call.params))
 
@@ -33,7 +33,7 @@ class TaskTools:
         """Return the raw id of the task that a call has become, empty if the response is its result."""
         return tasks.task_of(message.result) if "tasks" in self._handshake.capabilities else b""
 
-    def may_require_task(self, call: Call) -> bool:
+    def may_require_task(self, call: LegacyCall) -> bool:
         """Return whether "method not found" may mean that the tool runs as a task only.
 
         Before its list of tools is read, only this error shows that a tool requires a task.

@@ -21,7 +21,7 @@ _BODY_SECONDS: Final = 2.0
 _LONGEST_LENGTH: Final = 8
 
 
-class Busy(Unreachable):
+class PeerBusy(Unreachable):
     """The peer responds, and is overloaded or limits requests."""
 
 
@@ -86,4 +86,4 @@ async def _fail(stream: Stream, target: Target, response: websocket.ResponseHead
         text = reason_in(body[:wanted])
     text = text or f"{target.name} returned HTTP {status}; it is not a WebSocket endpoint of mcp-bridge"
     busy = status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS
-    raise (Busy if busy else ErrorResponse)(text)
+    raise (PeerBusy if busy else ErrorResponse)(text)

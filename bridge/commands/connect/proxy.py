@@ -23,7 +23,7 @@ from . import websocket
 from .bounded_lines import Lines, Oversize
 from .client_output import ClientOutput
 from .effects import Effects, Notice, ToClient, ToServer
-from .handshake import READ_SIZE, Busy, OpenStream, handshake
+from .handshake import READ_SIZE, OpenStream, PeerBusy, handshake
 from .raw_messages import one_line
 from .reconnection import Reconnection
 from .retry import RetrySchedule
@@ -211,7 +211,7 @@ class _Proxy:
         try:
             return await self._attempt()
         except Unreachable as fault:
-            if isinstance(fault, Busy) or not self._target.unix or self._overdue():
+            if isinstance(fault, PeerBusy) or not self._target.unix or self._overdue():
                 raise
             self._unreachable = fault
         notice(f"{self._unreachable}; retrying for at most {self._wait:g} s")

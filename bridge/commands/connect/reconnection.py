@@ -23,7 +23,7 @@ from .bounded_lines import Oversize
 from .client_messages import ClientMessage, SentRequests, WaitingMessages
 from .effects import Effect, Effects, Notice, ToClient, ToServer
 from .raw_messages import id_in, one_line, reason_of, response_ids, revision_in, value_of
-from .server_requests import ServerRequests
+from .server_requests import OpenServerRequests
 from .session_setup import INITIALIZE, SessionSetup
 
 _CANCELLED: Final = "notifications/cancelled"
@@ -37,7 +37,7 @@ _REPLACED: Final = (_STOPPING, "session ended")
 _REJECTED: Final = b"%d" % SERVER_ERROR
 
 
-class Phase(Enum):
+class ConnectionPhase(Enum):
     """The phases of a client.
 
     | phase     | event                    | next phase                                        |
@@ -64,10 +64,10 @@ class Reconnection:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = attrs.evolve(UNLIMITED, batch=limits.batch)
-        self.phase = Phase.AWAY
+        self.phase = ConnectionPhase.AWAY
         self._sent = SentRequests(limits.stdin_bytes)
         self._waiting = WaitingMessages(limits.stdin_bytes)
-        self._server_requests = ServerRequests()
+        self._server_requests = OpenServerRequests()
         self._setup = SessionSetup()
         # Ids of our own requests, which the client cannot guess.
         self._id_prefix = f"mcp-bridge-{secrets.token_hex(6)}-"
@@ -96,7 +96,7 @@ class Reconnection:
     @property
     def has_rejected(self) -> bool:
         """Return whether a request waits that was rejected on the open connection."""
-        return self.phase is Phase.OPEN and self._waiting.has_rejected
+        return self.phase is ConnectionPhase.OPEN and self._waiting.has_rejected
 
     # ---- from the client
 
@@ -140,7 +140,11 @@ class Reconnection:
         found = Oversize(len(text), text[:_EDGE], text[-_EDGE:])
         if found.is_response:
             # The server waits for it.
-            if found.id and self.phase is Phase.OPEN and self._server_requests.remove(value_of(found.id)):
+            if (
+                found.id
+                and self.phase is ConnectionPhase.OPEN
+                and self._server_requests.remove(value_of(found.id))
+            ):
                 reason = f"invalid response of the client: {reason}"
                 return ToServer(jsonrpc.error(found.id, INTERNAL_ERROR, reason))
             return ToClient(jsonrpc.error(b"null", code, reason))
@@ -162,7 +166,7 @@ class Reconnection:
             return self._cancel(read_cancelled(message.params)[0], text)
         if message.method == "notifications/initialized":
             self._setup.initialized = text
-            if self._setup.accepted and self.phase is not Phase.OPEN:
+            if self._setup.accepted and self.phase is not ConnectionPhase.OPEN:
                 # It is sent when the session is opened again.
                 return ()
         return self._forward(text)
@@ -172,11 +176,11 @@ class Reconnection:
         self._setup.record(message, text)
         if message.method == "subscriptions/listen":
             self._sent.mark_lasting(value)
-        if self.phase is Phase.OPEN:
+        if self.phase is ConnectionPhase.OPEN:
             self._sent.add(value, ClientMessage(text, message.id))
             return (ToServer(text),)
         self._waiting.append(ClientMessage(text, message.id))
-        return self._open_again() if self.phase is Phase.RESTING else ()
+        return self._open_again() if self.phase is ConnectionPhase.RESTING else ()
 
     def _cancel(self, raw_id: bytes, text: bytes) -> Effects:
         value = value_of(raw_id)
@@ -184,10 +188,10 @@ class Reconnection:
             self._sent.unmark_lasting(value)
             return ()
         self._sent.complete(value)
-        return (ToServer(text),) if self.phase is Phase.OPEN else ()
+        return (ToServer(text),) if self.phase is ConnectionPhase.OPEN else ()
 
     def _forward(self, text: bytes) -> Effects:
-        if self.phase is Phase.OPEN:
+        if self.phase is ConnectionPhase.OPEN:
             return (ToServer(text),)
         if not self.full:
             self._waiting.append(ClientMessage(text))
@@ -204,7 +208,7 @@ class Reconnection:
         error = jsonrpc.error(message.id, INVALID_REQUEST if from_client else INTERNAL_ERROR, text)
         if from_client != message.is_response:
             return Notice(text), ToClient(error, (message.id,))
-        if self.phase is not Phase.OPEN:
+        if self.phase is not ConnectionPhase.OPEN:
             return (Notice(text),)
         self._server_requests.remove(value)
         return Notice(text), ToServer(error)
@@ -256,7 +260,7 @@ class Reconnection:
 
     def return_rejections(self) -> Effects:
         """Pass on the rejections of the requests that wait for the end of the open connection, which has not come in time."""
-        if self.phase is not Phase.OPEN:
+        if self.phase is not ConnectionPhase.OPEN:
             return ()
         requests = self._waiting.take_rejected()
         for request in requests:
@@ -268,13 +272,13 @@ class Reconnection:
     def on_connect(self) -> Effects:
         """Handle a new connection: send what waits, or open the session again."""
         if not self._setup.accepted:
-            self.phase = Phase.OPEN
+            self.phase = ConnectionPhase.OPEN
             return self._release()
-        self.phase = Phase.RESTING
+        self.phase = ConnectionPhase.RESTING
         return () if self._replay_rejected and not self.has_unsent else self._open_again()
 
     def _open_again(self) -> Effects:
-        self.phase, self._replay_rejected = Phase.REPLAYING, False
+        self.phase, self._replay_rejected = ConnectionPhase.REPLAYING, False
         self._replay_id = self._new_id()
         return (self._setup.repeat_initialize(self._replay_id, self._limits),)
 
@@ -286,10 +290,10 @@ class Reconnection:
         if message.error:
             if reason_of(message.error) in _REPLACED:
                 return ()
-            self.phase, self._replay_rejected = Phase.RESTING, True
+            self.phase, self._replay_rejected = ConnectionPhase.RESTING, True
             text = json_object.string(json_object.peek(message.error).get("message"))
             return self._fail_waiting(f"the server rejected the repeated initialize: {text}")
-        self.phase = Phase.OPEN
+        self.phase = ConnectionPhase.OPEN
         effects: list[Effect] = [*self._setup.repeat_rest(self._new_id)]
         revision, before = revision_in(message.result), self._setup.revision
         if revision != before:
@@ -305,7 +309,7 @@ class Reconnection:
 
     def on_disconnect(self, reason: str) -> Effects:
         """Fail the requests that were sent, except `initialize`, which may be repeated."""
-        self.phase = Phase.AWAY
+        self.phase = ConnectionPhase.AWAY
         setup = self._setup
         opening: list[ClientMessage] = []
         if setup.opening and self._sent.take(value_of(setup.initialize_id)) is not None:

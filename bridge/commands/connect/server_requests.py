@@ -8,7 +8,7 @@ from .raw_messages import value_of
 _MOST: Final = 128
 
 
-class ServerRequests:
+class OpenServerRequests:
     """Which requests of the server have no response of the client yet."""
 
     def __init__(self) -> None:

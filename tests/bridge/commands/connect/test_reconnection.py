@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mcpbridged.bridge.commands.connect.effects import Notice, ToClient, ToServer
-from mcpbridged.bridge.commands.connect.reconnection import Phase, Reconnection
+from mcpbridged.bridge.commands.connect.reconnection import ConnectionPhase, Reconnection
 from mcpbridged.validators import jsonrpc
 from mcpbridged.validators.limits import Limits
 
@@ -34,7 +34,7 @@ def test_a_rejected_request_is_sent_again_once_and_only_on_the_next_connection()
     assert client.has_rejected
     assert client.has_unsent
     assert client.on_disconnect("gone") == ()
-    assert client.phase == Phase.AWAY
+    assert client.phase == ConnectionPhase.AWAY
     assert not client.has_rejected
     assert client.on_connect() == (ToServer(QUICK),)
     assert client.on_server_message(REJECTED) == ()
@@ -81,7 +81,7 @@ def test_rejections_are_returned_if_the_connection_does_not_end():
     assert client.return_rejections() == (ToClient(REJECTED, (b"1",)),)
     assert client.return_rejections() == ()
     assert client.settled
-    assert client.phase == Phase.OPEN
+    assert client.phase == ConnectionPhase.OPEN
     client.on_client_message(LISTEN)
     client.on_server_message(REJECTED)
     client.on_disconnect("gone")
@@ -121,7 +121,7 @@ def test_a_session_is_opened_again_as_the_client_has_opened_it():
     failed = client.on_disconnect("gone")
     assert [json.loads(effect.line)["id"] for effect in failed] == [1, 2, 3, 4]
     [replayed] = client.on_connect()
-    assert client.phase == Phase.REPLAYING
+    assert client.phase == ConnectionPhase.REPLAYING
     assert client.on_client_message(QUICK) == ()
     request = json.loads(replayed.text)
     assert (request["method"], request["params"]) == ("initialize", {"protocolVersion": "2025-11-25"})
@@ -132,7 +132,7 @@ def test_a_session_is_opened_again_as_the_client_has_opened_it():
     assert Notice("the server now uses revision 2025-06-18 instead of 2025-11-25") in effects
     received = [json.loads(effect.line)["method"] for effect in effects if isinstance(effect, ToClient)]
     assert received == ["notifications/tools/list_changed", "notifications/resources/updated"]
-    assert client.phase == Phase.OPEN
+    assert client.phase == ConnectionPhase.OPEN
 
 
 def test_a_rejected_replay_fails_the_waiting_requests_and_is_repeated_for_the_next_request():
@@ -143,12 +143,12 @@ def test_a_rejected_replay_fails_the_waiting_requests_and_is_repeated_for_the_ne
     raw_id = json.dumps(json.loads(replayed.text)["id"]).encode()
     [failed] = client.on_server_message(jsonrpc.error(raw_id, -32603, "no"))
     assert json.loads(failed.line)["error"]["message"] == "the server rejected the repeated initialize: no"
-    assert client.phase == Phase.RESTING
+    assert client.phase == ConnectionPhase.RESTING
     client.on_disconnect("gone")
     assert client.on_connect() == ()
     [again] = client.on_client_message(QUICK)
     assert json.loads(again.text)["method"] == "initialize"
-    assert client.phase == Phase.REPLAYING
+    assert client.phase == ConnectionPhase.REPLAYING
 
 
 def test_an_initialize_without_a_response_is_sent_again():
