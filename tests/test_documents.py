@@ -232,7 +232,7 @@ def test_the_manual_of_the_configuration_has_its_limits():
     text = plain(FORMAT)
     [longest] = [meta.max_length for meta in schema.Text.__metadata__]
     assert f"A string has at most {longest} characters." in text
-    assert f"at most {tables.LARGEST // 2**20} MiB, with at most {tables._MOST_SERVERS} servers" in text
+    assert f"at most {tables.LARGEST_FILE // 2**20} MiB, with at most {tables._MOST_SERVERS} servers" in text
     assert f"Secrets of {SHORTEST_SECRET} characters or more" in text
 
 

@@ -15,7 +15,7 @@ from .partial_object import walk
 Found = TypeVar("Found")
 
 # The most lone surrogates of a text, and the most escapes that may be surrogates. Examining one takes 100 ns.
-MOST: Final = 64 * 1024
+MOST_REPLACED: Final = 64 * 1024
 _MOST_ESCAPES: Final = 512 * 1024
 # The most bytes outside of the values, such as names and repeated members, because a slow parser reads them.
 _OUTSIDE: Final = 1024 * 1024
@@ -72,8 +72,8 @@ def _replaced(text: bytes) -> bytes | None:
         if _MASK in text:
             return None
         text = text.replace(_BACKSLASHES, _MASK)
-    found, count = _LONE.subn(_REPLACEMENT, text, MOST + 1)
-    if not 0 < count <= MOST:
+    found, count = _LONE.subn(_REPLACEMENT, text, MOST_REPLACED + 1)
+    if not 0 < count <= MOST_REPLACED:
         return None
     return found.replace(_MASK, _BACKSLASHES) if masks else found
 

@@ -32,7 +32,7 @@ LISTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 _OFFERS: Final = ("tools", "prompts", "resources", "logging", "completions")
 # By list method: the kind of change that a subscription requests.
-KINDS: Final[Mapping[str, str]] = {
+KIND_OF_LIST: Final[Mapping[str, str]] = {
     "tools/list": "toolsListChanged",
     "prompts/list": "promptsListChanged",
     "resources/list": "resourcesListChanged",

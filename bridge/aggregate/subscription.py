@@ -101,13 +101,13 @@ class Subscription:
 
     def on_missing(self, method: str, name: str, instead: object) -> None:
         """Note that the client got a list that has this in place of the member's list."""
-        if merge.KINDS.get(method, "") in self._kinds:
+        if merge.KIND_OF_LIST.get(method, "") in self._kinds:
             self._missing[method, name] = instead
 
     def on_listed(self, method: str, name: str, found: object) -> None:
         """Notify the client if a member lists something else than the client got in its place."""
         if self._missing.pop((method, name), found) != found:
-            self._notify(merge.list_changed(merge.KINDS[method]))
+            self._notify(merge.list_changed(merge.KIND_OF_LIST[method]))
 
     @property
     def failed(self) -> bool:

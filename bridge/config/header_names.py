@@ -8,7 +8,7 @@ from .child_environment import BadEnvironment, shown
 
 _NAME: Final = re.compile(rf"{TCHAR}{{1,64}}\Z")
 # Headers with a meaning in HTTP, browsers or proxies (RFC 9110, 9111, 9112, 6265, the Fetch standard).
-REFUSED: Final = frozenset(
+REFUSED_HEADERS: Final = frozenset(
     {
         "age",
         "allow",
@@ -64,6 +64,6 @@ def header_name(name: str) -> str:
             f"{shown(name)} is not the name of a header: it must be a token of 1 to 64 characters (RFC 9110)"
         )
     lower = name.lower()
-    if lower in REFUSED or lower.startswith(REFUSED_PREFIXES):
+    if lower in REFUSED_HEADERS or lower.startswith(REFUSED_PREFIXES):
         raise BadEnvironment(f"the header {name} is refused: HTTP or MCP defines it")
     return lower

@@ -21,7 +21,7 @@ from .settings import BadLimit, changed_limits
 
 T = TypeVar("T")
 # A file of a thousand servers has some hundred KiB. In bytes.
-LARGEST: Final = 1024 * 1024
+LARGEST_FILE: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
 # Keys whose values may hold a secret. No error shows these values.
 _NEVER_SHOWN: Final = frozenset({"command", "args", "env", "headers", "secrets", "sha256", "token", "url"})
@@ -73,13 +73,13 @@ def read(path: Path) -> File:
         if not path.is_file():
             raise BadConfig(f"{path} is not a regular file")
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(LARGEST_FILE + 1)
     except BadCredential as fault:
         raise BadConfig(str(fault)) from None
     except OSError as fault:
         raise BadConfig(f"{path} cannot be read: {fault.strerror}") from None
-    if len(data) > LARGEST:
-        raise BadConfig(f"{path} has more than {LARGEST} bytes, the limit")
+    if len(data) > LARGEST_FILE:
+        raise BadConfig(f"{path} has more than {LARGEST_FILE} bytes, the limit")
     try:
         return parse(data)
     except BadConfig as fault:
@@ -100,7 +100,7 @@ def read_log_format(path: Path) -> str:
     """Return log.format of a file, also of an invalid one; `text` where it cannot be read."""
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST).decode("utf-8-sig", errors="replace")
+            text = file.read(LARGEST_FILE).decode("utf-8-sig", errors="replace")
     except OSError:
         return "text"
     try:

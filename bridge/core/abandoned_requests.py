@@ -7,7 +7,7 @@ basic/utilities/cancellation allows a response that crosses the cancellation.
 from typing import Final
 
 # Beyond this number the oldest id is dropped, because a server that has not responded by then will not respond.
-MOST: Final = 1024
+MOST_ABANDONED: Final = 1024
 
 
 class AbandonedRequests:
@@ -22,7 +22,7 @@ class AbandonedRequests:
     def add(self, wire_id: bytes) -> bytes:
         """Add an id, and return it."""
         self._ids[wire_id] = None
-        if len(self._ids) > MOST:
+        if len(self._ids) > MOST_ABANDONED:
             del self._ids[next(iter(self._ids))]
         return wire_id
 

@@ -21,7 +21,7 @@ from ..config.settings import ServerConfig
 # The version of the pinned data.
 _FORMAT: Final = "mcp-bridge pin 1"
 # A larger file is not read (bytes).
-LARGEST: Final = 2**30
+LARGEST_PINNED: Final = 2**30
 # A file that was changed within this time could change again with the same times (seconds).
 _FRESH: Final = 2.0
 
@@ -91,9 +91,9 @@ class PinChecker:
                 found = os.fstat(file.fileno())
                 if not stat.S_ISREG(found.st_mode):
                     raise PinMismatch(f"not approved: {path} is no regular file")
-                if found.st_size > LARGEST:
+                if found.st_size > LARGEST_PINNED:
                     raise PinMismatch(
-                        f"not approved: {path} has {found.st_size} bytes and the limit is {LARGEST}"
+                        f"not approved: {path} has {found.st_size} bytes and the limit is {LARGEST_PINNED}"
                     )
                 identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 known, digest = self._known.get(path, (None, ""))

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from mcpbridged.bridge.config.tables import LARGEST, BadConfig, read
+from mcpbridged.bridge.config.tables import LARGEST_FILE, BadConfig, read
 
 from ...support.config_file import write_config_file
 
@@ -17,9 +17,9 @@ def write(tmp_path):
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_parsed(write):
-    path = write("x" * (LARGEST + 1))
+    path = write("x" * (LARGEST_FILE + 1))
     began = time.monotonic()
-    with pytest.raises(BadConfig, match=f"more than {LARGEST} bytes"):
+    with pytest.raises(BadConfig, match=f"more than {LARGEST_FILE} bytes"):
         read(path)
     assert time.monotonic() - began < 5
 

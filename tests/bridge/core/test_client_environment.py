@@ -3,7 +3,7 @@
 import pytest
 
 from mcpbridged.bridge.config.child_environment import LOADERS, STEERING, BadEnvironment, check_from_client
-from mcpbridged.bridge.config.header_names import REFUSED, REFUSED_PREFIXES, header_name
+from mcpbridged.bridge.config.header_names import REFUSED_HEADERS, REFUSED_PREFIXES, header_name
 from mcpbridged.bridge.core.client_environment import NOTHING, ClientEnvironment, environment_from_headers
 from mcpbridged.validators.rejection import Rejection
 
@@ -51,7 +51,7 @@ def test_invalid_names_of_headers(name):
         header_name(name)
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED | {f"{prefix}x" for prefix in REFUSED_PREFIXES}))
+@pytest.mark.parametrize("name", sorted(REFUSED_HEADERS | {f"{prefix}x" for prefix in REFUSED_PREFIXES}))
 def test_a_header_with_a_standard_meaning_is_refused(name):
     for form in (name, name.title(), name.upper()):
         with pytest.raises(BadEnvironment, match=f"the header {form} is refused"):

@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_not_approved(program, tmp_path, monkeypatch):
     with pytest.raises(PinMismatch, match="no pin; look at its command, then run mcp-bridge approve one"):
         PinChecker().check(config(program))
     with monkeypatch.context() as patch:
-        patch.setattr(pinning, "LARGEST", 9)
+        patch.setattr(pinning, "LARGEST_PINNED", 9)
         with pytest.raises(PinMismatch, match="has 10 bytes and the limit is 9"):
             PinChecker().check(server)
     program.unlink()
