@@ -137,11 +137,7 @@ class Backend(Protocol):
         ...
 
     async def notify(
-        self,
-        principal: str,
-        headers: Mapping[str, str],
-        message: Notification,
-        caller: Caller | None = None,
+        self, principal: str, headers: Mapping[str, str], message: Notification, caller: Caller | None = None
     ) -> None:
         """Send a notification of the stateless era. A notification without a receiver is dropped. Raises Rejection."""
         ...

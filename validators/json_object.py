@@ -109,7 +109,6 @@ def peek(text: bytes | msgspec.Raw | None) -> Members:
 
 
 def is_object(text: bytes | msgspec.Raw) -> bool:
-    """Return whether a value is an object."""
     return bytes(memoryview(text)[:1]) == b"{"
 
 

@@ -279,10 +279,7 @@ class FrameReader:
 Fault = tuple[int, str]
 
 _NOT_UTF8: Final = NOT_UTF8, "text is UTF-8"
-_TOO_MANY_CONTROLS: Final = (
-    POLICY,
-    f"more than {_CONTROL_BYTES} bytes of control frames in a second",
-)
+_TOO_MANY_CONTROLS: Final = (POLICY, f"more than {_CONTROL_BYTES} bytes of control frames in a second")
 _TOO_MANY_EMPTY: Final = POLICY, f"more than {_EMPTY_FRAGMENTS} empty fragments in a message"
 
 
@@ -336,7 +333,6 @@ def ping_frame() -> bytes:
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """Return a pong frame."""
     return _frame(PONG, payload)
 
 

@@ -271,11 +271,7 @@ def _holds(lists: Mapping[str, Mapping[str, None]], uri: str) -> bool:
 
 
 def merged_discovery(
-    found: Mapping[str, Members],
-    *,
-    whole: bool,
-    about: Membership = _UNCONFIGURED,
-    everything: bool = False,
+    found: Mapping[str, Members], *, whole: bool, about: Membership = _UNCONFIGURED, everything: bool = False
 ) -> bytes:
     """Merge results of `server/discover`. `whole` means that none is missing, `about` is the configuration of the aggregate.
 
@@ -413,7 +409,6 @@ def is_change(method: str) -> bool:
 
 
 def list_changed(kind: str) -> Notification:
-    """Return the notification of a change of this kind."""
     return Notification(NOTIFICATION_OF[kind], b"{}")
 
 

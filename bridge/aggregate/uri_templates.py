@@ -50,7 +50,6 @@ def _parts(template: str) -> tuple[_Part, ...]:
 
 
 def matches(template: str, uri: str) -> bool:
-    """Return whether a template matches this URI."""
     # The positions in the URI where the parts so far can end, ascending.
     ends = [0]
     for part in _parts(template):

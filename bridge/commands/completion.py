@@ -9,6 +9,5 @@ from .wrapper_options import options_parser
 
 
 def completion(invocation: Invocation) -> int:
-    """Print the script."""
     print_line(completion_script(invocation.options.shell, commands_parser(), options_parser()))
     return EX_OK

@@ -105,26 +105,9 @@ def options_parser() -> Parser:
         default="auto",
         help="MCP revisions that the server supports: legacy (2024-11-05 to 2025-11-25), modern (2026-07-28), or both (default: detect them)",
     )
-    add(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="NAME=NUMBER",
-        help="set a limit; see mcp-bridge(1)",
-    )
-    add(
-        "--log-level",
-        "--logLevel",
-        choices=LEVELS,
-        default="info",
-        help="log level (default %(default)s)",
-    )
-    add(
-        "--log-format",
-        choices=["text", "json"],
-        default="text",
-        help="log format (default %(default)s)",
-    )
+    add("--limit", action="append", default=[], metavar="NAME=NUMBER", help="set a limit; see mcp-bridge(1)")
+    add("--log-level", "--logLevel", choices=LEVELS, default="info", help="log level (default %(default)s)")
+    add("--log-format", choices=["text", "json"], default="text", help="log format (default %(default)s)")
     add("--allow-root", action="store_true", help="do not warn when running as root")
     paths = parser.add_argument_group("paths and other options, also under the names that supergateway uses")
     path = paths.add_argument

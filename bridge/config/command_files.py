@@ -117,7 +117,6 @@ class _Search:
         return CommandFiles(tuple(self._files), tuple(self._data), tuple(self._unknown))
 
     def add(self, program: str) -> None:
-        """Add a program."""
         self._files[program] = None
         self._programs.add(program)
 

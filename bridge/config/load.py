@@ -153,13 +153,7 @@ def why_not_served(name: str, file: File, served: Iterable[str]) -> str:
 
 
 def _server(
-    name: str,
-    server: Server,
-    limits: Limits,
-    base: Path,
-    environment: Mapping[str, str],
-    *,
-    needs_pin: bool,
+    name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str], *, needs_pin: bool
 ) -> ServerConfig:
     where = f"servers.{name}"
     try:
@@ -261,13 +255,7 @@ def _aggregate(
         tuple(sorted(set[str].intersection(*(set(known[name].without) for name in wanted.servers)))),
     )
     return ServerConfig(
-        AGGREGATE,
-        launch,
-        "modern",
-        "principal",
-        limits=limits,
-        knows_principal=True,
-        aggregate=about,
+        AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True, aggregate=about
     )
 
 

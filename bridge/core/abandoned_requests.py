@@ -20,7 +20,6 @@ class AbandonedRequests:
         self._ids: dict[bytes, None] = {}
 
     def add(self, wire_id: bytes) -> bytes:
-        """Add an id, and return it."""
         self._ids[wire_id] = None
         if len(self._ids) > MOST_ABANDONED:
             del self._ids[next(iter(self._ids))]

@@ -43,13 +43,11 @@ class ForwardedRequests:
         self._ids[canonical_text(message.id)] = own_id
 
     def remove(self, own_id: bytes) -> ForwardedRequest:
-        """Remove a request."""
         request = self.by_id.pop(own_id)
         del self._ids[canonical_text(request.server_id)]
         return request
 
     def remove_front(self, front: Front) -> list[ForwardedRequest]:
-        """Remove and return the requests to a front."""
         own = [own_id for own_id, request in self.by_id.items() if request.front is front]
         return [self.remove(own_id) for own_id in own]
 

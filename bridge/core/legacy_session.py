@@ -16,13 +16,7 @@ from typing import Final, NamedTuple, assert_never
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response, invalid
 from ...validators.limits import Limits
-from ...validators.mcp_params import (
-    cancelled_again,
-    read_cancelled,
-    read_name,
-    read_request,
-    read_version,
-)
+from ...validators.mcp_params import cancelled_again, read_cancelled, read_name, read_request, read_version
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection, retry_after
 from ...validators.revisions import DEFAULT_REVISION
 from .abandoned_requests import AbandonedRequests

@@ -67,7 +67,6 @@ class SessionTable(Generic[Member]):
         return min(idle, key=lambda entry: entry.used).member
 
     def add(self, session_id: str, principal: str, member: Member, now: float) -> None:
-        """Add a session."""
         self._entries[session_id] = _Entry(principal, member, now, now)
 
     def find(self, session_id: str, principal: str, now: float) -> Member:
@@ -79,7 +78,6 @@ class SessionTable(Generic[Member]):
         return entry.member
 
     def remove(self, session_id: str) -> None:
-        """Remove a session, if it is in the table."""
         self._entries.pop(session_id, None)
 
     def expired(self, now: float) -> list[Member]:

@@ -32,10 +32,7 @@ _TERMINAL: Final = re.compile(
     re.IGNORECASE,
 )
 _HINTS: Final = (
-    (
-        _TERMINAL,
-        "it needs a terminal, which an MCP server does not have: docker run needs -i, without -t",
-    ),
+    (_TERMINAL, "it needs a terminal, which an MCP server does not have: docker run needs -i, without -t"),
     (
         re.compile(r"press (?:any key|enter|return)\b|[(\[](?:yes|y)/(?:no|n)[)\]]", re.IGNORECASE),
         "it waits for input from a terminal, which no client can send",
@@ -83,10 +80,7 @@ _HINTS: Final = (
             "--transport stdio, or without --port"
         ),
     ),
-    (
-        _USAGE,
-        "it printed its usage: are its arguments right?",
-    ),
+    (_USAGE, "it printed its usage: are its arguments right?"),
     (
         re.compile(
             r"[Cc]annot find (?:module|package)|ModuleNotFoundError|No module named|ERR_MODULE_NOT_FOUND"

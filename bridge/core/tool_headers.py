@@ -107,7 +107,6 @@ class ToolHeaderCache:
         self._outdated = True
 
     def begin(self) -> None:
-        """Begin a new list."""
         self._listed, self._pages = ToolHeaders(), 0
 
     def on_page(self, result: bytes | msgspec.Raw) -> bytes:

@@ -177,12 +177,7 @@ class Daemon:
             config, environment, log, self._notifier, self._apply, self._on_permissions_changed
         )
         control = ControlApi(
-            self._supervisor,
-            self._status,
-            self._reloader.reload,
-            self._restart,
-            limits,
-            self._daemon_info,
+            self._supervisor, self._status, self._reloader.reload, self._restart, limits, self._daemon_info
         )
         self._listeners = Listeners(
             config, self._supervisor, control.table(), self._ticker, self._poller, log, limits

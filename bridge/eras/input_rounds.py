@@ -43,7 +43,6 @@ class InputRounds:
         return server_id in self._by_server_id
 
     def get(self, key: str) -> LegacyCall | None:
-        """Return the call with this key."""
         return self._calls.get(key)
 
     @property

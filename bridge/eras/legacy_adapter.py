@@ -131,7 +131,6 @@ class LegacyAdapter:
         return (LogDebug("message_of_modern_client_dropped"),)
 
     def from_server(self, message: Message) -> Effects:
-        """Handle a message of the server."""
         if isinstance(message, Response):
             return self._on_response(message)
         if not json_object.has_room(message.params):

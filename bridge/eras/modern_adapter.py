@@ -96,7 +96,6 @@ class ModernAdapter:
         return ()
 
     def from_server(self, message: Message) -> Effects:
-        """Handle a message of the server."""
         if isinstance(message, Response):
             return self._on_response(message)
         if isinstance(message, Notification):

@@ -217,11 +217,7 @@ def is_plain_call(params: bytes, ending: bytes) -> bool:
 
 
 def modern_result(
-    method: str,
-    legacy: bytes | msgspec.Raw,
-    server_info: msgspec.Raw,
-    cursors: str,
-    limits: Limits = _LIMITS,
+    method: str, legacy: bytes | msgspec.Raw, server_info: msgspec.Raw, cursors: str, limits: Limits = _LIMITS
 ) -> bytes:
     """Return the modern `complete` result for a legacy result. `cursors` is the prefix of a cursor, which identifies its process.
 
@@ -351,7 +347,6 @@ def tools_that_require_tasks(listed: bytes | msgspec.Raw, limits: Limits = _LIMI
 
 
 def tool_name(params: bytes) -> str:
-    """Return the name of the tool in the params of `tools/call`."""
     return json_object.string(json_object.peek(params).get("name"))
 
 
@@ -450,11 +445,7 @@ def undeclared_refusal(method: str, params: bytes, profile: Profile) -> Capabili
     if method == "elicitation/create":
         return _elicitation_refusal(params, profile)
     return CapabilityRefusal(
-        fault_text(
-            METHOD_NOT_FOUND,
-            f"revision {MODERN_REVISION} cannot carry {method} to a client",
-        ),
-        {},
+        fault_text(METHOD_NOT_FOUND, f"revision {MODERN_REVISION} cannot carry {method} to a client"), {}
     )
 
 

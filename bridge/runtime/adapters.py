@@ -42,13 +42,7 @@ class AdapterFactory:
     def shared_legacy(self, origins: Origins, ids: Callable[[], bytes]) -> LegacyAdapter:
         """Return the adapter between modern clients and a legacy process that sessions share."""
         return LegacyAdapter(
-            self._limits,
-            EVERY_PROFILE,
-            _new_id,
-            version=self._version,
-            origins=origins,
-            ids=ids,
-            shared=True,
+            self._limits, EVERY_PROFILE, _new_id, version=self._version, origins=origins, ids=ids, shared=True
         )
 
 

@@ -25,15 +25,7 @@ _DISCOVER: Final = discover(_ID)
 class Liveness:
     """The pings of one process. `hear` receives its other lines, `now` is in seconds."""
 
-    def __init__(
-        self,
-        child: Child,
-        hear: OnLine,
-        limits: Limits,
-        now: float,
-        *,
-        modern: bool,
-    ) -> None:
+    def __init__(self, child: Child, hear: OnLine, limits: Limits, now: float, *, modern: bool) -> None:
         self.silent = False
         self._child = child
         self._hear = hear

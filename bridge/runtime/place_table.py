@@ -78,7 +78,6 @@ class PlaceTable:
             place.replaced = True
 
     def remove(self, upstream: MultiplexedProcess) -> None:
-        """Remove the place of a process."""
         self._drop_lookups(upstream)
         for place in [place for place in self._places.values() if place.upstream is upstream]:
             del self._places[place.name]
@@ -130,11 +129,7 @@ class PlaceTable:
         return signer.for_process(name)
 
     def returned(
-        self,
-        principals: tuple[str, ...],
-        client_environment: ClientEnvironment,
-        bound_to: bytes,
-        state: str,
+        self, principals: tuple[str, ...], client_environment: ClientEnvironment, bound_to: bytes, state: str
     ) -> Place | None:
         """Return the place of the call that a state continues. None where any process of a modern server may continue it.
 

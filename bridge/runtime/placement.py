@@ -154,7 +154,6 @@ def client_of(principal: str, caller: Caller, info: bytes) -> Client:
 
 
 def of_session(principal: str, caller: Caller) -> Client:
-    """Return the client of a session."""
     return Client(_BETWEEN.join((principal, caller.name, "")))
 
 

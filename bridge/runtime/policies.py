@@ -16,7 +16,6 @@ class PolicyTable:
         self._narrowed: dict[str, AccessPolicy] = {}
 
     def find(self, principal: str) -> AccessPolicy:
-        """Return the policy of a principal."""
         role = self._roles.get(principal)
         if role is None:
             return self.common

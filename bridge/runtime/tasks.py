@@ -17,14 +17,7 @@ Arguments = TypeVarTuple("Arguments")
 
 def stopping(text: str = STOPPING) -> Rejection:
     """Return the rejection of a request that arrives too late and that no server has received, with this reason."""
-    return Rejection(
-        503,
-        SERVER_ERROR,
-        text,
-        headers=retry_after(5),
-        close=True,
-        data={"reason": "stopping"},
-    )
+    return Rejection(503, SERVER_ERROR, text, headers=retry_after(5), close=True, data={"reason": "stopping"})
 
 
 class ServerTasks:

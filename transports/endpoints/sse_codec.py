@@ -8,11 +8,7 @@ from typing import Final
 HEARTBEAT: Final = b":\n\n"
 
 # Characters in UTF-8 at which str.splitlines, and thus some clients, end a line, and their JSON escapes.
-_SEPARATORS: Final = (
-    (b"\xe2\x80\xa8", b"\\u2028"),
-    (b"\xe2\x80\xa9", b"\\u2029"),
-    (b"\xc2\x85", b"\\u0085"),
-)
+_SEPARATORS: Final = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 def message(event_id: bytes, text: bytes) -> bytes:

@@ -148,7 +148,7 @@ def head_of(scope: AsgiScope, limits: Limits) -> Head:
 
 
 class AsgiExchange:
-    """One request and its response over ASGI (ports.Exchange)."""
+    """One request and its response over ASGI. `ports.Exchange` describes the methods."""
 
     def __init__(
         self,
@@ -185,7 +185,6 @@ class AsgiExchange:
         self._line = line
 
     async def read_body(self) -> bytes:
-        """Return the whole body (ports.Exchange)."""
         limits = self._service.limits
         check_length(self.head, limits.body)
         body = TextBuffer(limits.json_depth)
@@ -215,7 +214,6 @@ class AsgiExchange:
         self._body_done = not event.get("more_body", False)
 
     async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-        """Send a whole response (ports.Exchange)."""
         self._answered = True
         if content_type:
             headers += ((b"Content-Type", content_type),)
@@ -227,7 +225,6 @@ class AsgiExchange:
         await self._write(body)
 
     async def begin_stream(self, headers: Headers = ()) -> None:
-        """Send the head of an event stream (ports.Exchange)."""
         self._answered = True
         await self._start(200, STREAM_HEADERS + headers + self.cors)
 
@@ -236,7 +233,6 @@ class AsgiExchange:
         await self._send_event({"type": "http.response.start", "status": status, "headers": lowered})
 
     async def write(self, data: bytes) -> None:
-        """Send a part of the event stream (ports.Exchange)."""
         await self._write(data)
         self._last_sent = self._service.ticker.now
 
@@ -246,13 +242,11 @@ class AsgiExchange:
             await self._send_event({"type": "http.response.body", "body": piece, "more_body": True})
 
     def queue(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
-        """Return a send queue for this request (ports.Exchange)."""
         return SendQueue(self._service.limits)
 
     def attach(
         self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
     ) -> None:
-        """Attach the send queue of this request (ports.Exchange)."""
         self._queue = queue
         self._last_sent = self._service.ticker.now
         if first_heartbeat is not None:
@@ -289,7 +283,6 @@ class AsgiExchange:
         raise Rejection(400, INVALID_REQUEST, "WebSocket needs HTTP/1.1")
 
     def count_refusal(self, rejection: Rejection) -> None:
-        """Count a refusal (ports.Exchange)."""
         self._service.refusals.count(rejection, self._peer)
 
     async def refuse(self, rejection: Rejection) -> None:

@@ -308,10 +308,7 @@ class Connection:
             self._checked_generation = service.route.generation
             if self._principal and not service.still_admits(exchange.head, self._principal):
                 service.log.info(
-                    "connection_closed",
-                    reason="access_revoked",
-                    peer=stream.peer,
-                    principal=self._principal,
+                    "connection_closed", reason="access_revoked", peer=stream.peer, principal=self._principal
                 )
                 stream.abort()
         if exchange.upgraded and service.ticker.shutting_down and queue is not None:

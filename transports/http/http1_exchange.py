@@ -27,7 +27,7 @@ def _before_length(date: bytes) -> bytes:
 
 
 class Http1Exchange:
-    """One request and its response (ports.Exchange). Each request has an object of its own."""
+    """One request and its response. Each request has an object of its own. `ports.Exchange` describes the methods."""
 
     __slots__ = (
         "_stream",
@@ -72,7 +72,6 @@ class Http1Exchange:
         self.continuation: Continuation | None = None
 
     async def read_body(self) -> bytes:
-        """Return the whole body (ports.Exchange)."""
         if not self.body_pending:
             return b""
         head, stream = self.head, self._stream
@@ -100,7 +99,6 @@ class Http1Exchange:
         return True
 
     async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-        """Send a whole response (ports.Exchange)."""
         stream = self._stream
         if self.cors:
             headers += self.cors
@@ -139,7 +137,6 @@ class Http1Exchange:
         )
 
     async def begin_stream(self, headers: Headers = ()) -> None:
-        """Send the head of an event stream (ports.Exchange)."""
         stream = self._stream
         self.answered = True
         framing = b"Transfer-Encoding: chunked\r\n"
@@ -154,7 +151,6 @@ class Http1Exchange:
         )
 
     async def write(self, data: bytes) -> None:
-        """Send a part of the event stream (ports.Exchange)."""
         await self._stream.send(b"".join((b"%x\r\n" % len(data), data, b"\r\n")) if self.streaming else data)
 
     async def end(self) -> None:
@@ -168,7 +164,6 @@ class Http1Exchange:
             await self._stream.wire.send(b"0\r\n\r\n")
 
     def queue(self, *, direct: bool = False) -> SendQueue:
-        """Return a send queue for this request (ports.Exchange)."""
         stream = self._stream
         queue = SendQueue(stream.service.limits, stream.slot)
         if direct and stream.plain is not None and not (stream.close or self.body_pending or stream.buffer):
@@ -208,7 +203,6 @@ class Http1Exchange:
     def attach(
         self, queue: SendQueue, *, ends_with_client: bool, first_heartbeat: float | None = None
     ) -> None:
-        """Attach the send queue of this request (ports.Exchange)."""
         stream = self._stream
         self.send_queue = queue
         self.ends_with_client = ends_with_client
@@ -232,7 +226,6 @@ class Http1Exchange:
             self._stream.last_sent = self._stream.service.ticker.now
 
     def upgrade(self) -> UpgradedStream:
-        """Hand over the connection (ports.Exchange)."""
         stream = self._stream
         self.upgraded = True
         stream.close = True
@@ -247,7 +240,6 @@ class Http1Exchange:
         )
 
     def count_refusal(self, rejection: Rejection) -> None:
-        """Count a refusal (ports.Exchange)."""
         self._stream.service.refusals.count(rejection, self._stream.peer)
 
 

@@ -213,11 +213,7 @@ def refused_head(
             (b"content-length", b"%d" % len(body)),
             *((name.lower(), value) for name, value in (*SAFE_HEADERS, *rejection.headers, *cors)),
         ]
-        return (
-            hpack.Encoder().encode(headers),
-            b"" if scope["method"] == "HEAD" else body,
-            rejection,
-        )
+        return (hpack.Encoder().encode(headers), b"" if scope["method"] == "HEAD" else body, rejection)
     return None
 
 

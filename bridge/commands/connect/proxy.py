@@ -76,7 +76,6 @@ class _Wire:
         await self.send(websocket.text_frame(text, secret=self._secret))
 
     async def send(self, frame: bytes) -> None:
-        """Send a frame."""
         async with self._sending:
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.stream.send_all(frame)

@@ -101,7 +101,6 @@ class Reconnection:
     # ---- from the client
 
     def on_client_message(self, line: bytes) -> Effects:
-        """Handle a line of the client."""
         try:
             line.decode()
         except UnicodeDecodeError:

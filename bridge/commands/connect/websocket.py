@@ -190,7 +190,6 @@ def pong_frame(payload: bytes) -> bytes:
 
 
 def close_frame(code: int) -> bytes:
-    """Return a close frame."""
     return _frame(CLOSE, code.to_bytes(2, "big"), os.urandom(4))
 
 

@@ -22,10 +22,7 @@ _RESPONSE_SECONDS: Final = 20.0
 
 
 def check_daemon(
-    settings: Settings,
-    unix: Path | None,
-    certificate: "Loaded | None",
-    progress: Callable[[str], None],
+    settings: Settings, unix: Path | None, certificate: "Loaded | None", progress: Callable[[str], None]
 ) -> Iterator[Finding]:
     """Yield the findings about the running daemon and its servers; `unix` is its socket, or None if it has none."""
     if unix is None:
