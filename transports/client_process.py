@@ -25,6 +25,8 @@ from .socket_owner import owner_of_far_end
 UNKNOWN: Final = "unknown"
 # Request header of the aggregate: the `Caller.name` of the client that a connection works for.
 CLIENT_HEADER: Final = "mcp-bridge-client"
+# The header in which the aggregate names the principal of a request.
+PRINCIPAL_HEADER: Final = "mcp-bridge-principal"
 # Request header of the command-line client. Its processes exit at once, so they must not count as clients of their own.
 COMMAND_HEADER: Final = "mcp-bridge-command"
 # Headers that a proxy adds (RFC 9110, RFC 7239 and common practice). The process of a proxy is not the client.

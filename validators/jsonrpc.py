@@ -331,6 +331,10 @@ def error(raw_id: bytes, code: int, text: str, data: object = None) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id, _encode(body))
 
 
+# The error text for a request whose id is in use.
+ID_IN_USE: Final = "this id is in use by a request in flight"
+
+
 def invalid(text: str) -> Rejection:
     """Return the Rejection of JSON that is not a JSON-RPC message: 400, -32600."""
     return Rejection(400, INVALID_REQUEST, text)

@@ -6,13 +6,13 @@ from typing import NoReturn
 import trio
 
 from ...validators.jsonrpc import Notification
-from ...validators.stateless_request import LISTEN
+from ...validators.stateless_request import ACKNOWLEDGED, LISTEN
 from ..core.errors import read_fault
 from . import merge, timing
 from .catalog import Catalog
 from .member import Member, MemberLost, current_client
 from .members import Members
-from .subscription import ACKNOWLEDGED, Subscription
+from .subscription import Subscription
 
 
 class ClientSubscriptions:

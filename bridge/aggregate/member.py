@@ -9,7 +9,7 @@ import msgspec
 import trio
 import trio_websocket
 
-from ...transports.client_process import CLIENT_HEADER
+from ...transports.client_process import CLIENT_HEADER, PRINCIPAL_HEADER
 from ...validators.jsonrpc import Notification, Response
 from ...validators.limits import UNLIMITED
 from ..core.errors import read_fault
@@ -201,7 +201,7 @@ class Member:
     async def _serve(self, *, task_status: trio.TaskStatus[MemberConnection]) -> None:
         """Serve one connection from its opening to its end. Raises MemberLost only before it is open."""
         client = current_client.get()
-        named = {CLIENT_HEADER: client, "mcp-bridge-principal": self._principal}
+        named = {CLIENT_HEADER: client, PRINCIPAL_HEADER: self._principal}
         headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
         connection: MemberConnection | None = None
         fault: BaseException | None = None

@@ -29,7 +29,6 @@ from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
-    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Rejection,
 )
@@ -82,7 +81,7 @@ class AggregateServer:
         """Handle a message of the daemon. Raises Rejection."""
         if isinstance(message, Request):
             if message.id in self._running:
-                raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
+                raise jsonrpc.invalid(jsonrpc.ID_IN_USE)
             # A cancellation may be in the same read, before the task has begun.
             scope = self._running[message.id] = trio.CancelScope()
             self._nursery.start_soon(self._serve, message, scope)

@@ -1,15 +1,13 @@
 """One `subscriptions/listen` of a client at all members: what they have granted, and the notifications that follow from it."""
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
 
 import trio
 
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Notification
+from ...validators.stateless_request import ACKNOWLEDGED
 from . import merge
-
-ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 
 class Subscription:

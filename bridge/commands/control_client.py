@@ -23,6 +23,11 @@ class Unreachable(Exception):
     """No peer accepts the connection; the text names the peer and the reason."""
 
 
+def no_daemon(path: Path, reason: str) -> str:
+    """Return the error text for a daemon that does not accept a connection to its Unix socket."""
+    return f"cannot connect to the daemon at {path}: {reason}; start it with `mcp-bridge serve`"
+
+
 class ErrorResponse(Exception):
     """The daemon or the server has returned an error; the text is the message of the peer."""
 
@@ -39,9 +44,7 @@ class _UnixConnection(http.client.HTTPConnection):
         try:
             self.sock.connect(str(self._path))
         except OSError as fault:
-            raise Unreachable(
-                f"cannot connect to the daemon at {self._path}: {fault.strerror or fault}; start it with `mcp-bridge serve`"
-            ) from None
+            raise Unreachable(no_daemon(self._path, str(fault.strerror or fault))) from None
         try:
             check_listener(self.sock, self._path)
         except NotOurs as fault:

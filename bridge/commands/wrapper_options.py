@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ...validators.origin import LARGEST_PORT
-from ..config.addresses import BadAddress, check_host, check_origin, check_path
+from ..config.addresses import DEFAULT_PORT, BadAddress, check_host, check_origin, check_path
 from ..core.era_cache import CHOICES
 from ..log_levels import LEVELS
 from .parser import COMMANDS, Parser
@@ -46,7 +46,7 @@ def options_parser() -> Parser:
         help="server command: one string, parsed with shell quoting rules (no shell is involved); or --stdio -- CMD ARG...",
     )
     add("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
-    add("--port", type=_port, default=8808, help="TCP port, 0 for a free one (default %(default)s)")
+    add("--port", type=_port, default=DEFAULT_PORT, help="TCP port, 0 for a free one (default %(default)s)")
     add(
         "--unix",
         type=_file,

@@ -11,6 +11,8 @@ from ...transports.socket_owner import Socket, uid_of_unix_peer
 from ...validators.origin import LARGEST_PORT
 from .child_environment import shown
 
+DEFAULT_PORT: Final = 8808
+# The names in `hosts` are compared with the Host header. Unlike that, they are in lower case and have no percent-encoding.
 _CONFIGURED_HOST: Final = re.compile(
     r"(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?\Z"
 )

@@ -9,7 +9,9 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ..core.aggregate_members import DEFAULT_NAME
 from ..log_levels import Level
+from .addresses import DEFAULT_PORT
 from .settings import ALL
 
 # The version of the format.
@@ -35,7 +37,7 @@ class Listen:
 
     http: Annotated[
         Text | Literal[False], Meta(description="The loopback address and TCP port, or false for no TCP.")
-    ] = "127.0.0.1:8808"
+    ] = f"127.0.0.1:{DEFAULT_PORT}"
     unix: Annotated[
         bool | Text,
         Meta(
@@ -214,7 +216,7 @@ class Aggregate:
         tuple[Text, ...], Meta(min_length=1, description="The servers of the aggregate, in this order.")
     ]
     name: Annotated[str, Meta(min_length=1, max_length=128, description="The name in serverInfo.")] = (
-        "mcp-bridge aggregate"
+        DEFAULT_NAME
     )
     version: Annotated[
         str,

@@ -8,7 +8,9 @@ import attrs
 from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
 from ..core.access_policy import AccessPolicy
+from ..core.aggregate_members import DEFAULT_NAME
 from ..redaction import SHORTEST_SECRET
+from .addresses import DEFAULT_PORT
 from .child_environment import shown
 from .helper_programs import Helpers
 
@@ -38,7 +40,7 @@ class AggregateConfig:
     """
 
     servers: tuple[str, ...]
-    name: str = "mcp-bridge aggregate"
+    name: str = DEFAULT_NAME
     version: str = ""
     title: str = ""
     instructions: str = ""
@@ -143,7 +145,7 @@ class Settings:
     servers: tuple[ServerConfig, ...]
     root: str = ""
     host: str = "127.0.0.1"
-    port: int | None = 8808
+    port: int | None = DEFAULT_PORT
     unix: Path | None = None
     authenticate: bool = True
     token_file: Path | None = None

@@ -18,6 +18,8 @@ METHOD: Final = "notifications/mcp-bridge/members"
 LEFT_OUT: Final = "notifications/mcp-bridge/left_out"
 # The longest reason in `LEFT_OUT` (characters).
 _REASON_SIZE: Final = 200
+# The name in the serverInfo of the aggregate, unless the configuration has another.
+DEFAULT_NAME: Final = "mcp-bridge aggregate"
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -30,7 +32,7 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     members: dict[str, int]
-    name: str = "mcp-bridge aggregate"
+    name: str = DEFAULT_NAME
     version: str = "0"
     title: str = ""
     instructions: str = ""

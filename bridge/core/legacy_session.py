@@ -178,7 +178,7 @@ class LegacySession:
             self._check_room(len(message.params))
         key = jsonrpc.canonical_id(message.id)
         if key in pending.wire_ids:
-            raise invalid("this id is in use by a request in flight")
+            raise invalid(jsonrpc.ID_IN_USE)
         token = read_request(method, message.params, self._limits)
         if self._policy.restricts:
             self._check_policy(method, message.params)

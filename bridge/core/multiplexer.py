@@ -43,7 +43,7 @@ from .effects import (
     failed_with,
 )
 from .notification_targets import subscription_of, target_of_extension, target_of_log_message
-from .request_state import StateSigner, binding
+from .request_state import INVALID_STATE, StateSigner, binding
 from .requests import ClientRequest
 from .start_queue import StartQueue
 from .tool_headers import ToolHeaderCache
@@ -122,7 +122,7 @@ class Multiplexer:
             raise Rejection(404, METHOD_NOT_FOUND, "there is no such method in this revision")
         ids = self._queues.get(call.queue)
         if ids is not None and canonical_id(call.request.id) in ids:
-            raise Rejection(400, INVALID_REQUEST, "this id is in use by a request in flight")
+            raise jsonrpc.invalid(jsonrpc.ID_IN_USE)
         policy = call.policy
         if policy.restricts:
             if policy.denied(method):
@@ -202,7 +202,7 @@ class Multiplexer:
         if envelope.state is not None and request.method in INTERACTIVE:
             inner = self._signer.verify(_bound_to(call), partial(_arguments, call), envelope.state)
             if inner is None:
-                raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
+                raise Rejection(200, INVALID_PARAMS, INVALID_STATE)
         params = (
             call.policy.request(request.method, request.params) if call.policy.restricts else request.params
         )

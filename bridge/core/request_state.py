@@ -15,6 +15,9 @@ from typing import Final
 
 import msgspec
 
+# The error text for a `requestState` that no call has, or that belongs to another one.
+INVALID_STATE: Final = "Invalid or expired requestState"
+
 # The size of a tag and of a check value (bytes).
 _TAG: Final = 24
 # The same in base64, without padding because 24 is a multiple of three (characters).

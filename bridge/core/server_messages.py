@@ -87,7 +87,7 @@ class ServerMessages:
         if self.requests.count >= limit:
             return self._refuse(message.id, f"the limit of {limit} requests to the client is reached")
         if self.requests.wire_id_of(message.id) is not None:
-            return self._refuse(message.id, "this id is in use by a request in flight", INVALID_REQUEST)
+            return self._refuse(message.id, jsonrpc.ID_IN_USE, INVALID_REQUEST)
         stream = stream or self._caller() or self._streams.home
         if stream is None:
             if not self._streams.has_listened and self._pending.may_ask_without_stream():

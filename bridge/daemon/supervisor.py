@@ -22,6 +22,7 @@ from ..log import LineLog
 from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
 from ..runtime.server_log import ServerLog
+from ..runtime.tasks import STOPPING
 
 # The pause before a server whose task has failed is served again (seconds).
 _RETRY_SECONDS: Final = 1.0
@@ -283,7 +284,7 @@ class Supervisor:
     async def close(self) -> None:
         """Close every session."""
         for server in self._all():
-            await server.close("the bridge is stopping")
+            await server.close(STOPPING)
 
     async def emptied(self) -> None:
         """Wait until every process has exited."""

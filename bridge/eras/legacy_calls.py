@@ -19,6 +19,7 @@ from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, MAY_ASK, Origins, Phase
 from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToServer
 from ..core.handshake import CORE_METHODS, Handshake
+from ..core.request_state import INVALID_STATE
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
 from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
@@ -153,7 +154,7 @@ class LegacyCalls:
             or call.method != request.method
             or not self._rounds.take(call, number, found.get("inputResponses"))
         ):
-            return fail(request.id, INVALID_PARAMS, "Invalid or expired requestState")
+            return fail(request.id, INVALID_PARAMS, INVALID_STATE)
         self.begin(call, request.id, client_request, found)
         if call.unanswered and call.phase is not LegacyCallPhase.ANSWERED:
             return self.hold(call, call.phase)

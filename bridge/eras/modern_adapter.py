@@ -371,7 +371,7 @@ class ModernAdapter:
             return self._on_input_over(json_object.text(input_over.state_of(message.params)))
         meta = json_object.peek(json_object.peek(message.params).get("_meta"))
         stream = wire_id(bytes(meta.get(stateless_request.SUBSCRIPTION_ID, b"")))
-        if method == "notifications/subscriptions/acknowledged":
+        if method == stateless_request.ACKNOWLEDGED:
             return self._stream.on_acknowledged(stream, message.params)
         if self._stream.publishes(method, stream):
             return (ToRequester(Notification(method, _without_subscription(message.params))),)

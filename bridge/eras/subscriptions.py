@@ -169,7 +169,7 @@ def _acknowledged(requester: bytes, listener: _Listener) -> Effect:
         granted["resourceSubscriptions"] = listener.uris
     meta = {stateless_request.SUBSCRIPTION_ID: msgspec.Raw(requester)}
     params = json_object.write({"notifications": granted, "_meta": meta})
-    return ToRequester(Notification("notifications/subscriptions/acknowledged", params), requester)
+    return ToRequester(Notification(stateless_request.ACKNOWLEDGED, params), requester)
 
 
 def _caught_up(requester: bytes, listener: _Listener) -> Iterable[Effect]:

@@ -9,7 +9,7 @@ from ...validators.rejection import INVALID_PARAMS, Rejection
 from ...validators.stateless_request import Envelope
 from ..core.attribution import Client
 from ..core.client_environment import ClientEnvironment
-from ..core.request_state import StateSigner
+from ..core.request_state import INVALID_STATE, StateSigner
 from .multiplexed_process import MultiplexedProcess
 from .placement import Declared, ForwardingUpstream, Key, Place
 
@@ -145,7 +145,7 @@ class PlaceTable:
                 return place
         elif elsewhere and name is not None:
             return None
-        raise Rejection(200, INVALID_PARAMS, "Invalid or expired requestState")
+        raise Rejection(200, INVALID_PARAMS, INVALID_STATE)
 
     def _modern_signer(self, client_environment: ClientEnvironment) -> StateSigner:
         # Another process may continue from the state of a modern server, if it has the same variables.

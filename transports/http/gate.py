@@ -18,7 +18,7 @@ from ...validators.http_head import TCHAR, Head
 from ...validators.limits import Limits
 from ...validators.origin import Site
 from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
-from ..client_process import CLIENT_HEADER, pid_of_peer
+from ..client_process import CLIENT_HEADER, PRINCIPAL_HEADER, pid_of_peer
 from ..options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
 
 _PREFLIGHT: Headers = (
@@ -30,7 +30,7 @@ _HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mc
 _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 
 # Headers with which the aggregate names the client that a connection works for.
-_DELEGATING: Final = frozenset({"mcp-bridge-principal", CLIENT_HEADER})
+_DELEGATING: Final = frozenset({PRINCIPAL_HEADER, CLIENT_HEADER})
 _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
 # The refusal kind of wrong credentials, for both statuses 401 and 429.
 _WRONG: Final = "credential_wrong"
@@ -122,7 +122,7 @@ class Gate:
         if is_discovery(head.path):
             return ANONYMOUS
         if self.tokens is None:
-            return _delegated(headers.get("mcp-bridge-principal")) if self.delegates is not None else LOCAL
+            return _delegated(headers.get(PRINCIPAL_HEADER)) if self.delegates is not None else LOCAL
         if head.upgrade == "websocket" and head.method == "GET":
             token = self._token_of_websocket(headers)
         else:

@@ -10,7 +10,7 @@ import trio
 from ...validators.http_body import check_length
 from ...validators.http_head import Head
 from ...validators.rejection import Rejection
-from ..client_process import Caller
+from ..client_process import PRINCIPAL_HEADER, Caller
 from ..options import Headers
 from ..ports import Continuation, UpgradedStream
 from ..send_queue import SendQueue
@@ -231,7 +231,7 @@ class Http1Exchange:
         stream.close = True
         # The aggregate reads as fast as its own client, which has a time limit. Other peers are refused with this header.
         delegates = stream.service.gate.delegates is not None
-        stream.is_aggregate = delegates and "mcp-bridge-principal" in self.head.headers
+        stream.is_aggregate = delegates and PRINCIPAL_HEADER in self.head.headers
         return _Http1Upgrade(
             stream,
             partial(stream.service.quota.receiving, self.principal),

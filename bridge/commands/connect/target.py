@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from ...config.addresses import check_listener, websocket_url
-from ..control_client import Unreachable
+from ..control_client import Unreachable, no_daemon
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -81,7 +81,7 @@ class Target:
             untrusted = isinstance(cause, ssl.SSLCertVerificationError)
             why = "its TLS certificate is not trusted: " if untrusted else ""
             return f"cannot connect to {self.name}: {why}{reason}"
-        return f"cannot connect to the daemon at {self.unix}: {reason}; start it with `mcp-bridge serve`"
+        return no_daemon(self.unix, reason)
 
 
 def _cause_of(fault: BaseException) -> BaseException:
