@@ -17,7 +17,7 @@ from .send_queue import SendQueue
 
 
 class Log(Protocol):
-    """Receive log events: one line each. The implementation escapes the fields."""
+    """The log. An event is one line: an identifier, and fields, which the implementation escapes."""
 
     def debug(self, event: str, **fields: object) -> None: ...
     def info(self, event: str, **fields: object) -> None: ...

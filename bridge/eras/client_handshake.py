@@ -86,14 +86,15 @@ class ClientHandshake:
     ) -> bytes:
         """Add the envelope to params and return them as JSON text.
 
-        `token` replaces the progress token, if there is one. With `tasks` the request declares the tasks extension.
+        `token` replaces the progress token, if there is one. With `tasks` the request declares the tasks extension, which a
+        server requires for a call that becomes a task.
         """
         meta: dict[str, object] = {**json_object.peek(_raw_or_none(params.get("_meta")))}
         if token and "progressToken" in meta:
             meta["progressToken"] = json_object.raw(token)
         capabilities = self._capabilities
         if tasks:
-            capabilities = rules_modern_to_legacy.add_tasks_extension(capabilities)
+            capabilities = rules_modern_to_legacy.add_extension(capabilities, extensions.TASKS)
         meta[stateless_request.PROTOCOL_VERSION] = MODERN_REVISION
         meta[stateless_request.CLIENT_CAPABILITIES] = json_object.raw(capabilities)
         if self._client_info is not None:

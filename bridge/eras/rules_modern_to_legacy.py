@@ -49,11 +49,6 @@ def modern_client_capabilities(version: str, legacy: bytes | msgspec.Raw | None)
     return json_object.write(declared)
 
 
-def add_tasks_extension(capabilities: bytes) -> bytes:
-    """Return the client capabilities with the tasks extension, which a server requires for a call that becomes a task."""
-    return add_extension(capabilities, TASKS)
-
-
 def add_extension(capabilities: bytes, name: str) -> bytes:
     """Return the client capabilities with this extension, without settings."""
     declared = json_object.peek(capabilities)

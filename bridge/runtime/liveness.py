@@ -23,12 +23,14 @@ _DISCOVER: Final = discover(_ID)
 
 
 class Liveness:
-    """The pings of one process. `hear` receives its other lines, `now` is in seconds."""
+    """The pings of one process. `on_other_line` receives all lines but their responses, `now` is in seconds."""
 
-    def __init__(self, child: Child, hear: OnLine, limits: Limits, now: float, *, modern: bool) -> None:
+    def __init__(
+        self, child: Child, on_other_line: OnLine, limits: Limits, now: float, *, modern: bool
+    ) -> None:
         self.silent = False
         self._child = child
-        self._hear = hear
+        self._on_other_line = on_other_line
         self._limits = limits
         self._ping = _DISCOVER if modern else _PING
         self._waiting = False
@@ -57,9 +59,9 @@ class Liveness:
     def _on_line(self, line: bytes | Overlong) -> Rest:
         if isinstance(line, bytes) and _ID in line and self._is_answer(line):
             self.silent = self._waiting = False
-            self._child.set_line_handler(self._hear)
+            self._child.set_line_handler(self._on_other_line)
             return None
-        return self._hear(line)
+        return self._on_other_line(line)
 
     def _is_answer(self, line: bytes) -> bool:
         try:

@@ -181,9 +181,8 @@ def test_urls_that_are_required_mean_nothing_to_older_clients():
 
 
 def test_the_tasks_extension_joins_others():
-    assert json.loads(rules_modern_to_legacy.add_tasks_extension(b'{"extensions":{"a/b":{}}}')) == {
-        "extensions": {"a/b": {}, f"{PREFIX}tasks": {}}
-    }
+    found = rules_modern_to_legacy.add_extension(b'{"extensions":{"a/b":{}}}', f"{PREFIX}tasks")
+    assert json.loads(found) == {"extensions": {"a/b": {}, f"{PREFIX}tasks": {}}}
 
 
 def test_a_prompt_without_what_is_unknown_stays_as_it_was():
