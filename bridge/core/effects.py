@@ -4,15 +4,13 @@ An adapter stands between a client of one era and a server process of the other.
 effects; the caller carries them out in order before the next event. Pure.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ...validators.jsonrpc import Message, Request
-
-if TYPE_CHECKING:
-    from .attribution import Client
-    from .requests import ClientRequest
+from .attribution import Client
+from .requests import ClientRequest
 
 
 class ToClient(msgspec.Struct, frozen=True):
@@ -59,7 +57,7 @@ class ToServer(msgspec.Struct, frozen=True):
     """Send this message to the server. `request` is the request of a client that it stands for, if any."""
 
     message: Message
-    request: "ClientRequest | None" = None
+    request: ClientRequest | None = None
 
 
 class ToChild(msgspec.Struct, frozen=True):
@@ -120,7 +118,7 @@ class Unassigned(NamedTuple):
     """Assign a request of a shared server process again, because the call of `client` that it was assigned to has ended."""
 
     message: Request
-    client: "Client"
+    client: Client
 
 
 Effect = ToServer | ToRequester | SetTimer | EraMismatch | LogDebug | ServerRequestRefused | Unassigned

@@ -4,7 +4,7 @@ The result of `initialize` is made of the result of `server/discover`. The capab
 each request (MCP 2026-07-28 basic/index#meta). Pure.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -12,9 +12,6 @@ from ...validators import json_object, stateless_request
 from ...validators.revisions import LATEST_LEGACY, LEGACY_REVISIONS, MODERN_REVISION
 from ..core import extensions, input_over
 from . import rules_modern_to_legacy
-
-if TYPE_CHECKING:
-    from ...validators.json_object import Members
 
 # The log level until the client sets one: a legacy server logs by default, a modern server only if a request names a level.
 DEFAULT_LEVEL: Final = "info"
@@ -34,11 +31,11 @@ class ClientHandshake:
         # The revision of the client, empty before `initialize`.
         self.revision = ""
         # The capabilities of the client, by name, and as the JSON text for the envelope.
-        self.declared: Members = {}
+        self.declared: json_object.Members = {}
         self._capabilities = b"{}"
         self._client_info: msgspec.Raw | None = None
         # The capabilities of the server, by name, and whether an extension is among them.
-        self.offered: Members = {}
+        self.offered: json_object.Members = {}
         self.has_extensions = False
 
     def begin(self, params: bytes) -> None:

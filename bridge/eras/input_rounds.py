@@ -8,7 +8,6 @@ Pure. Invariant: a request of the server is in at most one call, and gets exactl
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,9 +17,6 @@ from ...validators.rejection import INTERNAL_ERROR
 from ..core.errors import fault_text
 from . import rules_legacy_to_modern
 from .legacy_call import InputRequest, LegacyCall
-
-if TYPE_CHECKING:
-    from ...validators.json_object import Members
 
 
 class InputRounds:
@@ -80,7 +76,7 @@ class InputRounds:
         if not call.held or round_number != str(call.round):
             return False
         call.round += 1
-        given: Members = json_object.peek(responses)
+        given: json_object.Members = json_object.peek(responses)
         for name, request in call.inputs.items():
             if request.answer is None and rules_legacy_to_modern.is_input_response(
                 request.message.method, given.get(name)

@@ -11,7 +11,6 @@ Invariant: no message of the server raises an exception here.
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,6 +28,7 @@ from ..core.attribution import INTERACTIVE, Origin, Origins
 from ..core.effects import Effect, Effects, EraMismatch, LogDebug, Timer, ToRequester, ToServer
 from ..core.handshake import CORE_METHODS, Handshake, HandshakePhase, initialize_params
 from ..core.list_changes import KIND_OF
+from ..core.requests import ClientRequest
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
 from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
@@ -39,9 +39,6 @@ from .rules_legacy_to_modern import Profile
 from .server_requests import LegacyServerRequests, refuse
 from .subscriptions import Subscriptions
 from .timers import InputsGathered, UrlTimeout
-
-if TYPE_CHECKING:
-    from ..core.requests import ClientRequest
 
 
 class LegacyAdapter:
@@ -116,7 +113,7 @@ class LegacyAdapter:
         self._initialize_id = self._mint_id()
         return (ToServer(Request(self._initialize_id, "initialize", self._initialize_params)),)
 
-    def from_client(self, message: Message, client_request: "ClientRequest | None" = None) -> Effects:
+    def from_client(self, message: Message, client_request: ClientRequest | None = None) -> Effects:
         """Handle a modern request, the cancellation of a request, or a notification of an extension."""
         if isinstance(message, Request):
             if self._handshake.phase is HandshakePhase.OPENING:
@@ -198,7 +195,7 @@ class LegacyAdapter:
 
     # ---- requests of clients
 
-    def _on_request(self, request: Request, client_request: "ClientRequest | None") -> Effects:
+    def _on_request(self, request: Request, client_request: ClientRequest | None) -> Effects:
         if self._handshake.phase is HandshakePhase.REFUSED:
             return fail(request.id, INTERNAL_ERROR, self._handshake.refusal)
         method = request.method
@@ -228,20 +225,18 @@ class LegacyAdapter:
         self._suffix = rules_legacy_to_modern.removable_suffix(request.params, found)
         return self._begin_core(request, found, client_request)
 
-    def _begin_plain(self, request: Request, client_request: "ClientRequest | None") -> Effects:
+    def _begin_plain(self, request: Request, client_request: ClientRequest | None) -> Effects:
         # The only change to the params is that the envelope at their end is dropped.
         call = LegacyCall(request.method, request.params, "", self._profile, UNSENT)
         self._calls.begin(call, request.id, client_request)
         return self._calls.send(call, plain=request.params[: -len(self._suffix)] + b"}")
 
-    def _begin(self, request: Request, found: Members, client_request: "ClientRequest | None") -> Effects:
+    def _begin(self, request: Request, found: Members, client_request: ClientRequest | None) -> Effects:
         call = LegacyCall(request.method, request.params, "", self._profile, UNSENT)
         self._calls.begin(call, request.id, client_request, found)
         return self._calls.send(call, found)
 
-    def _begin_core(
-        self, request: Request, found: Members, client_request: "ClientRequest | None"
-    ) -> Effects:
+    def _begin_core(self, request: Request, found: Members, client_request: ClientRequest | None) -> Effects:
         method, params = request.method, request.params
         if "cursor" in found:
             cursor = json_object.string(found["cursor"])

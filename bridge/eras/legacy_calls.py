@@ -4,7 +4,7 @@ Invariant: a request of the multiplexer ends in exactly one response, unless the
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from ..core.attribution import INTERACTIVE, MAY_ASK, Origins, Phase
 from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToServer
 from ..core.handshake import CORE_METHODS, Handshake
 from ..core.request_state import INVALID_STATE
+from ..core.requests import ClientRequest
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
 from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
@@ -27,9 +28,6 @@ from .responses import fail, respond, respond_error
 from .roots_requests import RootsRequests
 from .task_tools import TaskTools
 from .timers import UrlTimeout
-
-if TYPE_CHECKING:
-    from ..core.requests import ClientRequest
 
 # How long a server may take to announce that an opened URL is complete, before its call is sent again (seconds).
 COMPLETION: Final = 30.0
@@ -92,7 +90,7 @@ class LegacyCalls:
         self,
         call: LegacyCall,
         requester: bytes,
-        client_request: "ClientRequest | None",
+        client_request: ClientRequest | None,
         found: Members | None = None,
     ) -> None:
         """Let this request of a client wait for the call. `found` are its params, if they may have a token or a level."""
@@ -144,7 +142,7 @@ class LegacyCalls:
         return effects
 
     def retry(
-        self, request: Request, found: Members, state: str, client_request: "ClientRequest | None"
+        self, request: Request, found: Members, state: str, client_request: ClientRequest | None
     ) -> Effects:
         """Resume a held call with the answers of its client, or hold it again if answers are missing."""
         key, _, number = state.partition(".")

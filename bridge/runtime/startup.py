@@ -5,17 +5,14 @@ Text before the first response, such as a banner, is stored for the error of a f
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...transports.process.child import OnLine, Rest
+from ...transports.process.child import Child, OnLine, Rest
 from ...transports.process.lines import Overlong
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
-
-if TYPE_CHECKING:
-    from ...transports.process.child import Child
 
 # How many lines of text on stdout are stored of one process.
 _LINES: Final = 20
@@ -32,7 +29,7 @@ class Startup:
 
     def __init__(
         self,
-        child: "Child",
+        child: Child,
         limits: Limits,
         printed: Callable[[bytes], None],
         answered: Callable[[Response | None], None],
