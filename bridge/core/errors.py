@@ -43,6 +43,16 @@ def read_fault(error: bytes) -> Fault:
     )
 
 
+def initialize_refused(error: bytes) -> str:
+    """Return the text for a server that has answered `initialize` with this error."""
+    return f"the server refused to initialize: {read_fault(error).message}"
+
+
+def initialize_late(limit: float) -> str:
+    """Return the text for a server that has not answered `initialize` within the limit (seconds)."""
+    return f"the server did not answer initialize within {limit:g} s"
+
+
 def without_stream(text: str) -> bytes:
     """Return the error for a request of the server whose client reads no event stream that could carry it."""
     return fault_text(INTERNAL_ERROR, text, {"reason": _NO_STREAM})

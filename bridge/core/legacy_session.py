@@ -33,7 +33,7 @@ from .effects import (
     ToUpstream,
     failed_with,
 )
-from .errors import read_fault
+from .errors import initialize_late, initialize_refused, read_fault
 from .event_store import EventStore, Stream
 from .handshake import is_ordinary
 from .held_messages import HeldMessages
@@ -445,7 +445,7 @@ class LegacySession:
                 self._pending.start_timeouts()
             return self._send_held()
         self._replay.clear()
-        text = f"the server refused to initialize: {read_fault(message.error).message}"
+        text = initialize_refused(message.error)
         return self._fail(self._held.clear(), text, {"reason": "initialize refused"})
 
     def _on_replayed(self, message: Response) -> Effects:
@@ -472,7 +472,7 @@ class LegacySession:
             self._opening_since = self._opening_since or now
             limit = self._limits.start_seconds
             if now - self._opening_since > limit:
-                return (KillProcess(f"the server did not answer initialize within {limit:g} s"),)
+                return (KillProcess(initialize_late(limit)),)
         else:
             self._opening_since = 0.0
         effects: list[Effect] = [*self._server.refuse_expired()]

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from ...validators import json_object
-from ...validators.jsonrpc import Notification, Request, Response
+from ...validators.jsonrpc import ID_IN_USE, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled, cancelled_again, read_cancelled, read_progress
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
@@ -54,8 +54,7 @@ class SharedServerRequests:
         if method == "ping":
             return (ToServer(Response(message.id, b"{}", b"")),)
         if self._requests.id_of(message.id) is not None:
-            text = "this id is in use by a request in flight"
-            return (ToServer(failure(message.id, INVALID_REQUEST, text)),)
+            return (ToServer(failure(message.id, INVALID_REQUEST, ID_IN_USE)),)
         if method in NAME_A_TASK:
             return self._on_task_request(message)
         if self._policy.denied(method):

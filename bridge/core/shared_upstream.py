@@ -24,7 +24,7 @@ from . import extensions
 from .access_policy import AccessPolicy
 from .attribution import Client, Origins, Phase
 from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
-from .errors import fault_text, read_fault
+from .errors import fault_text, initialize_late, initialize_refused
 from .forwarded_requests import ForwardedRequests
 from .front import Front
 from .list_changes import KIND_OF
@@ -236,7 +236,7 @@ class SharedUpstream:
         self._advance(_EXIT)
         calls = self._calls.by_id
         self._reset()
-        text = f"the server refused to initialize: {read_fault(error).message}"
+        text = initialize_refused(error)
         return (
             *(ToFront(call.front, Response(wire_id, b"", error)) for wire_id, call in calls.items()),
             *(CallsLost(front, (), text, {}) for front in self._fronts if front.translated),
@@ -274,7 +274,7 @@ class SharedUpstream:
         limit = self._limits.start_seconds
         if not self._handshake.is_late(now, limit):
             return ()
-        text = f"the server did not answer initialize within {limit:g} s"
+        text = initialize_late(limit)
         return (*self.on_exit(text, {"reason": "not started"}), KillProcess(text))
 
     # ---- from the server

@@ -154,8 +154,7 @@ class LegacyAdapter:
         if not self._shared:
             self._origins.tick(now)
             if self._handshake.is_late(now, self._limits.start_seconds):
-                text = f"the server did not answer initialize within {self._limits.start_seconds:g} s"
-                effects.extend(self.refused(text))
+                effects.extend(self.refused(errors.initialize_late(self._limits.start_seconds)))
         return (*effects, *self._calls.expire(now), *self._server_requests.expire(now))
 
     # ---- the owner of a shared process
@@ -307,8 +306,7 @@ class LegacyAdapter:
     def _on_initialized(self, message: Response) -> Effects:
         self._initialize_id = b""
         if message.error:
-            text = errors.read_fault(message.error).message
-            return self.refused(f"the server refused to initialize: {text}")
+            return self.refused(errors.initialize_refused(message.error))
         ready = ToServer(Notification("notifications/initialized", b""))
         return (ready, *self.opened(message.result))
 
