@@ -23,7 +23,7 @@ from .client_handshake import ClientHandshake
 _CANCEL: Final = b'{"action":"cancel"}'
 
 
-class ModernCallPhase(Enum):
+class ModernPhase(Enum):
     """The party that a call waits for.
 
     | phase   | waits for | leaves it with                                          |
@@ -74,7 +74,7 @@ class ModernCall:
         self.requester = requester
         self.method = method
         self.params = params
-        self.phase = ModernCallPhase.SENT
+        self.phase = ModernPhase.SENT
         # The id of the last request to the server.
         self.wire_id = b""
         # The number of `input_required` results.
@@ -190,7 +190,7 @@ class ClientInputRounds:
             text = json_object.write(params) if params else b""
             effects.append(ToRequester(Request(request_id, method, text), call.requester))
         if call.inputs:
-            call.phase = ModernCallPhase.INPUT
+            call.phase = ModernPhase.INPUT
         return tuple(effects)
 
     def _can_show(self, params: Members) -> bool:

@@ -31,7 +31,7 @@ from ..core.list_changes import KIND_OF
 from ..core.requests import ClientRequest
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
-from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
+from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyPhase
 from .legacy_calls import AdapterState, LegacyCalls
 from .responses import fail, respond
 from .roots_requests import RootsRequests
@@ -344,12 +344,7 @@ class LegacyAdapter:
         found = json_object.peek(params)
         call = self._calls.of_token(jsonrpc.wire_id(bytes(found.get("progressToken", b""))))
         value = json_object.number(found.get("progress"))
-        if (
-            call is None
-            or not call.progress_token
-            or call.phase is not LegacyCallPhase.RUNNING
-            or value is None
-        ):
+        if call is None or not call.progress_token or call.phase is not LegacyPhase.RUNNING or value is None:
             return ()
         if call.progress is not None and value <= call.progress:
             return ()

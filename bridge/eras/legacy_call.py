@@ -35,7 +35,7 @@ class InputRequest:
         return self.message.id
 
 
-class LegacyCallPhase(Enum):
+class LegacyPhase(Enum):
     """The state of a call at its client and at the server.
 
     | phase         | the client has            | the server has          | leaves it with                      |
@@ -60,7 +60,7 @@ class LegacyCallPhase(Enum):
 
 
 _HELD: Final = frozenset(
-    {LegacyCallPhase.HELD, LegacyCallPhase.ANSWERED, LegacyCallPhase.DEFERRED, LegacyCallPhase.URLS_REQUIRED}
+    {LegacyPhase.HELD, LegacyPhase.ANSWERED, LegacyPhase.DEFERRED, LegacyPhase.URLS_REQUIRED}
 )
 
 
@@ -83,7 +83,7 @@ class LegacyCall(msgspec.Struct, eq=False):
     # The id of the request at the server, and the id of the first, which is the progress token that a task keeps.
     wire_id: bytes = b""
     server_token: bytes = b""
-    phase: LegacyCallPhase = LegacyCallPhase.RUNNING
+    phase: LegacyPhase = LegacyPhase.RUNNING
     # The random name of the call in `requestState`, empty before the first input request.
     key: str = ""
     round: int = 0
@@ -117,7 +117,7 @@ class LegacyCall(msgspec.Struct, eq=False):
     @property
     def is_gathering(self) -> bool:
         """Whether it has input requests that its client can get in the result of a request in flight."""
-        return self.phase is LegacyCallPhase.RUNNING and self.unsent
+        return self.phase is LegacyPhase.RUNNING and self.unsent
 
     @property
     def unanswered(self) -> bool:

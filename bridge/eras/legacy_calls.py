@@ -23,7 +23,7 @@ from ..core.request_state import INVALID_STATE
 from ..core.requests import ClientRequest
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
-from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyCallPhase
+from .legacy_call import UNSENT, InputRequest, LegacyCall, LegacyPhase
 from .responses import fail, respond, respond_error
 from .roots_requests import RootsRequests
 from .task_tools import TaskTools
@@ -120,9 +120,9 @@ class LegacyCalls:
             # The server has sent these before, and gets the answers before the call.
             for message in waiting:
                 self._rounds.add(call, message)
-            return self.hold(call, LegacyCallPhase.DEFERRED)
+            return self.hold(call, LegacyPhase.DEFERRED)
         call.wire_id = call.server_token = self._mint_id()
-        call.phase = LegacyCallPhase.RUNNING
+        call.phase = LegacyPhase.RUNNING
         self.running[call.wire_id] = call
         params = plain or rules_legacy_to_modern.remove_envelope(
             json_object.read(call.params) if found is None else found,
@@ -154,7 +154,7 @@ class LegacyCalls:
         ):
             return fail(request.id, INVALID_PARAMS, INVALID_STATE)
         self.begin(call, request.id, client_request, found)
-        if call.unanswered and call.phase is not LegacyCallPhase.ANSWERED:
+        if call.unanswered and call.phase is not LegacyPhase.ANSWERED:
             return self.hold(call, call.phase)
         return self._resume(call)
 
@@ -195,13 +195,11 @@ class LegacyCalls:
 
     # ---- held calls
 
-    def hold(self, call: LegacyCall, phase: LegacyCallPhase = LegacyCallPhase.HELD) -> Effects:
+    def hold(self, call: LegacyCall, phase: LegacyPhase = LegacyPhase.HELD) -> Effects:
         """Send the input requests of a call to its client, and wait for the retry in this phase."""
         effects: Effects = ()
         if not call.held and len(self._rounds.held) >= self._limits.held_calls:
-            done = next(
-                (other for other in self._rounds.held if other.phase is LegacyCallPhase.ANSWERED), None
-            )
+            done = next((other for other in self._rounds.held if other.phase is LegacyPhase.ANSWERED), None)
             if done is None:
                 requester = call.requester
                 text = f"the limit of {self._limits.held_calls} calls that wait for their client is reached"
@@ -217,7 +215,7 @@ class LegacyCalls:
         return (respond(call.requester, result), *effects)
 
     def _resume(self, call: LegacyCall) -> Effects:
-        phase, call.phase = call.phase, LegacyCallPhase.RUNNING
+        phase, call.phase = call.phase, LegacyPhase.RUNNING
         if call.origin.phase is Phase.HELD:
             call.origin.phase = Phase.RUNNING
         effects: list[Effect] = [*self._set_level(call)]
@@ -227,11 +225,11 @@ class LegacyCalls:
                 self._roots.known = request.answer or b""
             if request.server_id:
                 effects.append(ToServer(Response(request.server_id, request.answer or b"", b"")))
-        if phase is LegacyCallPhase.ANSWERED and call.response is not None:
+        if phase is LegacyPhase.ANSWERED and call.response is not None:
             effects.extend(self._finish(call, call.response))
-        elif phase is LegacyCallPhase.DEFERRED:
+        elif phase is LegacyPhase.DEFERRED:
             effects.extend(self.send(call))
-        elif phase is LegacyCallPhase.URLS_REQUIRED:
+        elif phase is LegacyPhase.URLS_REQUIRED:
             effects.extend(self._on_urls_answered(call, answered))
         return tuple(effects)
 
@@ -264,13 +262,13 @@ class LegacyCalls:
         if not call.inputs:
             text = "the server requires URLs to be opened and names none"
             return (*self._end(call, errors.fault_text(INTERNAL_ERROR, text)), *again)
-        return (*self.hold(call, LegacyCallPhase.URLS_REQUIRED), *again)
+        return (*self.hold(call, LegacyPhase.URLS_REQUIRED), *again)
 
     def _on_urls_answered(self, call: LegacyCall, answered: list[InputRequest]) -> Effects:
         if any(_action(request) != "accept" for request in answered):
             return self._finish(call, _urls_not_opened(call))
         if call.completions:
-            call.phase = LegacyCallPhase.URLS_AWAITED
+            call.phase = LegacyPhase.URLS_AWAITED
             return (SetTimer(COMPLETION, UrlTimeout(call.key)),)
         return self._send_again(call)
 
@@ -280,16 +278,14 @@ class LegacyCalls:
         for call in self._rounds.calls:
             if elicitation_id in call.completions:
                 call.completions.discard(elicitation_id)
-                if not call.completions and call.phase is LegacyCallPhase.URLS_AWAITED:
+                if not call.completions and call.phase is LegacyPhase.URLS_AWAITED:
                     effects.extend(self._send_again(call))
         return tuple(effects)
 
     def on_url_timeout(self, key: str) -> Effects:
         """Send a call again although the server has not announced that its URLs are complete."""
         call = self._rounds.get(key)
-        return (
-            self._send_again(call) if call is not None and call.phase is LegacyCallPhase.URLS_AWAITED else ()
-        )
+        return self._send_again(call) if call is not None and call.phase is LegacyPhase.URLS_AWAITED else ()
 
     def _send_again(self, call: LegacyCall) -> Effects:
         call.completions.clear()
@@ -306,8 +302,8 @@ class LegacyCalls:
             if call.task:
                 return self._await_task(call)
         self._origins.answer(call.origin)
-        if call.phase is not LegacyCallPhase.RUNNING:
-            call.phase = LegacyCallPhase.ANSWERED
+        if call.phase is not LegacyPhase.RUNNING:
+            call.phase = LegacyPhase.ANSWERED
             call.response = Response(message.id, bytes(message.result), message.error)
             return (ToRequester(input_over.notification(call.state)),)
         if message.error and call.method in INTERACTIVE:
@@ -392,7 +388,7 @@ class LegacyCalls:
 
     def at_server(self) -> list[LegacyCall]:
         """Return the calls that both the server and the client wait for, oldest first."""
-        return [call for call in self.running.values() if call.phase is LegacyCallPhase.RUNNING]
+        return [call for call in self.running.values() if call.phase is LegacyPhase.RUNNING]
 
     def wanting(self, level: str) -> list[LegacyCall]:
         """Return the running calls that want log messages of this level, oldest first."""

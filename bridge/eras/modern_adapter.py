@@ -29,7 +29,7 @@ from ..core.errors import fault_text, read_fault
 from ..core.handshake import CORE_METHODS
 from . import rules_modern_to_legacy
 from .client_handshake import DEFAULT_LEVEL, ClientHandshake
-from .client_input_rounds import ClientInputRounds, InputError, ModernCall, ModernCallPhase
+from .client_input_rounds import ClientInputRounds, InputError, ModernCall, ModernPhase
 from .listen_stream import ListenStream
 from .responses import fail, respond, respond_error
 from .timers import ListenDue, RetryDue, TaskPollDue
@@ -110,18 +110,14 @@ class ModernAdapter:
         match timer:
             case ListenDue():
                 return self._stream.reopen()
-            case RetryDue(requester) if (
-                call := self._in_phase(requester, ModernCallPhase.PAUSED)
-            ) is not None:
+            case RetryDue(requester) if (call := self._find(requester, ModernPhase.PAUSED)) is not None:
                 return self._retry(call)
-            case TaskPollDue(requester) if (
-                call := self._in_phase(requester, ModernCallPhase.POLLING)
-            ) is not None:
+            case TaskPollDue(requester) if (call := self._find(requester, ModernPhase.POLLING)) is not None:
                 return self._send(call, "tasks/get", {"taskId": json_object.raw(call.task)})
             case _:
                 return ()
 
-    def _in_phase(self, requester: bytes, phase: ModernCallPhase) -> ModernCall | None:
+    def _find(self, requester: bytes, phase: ModernPhase) -> ModernCall | None:
         call = self._calls.get(requester)
         return call if call is not None and call.phase is phase else None
 
@@ -129,7 +125,7 @@ class ModernAdapter:
         """End calls whose client has not answered in time. `now` is in seconds on any steady clock."""
         effects: list[Effect] = []
         for call in tuple(self._calls.values()):
-            if call.phase is not ModernCallPhase.INPUT:
+            if call.phase is not ModernPhase.INPUT:
                 continue
             if call.since is None:
                 call.since = now
@@ -176,7 +172,7 @@ class ModernAdapter:
         return (respond(request.id, b"{}"),)
 
     def _send(self, call: ModernCall, method: str, params: dict[str, object]) -> Effects:
-        call.phase = ModernCallPhase.SENT
+        call.phase = ModernPhase.SENT
         call.wire_id = self._mint_id()
         self._sent[call.wire_id] = call
         handshake = self._handshake
@@ -303,7 +299,7 @@ class ModernAdapter:
             return self._request_input(call, requests)
         if call.state is None:
             return self._abort(call, "the server requires input and names none")
-        call.phase = ModernCallPhase.PAUSED
+        call.phase = ModernPhase.PAUSED
         timer = SetTimer(RETRY_DELAY, RetryDue(call.requester))
         return (*self._inputs.complete_urls(call, []), timer)
 
@@ -333,7 +329,7 @@ class ModernAdapter:
     def _poll_later(self, call: ModernCall, found: Members) -> Effects:
         interval = json_object.number(found.get("pollIntervalMs"))
         seconds = POLL_INTERVAL if interval is None else max(SHORTEST_POLL_INTERVAL, interval / 1000)
-        call.phase = ModernCallPhase.POLLING
+        call.phase = ModernPhase.POLLING
         return (SetTimer(seconds, TaskPollDue(call.requester)),)
 
     def _on_task(self, call: ModernCall, found: Members) -> Effects:
@@ -385,7 +381,7 @@ class ModernAdapter:
         return next(iter(self._calls)) if len(self._calls) == 1 else b""
 
     def _on_input_over(self, state: bytes) -> Effects:
-        waiting = (call for call in self._calls.values() if call.phase is ModernCallPhase.INPUT)
+        waiting = (call for call in self._calls.values() if call.phase is ModernPhase.INPUT)
         call = next((call for call in waiting if call.state == state), None)
         if call is None:
             return (LogDebug("input_over_unmatched"),)

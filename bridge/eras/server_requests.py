@@ -11,7 +11,7 @@ from ..core.attribution import Client, Origin, Origins
 from ..core.effects import Effect, Effects, ServerRequestRefused, SetTimer, ToRequester, ToServer, Unassigned
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds
-from .legacy_call import InputRequest, LegacyCall, LegacyCallPhase
+from .legacy_call import InputRequest, LegacyCall, LegacyPhase
 from .roots_requests import NO_CALL, RootsRequests
 from .rules_legacy_to_modern import Profile
 from .timers import InputsGathered
@@ -63,7 +63,7 @@ class LegacyServerRequests:
             return refuse(message, INTERNAL_ERROR, text, "limit")
         first = not call.unsent
         self._rounds.add(call, message)
-        if first and call.phase is LegacyCallPhase.RUNNING:
+        if first and call.phase is LegacyPhase.RUNNING:
             return (SetTimer(GATHERING, InputsGathered(call.key)),)
         return ()
 
