@@ -3,7 +3,7 @@
 import pytest
 
 from mcpbridged.bridge.config.child_environment import BadEnvironment
-from mcpbridged.bridge.config.header_names import REFUSED, header_name
+from mcpbridged.bridge.config.header_names import REFUSED_HEADERS, header_name
 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "a" * 64, "x-mcp", "X_Key"])
@@ -18,7 +18,7 @@ def test_a_name_that_is_no_token_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "name", [*sorted(REFUSED), "AUTHORIZATION", "Mcp-Param-X", "Sec-Fetch-Site", "Accept", "Proxy-X"]
+    "name", [*sorted(REFUSED_HEADERS), "AUTHORIZATION", "Mcp-Param-X", "Sec-Fetch-Site", "Accept", "Proxy-X"]
 )
 def test_a_name_that_http_or_mcp_defines_is_refused(name):
     with pytest.raises(BadEnvironment, match="is refused: HTTP or MCP defines it"):

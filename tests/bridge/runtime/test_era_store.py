@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from mcpbridged.bridge.core.era_cache import FACT_SECONDS
 from mcpbridged.bridge.runtime import era_store
-from mcpbridged.bridge.runtime.era_store import VALID, VALID_UNPINNED, EraStore
+from mcpbridged.bridge.runtime.era_store import VALID, EraStore
 from mcpbridged.transports.options import Launch
 
 NOW = 1_000_000.0
@@ -63,7 +64,7 @@ def test_a_fact_ends_also_when_the_clock_is_set_back(path, launch, now, age, val
 
 
 def test_a_command_that_fetches_its_program_is_asked_every_day(path):
-    assert EraStore(path).recall(Launch(("npx", "some-server"), {}))[1] == VALID_UNPINNED
+    assert EraStore(path).recall(Launch(("npx", "some-server"), {}))[1] == FACT_SECONDS
 
 
 def test_another_program_environment_or_folder_has_another_name(path, launch, tmp_path):

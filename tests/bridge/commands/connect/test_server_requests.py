@@ -1,10 +1,10 @@
 """Which requests of the server the client of `connect` has not answered."""
 
-from mcpbridged.bridge.commands.connect.server_requests import ServerRequests
+from mcpbridged.bridge.commands.connect.server_requests import OpenServerRequests
 
 
 def test_a_response_removes_its_request_whatever_its_spelling():
-    requests = ServerRequests()
+    requests = OpenServerRequests()
     requests.add(b"1.0")
     requests.add(b'"a"')
     assert requests.remove(1)
@@ -13,7 +13,7 @@ def test_a_response_removes_its_request_whatever_its_spelling():
 
 
 def test_a_late_response_to_a_lost_connection_is_known_once():
-    requests = ServerRequests()
+    requests = OpenServerRequests()
     requests.add(b"1")
     requests.on_disconnect()
     assert not requests.remove(1)
@@ -21,7 +21,7 @@ def test_a_late_response_to_a_lost_connection_is_known_once():
 
 
 def test_a_new_request_takes_the_id_of_a_lost_one():
-    requests = ServerRequests()
+    requests = OpenServerRequests()
     requests.add(b"1")
     requests.on_disconnect()
     requests.add(b"1")
@@ -30,7 +30,7 @@ def test_a_new_request_takes_the_id_of_a_lost_one():
 
 
 def test_requests_are_stored_within_limits():
-    requests = ServerRequests()
+    requests = OpenServerRequests()
     for number in range(129):
         requests.add(b"%d" % number)
     assert len(requests.on_disconnect()) == 128
