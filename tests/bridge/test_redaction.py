@@ -54,7 +54,7 @@ FORMS = {
 
 
 def core(text, shown):
-    """What of a form must not be left: not its ends, which in base64 may hold bits of something else."""
+    """Return the part of a form that must not be left: without its ends, which in base64 may hold bits of another text."""
     return {text[at : at + 6] for at in range(4, len(text) - 10)} & {
         shown[at : at + 6] for at in range(len(shown))
     }

@@ -392,7 +392,7 @@ def test_a_server_that_comes_back_changes_the_granted_lists():
     assert merge.list_changes([]) == []
 
 
-def test_a_subscription_has_the_name_that_its_asker_gave_it():
+def test_a_subscription_has_the_id_of_its_request():
     assert json.loads(merge.with_subscription_id(b'{"a":1,"_meta":{"x":2}}', b'"l"')) == {
         "a": 1,
         "_meta": {"x": 2, "io.modelcontextprotocol/subscriptionId": "l"},

@@ -1,4 +1,4 @@
-"""What a client may bring in its headers, and what no client may."""
+"""Environment variables from headers of a client: those that are allowed, and those that are refused."""
 
 import pytest
 

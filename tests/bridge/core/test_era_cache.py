@@ -1,4 +1,4 @@
-"""What is known of a server's eras."""
+"""The cached eras of a server."""
 
 import pytest
 

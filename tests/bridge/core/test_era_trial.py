@@ -65,7 +65,7 @@ def test_a_timeout_is_held_once():
     assert trial.resolve(legacy=True) == (TimedOut("late"),)
 
 
-def test_an_exit_or_a_timeout_says_nothing_about_an_era_that_is_cached():
+def test_an_exit_or_a_timeout_does_not_change_a_cached_era():
     trial = EraTrial(cached=True)
     assert trial.on_exit("gone", {}) is Verdict.HANDLE
     assert trial.on_timeout("late") is Verdict.HANDLE

@@ -1,4 +1,4 @@
-"""One session, event by event: what is asked of it, and what it orders."""
+"""One session, event by event: its inputs and its effects."""
 
 import itertools
 import json
@@ -61,12 +61,12 @@ def ask(session, id_=b"7", method="tools/call", params=b'{"name":"t"}', queue=No
 
 
 def said(effects):
-    """What goes to the child, as parsed JSON."""
+    """Return the messages to the child, as parsed JSON."""
     return [json.loads(effect.line) for effect in effects if isinstance(effect, ToChild)]
 
 
 def told(effects):
-    """What goes to clients: (outlet, parsed JSON)."""
+    """Return the messages to clients: (send queue, parsed JSON)."""
     return [(effect.queue, json.loads(effect.message)) for effect in effects if isinstance(effect, ToClient)]
 
 
@@ -129,7 +129,7 @@ def test_notifications_before_the_session_is_open_are_dropped():
     assert notes(session.on_client_message(Notification("notifications/x", b""), None))
 
 
-# ---- requests and answers
+# ---- requests and responses
 
 
 def test_ids_come_back_with_their_type():
@@ -399,7 +399,7 @@ def test_a_request_of_the_server_goes_to_the_call_and_its_answer_back_under_the_
     assert notes(session.on_client_message(Response(b"1", b"{}", b""), None))
 
 
-def test_a_request_of_the_server_is_not_put_where_nobody_can_come_back_for_it():
+def test_a_server_request_is_not_enqueued_on_a_stream_that_cannot_be_resumed():
     session = make()
     on_exit = session.call_stream(queue := SendQueue("lost"))
     session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), on_exit)
@@ -418,7 +418,7 @@ def test_a_ping_of_the_server_is_answered_here():
 
 @pytest.mark.parametrize("method", ["roots/list", "sampling/createMessage", "elicitation/create"])
 @pytest.mark.parametrize("capabilities", [b"{}", b'{"tasks":{}}', b"7"])
-def test_a_client_is_not_asked_for_what_it_has_not_declared(method, capabilities):
+def test_a_client_gets_no_request_that_it_has_not_declared(method, capabilities):
     text = INITIALIZE.replace(ASKABLE, capabilities)
     for version, asked in (("2025-03-26", True), ("2025-06-18", False), ("2025-11-25", False)):
         session = make(version=version, initialize=text)
@@ -443,7 +443,7 @@ def test_a_request_of_the_server_waits_until_the_client_is_initialized():
     assert said(session.on_client_message(Response(b"1", b"{}", b""), None))
 
 
-def test_initialized_said_twice_passes_twice():
+def test_initialized_sent_twice_passes_twice():
     effects = make().on_client_message(Notification("notifications/initialized", b""), None)
     assert len(said(effects)) == 1
 
@@ -687,7 +687,7 @@ def test_older_revisions_get_no_priming_event():
     assert session.on_events_start(session.call_stream(SendQueue())) == b""
 
 
-def test_an_answer_that_nobody_can_come_back_for_is_dropped():
+def test_a_response_that_no_client_can_resume_is_dropped():
     session = make()
     stream = session.call_stream(queue := SendQueue())
     session.on_client_message(Request(b"1", "ping", b""), stream)
@@ -698,7 +698,7 @@ def test_an_answer_that_nobody_can_come_back_for_is_dropped():
 def ask_for_json(
     session, id_=b"7", method="tools/call", params=b'{"name":"t","_meta":{"progressToken":"p"}}'
 ):
-    """Ask on a POST whose client takes no event stream."""
+    """Send a request on a POST whose client accepts no event stream."""
     queue = SendQueue("json")
     session.on_client_message(Request(id_, method, params), session.call_stream(queue, answers_only=True))
     return queue
@@ -750,7 +750,7 @@ def test_a_server_request_waits_if_no_call_may_have_caused_it():
     assert session.on_server_message(Request(b"1", "roots/list", b"")) == ()
 
 
-def test_a_call_with_a_stream_is_asked_beside_one_that_takes_json_only():
+def test_a_call_with_a_stream_gets_the_request_beside_a_call_that_accepts_json_only():
     session = make()
     ask_for_json(session, b"1")
     ask(session, b"2", "tools/list", b"")
@@ -899,7 +899,7 @@ def test_streams_that_are_all_alive_and_empty_are_all_kept():
 
 
 def test_of_a_subscription_only_the_uri_is_remembered():
-    """So that it takes no more than the limit of one, and is found again by whoever ends it."""
+    """The queue takes no more than the limit of one stream, and the code that ends it finds it again."""
     session = make()
     ask(
         session,
@@ -919,7 +919,7 @@ def test_of_a_subscription_only_the_uri_is_remembered():
     ]
 
 
-def test_subscriptions_that_are_said_again_are_limited():
+def test_subscriptions_that_are_repeated_are_limited():
     session = make(limits=Limits(stream_messages=1))
     ask(session, b"1", "resources/subscribe", b'{"uri":"a:b"}')
     ask(session, b"2", "resources/subscribe", b'{"uri":"c:d"}')
@@ -953,7 +953,7 @@ def test_everything_in_flight_fails_with_the_cause():
     assert session.in_flight == 0
 
 
-def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
+def test_the_next_call_starts_another_child_that_gets_the_state_of_the_first():
     session = make()
     ask(session, b"1", "logging/setLevel", b'{"level":"debug"}')
     ask(session, b"2", "resources/subscribe", b'{"uri":"a:b"}')
@@ -985,7 +985,7 @@ def test_the_next_call_brings_another_child_that_is_told_what_the_first_knew():
     assert answer["id"] == 5
 
 
-def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
+def test_a_client_of_another_child_is_notified_that_it_may_have_missed_changes():
     offered = b'{"tools":{"listChanged":true},"prompts":{"listChanged":false},"resources":{"subscribe":true}}'
     opened = b'{"protocolVersion":"2025-11-25","capabilities":%b}' % offered
     session = LegacySession(LIMITS, lambda: "k")
@@ -1005,7 +1005,7 @@ def test_a_client_of_another_child_hears_that_it_may_have_missed_changes():
     ]
 
 
-def test_nothing_is_repeated_that_was_never_said():
+def test_a_message_that_was_never_sent_is_not_repeated():
     session = make(ready=False)
     session.on_server_exit("gone", LOST)
     ask(session)
@@ -1163,7 +1163,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.session = make()
         self.numbers = itertools.count(1)
-        self.open = {}  # client id -> outlet
+        self.open = {}  # client id -> send queue
         self.ended = set()
         self.wires = {}  # wire id -> client id
         self.dead = False
@@ -1299,7 +1299,7 @@ def test_progress_gives_a_call_more_time():
     assert said(session.on_tick(120)) != []
 
 
-def test_a_call_is_not_idle_while_its_client_is_asked():
+def test_a_call_is_not_idle_during_a_request_to_its_client():
     session, _, _ = late(9)
     [(_, asked)] = told(session.on_server_message(Request(b'"q"', "elicitation/create", b"")))
     for now in (130, 200, 300):
@@ -1309,7 +1309,7 @@ def test_a_call_is_not_idle_while_its_client_is_asked():
     assert said(session.on_tick(311)) != []
 
 
-def test_a_client_that_is_asked_before_the_first_look_at_the_clock_has_its_time():
+def test_a_client_that_gets_a_request_before_the_first_tick_has_its_time():
     session = make(limits=Limits(call_idle_seconds=10))
     ask(session)
     session.on_server_message(Request(b'"q"', "elicitation/create", b""))
@@ -1394,14 +1394,14 @@ def test_a_denied_feature_passes_in_no_direction():
     assert len(told(session.on_server_message(Request(b'"r"', "elicitation/create", b"{}")))) == 1
     assert len(told(session.on_server_message(Notification("notifications/tools/list_changed", b"")))) == 1
 
-    # A child that comes in the place of a lost one hears no more than the first.
+    # A child that replaces a lost child receives no more than the first child.
     session.on_server_exit("gone", {})
     ask(session, b"8", "tools/list", b"{}")
     [again] = session.on_server_start()
     assert json.loads(again.line)["params"] == left
 
 
-def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
+def test_the_end_of_each_request_is_notified_once_where_that_is_wanted():
     def ends(effects):
         return [tuple(effect) for effect in effects if isinstance(effect, RequestFinished)]
 

@@ -44,7 +44,7 @@ def cancel(session, number):
 
 
 def given(effects):
-    """What the child gets: methods, or the ids of answers."""
+    """Return what the child receives: methods, or the ids of responses."""
     lines = [json.loads(effect.line) for effect in effects if isinstance(effect, ToChild)]
     return [line.get("method", line["id"] if "id" in line else None) for line in lines]
 

@@ -1,4 +1,4 @@
-"""The relay in front of a modern server: who asked what, and where each message goes."""
+"""The multiplexer in front of a modern server: the requester of each request, and the receivers of each message."""
 
 import json
 
@@ -51,7 +51,7 @@ def params(**more):
 
 
 def said(effects):
-    """What goes to the server."""
+    """Return the messages to the server."""
     found = []
     for effect in effects:
         if isinstance(effect, ToServer):
@@ -66,7 +66,7 @@ def said(effects):
 
 
 def told(effects):
-    """What goes to callers: the outlet, the message, and the status if it is the last."""
+    """Return the messages to requesters: the send queue, the message, and the status if it is the last."""
     return [
         (effect.queue, json.loads(effect.message), effect.status if effect.last else None)
         for effect in effects
@@ -208,7 +208,7 @@ def test_an_error_has_the_status_that_its_code_demands(code, status):
     assert (message["error"]["code"], found) == (code, status)
 
 
-def test_a_client_is_told_of_the_revisions_only_that_are_spoken_on_both_sides_of_us():
+def test_a_client_gets_only_the_revisions_that_both_sides_support():
     talk = Talk()
     found = {"capabilities": {"x": {}}, "resultType": "complete", "ttlMs": 5}
     for id_, offered in enumerate((["2027-01-01", "2026-07-28", "2025-11-25"], ["2026-07-28"]), 1):
@@ -290,7 +290,7 @@ def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
 # ---- leaving
 
 
-def test_who_leaves_cancels_what_it_asked_and_nothing_else():
+def test_a_client_that_disconnects_cancels_its_own_requests_only():
     talk = Talk()
     queue, _ = talk.ask(1, "tools/list", pipe=True)
     talk.ask(2, "tools/list", queue=queue, pipe=True)
@@ -338,7 +338,7 @@ def test_a_progress_token_is_ours_at_the_server_and_theirs_with_its_type_in_the_
     assert len(told(talk.says(sent, 1, progressToken=7, progress=1))) == 1
 
 
-def test_progress_that_nobody_asked_for_is_dropped():
+def test_progress_without_a_request_is_dropped():
     talk = Talk()
     talk.ask(1, "tools/list")
     assert [type(effect) for effect in talk.says("notifications/progress", progressToken=1, progress=1)] == [
@@ -350,7 +350,7 @@ def level(name):
     return params(name="t", meta={f"{PREFIX}logLevel": name})
 
 
-def test_a_log_line_is_the_newest_callers_who_wants_it():
+def test_a_log_line_is_sent_to_the_newest_caller_that_requests_it():
     talk = Talk()
     send = "notifications/message"
     one, _ = talk.ask(1, "tools/call", level("debug"))
@@ -363,7 +363,7 @@ def test_a_log_line_is_the_newest_callers_who_wants_it():
     assert talk.says(send, 9, level="info", data="x") == []
 
 
-def test_a_log_line_among_callers_of_several_principals_is_nobodys():
+def test_a_log_line_among_callers_of_several_principals_is_dropped():
     talk = Talk()
     talk.ask(1, "tools/call", level("debug"))
     talk.ask(2, "tools/call", params(name="t"), principal="other")
@@ -383,7 +383,7 @@ def test_a_log_line_among_calls_of_several_connections_of_one_principal_is_sent_
     assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
 
 
-def test_nobody_who_wants_no_log_gets_one():
+def test_a_caller_that_requests_no_log_gets_none():
     talk = Talk()
     talk.ask(1, "tools/call", params(name="t"))
     assert talk.says("notifications/message", level="error", data="x") == []
@@ -409,7 +409,7 @@ def test_a_subscription_is_known_to_its_client_by_the_clients_id():
     assert status == 200
 
 
-def test_a_subscription_hears_neither_the_log_nor_progress():
+def test_a_subscription_receives_neither_the_log_nor_progress():
     talk = Talk()
     meta = {f"{PREFIX}logLevel": "debug", "progressToken": "t"}
     talk.ask(1, "subscriptions/listen", params(notifications={}, meta=meta))
@@ -422,7 +422,7 @@ def test_a_subscription_hears_neither_the_log_nor_progress():
 
 
 @pytest.mark.parametrize("pipe", [False, True])
-def test_the_end_of_a_subscription_is_said_both_ways_on_a_pipe(pipe):
+def test_the_end_of_a_subscription_is_sent_both_ways_on_a_pipe(pipe):
     done = {"resultType": "complete"}
     named = {**done, "_meta": {f"{PREFIX}subscriptionId": "a"}}
     for end in (
@@ -458,7 +458,7 @@ def test_a_subscription_that_the_server_cancels_is_over():
     assert talk.it.in_flight == 1
 
 
-def test_a_modern_server_must_not_ask():
+def test_a_modern_server_must_not_send_requests():
     effects = list(Talk().it.on_server_message(Request(b"1", "roots/list", b"")))
     assert [type(effect) for effect in effects] == [LogDebug]
 
@@ -646,7 +646,7 @@ def test_the_tools_are_listed_again_before_a_call_is_refused_if_anything_has_hap
     assert [one[1] for one in said(talk.answer(6, TOOLS))] == ["tools/call"]
 
 
-def test_the_tools_are_listed_again_when_the_server_says_that_they_have_changed():
+def test_the_tools_are_listed_again_when_the_server_notifies_that_they_have_changed():
     talk = Talk()
     talk.ask(1, "tools/call", call(), headers={})
     talk.answer(1, {"tools": [{"name": "t"}]})
@@ -697,7 +697,7 @@ def test_the_number_of_stored_tools_is_limited_and_others_are_listed_again(monke
     assert [one[1] for one in said(effects)] == ["tools/list"]
     [(to, message, _)] = told(talk.answer(8, many(*range(4000))))
     assert (to, message["error"]["code"]) == (queue, -32020)
-    # One that there is not is asked for all the same, and nothing is listed for ever.
+    # A tool that does not exist is requested all the same, and the list is not requested for ever.
     _, effects = talk.ask(22, "tools/call", call("unknown"), headers={})
     assert [one[1] for one in said(effects)] == ["tools/list"]
     assert [one[1] for one in said(talk.answer(9, many(*range(4000))))] == ["tools/call"]
@@ -775,7 +775,7 @@ def test_a_list_of_tools_that_takes_too_long_fails_the_calls_that_wait_for_it():
     assert [order for order in said(talk.it.on_tick(120)) if order[1] == {"requestId": 2}] == []
 
 
-def test_a_list_of_tools_that_no_server_has_been_asked_for_yet_may_take_too_long_as_well():
+def test_a_list_of_tools_that_was_not_requested_yet_may_take_too_long_as_well():
     talk = Talk(started=False, limits=Limits(call_seconds=10))
     list(talk.it.on_tick(100))
     talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
@@ -802,7 +802,7 @@ def test_calls_wait_for_their_turn_where_the_server_takes_one_at_a_time():
         assert talk.ask(name, "tools/call")[1] == []
     assert len(said(talk.ask("l", "subscriptions/listen", params(notifications={}))[1])) == 1
     assert [order[0] for order in said(talk.answer(1, {}))] == [2]
-    # One that is taken back before its turn is never said; one that has it gives it on.
+    # A request that is cancelled before its turn is never sent; a request that has its turn passes it on.
     queue = next(ask.queue for wire_id, ask in talk.it._calls.items() if wire_id == b"3")
     assert list(talk.it.on_disconnect(queue)) == []
     queue = next(ask.queue for wire_id, ask in talk.it._calls.items() if wire_id == b"2")
@@ -904,7 +904,7 @@ def test_the_tasks_that_are_known_are_limited():
     assert said(talk.ask(4, "tasks/get", params(taskId="U"), principal="a")[1]) != []
 
 
-def test_a_server_of_one_principal_knows_its_tasks_itself():
+def test_a_server_of_one_principal_has_its_tasks_itself():
     talk = Talk()
     assert said(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []
 
@@ -959,7 +959,7 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     assert talk.it.in_flight == 2  # the subscription of the other, and the call
 
 
-# ---- requests whose end is told
+# ---- requests whose end is notified
 
 
 def ends(effects):
@@ -970,7 +970,7 @@ def ends(effects):
     ]
 
 
-def test_the_end_of_each_request_is_told_once_where_that_is_wanted():
+def test_the_end_of_each_request_is_notified_once_where_that_is_wanted():
     talk = Talk(since=7.0, limits=Limits(call_seconds=10))
     list(talk.it.on_tick(100))
     headers = {"mcp-param-region": "another"}

@@ -119,7 +119,7 @@ def two(talk):
 # ---- the handshake
 
 
-def test_the_process_is_initialized_once_with_all_that_a_client_can_be_asked(talk):
+def test_the_process_is_initialized_once_with_all_requests_that_a_client_can_get(talk):
     one = talk.join("one", {"experimental": {"x": {}}}, info="first")
     other = talk.join("other", {}, version="2025-03-26", info="second")
     assert talk.opened[one][1] == (StartProcess(),)
@@ -222,7 +222,7 @@ def test_a_client_that_leaves_before_the_handshake_gets_no_answer(talk):
     assert [front for front, _ in to_front(talk.start())] == [other]
 
 
-# ---- requests and answers
+# ---- requests and responses
 
 
 def test_an_answer_finds_its_client_by_its_wire_id(two):
@@ -391,7 +391,7 @@ def test_a_call_that_was_answered_lately_may_still_be_the_cause(two):
         ({}, "vendor/question", {}, True),
     ],
 )
-def test_a_client_is_asked_for_what_it_has_declared_only(talk, declared, method, params, answered):
+def test_a_client_gets_only_requests_that_it_has_declared(talk, declared, method, params, answered):
     one = talk.join("one", declared)
     talk.start()
     talk.call(one)
@@ -527,7 +527,7 @@ def test_what_the_bridge_does_not_know_reaches_the_only_client(two):
     assert isinstance(note, LogDebug)
 
 
-def test_a_completed_url_reaches_the_client_that_was_asked_to_open_it(two):
+def test_a_completed_url_reaches_the_client_that_was_to_open_it(two):
     talk, one, other = two
     talk.call(one)
     talk.ask(b"1", params={"mode": "url", "elicitationId": "u"})
@@ -609,7 +609,7 @@ def test_a_subscription_outlives_the_client_that_has_opened_it(two):
     assert sent.method == "resources/unsubscribe"
 
 
-def test_an_answer_to_a_subscription_that_was_given_up_says_nothing_of_the_next(two):
+def test_a_response_to_a_cancelled_subscription_does_not_affect_the_next(two):
     talk, one, _ = two
     first, _ = subscribe(talk, one)
     subscribe(talk, one, method="resources/unsubscribe")
@@ -740,7 +740,7 @@ def test_without_tasks_of_the_server_requests_for_them_are_for_the_server(talk):
     assert to_front(talk.answer(wire_id, error={"code": -32601, "message": "no"}))
 
 
-def test_a_task_of_a_client_is_asked_for_at_that_client(two):
+def test_a_request_for_a_task_of_a_client_is_sent_to_that_client(two):
     talk, one, other = two
     wire_id = talk.call(one)
     [effect] = talk.ask(b"1", "sampling/createMessage", {"task": {}})
@@ -934,7 +934,7 @@ def test_a_session_that_comes_first_names_the_process(talk):
     assert talk.initialize["clientInfo"]["name"] == "session (via mcp-bridge 9)"
 
 
-def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_has_asked_is_awaited(two):
+def test_t7_an_unmatched_response_names_its_sender_and_requests_of_the_bridge_are_awaited(two):
     talk, one, other = two
     [note] = talk.answer(b"987654")
     assert note.unmatched == ("server", b"987654")
@@ -954,7 +954,7 @@ def test_t7_an_answer_that_matches_nothing_names_its_sender_and_what_the_bridge_
 # ---- extensions
 
 
-def test_a_process_is_told_of_the_extensions_of_all_clients_before_its_start(talk):
+def test_a_process_gets_the_extensions_of_all_clients_before_its_start(talk):
     talk.join("one", {"extensions": {"a/b": {"x": 1}}})
     talk.join("two", {"extensions": {"a/b": {"x": 2}, "a/c": {}}, "experimental": {"e": {}}})
     talk.it.add_extensions({("extensions", "a/d"): b"{}"})

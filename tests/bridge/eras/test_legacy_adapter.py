@@ -1299,7 +1299,9 @@ def test_changes_before_the_acknowledgement_are_published_after_it_once():
     for _ in range(2):
         for uri in ("u:a", "u:b", "u:c"):
             assert to_client(talk.server_notifies(updated, uri=uri)) == []
-        assert to_client(talk.server_notifies(changed)) == [(changed, None)]  # for whoever compares headers
+        assert to_client(talk.server_notifies(changed)) == [
+            (changed, None)
+        ]  # for servers that compare headers
         assert to_client(talk.server_notifies("notifications/prompts/list_changed")) == []
     assert to_client(talk.fail(3, -32602)) == []
     mine = {"_meta": {f"{PREFIX}subscriptionId": 4}}

@@ -655,7 +655,7 @@ def test_progress_rises_over_all_rounds():
         len(to_client(talk.server_notifies(send, progressToken="4", progress=1.6))) == 1
     )  # as some servers write it
     for about in (
-        {"progressToken": 3, "progress": 9},  # the other call has asked for none
+        {"progressToken": 3, "progress": 9},  # the other call has requested none
         {"progressToken": 6, "progress": 9},
         {"progress": 9},
         {"progressToken": 4, "progress": "x"},
@@ -822,7 +822,7 @@ def test_possible_changes_without_a_stream_are_published():
     talk.answer(3, {"resultType": "complete"})
     talk.on_timer(ListenDue())
     assert to_client(listened(talk, 4, "u:a")) == [
-        ("notifications/tools/list_changed", None),  # and what was not granted is not told
+        ("notifications/tools/list_changed", None),  # and what was not granted is not notified
         ("notifications/resources/updated", {"uri": "u:a"}),
     ]
     talk.ask(8, "resources/unsubscribe", {"uri": "u:a"})

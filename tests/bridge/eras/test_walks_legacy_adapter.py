@@ -330,7 +330,7 @@ class World:
         self.translated(self.translator.from_server(message))
 
     def server_requests(self):
-        # The newest call sends a request, the oldest, or any; a call that waits for an answer seldom sends another.
+        # The newest call sends a request, the oldest, or any; a call that waits for a response rarely sends another.
         asking = [
             id_
             for id_, waits in self.waits.items()
@@ -358,7 +358,7 @@ class World:
         _, _who, token = self.rng.choice(running) if running else (None, None, None)
         alone = len({call[1] for call in running}) == 1
         if self.strict and not alone:
-            pass  # it cannot say whose its log line is
+            pass  # the log line names no call
         method, about = self.rng.choice(
             (
                 ("notifications/progress", {"progressToken": token, "progress": self.rng.randint(0, 5)}),
@@ -376,7 +376,7 @@ class World:
         self.translated(self.translator.from_server(Notification(method, raw(about))))
 
     def server_logs(self):
-        # The server knows its running call, the test must choose.
+        # The server has its running call, the test must choose.
         for _, who, _ in list(self.pending.values())[:1]:
             if len({call[1] for call in self.pending.values()}) == 1:
                 about = {"level": self.rng.choice(LOG_LEVELS), "data": who}
@@ -400,7 +400,7 @@ class World:
             (_, who, _), since = self.ghosts.pop(id_)
             if (
                 self.now - since < LIMITS.held_seconds
-            ):  # from then on it asks for nothing, also after its answer
+            ):  # from then on it requests nothing, also after its response
                 self.late.append((who, self.now))
             self.translated(self.translator.from_server(Response(id_, raw({"content": [], "who": who}), b"")))
 
@@ -470,7 +470,7 @@ class World:
                 break
             while self.timers:
                 self.timer()
-            for _ in range(2):  # those that were asked do not come back
+            for _ in range(2):  # those that were requested do not come back
                 self.translated(self.translator.on_tick(self.now))
                 self.now += LIMITS.held_seconds + 1
             for id_ in list(self.pending):

@@ -65,7 +65,7 @@ class World:
         self.now = 0.0
         self.waiting = {}  # the client's requests, by id: the method, and its progress token
         self.progress = {}
-        self.asked = {}  # what the client is asked, by id: the method
+        self.asked = {}  # requests to the client, by id: the method
         self.answered = 0
         self.translator = None
         self._reset_server()

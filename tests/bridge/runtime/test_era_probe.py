@@ -1,4 +1,4 @@
-"""Real servers that are asked for their era: at once, late, never."""
+"""Real servers that answer a probe of their era at once, late, or never."""
 
 import os
 import sys

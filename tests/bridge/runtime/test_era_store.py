@@ -63,7 +63,7 @@ def test_a_fact_ends_also_when_the_clock_is_set_back(path, launch, now, age, val
     assert (EraStore(path).recall(launch)[2] is not None) is valid
 
 
-def test_a_command_that_fetches_its_program_is_asked_every_day(path):
+def test_a_fact_of_a_command_that_fetches_its_program_is_valid_for_a_day(path):
     assert EraStore(path).recall(Launch(("npx", "some-server"), {}))[1] == FACT_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""Pings to a process that the test answers."""
+"""Pings to a process whose responses the test sends."""
 
 import json
 

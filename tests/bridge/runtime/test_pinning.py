@@ -1,4 +1,4 @@
-"""What a pin is of: everything that is started, and each part of it apart from all others."""
+"""Pins cover all that a server executes, and tell each part from all others."""
 
 import os
 from pathlib import Path
@@ -182,7 +182,7 @@ def test_a_pin_is_written_into_its_table_only(text, wanted):
         "[servers.a]\nx = '''\n[servers.a]\n'''\n",
     ],
 )
-def test_a_table_that_cannot_be_told_from_the_rest_is_left_to_the_person(text):
+def test_a_table_that_cannot_be_distinguished_is_left_to_the_user(text):
     with pytest.raises(BadConfig, match=rf'add by hand: pin = "{PIN}"'):
         with_pin(text, "a", PIN)
 

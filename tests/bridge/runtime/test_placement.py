@@ -49,7 +49,7 @@ def test_of_two_settings_of_an_extension_the_later_count():
     assert one.joined(two) == said(extensions={"a": {"x": 2}, "b": {}}, roots={})
 
 
-def test_nothing_is_nothing_however_it_is_said():
+def test_an_empty_declaration_has_several_spellings():
     assert declared(b"{}") == declared(b"{ }") == Declared(Profile())
 
 
@@ -79,7 +79,7 @@ def meta_of(request):
     return json.loads(request.params)["_meta"]
 
 
-def test_a_request_names_its_client_whatever_it_says_itself():
+def test_a_request_names_its_client_whatever_its_own_header_is():
     request = Request(b"1", "tools/call", b'{"name":"x","_meta":{"mcp-bridge/client":"other","a":1}}')
     named = with_client(request, "stream-1")
     assert meta_of(named) == {"mcp-bridge/client": "stream-1", "a": 1}

@@ -118,9 +118,7 @@ async def test_values_are_hidden_as_long_as_a_process_has_them():
         assert log._hidden["the first key"] == 2
         for session in sessions:
             session.end("the test ends it")
-        assert (
-            log.plain("the first key") == "[secret]"
-        )  # its process is about to leave, and may say something yet
+        assert log.plain("the first key") == "[secret]"  # its process is about to exit, and may still write
         await emptied_but_for_spares(server)
         assert dict(log._hidden) == before
     assert dict(log._hidden) == before
@@ -290,7 +288,7 @@ async def test_clients_share_a_modern_server_unless_each_is_to_have_its_own(shar
         assert server.sessions == 1
 
 
-async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_that_waits():
+async def test_a_client_that_disconnects_during_the_probe_costs_no_other_that_waits():
     request = Request(b"1", "server/discover", STATELESS)
     asked = ModernRequest(request, read_envelope(request.method, STATELESS, Limits()), None)
     log = LineLog(out=io.StringIO())
@@ -318,7 +316,7 @@ async def test_a_client_that_leaves_while_the_era_is_asked_for_costs_no_other_th
 
 
 @pytest.mark.parametrize("share", ["", "principal"])
-async def test_a_modern_server_that_leaves_who_does_not_speak_its_era_is_asked_again_in_it(share):
+async def test_a_modern_server_that_exits_at_initialize_gets_the_request_again_in_its_era(share):
     log = LineLog(out=io.StringIO())
     keys = {"spare": 0, "era": "auto", "share": share, "from_headers": {}}
     async with running(log, sys.executable, "-c", STRICT, **keys) as server:
@@ -340,7 +338,7 @@ async def test_a_server_that_refuses_and_exits_is_reported_with_its_reason(share
             await trio.sleep(0.01)
 
 
-async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_was_there():
+async def test_no_process_starts_for_a_session_that_has_ended_before():
     log = LineLog(out=io.StringIO())
     keys = {"spare": 0, "era": "auto", "share": "principal", "from_headers": {}}
     async with running(log, sys.executable, "-c", MODERN, **keys) as server:
@@ -353,7 +351,7 @@ async def test_nothing_is_asked_for_a_session_that_has_ended_before_its_process_
         assert not any(upstream.busy for upstream in server._places.upstreams)
 
 
-async def test_nothing_is_asked_for_a_session_that_has_ended_when_what_it_waited_for_is_due():
+async def test_no_process_starts_for_a_session_that_has_ended_during_its_wait():
     """Here the server ends each subscription at once, so the session would open the next after a pause."""
     log = LineLog(out=io.StringIO())
     keys = {"spare": 0, "era": "modern", "share": "principal", "from_headers": {}}
@@ -450,7 +448,7 @@ async def test_a_process_that_is_started_for_a_server_that_is_gone_by_then_is_en
 
 
 def commands():
-    """What every process of this session of ours was started with, as far as it can be seen."""
+    """Return the command line of every process of this POSIX session that can be read."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if MARK.encode() in path.with_name("environ").read_bytes():

@@ -1,4 +1,4 @@
-"""What the first response, the silence or the exit of a process means for the log, the eras and the clients."""
+"""The first response, the silence or the exit of a process, and its effect on log, eras and clients."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What a process writes until its first answer."""
+"""The output of a process until its first response."""
 
 from mcpbridged.bridge.runtime.startup import Startup
 from mcpbridged.validators.limits import Limits

@@ -1,4 +1,4 @@
-"""Who passes the gate, in the order of its checks."""
+"""Requests at the gate, in the order of its checks."""
 
 import socket
 

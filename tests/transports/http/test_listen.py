@@ -203,7 +203,7 @@ def test_tls_offers_http_2_first_and_no_old_versions(contexts):
     assert contexts[0].minimum_version is ssl.TLSVersion.TLSv1_2
 
 
-def test_an_encrypted_key_is_reported_instead_of_asking_for_its_passphrase(tmp_path, monkeypatch):
+def test_an_encrypted_key_is_reported_instead_of_a_prompt_for_its_passphrase(tmp_path, monkeypatch):
     class Context:
         def __init__(self, _protocol):
             pass

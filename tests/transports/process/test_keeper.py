@@ -1,4 +1,4 @@
-"""What a server inherits from its keeper, and that no descendant of a server outlives it."""
+"""The process attributes of a server, and the end of all its descendants."""
 
 import json
 import os

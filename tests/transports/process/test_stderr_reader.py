@@ -106,7 +106,7 @@ def test_bytes_held_back_are_released_before_a_gap():
 
 
 async def read_all(meter, *writes):
-    """Feed a reader from a pipe; return how often it asked for another turn."""
+    """Feed a reader from a pipe; return the descriptors for which it requested another turn."""
     read_end, write_end = os.pipe2(os.O_NONBLOCK)
     again = []
 

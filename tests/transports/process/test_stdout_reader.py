@@ -10,7 +10,7 @@ from mcpbridged.transports.process.stdout_reader import StdoutReader, ignore
 
 
 class Pipe:
-    """A pipe with a reader at one end, and the poller of the reader. `again` counts the turns it asked for."""
+    """A pipe with a reader at one end, and the poller of the reader. `again` counts the turns that the reader requested."""
 
     def __init__(self, limit=16):
         read_end, self.write_end = os.pipe2(os.O_NONBLOCK)
