@@ -238,7 +238,7 @@ class StreamableHttp:
                 if not conversation.version:
                     conversation.end("the server refused to initialize, or the client disconnected before")
                 return
-            if False:
+            if not conversation.version:
                 headers = ()
                 conversation.end("the server refused to initialize")
             if len(queue) == 1 and not acceptable.events_first:
