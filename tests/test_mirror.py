@@ -69,6 +69,7 @@ TESTED_AS_A_WHOLE = {
     },
     "tests/bridge/runtime/test_server.py": {
         "bridge/runtime/adapters.py",
+        "bridge/runtime/common_parts.py",
         "bridge/runtime/conversation.py",
         "bridge/runtime/era_discovery.py",
         "bridge/runtime/era_facts.py",
@@ -77,7 +78,6 @@ TESTED_AS_A_WHOLE = {
         "bridge/runtime/place_table.py",
         "bridge/runtime/process_pool.py",
         "bridge/runtime/process_starter.py",
-        "bridge/runtime/server_log.py",
         "bridge/runtime/server_parts.py",
         "bridge/runtime/sessions.py",
         "bridge/runtime/shared_process.py",
