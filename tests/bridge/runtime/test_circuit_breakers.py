@@ -15,9 +15,10 @@ HEADER = ClientEnvironment((("KEY", "x"),))
 
 
 class ServerLog:
-    """The last failures, by principal."""
+    """The log of a server and its history. `failures` has the last failure by principal."""
 
     def __init__(self):
+        self.history = self
         self.failures = {}
         self.not_started_because = []
         self.faults = []
@@ -25,10 +26,10 @@ class ServerLog:
     def last_failure(self, principal):
         return self.failures.get(principal, "")
 
-    def not_started(self, reason):
+    def on_not_started(self, reason):
         self.not_started_because.append(reason)
 
-    def start_failed(self, fault):
+    def on_start_failed(self, fault):
         self.faults.append(fault.reason)
 
 

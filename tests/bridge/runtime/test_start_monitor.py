@@ -59,30 +59,32 @@ class World:
             opened=lambda *, legacy: self.opened.append(legacy),
             remember=lambda: None,
         )
-        log = SimpleNamespace(
-            start_failed=lambda fault, principals=(): self.faults.append((fault.reason, principals)),
-            start_succeeded=self._succeed,
-            died=lambda pid, exit_: self.died.append(pid),
-            tail=lambda pid: ["its stderr"],
+        history = SimpleNamespace(
+            on_start_failed=lambda fault, principals=(): self.faults.append((fault.reason, principals)),
+            on_start_succeeded=self._succeed,
+            on_exit=lambda pid, exit_: self.died.append(pid),
+        )
+        self.log = SimpleNamespace(
+            history=history,
+            buffer=SimpleNamespace(tail=lambda pid: ["its stderr"]),
             info=lambda event, **_: self.infos.append(event),
             errors=0,
         )
-        self.log = log
-        table = SimpleNamespace(
+        processes = SimpleNamespace(
             another_serves=lambda _child: self.another,
             output=lambda _process: Output((), ("its stderr",)),
             current=lambda _owner: self.current,
         )
         breaker = SimpleNamespace(on_failure=self._fail)
-        self.monitor = StartMonitor(
-            Limits(),
-            SimpleNamespace(find=lambda *_: breaker),
-            table,
-            facts,
-            SimpleNamespace(probe_beside=lambda _owner: self.probe),
-            log,
-            SimpleNamespace(closed=""),
+        common = SimpleNamespace(
+            checks=SimpleNamespace(config=SimpleNamespace(limits=Limits())),
+            breakers=SimpleNamespace(find=lambda *_: breaker),
+            processes=processes,
+            facts=facts,
+            log=self.log,
+            tasks=SimpleNamespace(closed=""),
         )
+        self.monitor = StartMonitor(common, SimpleNamespace(probe_beside=lambda _owner: self.probe))
 
     def _presume(self):
         self.presumed += 1
