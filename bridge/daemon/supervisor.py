@@ -19,6 +19,7 @@ from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..log import LineLog
+from ..runtime.common_parts import DaemonParts
 from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
 from ..runtime.server_log import ServerLog
@@ -67,12 +68,9 @@ class Supervisor:
         log_calls: bool,
         era_store: EraStore | None = None,
     ) -> None:
-        self._spawner = spawner
-        self._poller = poller
+        self._parts = DaemonParts(spawner, poller, version, era_store)
         self._log = log
-        self._version = version
         self._log_calls = log_calls
-        self._era_store = era_store
         # By name, in the order of the configuration. An entry is removed when its server begins to drain.
         self._members: dict[str, _Member] = {}
         # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
@@ -161,7 +159,7 @@ class Supervisor:
                 membership = Membership(
                     {name: self._members[name].number for name in about.servers},
                     about.name,
-                    about.version or self._version,
+                    about.version or self._parts.version,
                     about.title,
                     about.instructions,
                     about.without,
@@ -192,9 +190,7 @@ class Supervisor:
         )
         # The aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted
-        server = LocalServer(
-            config, self._spawner, self._poller, server_log, self._version, roles, self._era_store
-        )
+        server = LocalServer(config, self._parts, server_log, roles)
         scope = await self._nursery.start(self._guard, server, server_log)
         table = endpoints(Paths.below(config.name), server, config.limits, server_log)
         return _Member(server, scope, table, next(self._numbers))

@@ -7,8 +7,6 @@ import attrs
 import trio
 
 from ...transports.options import SpawnFailed
-from ...transports.poller import Poller
-from ...transports.process.spawner import Spawner
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..config.executable import explained
 from ..core import era_cache
@@ -52,11 +50,9 @@ class Probe:
 class EraDiscovery:
     """The probe of one server, at most one at a time."""
 
-    def __init__(self, common: CommonParts, spawner: Spawner, poller: Poller) -> None:
+    def __init__(self, common: CommonParts) -> None:
         self._common = common
         self.probe: Probe | None = None
-        self._spawner = spawner
-        self._poller = poller
         self._limits = common.checks.config.limits
 
     def probe_beside(self, owner: ProcessOwner) -> Probe | None:
@@ -121,7 +117,9 @@ class EraDiscovery:
             await self._common.checks.check()
             launch = self._common.checks.config.launch
             with explained(launch):
-                return await takes_initialize(launch, self._spawner, self._poller, self._limits)
+                return await takes_initialize(
+                    launch, self._common.daemon.spawner, self._common.daemon.poller, self._limits
+                )
         except SpawnFailed as fault:
             self._common.breakers.not_started(fault, self._common.breakers.find(""))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
@@ -171,7 +169,13 @@ class EraDiscovery:
             try:
                 launch = self._common.checks.config.launch
                 with explained(launch):
-                    modern = await probe_era(launch, self._spawner, self._poller, self._limits, start_beside)
+                    modern = await probe_era(
+                        launch,
+                        self._common.daemon.spawner,
+                        self._common.daemon.poller,
+                        self._limits,
+                        start_beside,
+                    )
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -184,7 +188,9 @@ class EraDiscovery:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
                 await self._common.processes.wait_until_gone(probe.beside.upstream)
                 launch = self._common.checks.config.launch
-                modern = await probe_era(launch, self._spawner, self._poller, self._limits)
+                modern = await probe_era(
+                    launch, self._common.daemon.spawner, self._common.daemon.poller, self._limits
+                )
         return modern
 
     async def _end_beside(self, probe: Probe) -> None:

@@ -8,9 +8,7 @@ import attrs
 import trio
 
 from ...transports.options import Launch, SpawnFailed
-from ...transports.poller import Poller
 from ...transports.process.child import Child, ChildBusy, ChildGone, Exit
-from ...transports.process.spawner import Spawner
 from ...validators.jsonrpc import Response
 from ..config.executable import explained
 from ..config.settings import PRINCIPAL_VARIABLE
@@ -28,10 +26,8 @@ _RETRY: Final = 0.02
 class ProcessPool:
     """The running processes of one server and its warm standbys."""
 
-    def __init__(self, common: CommonParts, spawner: Spawner, poller: Poller, monitor: StartMonitor) -> None:
+    def __init__(self, common: CommonParts, monitor: StartMonitor) -> None:
         self._common = common
-        self._spawner = spawner
-        self._poller = poller
         self._limits = common.checks.config.limits
         self._monitor = monitor
         # The first line that each process receives, before any message; empty for none.
@@ -146,7 +142,9 @@ class ProcessPool:
         self._common.log.hide(hidden)
         try:
             with explained(launch):
-                child = await self._spawner.spawn(launch, limits=self._limits, poller=self._poller)
+                child = await self._common.daemon.spawner.spawn(
+                    launch, limits=self._limits, poller=self._common.daemon.poller
+                )
             if self._common.tasks.nursery is None:
                 await _dispose_of(child)
                 raise stopping()

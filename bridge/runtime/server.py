@@ -10,9 +10,7 @@ from typing import Final
 import trio
 
 from ...transports.client_process import UNKNOWN, Caller
-from ...transports.poller import Poller
 from ...transports.ports import ModernRequest
-from ...transports.process.spawner import Spawner
 from ...transports.send_queue import OPEN, SendQueue
 from ...transports.ticker import HELD_UP
 from ...validators.jsonrpc import Notification
@@ -23,8 +21,8 @@ from ..core.attribution import Client
 from ..core.client_environment import NOTHING, environment_from_headers
 from ..core.effects import failed_with
 from ..core.requests import ClientRequest
+from .common_parts import DaemonParts
 from .conversation import LocalConversation
-from .era_store import EraStore
 from .multiplexed_process import MultiplexedProcess, call_of
 from .server_log import Call, ServerLog
 from .server_parts import ServerParts
@@ -45,12 +43,9 @@ class LocalServer:
     def __init__(
         self,
         config: ServerConfig,
-        spawner: Spawner,
-        poller: Poller,
+        daemon: DaemonParts,
         server_log: ServerLog,
-        version: str = "0",
         roles: Mapping[str, TokenConfig] | None = None,
-        facts: EraStore | None = None,
     ) -> None:
         self.name = config.name
         self.server_log = server_log
@@ -59,9 +54,7 @@ class LocalServer:
         # WebSockets that have carried a stateless request. They are closed with the server; those that are closed are
         # removed in each round.
         self._pipes: set[SendQueue] = set()
-        self._parts = parts = ServerParts(
-            config, spawner, poller, server_log, version, {} if roles is None else roles, facts
-        )
+        self._parts = parts = ServerParts(config, daemon, server_log, {} if roles is None else roles)
         # Those that each request needs.
         self._tasks = parts.common.tasks
         self._policies = parts.common.policies

@@ -5,17 +5,14 @@ from typing import Final
 
 import trio
 
-from ...transports.poller import Poller
-from ...transports.process.spawner import Spawner
 from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
 from ..config.settings import ServerConfig, TokenConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
-from .common_parts import CommonParts
+from .common_parts import CommonParts, DaemonParts
 from .era_discovery import EraDiscovery
 from .era_facts import EraFacts
 from .era_moves import EraMoves
-from .era_store import EraStore
 from .multiplexed_process import MultiplexedProcess
 from .place_finder import PlaceFinder
 from .place_table import PlaceTable
@@ -43,31 +40,29 @@ class ServerParts:
     def __init__(
         self,
         config: ServerConfig,
-        spawner: Spawner,
-        poller: Poller,
+        daemon: DaemonParts,
         log: ServerLog,
-        version: str,
         roles: Mapping[str, TokenConfig],
-        store: EraStore | None,
     ) -> None:
         tasks = ServerTasks(log, self.end)
         checks = StartChecks(config, log, tasks)
         self.common = common = CommonParts(
+            daemon=daemon,
             log=log,
             tasks=tasks,
             checks=checks,
             policies=PolicyTable(config.policy, roles),
             breakers=CircuitBreakers(log),
             processes=ProcessTable(log),
-            facts=EraFacts(checks, log, tasks, store),
-            adapters=AdapterFactory(config, version),
+            facts=EraFacts(checks, log, tasks, daemon.era_store),
+            adapters=AdapterFactory(config, daemon.version),
             control=self,
         )
-        self.discovery = discovery = EraDiscovery(common, spawner, poller)
+        self.discovery = discovery = EraDiscovery(common)
         self.monitor = monitor = StartMonitor(common, discovery)
-        self.pool = pool = ProcessPool(common, spawner, poller, monitor)
+        self.pool = pool = ProcessPool(common, monitor)
         self.places = places = PlaceTable()
-        self.shared = shared = SharedProcesses(common, version, discovery, monitor)
+        self.shared = shared = SharedProcesses(common, discovery, monitor)
         self.finder = finder = PlaceFinder(common, places, discovery, shared)
         self.starter = starter = ProcessStarter(common, discovery, monitor, pool, shared)
         self._moves = EraMoves(common, discovery, monitor, finder)

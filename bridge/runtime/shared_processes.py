@@ -21,13 +21,10 @@ from .start_monitor import StartMonitor
 class SharedProcesses:
     """The shared processes by key, and what each needs of its server (`shared_process.SharedProcessHooks`)."""
 
-    def __init__(
-        self, common: CommonParts, version: str, discovery: EraDiscovery, monitor: StartMonitor
-    ) -> None:
+    def __init__(self, common: CommonParts, discovery: EraDiscovery, monitor: StartMonitor) -> None:
         self._common = common
         # The numbers of the requests to every shared process, so that no late response meets another request.
         self.ids = count(1)
-        self._version = version
         self._discovery = discovery
         self._monitor = monitor
         # By key; those for new sessions. Added by `get`, removed by `remove` and `replace_all`.
@@ -58,7 +55,9 @@ class SharedProcesses:
             key.principal,
             config.limits,
             self._common.log,
-            SharedUpstream(config.limits, self._new_id, self._common.policies.common, self._version),
+            SharedUpstream(
+                config.limits, self._new_id, self._common.policies.common, self._common.daemon.version
+            ),
             self,
             era_unknown=config.era == "auto",
             unmatched=self._common.log.unmatched,

@@ -17,6 +17,7 @@ import trio.testing
 from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.daemon.supervisor import Supervisor
 from mcpbridged.bridge.log import LineLog
+from mcpbridged.bridge.runtime.common_parts import DaemonParts
 from mcpbridged.bridge.runtime.server import LocalServer
 from mcpbridged.bridge.runtime.server_log import ServerLog
 from mcpbridged.transports import client_process
@@ -86,7 +87,7 @@ async def running(log, *argv, **more):
     launch = Launch(argv or (sys.executable, "-c", DEAF), {"PATH": os.environ["PATH"]})
     given = {"era": "legacy", "spare": 1, "from_headers": {"KEY": "x-key"}, **more}
     config = ServerConfig("one", launch, **given)
-    server = LocalServer(config, spawner, poller, ServerLog("one", log))
+    server = LocalServer(config, DaemonParts(spawner, poller), ServerLog("one", log))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(poller.run)

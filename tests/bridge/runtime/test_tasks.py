@@ -55,7 +55,7 @@ async def test_a_fault_in_the_work_for_one_owner_ends_that_owner_only():
         world.tasks.start_guarded("a", fail)
         world.tasks.start_guarded("b", work, "b")
     assert (world.ended, finished) == ([("a", "an internal error")], ["b"])
-    assert [event for _, event, _ in world.log.events] == ["internal error"]
+    assert [event for _, event, _ in world.log.events] == ["internal_error"]
 
 
 async def test_a_cancellation_is_no_fault():

@@ -169,8 +169,8 @@ async def test_an_endpoint_that_fails_gets_an_error(make_world, endpoint, status
     world.arrives()
     await world.serve(scope("POST", b"/x", BEARER))
     assert (world.status, world.has_ended) == (status, True)
-    assert [event for _, event, _ in world.service.log.events if event == "internal error"] == (
-        ["internal error"] if endpoint is fail else []
+    assert [event for _, event, _ in world.service.log.events if event == "internal_error"] == (
+        ["internal_error"] if endpoint is fail else []
     )
 
 
