@@ -9,7 +9,6 @@ from typing import Final, Protocol, assert_never
 
 import trio
 
-from ...transports.ports import Log
 from ...transports.process.child import Child
 from ...transports.rate_limited_log import RateLimitedLog
 from ...validators import jsonrpc
@@ -38,6 +37,7 @@ from ..core.shared_effects import (
 from ..core.shared_upstream import SharedUpstream
 from .message_reader import INVALID_RESPONSE, MessageReader
 from .process_owner import send_line
+from .server_log import ServerLog
 from .shared_members import Member, SharedMembers, Stateless
 
 # How many log messages of the server that belong to no single client are logged in a second, and how long each (bytes).
@@ -74,8 +74,7 @@ class SharedProcessHooks(Protocol):
 class SharedProcess:
     """The sessions of one key and their process (ProcessOwner).
 
-    With `era_unknown` the era of the server is not certain until a child has accepted `initialize`. `unmatched` counts a response
-    that matches no request, by its sender and its id.
+    With `era_unknown` the era of the server is not certain until a child has accepted `initialize`.
     """
 
     speaks_modern = False
@@ -84,12 +83,11 @@ class SharedProcess:
         self,
         principal: str,
         limits: Limits,
-        log: Log,
+        server_log: ServerLog,
         upstream: SharedUpstream,
         hooks: SharedProcessHooks,
         *,
         era_unknown: bool,
-        unmatched: Callable[[str, bytes], None],
         client_environment: ClientEnvironment = NOTHING,
     ) -> None:
         self.principal = principal
@@ -99,16 +97,14 @@ class SharedProcess:
         self.era_unknown = era_unknown
         # Set when a process has accepted `initialize`, or none will.
         self.era_resolved = trio.Event()
-        self._log = log
-        self._rate_limited = RateLimitedLog(log)
-        self._unmatched = unmatched
+        self._log = server_log
+        self._rate_limited = RateLimitedLog(server_log)
         self._upstream = upstream
         self._hooks = hooks
         self._members = SharedMembers(hooks.on_fault)
         self._child: Child | None = None
-        self.on_line = MessageReader(
-            limits, log, self._from_server, self._on_invalid_line
-        ).on_line  # ProcessOwner
+        # ProcessOwner.on_line.
+        self.on_line = MessageReader(limits, server_log, self._from_server, self._on_invalid_line).on_line
         # How many log messages of the server may be logged until the next tick.
         self._log_budget = _LOGGED
 
@@ -284,7 +280,7 @@ class SharedProcess:
             case LogDebug(event, unmatched):
                 self._log.debug(event)
                 if unmatched is not None:
-                    self._unmatched(*unmatched)
+                    self._log.unmatched(*unmatched)
             case _:
                 assert_never(effect)
 

@@ -60,7 +60,6 @@ class SharedProcesses:
             ),
             self,
             era_unknown=config.era == "auto",
-            unmatched=self._common.log.unmatched,
             client_environment=key.client_environment,
         )
         shared.touched = trio.current_time()
