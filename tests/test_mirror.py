@@ -20,7 +20,6 @@ DECLARATIONS = {
     "bridge/runtime/owner_control.py",
     "transports/ports.py",
     "validators/limits.py",
-    "validators/rejection.py",
 }
 
 # Key: a test file. Value: modules that are tested through it, because each is a part of one state machine, or joins parts
