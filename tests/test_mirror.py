@@ -17,6 +17,7 @@ DECLARATIONS = {
     "bridge/daemon/errors.py",
     "bridge/eras/timers.py",
     "bridge/log_levels.py",
+    "bridge/runtime/common_parts.py",
     "bridge/runtime/owner_control.py",
     "transports/ports.py",
     "validators/limits.py",
@@ -68,7 +69,6 @@ TESTED_AS_A_WHOLE = {
     },
     "tests/bridge/runtime/test_server.py": {
         "bridge/runtime/adapters.py",
-        "bridge/runtime/common_parts.py",
         "bridge/runtime/conversation.py",
         "bridge/runtime/era_discovery.py",
         "bridge/runtime/era_facts.py",
