@@ -87,7 +87,7 @@ def test_t8_an_empty_meta_counts_as_absent(running, path, empty):
 
 
 @pytest.mark.parametrize("empty", [*EMPTY, b"{}"])
-def test_t8_an_empty_meta_in_a_result_costs_nothing(peer, empty):
+def test_t8_an_empty_meta_in_a_result_counts_as_absent(peer, empty):
     line = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete","_meta":%b}}' % empty
     assert peer.exchange_json(peer.raw(b"1", line))["result"]["content"] == []
 
@@ -104,7 +104,7 @@ def test_t8_empty_params_of_a_server_count_as_absent(running, path, empty):
     assert not [line for line in running.lines if "stdout_not_mcp" in line and "list_changed" in line]
 
 
-def test_t8_what_is_not_empty_is_refused_still(peer):
+def test_t8_a_member_that_is_not_empty_is_still_refused(peer):
     for text in (
         b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":[0]}',
         b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":0}',

@@ -149,7 +149,7 @@ def test_t03_a_subscription_needs_a_stream(sessions, carrier, accept):
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tool", ["ask", "roots"])
-def test_t03_a_question_without_a_stream_is_refused_at_once(running, carrier, kind, tool):
+def test_t03_a_server_request_without_a_stream_is_refused_at_once(running, carrier, kind, tool):
     with Client(running, carrier, kind if kind == "own" else f"shared-{tool}", accept=JSON) as client:
         client.initialize()
         answer = client.call(tool)
@@ -161,7 +161,7 @@ def test_t03_a_question_without_a_stream_is_refused_at_once(running, carrier, ki
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_t03_a_question_is_asked_on_the_get_stream(running, carrier, kind):
+def test_t03_a_server_request_is_sent_on_the_get_stream(running, carrier, kind):
     kind = kind if kind == "own" else "shared-get"
     with Client(running, carrier, kind, accept=JSON) as client, Client(running, carrier, kind) as reader:
         client.initialize()
@@ -185,7 +185,7 @@ def test_t03_a_question_is_asked_on_the_get_stream(running, carrier, kind):
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_t03_what_a_call_has_logged_comes_with_the_get_stream(running, carrier):
+def test_t03_log_messages_of_a_call_are_sent_on_the_get_stream(running, carrier):
     with Client(running, carrier, accept=JSON) as client:
         client.initialize()
         assert result_text(client.call("notify", token="t").json()) == "notified"
@@ -201,7 +201,7 @@ def test_t03_what_a_call_has_logged_comes_with_the_get_stream(running, carrier):
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_t03_what_a_policy_refuses_comes_as_an_event_where_json_is_not_taken(sessions, carrier):
+def test_t03_a_refusal_of_the_access_policy_is_an_event_if_json_is_not_accepted(sessions, carrier):
     client = sessions[carrier, "choosy"]
     for accept, as_events in ((JSON, False), (BOTH, False), (EVENTS, True)):
         answer = client.call("echo", id_=5, headers={"Accept": accept})
@@ -238,7 +238,7 @@ def test_t03_a_batch_with_one_accept(running, carrier, accept):
 
 
 @rows(EVENTS_ONLY, EITHER)
-def test_t03_a_get_stream_for_all_that_allow_events(running, carrier, accept):
+def test_t03_a_get_stream_for_each_accept_that_allows_events(running, carrier, accept):
     with Client(running, carrier) as client:
         client.initialize()
         with client.stream(Accept=accept) as stream:
@@ -247,12 +247,12 @@ def test_t03_a_get_stream_for_all_that_allow_events(running, carrier, accept):
 
 
 @rows(JSON_ONLY, NEITHER)
-def test_t03_a_get_stream_for_nobody_else(sessions, carrier, accept):
+def test_t03_no_get_stream_for_any_other_accept(sessions, carrier, accept):
     with sessions[carrier, "own"].stream(Accept=accept) as stream:
         assert stream.status_code == 406
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_t03_each_event_of_a_stream_that_was_asked_for_has_an_id(sessions, carrier):
+def test_t03_each_event_of_a_requested_stream_has_an_id(sessions, carrier):
     streamed = sessions[carrier, "own"].call("echo", headers={"Accept": EVENTS})
     assert [bool(raw_id) for raw_id, _, _ in events_of(streamed)] == [True, True]

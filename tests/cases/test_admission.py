@@ -84,7 +84,7 @@ def open_files(pid):
     return int(found[1]), int(found[2])
 
 
-def test_r03_the_daemon_may_open_what_it_can_and_servers_what_was_inherited(tmp_path):
+def test_r03_the_daemon_raises_its_limit_of_open_files_and_servers_get_the_inherited_one(tmp_path):
     write_config(tmp_path / "config.toml", {"example": {"command": EXAMPLE, "start": "eager"}})
     within = ["bash", "-c", 'ulimit -Sn 300; ulimit -Hn 600; exec "$@"', "bash"]
     with Daemon(tmp_path, within=within) as running:
@@ -152,7 +152,7 @@ def test_r10_refusals_are_counted_exactly_and_logged_once_a_second(tmp_path):
     assert "x" * 43 not in "".join(running.lines)
 
 
-def test_r11_what_is_answered_without_a_credential_does_not_show_which_servers_exist(tmp_path):
+def test_r11_answers_without_a_credential_do_not_show_which_servers_exist(tmp_path):
     servers = {"example": {"command": EXAMPLE}, "missing": {"command": ["/no/such/program"]}}
     paths = [
         "/readyz?server={}",
@@ -243,7 +243,7 @@ def test_r15_a_client_that_sends_all_before_it_reads_sees_the_refusal(
         assert str(LIMIT).encode() in reply
 
 
-def test_r15_what_is_read_after_a_refusal_is_bounded(plain):
+def test_r15_bytes_read_after_a_refusal_are_bounded(plain):
     with contextlib.closing(raw(plain.address)) as sock:
         sock.sendall(post(plain, f"Content-Length: {2**40}"))
         sent = 0
@@ -253,7 +253,7 @@ def test_r15_what_is_read_after_a_refusal_is_bounded(plain):
         assert sent < 4 * LIMIT + 16_000_000  # and what the kernel holds
 
 
-def test_r15_a_body_that_is_wanted_or_not_is_said_before_it_comes(plain):
+def test_r15_a_body_over_the_limit_is_refused_before_it_is_sent(plain):
     with contextlib.closing(raw(plain.address)) as sock:
         sock.sendall(post(plain, f"Content-Length: {LIMIT + 1}", "Expect: 100-continue"))
         assert read_response(sock).startswith(b"HTTP/1.1 413")
@@ -472,7 +472,7 @@ def test_r24_a_head_in_many_pieces_is_bounded(tls, authority):
     open_session(tls.address, tls.token, tls_client_context(authority))
 
 
-def test_r24_a_refused_request_ends_a_connection_of_which_none_was_admitted(tls, authority):
+def test_r24_a_refused_request_closes_a_connection_without_an_admitted_request(tls, authority):
     with h2_client(tls, authority) as client:
         assert client.status(client.send_request("GET", "/nothing", token="")) == 401
         with contextlib.suppress(ConnectionError, ssl.SSLError):

@@ -40,7 +40,7 @@ def counts_of(process):
 
 
 @pytest.mark.parametrize("transports", [("http", "http"), ("ws", "ws"), ("http", "ws")])
-def test_a1_a2_a3_no_question_reaches_another_process_and_none_is_refused(running, transports):
+def test_a1_a2_a3_no_server_request_reaches_another_process_and_none_is_refused(running, transports):
     clients = [
         start(running, transport, "one", f"client{number}", number)
         for number, transport in enumerate(transports)
@@ -51,7 +51,7 @@ def test_a1_a2_a3_no_question_reaches_another_process_and_none_is_refused(runnin
 
 
 @pytest.mark.parametrize("transports", [("http", "http"), ("ws", "ws"), ("http", "ws")])
-def test_a1_on_a_shared_process_questions_are_refused_rather_than_guessed(running, transports):
+def test_a1_on_a_shared_process_an_ambiguous_server_request_is_refused(running, transports):
     clients = [
         start(running, transport, "two", f"client{number}", number)
         for number, transport in enumerate(transports)

@@ -104,7 +104,7 @@ async def test_r7_a_client_of_a_shared_server_loses_no_message(running, transpor
 
 
 @pytest.mark.parametrize(("server", "count"), [("early", 5000), ("large", 4)])
-async def test_r7_what_comes_before_the_answer_to_initialize_arrives(running, server, count):
+async def test_r7_messages_before_the_answer_to_initialize_arrive(running, server, count):
     with trio.fail_after(30):
         found = await over_http(running, server, [("pid", {})], behind, opening=behind)
     assert [one["params"]["data"]["n"] for one in found.notifications] == list(range(count))
@@ -189,7 +189,7 @@ async def ended(pid):
             await trio.sleep(0.05)
 
 
-async def test_r7_a_session_that_never_reads_is_given_up_and_others_are_not(impatient):
+async def test_r7_a_session_that_never_reads_is_closed_and_others_are_not(impatient):
     quiet, other = await Reader.begin(impatient, "impatient"), await Reader.begin(impatient, "impatient")
     pid, others_pid = int(await quiet.call(1, "pid")), int(await other.call(1, "pid"))
     async with connected(impatient) as connection:
@@ -223,7 +223,7 @@ async def test_r7_a_stream_that_is_not_read_ends_alone_while_others_progress(imp
     assert int(await reader.call(number, "pid")) == pid
 
 
-async def test_r7_a_slow_client_that_progresses_is_not_given_up(impatient):
+async def test_r7_a_slow_client_that_progresses_is_not_closed(impatient):
     reader = await Reader.begin(impatient, "impatient")
     began = time.monotonic()
     async with connected(impatient) as connection:
@@ -238,7 +238,7 @@ async def test_r7_a_slow_client_that_progresses_is_not_given_up(impatient):
             left -= len(data)
 
 
-async def test_r7_a_websocket_that_never_reads_is_given_up_with_its_reason(impatient):
+async def test_r7_a_websocket_that_never_reads_is_closed_with_a_reason(impatient):
     async with trio.open_nursery() as nursery:
         stream = await trio.open_tcp_stream(*impatient.address)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)

@@ -145,7 +145,7 @@ def test_w6_a_start_warns(served):
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_w6_what_clients_refuse_is_a_warning_wherever_one_looks(served, kind):
+def test_w6_a_certificate_that_clients_refuse_is_a_warning_everywhere(served, kind):
     running, files = served
     data, words = FAULTS[kind]
     words = words.format(cert=files.cert)
@@ -163,7 +163,7 @@ def test_w6_what_clients_refuse_is_a_warning_wherever_one_looks(served, kind):
         assert f"warning the certificate {files.cert} {words}" in running.do("doctor", check=False).stdout
 
 
-def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_says_so(served):
+def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_reports_it(served):
     running, files = served
     files.write(cert=FAULTS["expired"][0])
     running.do("reload")
@@ -306,7 +306,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_w7_each_file_that_cannot_be_used_has_its_sentence(files, kind):
+def test_w7_each_file_that_cannot_be_used_has_its_error(files, kind):
     cert, key, words = BAD[kind]
     files.write(cert, key)
     with pytest.raises(BadCertificate) as caught:
@@ -325,7 +325,7 @@ def test_w7_each_file_that_cannot_be_used_has_its_sentence(files, kind):
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_w7_what_is_no_file_has_its_sentence_and_blocks_nothing(files, which, make, words):
+def test_w7_a_path_that_is_no_regular_file_has_its_error_and_does_not_block(files, which, make, words):
     path = getattr(files, which)
     path.unlink()
     make(path)
@@ -354,14 +354,14 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_w7_what_openssl_can_use_is_used(files, kind):
+def test_w7_each_file_that_openssl_can_use_is_used(files, kind):
     files.write(*GOOD[kind])
     loaded = load(files.cert, files.key)
     assert loaded.faults() == []
     assert loaded.until == LEAF.not_valid_after_utc
 
 
-def test_w7_a_start_ends_with_78_and_never_asks_on_the_terminal(tmp_path, files):
+def test_w7_a_start_ends_with_78_and_never_prompts_on_the_terminal(tmp_path, files):
     files.write(key=pem_key(KEY, BestAvailableEncryption(PASSPHRASE)))
     ours, theirs = pty.openpty()
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}

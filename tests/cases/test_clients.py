@@ -76,7 +76,7 @@ def test_a1_two_processes_with_equal_client_info_have_a_server_process_each(prog
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
-def test_a1_a_question_reaches_the_process_whose_call_caused_it(program, carrier):
+def test_a1_a_server_request_reaches_the_process_whose_call_caused_it(program, carrier):
     waits, asks = program(carrier), program(carrier)
     waits.send("tools/call", {"name": "hold", "arguments": {}}, caps=ASKABLE)
     required = asks.call("ask", text="delete everything?", caps=ASKABLE)
@@ -88,7 +88,7 @@ def test_a1_a_question_reaches_the_process_whose_call_caused_it(program, carrier
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
-def test_a2_the_connections_of_one_process_are_one_client_that_is_asked_at_once(program, carrier):
+def test_a2_the_connections_of_one_process_are_one_client_that_gets_requests_at_once(program, carrier):
     client = program(carrier)
     assert client.server(on="1", caps=ASKABLE) == client.server(on="2", caps=ASKABLE)
     for on in ("1", "2"):
@@ -137,7 +137,7 @@ def test_a1_requests_through_a_proxy_are_of_an_unknown_client(program, headers):
     assert two.server(caps=ASKABLE, headers=headers, info={**INFO, "name": "other"})["pid"] != through
 
 
-def test_a1_a_question_that_may_belong_to_several_unknown_clients_is_refused(program):
+def test_a1_a_server_request_that_may_belong_to_several_unknown_clients_is_refused(program):
     one, two, headers = program(), program(), {"Via": "1.1 proxy"}
     info = {"name": "unknown", "version": "1"}
     one.send("tools/call", {"name": "hold", "arguments": {}}, caps=ASKABLE, headers=headers, info=info)
@@ -220,7 +220,7 @@ async def test_a1_a_websocket_is_a_client_and_its_server_process_ends_with_it(ru
 # ---- capabilities
 
 
-def test_a1_a_request_that_declares_less_uses_the_process_that_was_told_more(program):
+def test_a1_a_request_that_declares_less_uses_the_process_with_more_capabilities(program):
     client = program()
     wide = client.server(caps=WIDER)
     assert client.server(caps=ASKABLE) == wide
@@ -241,7 +241,7 @@ def test_a1_a_request_that_declares_more_gets_another_process_and_the_old_one_en
     assert client.server(caps=ASKABLE) == wide
 
 
-def test_a1_requests_that_declare_now_this_and_now_that_end_in_one_process(program):
+def test_a1_requests_with_alternating_capabilities_end_in_one_process(program):
     client = program()
     for _ in range(2):
         client.server(caps=ASKABLE)
@@ -251,7 +251,7 @@ def test_a1_requests_that_declare_now_this_and_now_that_end_in_one_process(progr
     assert both["capabilities"].keys() == {"elicitation", "sampling"}
 
 
-def test_a1_a_request_that_declares_nothing_gets_a_server_that_knows_so(program):
+def test_a1_a_request_without_capabilities_gets_a_server_process_without_them(program):
     client = program()
     asked = client.server(caps=ASKABLE)
     nothing = client.server()
@@ -263,7 +263,7 @@ def test_a1_a_request_that_declares_nothing_gets_a_server_that_knows_so(program)
 # ---- retries
 
 
-def test_a2_a_retry_goes_where_its_state_points(program):
+def test_a2_a_retry_goes_to_the_process_of_its_state(program):
     client, other = program(), program("unix")
     required = client.call("ask", text="?", caps=ASKABLE)
     again = retry_of(required, "from another connection")
@@ -276,7 +276,7 @@ def test_a2_a_retry_goes_where_its_state_points(program):
     assert client.call("ask", text="?", on="2", again=again, **more)["error"] == INVALID
 
 
-def test_a2_a_retry_whose_process_is_gone_is_refused(program):
+def test_a2_a_retry_whose_process_has_exited_is_refused(program):
     client = program()
     required = client.call("ask", text="?", caps=ASKABLE)
     pid = client.server(caps=ASKABLE)["pid"]
@@ -332,7 +332,7 @@ def test_a1_at_the_limit_the_process_that_was_idle_longest_ends(program):
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
-def test_a1_two_clients_of_the_aggregate_have_a_process_each_and_their_own_questions(program, carrier):
+def test_a1_two_clients_of_the_aggregate_have_a_process_each_and_their_own_server_requests(program, carrier):
     one, two = (program(carrier, path="/servers/aggregate/mcp") for _ in range(2))
     mine, other = (json.loads(text_of(client.call("it__self", caps=ASKABLE)))["pid"] for client in (one, two))
     assert mine != other
@@ -405,7 +405,7 @@ def test_a_process_that_is_not_the_aggregate_names_no_principal_and_no_client(pr
     assert over_tcp.read()[0] == 200
 
 
-def test_a_client_that_names_itself_to_the_aggregate_is_the_one_it_is(program):
+def test_a_client_cannot_name_another_client_to_the_aggregate(program):
     one, two = (program(path="/servers/aggregate/mcp") for _ in range(2))
     name = "mcp-bridge/client"
 

@@ -69,7 +69,7 @@ def test_c01_after_a_kill_of_the_daemon_the_session_is_opened_again(home):
     assert "Traceback" not in client.stderr
 
 
-def test_c01_a_reload_that_changes_the_server_answers_what_is_in_flight_and_goes_on(home):
+def test_c01_a_reload_that_changes_the_server_answers_calls_in_flight_and_goes_on(home):
     with home.daemon() as running, connected(home) as client:
         client.open()
         client.send(call(1, "slow", seconds=0.5))
@@ -87,7 +87,7 @@ def test_c01_a_reload_that_changes_the_server_answers_what_is_in_flight_and_goes
     assert [line.split()[0] for line in home.calls()] == ["slow", "quick"]
 
 
-def test_c01_a_question_of_the_lost_server_is_withdrawn_and_its_late_answer_dropped(home):
+def test_c01_a_server_request_of_the_lost_server_is_cancelled_and_its_late_answer_dropped(home):
     with connected(home) as client:
         with home.daemon() as first:
             client.open()
@@ -153,7 +153,7 @@ def test_c01_a_modern_client_is_not_left_with_a_server_that_a_reload_has_replace
         assert client.end() == 0
 
 
-def test_c01_a_server_that_is_removed_is_the_end_with_the_reason(home):
+def test_c01_connect_exits_with_the_reason_if_its_server_is_removed(home):
     with home.daemon() as running, connected(home) as client:
         client.open()
         home.configure(name="")
@@ -162,7 +162,7 @@ def test_c01_a_server_that_is_removed_is_the_end_with_the_reason(home):
     assert client.stderr.splitlines()[-1] == "mcp-bridge: there is no server 'one'"
 
 
-def test_c01_c02_a_daemon_that_does_not_come_back_is_the_end_with_the_reason(home):
+def test_c01_c02_connect_exits_with_the_reason_if_the_daemon_does_not_come_back(home):
     with connected(home, "--wait", "1") as client:
         with home.daemon() as running:
             client.open()
@@ -176,7 +176,7 @@ def test_c01_c02_a_daemon_that_does_not_come_back_is_the_end_with_the_reason(hom
     assert home.calls() == []
 
 
-def test_c01_the_end_of_the_input_ends_it_also_without_a_daemon(home):
+def test_c01_connect_ends_with_its_input_also_without_a_daemon(home):
     with connected(home) as client:
         with home.daemon() as running:
             client.open()
@@ -185,7 +185,7 @@ def test_c01_the_end_of_the_input_ends_it_also_without_a_daemon(home):
             assert client.end() == 0
 
 
-def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_not(home):
+def test_c01_calls_fail_only_while_the_server_refuses_to_be_opened_again(home):
     with home.daemon() as running, connected(home) as client:
         client.open()
         write_config(home.folder / "config.toml", {"one": {"command": ["/bin/false"]}})
@@ -208,7 +208,7 @@ def test_c01_a_server_that_refuses_to_be_opened_again_fails_calls_until_it_does_
 # ---- C2
 
 
-def test_c02_started_before_the_daemon_it_waits_and_says_so(home):
+def test_c02_connect_waits_for_a_daemon_that_starts_later_and_reports_that(home):
     with connected(home) as client:
         client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), INITIALIZED, call(1, "quick"))
         client.process.stdin.close()
@@ -239,7 +239,7 @@ def test_c02_a_socket_of_a_service_manager_is_waited_for(home):
 
 
 @pytest.mark.parametrize("words", [(), ("--wait", "0")])
-def test_c02_without_anything_to_send_it_does_not_wait(home, words):
+def test_c02_connect_without_input_does_not_wait(home, words):
     with connected(home, *words) as client:
         assert client.end() == 69
     assert "cannot connect to the daemon at" in client.stderr
@@ -266,7 +266,7 @@ UNREADABLE = [
 ]
 
 
-def test_t06_what_cannot_be_read_is_answered_and_costs_itself_only(home):
+def test_t06_an_unreadable_message_is_answered_and_fails_alone(home):
     with home.daemon(), connected(home) as client:
         client.open()
         for number, (line, wanted) in enumerate(UNREADABLE):
@@ -280,7 +280,7 @@ def test_t06_what_cannot_be_read_is_answered_and_costs_itself_only(home):
         assert client.lines.empty()
 
 
-def test_t06_it_ends_with_its_input_whatever_that_was(home):
+def test_t06_connect_ends_with_its_input_also_after_unreadable_messages(home):
     with home.daemon(), connected(home) as client:
         client.send(message("initialize", 0, **CLIENT_WITH_ROOTS), *(line + b"\n" for line, _ in UNREADABLE))
         assert client.end() == 0

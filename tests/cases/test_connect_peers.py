@@ -144,7 +144,7 @@ def test_r19_a_peer_that_opens_no_websocket_is_named_with_the_reason(talk, code,
     assert reason in line
 
 
-def test_r19_tls_in_front_of_a_peer_without_is_named():
+def test_r19_an_https_url_of_a_peer_without_tls_is_named():
     def talk(peer):
         peer.sock.recv(65536)
         peer.send(http("400 Bad Request", "<html>"))
@@ -287,7 +287,7 @@ def shapes(**members):
     ]
 
 
-def test_r15_a_message_over_the_limit_costs_itself_only(tmp_path):
+def test_r15_a_message_over_the_limit_fails_alone(tmp_path):
     ids = [7, "seven", 's\u00e9 "7"', -1]
     params = {"name": "t", "arguments": {"id": 99, "text": BIG, "last": {"id": 98}}}
     lines = [line for one in ids for line in shapes(id=one, method="tools/call", params=params)]
@@ -321,7 +321,7 @@ def test_r15_a_message_over_the_limit_costs_itself_only(tmp_path):
     assert done.returncode == 0
 
 
-def test_r19_an_answer_over_the_limit_costs_itself_only(tmp_path):
+def test_r19_a_response_over_the_limit_fails_alone(tmp_path):
     large = [
         {"jsonrpc": "2.0", "id": 1, "result": {"text": BIG}},
         {"result": {"text": BIG}, "jsonrpc": "2.0", "id": 2},
@@ -427,7 +427,7 @@ def test_r3_a_server_that_cannot_be_started_is_an_error_of_the_call(tmp_path):
         ("silent, TLS", "cannot connect to {}: no response within 10 s"),
     ],
 )
-def test_r19_a_peer_that_is_slow_is_given_up_on(waiting, name, reason):
+def test_r19_connect_exits_with_the_reason_if_its_peer_is_too_slow(waiting, name, reason):
     url, process = waiting[name]
     _, said = process.communicate(timeout=30)
     assert (process.returncode, said.decode()) == (69, f"mcp-bridge: {reason.format(url)}\n")

@@ -60,7 +60,7 @@ def test_t10_structured_content_of_512_levels_is_delivered(bridge, levels):
     assert reply.body == text.replace(b"$ID", b"1")
 
 
-def test_t10_what_cannot_be_decoded_costs_its_call_only(bridge):
+def test_t10_a_response_that_cannot_be_decoded_fails_its_call_only(bridge):
     session = bridge.open_session()
     text = b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % (b"[" * 100_000 + b"]" * 100_000)
     reply = bridge.exchange(bridge.post(raw_answer(1, text + b"\n"), session))

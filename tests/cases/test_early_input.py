@@ -153,7 +153,9 @@ def test_t04_three_lines_of_printf_are_answered(running, name):
 # The WebSocket library of the test leaves its socket to the collector where the bridge closes first.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("transport", PIPES)
-async def test_t04_a_refused_initialize_answers_all_that_came_behind_it(running, transport, name, reason):
+async def test_t04_after_a_refused_initialize_all_messages_behind_it_are_answered(
+    running, transport, name, reason
+):
     async with TRANSPORTS[transport](running, f"/servers/{name}") as client:
         for line in LINES:
             await client.send(line)
@@ -173,7 +175,7 @@ async def test_t04_after_a_refused_initialize_another_may_follow(running, transp
 
 
 @pytest.mark.parametrize("transport", PIPES)
-async def test_t04_what_is_held_has_a_limit_that_is_named(running, transport):
+async def test_t04_held_messages_have_a_limit_that_is_named(running, transport):
     async with TRANSPORTS[transport](running, "/servers/small") as client:
         for line in (opening(), call(1, "a", text="x" * 1500), call(2, "b", text="x" * 1500), call(3, "c")):
             await client.send(line)

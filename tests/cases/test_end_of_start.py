@@ -7,7 +7,7 @@ from mcpbridged.bridge.config.settings import Settings
 from mcpbridged.bridge.daemon import app
 
 
-def test_r09_a_signal_while_the_token_is_read_is_not_forgotten(monkeypatch, tmp_path):
+def test_r09_a_signal_while_the_token_is_read_ends_the_start(monkeypatch, tmp_path):
     """The handler that kills helper programs takes the signal; also where there is no helper, the start must end."""
 
     def read(*_args):

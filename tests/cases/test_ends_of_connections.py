@@ -55,7 +55,7 @@ def test_the_end_of_the_stream_comes_with_a_refusal_that_closes(bridge, name):
         assert sock.recv(65536) == b""
 
 
-def test_what_is_sent_after_a_refusal_does_not_destroy_it(bridge):
+def test_bytes_that_are_sent_after_a_refusal_do_not_destroy_it(bridge):
     """Bytes that arrive at a closed socket would be answered with a reset, which can discard the answer."""
     with socket.create_connection(bridge.address, PATIENCE) as sock:
         sock.sendall(request(bridge, {"Content-Length": "200000"}, body=b""))

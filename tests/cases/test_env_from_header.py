@@ -22,7 +22,7 @@ UNUSUAL = "ACME_MODE DOCKER_HOST R_PROFILE SSH_AUTH_SOCK".split()
 
 
 @pytest.mark.parametrize("key", NEVER)
-def test_r23_no_pattern_lets_a_client_choose_what_is_run(key):
+def test_r23_no_pattern_lets_a_client_choose_the_program(key):
     for patterns in ((), ("*",), (key,), ("*_KEY", "*_TOKEN", "*")):
         for name in (key, key.lower(), key.title()):
             with pytest.raises(BadEnvironment):

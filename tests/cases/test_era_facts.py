@@ -98,7 +98,7 @@ def test_h5_a_file_that_has_changed_makes_its_facts_invalid(lives, era):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("era", OTHER)
-def test_h5_a_fact_that_is_wrong_costs_no_client_an_error(lives, era, way):
+def test_h5_a_wrong_fact_causes_no_error_for_a_client(lives, era, way):
     name = f"stale-{era}-{way}"
     for answers, shown, _ in lives:
         assert "result" in answers[name], answers[name]
@@ -107,7 +107,7 @@ def test_h5_a_fact_that_is_wrong_costs_no_client_an_error(lives, era, way):
         assert [shown[name]["era"] for _, shown, _ in lives] == [era, OTHER[era], OTHER[era]]
 
 
-def test_h5_the_file_is_for_its_owner_and_shows_nothing(lives):
+def test_h5_the_file_is_readable_by_its_owner_only_and_discloses_nothing(lives):
     shown = lives[0][1]
     assert stat.S_IMODE(shown["file"]) == 0o600
     for word in (SECRET, "told", "PLACE", "kept"):
@@ -160,7 +160,7 @@ def test_h5_facts_are_valid_for_a_week_or_a_day(tmp_path, monkeypatch):
         lambda path: path.unlink(),
     ],
 )
-def test_h5_what_happens_to_a_named_file_makes_a_fact_invalid(tmp_path, change):
+def test_h5_any_change_of_a_named_file_makes_a_fact_invalid(tmp_path, change):
     facts, command = EraStore(tmp_path / "eras.json"), script(tmp_path)
     before = facts.recall(command)[0]
     assert EraStore(tmp_path / "eras.json").recall(command)[0] == before
@@ -214,7 +214,7 @@ def test_h5_a_file_that_cannot_be_used_is_ignored_and_replaced(tmp_path, spoil):
     assert not path.is_symlink()
 
 
-def test_h5_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+def test_h5_without_a_writable_directory_no_fact_is_stored(tmp_path):
     (tmp_path / "file").touch()
     for place in (tmp_path / "file" / "eras.json", tmp_path / "open" / "eras.json"):
         if place.parent.name == "open":

@@ -112,7 +112,7 @@ async def test_t18_a_notification_outside_of_the_core_comes_in_the_course_of_a_c
 
 
 @pytest.mark.parametrize(("kind", "era"), [("http", "modern"), ("modern http", "legacy")])
-async def test_t18_across_eras_what_a_server_offers_need_not_be_declared_by_its_client(running, kind, era):
+async def test_t18_across_eras_a_client_need_not_declare_the_extensions_of_its_server(running, kind, era):
     async with client_of(running, kind, f"{era}-client", {}) as client:
         await methods_pass(client)
 
@@ -125,9 +125,7 @@ async def test_t18_across_eras_a_method_is_unknown_where_the_server_declares_no_
 
 
 @pytest.mark.parametrize("kind", MODERN_CLIENTS)
-async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_is_refused_to_it_with_the_reason(
-    running, kind
-):
+async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_is_refused_with_the_reason(running, kind):
     async with client_of(running, kind, "legacy-client") as client:
         error = json.loads(await client.call("vendor"))
         assert error["code"] == -32601
@@ -179,7 +177,9 @@ async def test_t18_the_tasks_extension_is_not_declared_to_a_legacy_server_nor_fo
 
 
 @pytest.mark.parametrize("share", ["principal", "server"])
-async def test_t18_a_shared_process_is_told_what_all_clients_have_declared_before_its_start(running, share):
+async def test_t18_a_shared_process_gets_the_capabilities_that_all_clients_declared_before_its_start(
+    running, share
+):
     async with client_of(
         running, "modern http", f"tasks-legacy-{share}", {"extensions": {VENDOR: {}}}
     ) as one:
@@ -195,7 +195,9 @@ AGGREGATED = [("http", VENDOR), ("ws", OTHER), ("modern http", VENDOR), ("modern
 
 
 @pytest.mark.parametrize(("kind", "own"), AGGREGATED)
-async def test_t18_the_aggregate_offers_what_its_members_offer_and_passes_their_methods(running, kind, own):
+async def test_t18_the_aggregate_offers_the_extensions_of_its_members_and_passes_their_methods(
+    running, kind, own
+):
     declared = {"extensions": {own: {"version": "1"}}}
     async with client_of(running, kind, None, declared) as client:
         assert client.server_capabilities["extensions"] == {
@@ -239,7 +241,7 @@ async def test_t18_the_aggregate_has_the_tools_and_pages_of_mcp_apps(running, ki
 
 
 @pytest.mark.parametrize("kind", ["http", "modern ws"])
-async def test_t18_nobody_sends_what_parts_of_the_bridge_notify_each_other_of(running, kind):
+async def test_t18_internal_notifications_of_the_bridge_are_accepted_from_no_peer(running, kind):
     async with client_of(running, kind, None, DECLARED) as client:
         before = (await client.request("tools/list"))["result"]["tools"]
         for method in ("members", "left_out", "input_over"):

@@ -107,7 +107,7 @@ async def test_h1_a_server_that_is_started_ahead_and_exits_is_not_ready(running)
 
 
 @pytest.mark.parametrize("way", ["http", "ws", "modern"])
-async def test_h1_seventeen_dead_starts_keep_their_cause(running, way):
+async def test_h1_seventeen_failed_starts_keep_their_cause(running, way):
     for _ in range(17):
         error = (await initialize(running, f"dead-{way}", way))["error"]
     found = await status_of(running, f"dead-{way}")
@@ -142,7 +142,7 @@ async def test_h1_the_next_successful_start_clears_the_failure(running):
     assert await ready(running, "mended") == (200, b"ready")
 
 
-async def test_h1_a_client_that_brings_what_the_server_dies_of_does_not_fail_it_for_others(running):
+async def test_h1_a_header_value_that_ends_the_server_does_not_fail_the_server_for_others(running):
     error = (await modern(running, "brought", **{"x-key": "bad"}))["error"]
     assert "the API key is invalid" in error["message"]
     await wait_for_status(running, "brought", state="idle", fault="")

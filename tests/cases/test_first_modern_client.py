@@ -69,7 +69,7 @@ def served(running, server):
 
 
 @pytest.mark.parametrize("how", REACTIONS)
-def test_h5_the_process_of_the_first_client_is_started_beside_the_question(running, how):
+def test_h5_the_process_of_the_first_client_is_started_beside_the_era_probe(running, how):
     found = served(running, f"beside-{how}")
     assert (running.place / f"beside-{how}" / "met").exists()
     assert len(found["pids"]) == 1
@@ -77,13 +77,13 @@ def test_h5_the_process_of_the_first_client_is_started_beside_the_question(runni
 
 @pytest.mark.parametrize("how", REACTIONS)
 @pytest.mark.parametrize("kind", ["lock", "wait", "late"])
-def test_h5_a_server_that_one_process_at_a_time_can_be_serves(running, kind, how):
+def test_h5_a_server_that_can_run_only_once_at_a_time_is_served(running, kind, how):
     served(running, f"{kind}-{how}")
 
 
 @pytest.mark.parametrize("how", REACTIONS)
 @pytest.mark.parametrize("kind", ALONE)
-def test_h5_where_one_process_is_the_limit_they_come_one_after_the_other(running, kind, how):
+def test_h5_with_a_limit_of_one_process_the_probe_ends_before_the_process_starts(running, kind, how):
     served(running, f"alone-{kind}-{how}")
     assert not (running.place / f"alone-{kind}-{how}" / "met").exists()
 
@@ -93,7 +93,7 @@ def test_h5_two_processes_do_not_fetch_one_package(running):
     assert not (running.place / "runner" / "met").exists()
 
 
-def test_h5_a_banner_starts_no_clock(running):
+def test_h5_a_banner_before_the_response_starts_no_timeout(running):
     served(running, "banner")
 
 
@@ -103,7 +103,7 @@ async def test_h5_a_second_client_of_a_known_server_starts_one_process(running):
     assert (await status_of(running, "beside-refuse"))["starts"] <= before + 1
 
 
-async def test_h5_text_before_the_answer_to_the_question_is_no_answer(monkeypatch):
+async def test_h5_text_before_the_response_to_the_era_probe_is_no_response(monkeypatch):
     monkeypatch.setattr(era_probe, "AFTER_FIRST_LINE", 0.2, raising=False)
     spawner, readiness = Spawner.start(), Poller()
     launch = Launch(tuple(failing_command("banner", 1.5, "modern")), {"PATH": os.environ["PATH"]})

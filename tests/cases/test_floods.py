@@ -95,7 +95,7 @@ def test_r02_a_refusal_before_the_credential_is_sent_whole_and_closes(quiet, fie
 
 
 @pytest.mark.parametrize("kind", ["silent", "answered", "half a head"])
-def test_r02_the_oldest_connection_without_a_head_gives_up_its_place(tmp_path, kind):
+def test_r02_the_oldest_connection_without_a_head_loses_its_place(tmp_path, kind):
     with Bridge(tmp_path / "run", EXAMPLE, "--limit=connections_unauthenticated=2") as bridge:
         host = ":".join(map(str, bridge.address)).encode()
         first, second, third = (
@@ -117,7 +117,7 @@ def test_r02_the_oldest_connection_without_a_head_gives_up_its_place(tmp_path, k
                 socks[1].recv(1)
 
 
-def test_r02_one_that_was_refused_goes_before_one_that_is_silent(tmp_path):
+def test_r02_a_refused_connection_is_closed_before_a_silent_connection(tmp_path):
     with Bridge(tmp_path / "run", EXAMPLE, "--limit=connections_unauthenticated=2") as bridge:
         with contextlib.ExitStack() as stack:
             silent, refused = (stack.enter_context(contextlib.closing(raw(bridge.address))) for _ in range(2))
@@ -131,7 +131,7 @@ def test_r02_one_that_was_refused_goes_before_one_that_is_silent(tmp_path):
                     silent.recv(1)
 
 
-def test_r02_a_flood_of_tcp_keeps_nobody_from_the_unix_socket_nor_the_reverse(tmp_path):
+def test_r02_a_flood_on_tcp_does_not_block_the_unix_socket_nor_the_reverse(tmp_path):
     unix = str(tmp_path / "s")
     options = ("--unix", unix, "--limit=connections_unauthenticated=2")
     with Bridge(tmp_path / "run", EXAMPLE, *options) as bridge, contextlib.ExitStack() as stack:

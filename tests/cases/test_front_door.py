@@ -210,7 +210,7 @@ def test_t12_obs_text_that_comes_in_pieces(door, field):
 
 
 @pytest.mark.parametrize("field", READ)
-def test_t12_what_is_read_is_ascii(door, field):
+def test_t12_values_that_the_bridge_reads_are_ascii(door, field):
     reply = door.exchange(lines(door.post(), field))
     assert (reply.status, reply.headers["connection"]) == (400, "close")
     assert "not ASCII" in reply.json["error"]["message"]
@@ -574,7 +574,7 @@ def test_t24_http_2_with_trailers_an_expectation_and_te(h2):
         (lambda r: r.replace_field("Origin: null"), 403),
     ],
 )
-def test_t24_what_stays_refused(door, change, status):
+def test_t24_requests_that_are_still_refused(door, change, status):
     reply = door.exchange(change(door.post()))
     assert reply.status == status
     assert status != 405 or reply.headers["allow"] == "GET, POST, DELETE"

@@ -107,7 +107,7 @@ def one_daemon(tmp_path_factory):
         yield running
 
 
-def test_r12_a_value_that_cannot_be_had_costs_its_server_only(one_daemon):
+def test_r12_a_value_that_cannot_be_read_fails_its_server_only(one_daemon):
     running = one_daemon
     assert get(running.url("well"), running.token, BODY)[0] == 200
     found = {one["name"]: one for one in running.status()["servers"]}
@@ -128,7 +128,7 @@ def test_r12_a_value_that_cannot_be_had_costs_its_server_only(one_daemon):
     assert not [name for name in running.reasons if name in answer]
 
 
-def test_r12_a_failed_server_is_tried_again_at_its_next_start(one_daemon):
+def test_r12_a_failed_server_reads_its_values_again_at_its_next_start(one_daemon):
     running = one_daemon
     mended = [name for name, mend in running.mend.items() if mend]
     for name in mended:
@@ -141,7 +141,7 @@ def test_r12_a_failed_server_is_tried_again_at_its_next_start(one_daemon):
     assert not any("as-good-as-a-secret" in line for line in running.lines)
 
 
-def test_r12_a_reload_fails_one_server_and_mends_it_again(tmp_path):
+def test_r12_a_reload_fails_one_server_and_repairs_it_again(tmp_path):
     private = tmp_path / "private"
     private.write_text("A=1234567890\n")
     private.chmod(0o600)
@@ -166,7 +166,7 @@ def test_r12_a_reload_fails_one_server_and_mends_it_again(tmp_path):
         running.config.write_text(good)
 
 
-def test_r12_a_member_of_an_aggregate_that_cannot_be_started_costs_itself_only(tmp_path):
+def test_r12_a_member_of_an_aggregate_that_cannot_be_started_fails_alone(tmp_path):
     servers = {"one": {"command": EXAMPLE}, "two": {"command": EXAMPLE, "pass_env": ["NOT_SET_ANYWHERE"]}}
     with daemon(tmp_path, servers, aggregate={"servers": ["one", "two"]}) as running:
         assert "one__echo" in running.do("tools", "aggregate").stdout

@@ -33,7 +33,7 @@ def unmatched(running):
     return {one["name"]: one["unmatched"] for one in running.status()["servers"]}
 
 
-def test_t7_an_answer_to_nothing_is_logged_and_counted(running):
+def test_t7_a_response_of_a_server_without_a_request_is_logged_and_counted(running):
     before = unmatched(running)
     lines = [GOOD % other for other in (b"987654", b'"x"', b"-1")]
     for path in PAIRS:
@@ -49,7 +49,7 @@ def test_t7_an_answer_to_nothing_is_logged_and_counted(running):
     assert any("answer_unmatched" in line and "sender=server" in line for line in running.lines)
 
 
-def test_t7_a_response_of_a_client_to_nothing_is_logged_and_counted(running):
+def test_t7_a_response_of_a_client_without_a_request_is_logged_and_counted(running):
     before = unmatched(running)["legacy"]
     for transport in "HSW":
         with client(running, Pair("legacy", transport, "legacy")) as peer:

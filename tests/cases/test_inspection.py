@@ -49,7 +49,7 @@ EMPTY_ONES = listed([b"{}"] * 1_000_000)
         (EMPTY_ONES, f"a list of {len(EMPTY_ONES)} bytes exceeds the limit of 100000 (limits.list_bytes)"),
     ],
 )
-def test_r04_a_list_of_tools_that_a_policy_cannot_look_into_is_an_error(result, told):
+def test_r04_a_list_of_tools_that_a_policy_cannot_inspect_is_an_error(result, told):
     answer = AccessPolicy(("t",)).answer("tools/list", Response(b"1", result, b""), LIMITS)
     assert json.loads(answer.error) == {"code": -32603, "message": told}
 
@@ -142,7 +142,7 @@ def test_r04_pages_of_a_list_are_limited():
     assert pages == 3
 
 
-def test_r04_a_list_of_a_client_that_cannot_be_learned_from_is_passed_on():
+def test_r04_a_requested_list_beyond_the_limits_is_forwarded_and_not_stored():
     world = World()
     world.answered(world.asked(CALL), listed([TOOL]))
     (effect,) = world.answered(world.asked(b'{"_meta":%b}' % META, "tools/list"), MANY)
@@ -181,7 +181,7 @@ def timed(call):
         (b"caf\\u00e9 \\u003cb\\u003e \\u0041", False),
     ],
 )
-def test_r04_only_what_may_be_the_annotation_is_looked_into(spelled, annotated):
+def test_r04_only_a_possible_annotation_is_inspected(spelled, annotated):
     schema = b'{"properties":{"a":{"type":"string","%b":"A"}},"x":"%b"}' % (spelled, b"a" * 300_000)
     if annotated:
         with pytest.raises(Rejection):
@@ -212,7 +212,7 @@ def test_r04_a_forged_state_is_refused_before_anything_is_read(monkeypatch):
         world.asked(arguments, state=state, token=b"1")
 
 
-def test_r04_a_state_is_good_for_its_own_arguments_however_large():
+def test_r04_a_state_is_valid_for_its_own_arguments_of_any_size():
     world = World()
     world.answered(world.asked(CALL), listed([TOOL]))
     for size in (10, 100_000):
@@ -309,7 +309,7 @@ def test_r04_a_list_that_is_merged_is_limited(method):
         merge.page(method, {where: json_object.raw(b'["%b"]' % (b"a" * 100_000))}, 0, LIMITS)
 
 
-def test_a_tool_without_a_readable_name_is_no_tool_of_a_pattern():
+def test_a_tool_without_a_readable_name_matches_no_pattern():
     tools = [b"7", b'{"name":7}', b'{"name":"t"}']
     answer = AccessPolicy(("t",)).answer("tools/list", Response(b"1", listed(tools), b""), LIMITS)
     assert answer.result == b'{"tools":[{"name":"t"}]}'

@@ -79,7 +79,7 @@ def over_connect(running, name):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_sent_before_the_end_arrives(running, way):
+def test_messages_that_are_sent_just_before_a_close_arrive(running, way):
     name = f"s{WAYS.index(way)}"
     if way == "connect":
         over_connect(running, name)

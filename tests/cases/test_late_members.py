@@ -110,7 +110,7 @@ async def test_h3_a_client_without_sessions_is_answered_at_once(running):
     assert "aggregate: left out broken: " in shown
 
 
-async def test_h3_a_call_to_a_late_member_waits_for_it_and_for_nothing_else(running, folder):
+async def test_h3_a_call_to_a_late_member_waits_for_that_member_only(running, folder):
     async with session(running, "ws", "aggregate") as client:
         waiting = await client.begin("tools/call", {"name": "late__echo"})
         with trio.fail_after(SOON):
@@ -119,7 +119,7 @@ async def test_h3_a_call_to_a_late_member_waits_for_it_and_for_nothing_else(runn
             assert text_of(await client.answer(waiting)) == "late: echo"
 
 
-async def test_h3_where_only_hanging_members_are_a_session_opens_too(tmp_path):
+async def test_h3_a_session_opens_even_if_all_members_hang(tmp_path):
     servers = {"hung": member(**everything("hung"), gate=str(tmp_path / "open"))}
     with aggregate(tmp_path, servers, limits={"drain_seconds": 0.2}) as running:
         began = trio.current_time()
@@ -131,7 +131,7 @@ async def test_h3_where_only_hanging_members_are_a_session_opens_too(tmp_path):
             assert "hung__echo" in await names(client)
 
 
-async def test_h3_a_member_that_dies_and_comes_back_is_told_of(tmp_path):
+async def test_h3_a_client_is_notified_of_a_member_that_exits_and_comes_back(tmp_path):
     servers = {"one": member("one", tools=["echo"]), "two": member("two")}
     with aggregate(tmp_path, servers, limits={"drain_seconds": 0.2}) as running:
         async with (

@@ -57,7 +57,7 @@ async def test_s4_sessions_go_on_when_a_member_comes_and_goes(running, configura
         assert json.loads(await client.call("one__client"))["pid"] == pid
 
 
-async def test_s4_a_client_without_sessions_is_told_and_finds_the_member(running, configuration):
+async def test_s4_a_client_without_sessions_is_notified_and_finds_the_member(running, configuration):
     client = Modern(running)
     async with client.listening(**KINDS) as following:
         assert (await following())["params"]["notifications"] == KINDS
@@ -69,7 +69,7 @@ async def test_s4_a_client_without_sessions_is_told_and_finds_the_member(running
         assert servers_of(await client.tools()) == {"one"}
 
 
-async def test_s4_what_a_reload_prints_names_the_aggregate_as_changed(running, configuration):
+async def test_s4_a_reload_prints_the_aggregate_as_changed(running, configuration):
     printed = await configuration.reload(BOTH)
     assert "added: two" in printed
     assert "changed: aggregate" in printed
@@ -107,7 +107,7 @@ FATES = {
 @pytest.mark.parametrize(
     ("transport", "fate"), [*((one, "removed") for one in TRANSPORTS), ("ws", "not a member"), ("ws", "replaced"), ("http", "replaced")]
 )  # fmt: skip
-async def test_s4_a_question_of_a_member_that_goes_is_withdrawn_and_its_call_ends_with_the_reason(
+async def test_s4_a_server_request_of_a_removed_member_is_cancelled_and_its_call_ends_with_the_reason(
     running, configuration, transport, fate
 ):
     servers, how, reason = FATES[fate]
@@ -124,7 +124,7 @@ async def test_s4_a_question_of_a_member_that_goes_is_withdrawn_and_its_call_end
         assert await client.call("one__echo") == "one: echo"
 
 
-async def test_s4_a_question_of_another_member_goes_on(running, configuration):
+async def test_s4_a_server_request_of_another_member_goes_on(running, configuration):
     asking = {"three": member("three", tools=["ask"])}
     async with (
         configuration.reloaded_with({**BOTH, **asking}),
@@ -146,7 +146,7 @@ async def test_s4_a_call_in_flight_that_ends_soon_is_answered(running, configura
         assert text_of(await client.answer(waiting)) == "done"
 
 
-async def test_s4_a_changed_member_is_another_one_for_the_same_session(running, configuration):
+async def test_s4_a_changed_member_is_a_new_process_for_the_same_session(running, configuration):
     async with configuration.reloaded_with(BOTH), session(running, "ws", "aggregate") as client:
         assert "two__echo" in await names(client)
         await configuration.reload({**FIRST, "two": member("two", tools=["other"], prompts=["p"])})
@@ -206,7 +206,7 @@ async def test_s4_clients_at_once_and_reloads_one_after_the_other(running, confi
         await configuration.reload()
 
 
-async def test_s4_what_the_aggregate_says_of_itself_can_be_reloaded_too(running, configuration):
+async def test_s4_name_and_instructions_of_the_aggregate_can_be_reloaded(running, configuration):
     async with session(running, "ws", "aggregate") as client:
         async with configuration.reloaded_with(FIRST, name="mine", instructions="be brief"):
             async with session(running, "http", "aggregate") as other:

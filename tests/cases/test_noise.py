@@ -60,13 +60,13 @@ def peer(request, running):
 
 
 @pytest.mark.parametrize("line", NOISE)
-def test_t1_a_line_that_is_no_json_rpc_costs_no_call(peer, line):
+def test_t1_a_line_that_is_not_json_rpc_fails_no_call(peer, line):
     for number in (b"1", b"2"):
         assert peer.exchange_json(peer.raw(number, line, GOOD, line), number)["result"]["content"] == []
 
 
 @pytest.mark.parametrize("line", INVALID)
-def test_t1_an_answer_that_is_none_fails_its_call_at_once(peer, line):
+def test_t1_an_invalid_response_fails_its_call_at_once(peer, line):
     found = peer.exchange_json(peer.raw(b"1", line))
     assert found["error"]["code"] in (-32000, -32603)
     assert "not valid" in found["error"]["message"]

@@ -160,7 +160,7 @@ def test_t14_the_answer_over_http_2(secure):
             assert client.exchange("GET", "/nothing")[0] == 404
 
 
-def test_t14_guesses_at_discovery_are_no_wrong_credentials(tmp_path):
+def test_t14_requests_for_discovery_do_not_count_as_wrong_credentials(tmp_path):
     options = "--limit=wrong_credentials_per_second=1", "--limit=connections_unauthenticated=8"
     with Bridge(tmp_path / "run", EXAMPLE, *options) as running:
         door = ListenerUnderTest(running.address, running.token)

@@ -127,7 +127,7 @@ def test_w9_a_socket_in_the_abstract_namespace_is_named_as_systemd_does(tmp_path
         assert status["unix"] == unix
 
 
-def test_w9_what_the_daemon_has_bound_itself_is_shown_as_before(tmp_path):
+def test_w9_sockets_that_the_daemon_has_bound_are_shown_as_before(tmp_path):
     with running(tmp_path) as daemon:
         assert [line for line in daemon.lines if "ready on" in line] == [
             f"mcp-bridge: ready on {daemon._base}"

@@ -128,7 +128,7 @@ def test_r18_every_word_that_is_a_file_or_a_module_is_pinned(place, command, wit
         ("docker run -i image", "docker"),
     ],
 )
-def test_r18_where_more_may_be_executed_that_is_told(place, command, told):
+def test_r18_a_command_that_may_execute_more_files_is_reported(place, command, told):
     found = find_command_files(launch(place, *shlex.split(command)))
     assert any(told in reason for reason in found.unknown), found
 

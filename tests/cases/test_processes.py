@@ -31,7 +31,7 @@ def of_server(host):
     ],
     ids=["keeper", "keeper hung up", "both", "stopped keeper"],
 )
-def test_r13_what_a_killed_keeper_leaves_is_killed_while_the_daemon_runs(kind, blows):
+def test_r13_processes_of_a_killed_keeper_are_killed_while_the_daemon_runs(kind, blows):
     with Host(kind) as host:
         strike(host, blows)
         assert wait_until_empty(lambda: of_server(host)) == []
@@ -50,7 +50,7 @@ def test_r13_what_a_killed_keeper_leaves_is_killed_while_the_daemon_runs(kind, b
     ],
     ids=["keeper", "fork server", "both", "keeper killed", "fork server killed"],
 )
-def test_r13_nothing_survives_a_daemon_that_is_killed(kind, blows):
+def test_r13_no_process_survives_a_killed_daemon(kind, blows):
     with Host(kind) as host:
         strike(host, blows)
         host.process.kill()
@@ -58,7 +58,7 @@ def test_r13_nothing_survives_a_daemon_that_is_killed(kind, blows):
 
 
 @pytest.mark.parametrize("kind", sorted(SERVERS))
-def test_r13_whatever_a_server_does_to_itself_nothing_survives(kind):
+def test_r13_no_process_of_any_kind_of_server_survives_a_killed_daemon(kind):
     with Host(kind) as host:
         host.process.kill()
         assert wait_until_empty(host.left) == []
@@ -74,7 +74,7 @@ def test_r13_whatever_a_server_does_to_itself_nothing_survives(kind):
     ],
     ids=["keeper", "both", "keeper killed", "fork server killed"],
 )
-def test_r13_a_server_that_is_to_leave_leaves_whatever_was_stopped(blows):
+def test_r13_a_server_is_ended_although_its_keeper_or_the_fork_server_is_stopped(blows):
     with Host("daemonised") as host:
         strike(host, blows)
         host.command("stop")

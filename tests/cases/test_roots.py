@@ -53,7 +53,7 @@ async def until_known(client, prefix, answers):
 
 @pytest.mark.parametrize("server", ["own", "client", ""])
 @pytest.mark.parametrize("kind", MODERN)
-async def test_t19_the_first_call_asks_for_the_roots_and_their_answer_is_kept(running, kind, server):
+async def test_t19_roots_are_requested_with_the_first_call_and_the_answer_is_stored(running, kind, server):
     prefix = "" if server else "one__"
     async with client_of(running, kind, server, DECLARED) as client:
         _, times = await called(client, f"{prefix}roots")
@@ -66,7 +66,7 @@ async def test_t19_the_first_call_asks_for_the_roots_and_their_answer_is_kept(ru
 
 
 @pytest.mark.parametrize("kind", MODERN)
-async def test_t19_a_client_without_roots_is_not_asked(running, kind):
+async def test_t19_a_client_without_roots_gets_no_request_for_them(running, kind):
     async with client_of(running, kind, "own", {}) as client:
         _, times = await called(client, "roots")
         assert times == 0
@@ -83,7 +83,7 @@ async def answered(client, prefix):
 
 @pytest.mark.parametrize("server", ["own", "client", ""])
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_t19_a_session_is_asked_at_once(running, transport, server):
+async def test_t19_roots_are_requested_from_a_session_at_once(running, transport, server):
     async with client_of(running, transport, server, DECLARED) as client:
         if server:
             assert await answered(client, "") == [ROOTS]

@@ -47,7 +47,7 @@ def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(r
 
 @pytest.mark.parametrize("context", ["thisServer", "allServers", "none"])
 @pytest.mark.parametrize("transport", ["H", "W"])
-def test_t18_a_server_may_ask_to_include_context_as_on_a_pipe(running, transport, context):
+def test_t18_a_server_may_request_include_context_as_on_a_pipe(running, transport, context):
     asked = b'{"jsonrpc":"2.0","id":"%b","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1,"includeContext":"%b"}}'
     with client(running, Pair("modern", transport, "legacy")) as peer:
         # The calls before it are held with the ids of their questions.

@@ -97,7 +97,7 @@ async def test_s1_a_client_of_an_older_revision_shares_it_as_well(running):
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_s1_a_client_that_has_not_declared_it_is_not_asked(running, transport):
+async def test_s1_a_client_without_the_capability_gets_no_server_request(running, transport):
     name = fresh(running)
     async with session(running, "ws", name) as asked, session(running, transport, name, {}) as plain:
         await asked.call("echo")
@@ -106,7 +106,7 @@ async def test_s1_a_client_that_has_not_declared_it_is_not_asked(running, transp
         assert not [message for message in plain.received if "method" in message]
 
 
-async def test_s1_a_process_that_dies_is_replaced_for_all(running):
+async def test_s1_a_process_that_exits_is_replaced_for_all_clients(running):
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
         before = await state(other)
@@ -156,7 +156,7 @@ async def test_s2_another_client_is_served_while_one_does_not_answer(running, tr
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_s2_a_client_that_leaves_ends_its_call_and_its_question(running, transport):
+async def test_s2_a_client_that_disconnects_ends_its_call_and_its_server_request(running, transport):
     name = fresh(running)
     async with session(running, "ws", name) as other:
         async with session(running, transport, name) as leaving:
@@ -169,7 +169,7 @@ async def test_s2_a_client_that_leaves_ends_its_call_and_its_question(running, t
         assert found["pid"]
 
 
-async def test_s2_a_question_that_several_clients_can_have_caused_reaches_none(running):
+async def test_s2_a_server_request_that_several_clients_can_have_caused_reaches_none(running):
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
         await one.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})

@@ -94,7 +94,7 @@ def running(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-async def test_h1_why_a_program_is_not_executed(running, name):
+async def test_h1_the_reason_of_a_program_that_is_not_executed_is_shown(running, name):
     _, reason = PROGRAMS[name]
     message = running.answers[name]["error"]["message"]
     assert message.startswith("cannot start")
@@ -105,7 +105,7 @@ async def test_h1_why_a_program_is_not_executed(running, name):
 
 
 @pytest.mark.parametrize("name", SENT)
-async def test_h2_messages_that_are_no_answer_are_shown(running, name):
+async def test_h2_messages_that_are_not_the_response_are_shown(running, name):
     _, word = SENT[name]
     error = running.answers[name]["error"]
     assert word in error["message"]
@@ -143,7 +143,7 @@ async def test_h1_a_shared_server_whose_client_has_left_without_an_answer_is_fai
     assert await ready(running, "left-shared") == (503, b"not ready")
 
 
-async def test_h1_a_client_that_leaves_at_once_fails_no_server(running):
+async def test_h1_a_client_that_disconnects_at_once_fails_no_server(running):
     assert (await status_of(running, "quick"))["fault"] == ""
     assert await ready(running, "quick") == (200, b"ready")
 
@@ -206,6 +206,6 @@ def test_h2_a_line_is_shown_as_a_terminal_displays_it(line, told):
     assert f"it printed {told!r}" in StartFault("exited with code 1", Output((), (line, r"\x1b[0m"))).summary
 
 
-def test_h2_a_signal_is_no_wrong_command():
+def test_h2_a_signal_gives_no_hint_about_the_command():
     fault = StartFault("was killed by signal 9 (SIGKILL) before it answered initialize", ended=True)
     assert fault.summary == fault.reason

@@ -76,7 +76,7 @@ def running(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("kind", "way"), CASES)
-def test_h2_a_failed_start_shows_what_was_printed_and_what_it_means(running, kind, way):
+def test_h2_a_failed_start_shows_the_output_and_a_hint(running, kind, way):
     stream, line, word = KINDS[kind]
     error = running.answers[f"{kind}-{way}"]["error"]
     assert any(line in one for one in error["data"][stream])
@@ -89,7 +89,7 @@ def test_h2_a_failed_start_shows_what_was_printed_and_what_it_means(running, kin
     assert word in found["fault"]
 
 
-def test_h2_secrets_are_redacted_in_what_is_shown(running):
+def test_h2_secrets_are_redacted_in_the_shown_output(running):
     error = running.answers["secret"]["error"]
     assert "Server listening on http://localhost:3000/?key=[secret]" in error["message"]
     assert SECRET not in json.dumps(error)
@@ -97,19 +97,19 @@ def test_h2_secrets_are_redacted_in_what_is_shown(running):
     assert not any(SECRET in line for line in running.lines)
 
 
-def test_h2_a_server_that_prints_nothing_is_said_to_have_printed_nothing(running):
+def test_h2_the_error_for_a_server_without_output_states_that(running):
     error = running.answers["hang"]["error"]
     assert error["message"] == "the server did not answer initialize within 3 s; it has printed nothing"
     assert (error["data"]["stdout"], error["data"]["stderr"]) == ([], [])
 
 
-def test_h2_what_is_shown_is_bounded(running):
+def test_h2_the_shown_output_is_bounded(running):
     error = running.answers["flood"]["error"]
     assert len(error["data"]["stdout"]) == 5
     assert len(json.dumps(error)) < 10_000
 
 
-async def test_h1_what_was_printed_for_one_principal_is_not_shown_to_another(running):
+async def test_h1_output_for_one_principal_is_not_shown_to_another(running):
     while (
         "the next start is in"
         not in (error := (await modern(running, "exit", token=TOKENS["alice"])))["error"]["message"]
@@ -121,7 +121,7 @@ async def test_h1_what_was_printed_for_one_principal_is_not_shown_to_another(run
     assert "FOO" not in json.dumps(error)
 
 
-async def test_h2_the_wrapper_shows_it_too(tmp_path):
+async def test_h2_the_wrapper_shows_the_output_too(tmp_path):
     with Bridge(tmp_path, failing_command("usage"), "--share", "server") as running:
         error = (await wrapped(running))["error"]
         assert "Usage: server" in error["message"]

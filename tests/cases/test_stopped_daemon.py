@@ -38,7 +38,7 @@ def until_started(running):
 
 
 @pytest.mark.parametrize("share", ["session", "server"])
-def test_c01_a_start_that_outlasts_a_stop_of_the_daemon_is_not_given_up(tmp_path, share):
+def test_c01_a_start_that_outlasts_a_stop_of_the_daemon_does_not_fail(tmp_path, share):
     entries = {name: {"command": [sys.executable, "-c", SLOW], "share": share} for name in SERVERS}
     opening = message(
         "initialize", 1, protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "x"}
@@ -61,7 +61,7 @@ def test_c01_a_start_that_outlasts_a_stop_of_the_daemon_is_not_given_up(tmp_path
     assert [json.dumps(answer["error"]) for answer in answers if "error" in answer] == []
 
 
-def test_a_round_of_the_clock_that_is_held_up_decides_nothing_and_the_next_one_does():
+def test_a_delayed_tick_is_not_passed_on_and_the_next_tick_is():
     ticker, seen = Ticker(), []
 
     class Member:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 SERVER = (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/stderr_writer.py"))
 
 
-def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever():
+def test_r22_stored_lists_of_tools_that_change_are_bounded():
     talk = Talk()
     talk.ask(1, "tools/call", call("t0"), headers={})
     talk.answer(1, {"tools": [{"name": "t0"}]})
@@ -44,7 +44,7 @@ def test_r22_a_list_of_tools_that_changes_again_and_again_is_not_kept_for_ever()
     ]
 
 
-async def test_r22_the_log_of_a_removed_server_goes_with_it_unless_it_is_followed():
+async def test_r22_the_log_of_a_removed_server_is_removed_unless_it_is_followed():
     spawner, readiness = Spawner.start(), Poller()
     fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", log_calls=False)
     launch = Launch(SERVER, {"PATH": os.environ["PATH"]})

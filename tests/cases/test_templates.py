@@ -73,7 +73,7 @@ async def test_h4_a_client_without_sessions_reads_the_same_before_it_lists_anyth
         ("other://{x}", "greedy"),
     ],
 )
-async def test_h4_the_template_decides_who_completes_its_arguments(running, uri, name):
+async def test_h4_the_template_decides_which_member_completes_its_arguments(running, uri, name):
     params = {"ref": {"type": "ref/resource", "uri": uri}, "argument": {"name": "name", "value": "a"}}
     async with session(running, "ws", "aggregate") as client:
         answer = await client.request("completion/complete", params)
@@ -82,7 +82,7 @@ async def test_h4_the_template_decides_who_completes_its_arguments(running, uri,
     assert found["completion"]["values"] == [name]
 
 
-async def test_h4_what_the_server_of_the_template_does_not_have_is_not_there(running):
+async def test_h4_a_resource_that_no_server_of_a_matching_template_has_is_not_found(running):
     async with session(running, "ws", "aggregate") as client:
         answer = await client.request("resources/read", {"uri": "file:///docs/missing.md"})
         # The more general template of another server is tried next.

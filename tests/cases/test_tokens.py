@@ -133,7 +133,7 @@ def test_t15_a_token_can_be_rotated_without_a_daemon_and_not_where_the_operator_
     assert (tmp_path / "mcp-bridge/token").stat().st_mode & 0o777 == 0o600
 
 
-def test_t15_one_token_of_each_boot_where_that_is_wanted(tmp_path):
+def test_t15_with_token_boot_each_boot_has_its_own_token(tmp_path):
     with daemon(tmp_path, listen={"token": "boot"}) as running:
         token = (tmp_path / "run/mcp-bridge/token").read_text().strip()
         assert status_of(running.url("example"), token) == 200
@@ -154,7 +154,7 @@ def test_t15_the_default_token_is_refused_for_processes_of_other_users(tmp_path)
 
 
 @needs_root
-def test_t15_a_token_of_the_operators_is_good_for_every_process(tmp_path):
+def test_t15_a_token_of_the_operator_is_valid_for_every_process(tmp_path):
     file = tmp_path / "operators"
     file.write_text(OPERATORS)
     file.chmod(0o600)
@@ -164,7 +164,7 @@ def test_t15_a_token_of_the_operators_is_good_for_every_process(tmp_path):
 
 @needs_root
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_t15_a_port_that_another_user_holds_is_told_with_what_to_do(tmp_path, host):
+def test_t15_a_port_that_another_user_holds_is_reported_with_a_fix(tmp_path, host):
     bound = socket.create_server((host, 0))
     port = str(bound.getsockname()[1])
     os.fchown(bound.fileno(), NOBODY, NOBODY)

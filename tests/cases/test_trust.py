@@ -80,7 +80,7 @@ def commands(tmp_path, capsys, text):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["program", "script", "secret"])
-def test_a_file_that_others_could_replace_is_an_error(tmp_path, capsys, kind, place):
+def test_a_file_that_other_users_could_replace_is_an_error(tmp_path, capsys, kind, place):
     file, reason = spoiled(tmp_path, kind)
     text = {
         "program": f"[servers.a]\ncommand = ['{file}']\n",

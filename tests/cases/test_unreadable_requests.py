@@ -100,7 +100,7 @@ def test_t6_one_bad_message_refuses_a_batch_of_a_revision_that_has_them(running,
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-def test_t6_before_a_session_as_well(running, era):
+def test_t6_an_unreadable_request_before_a_session_is_answered_under_its_id(running, era):
     with client(running, Pair(era, "W", "legacy"), opened=False) as peer:
         for text, id_, code in UNREADABLE:
             peer.send(text)
@@ -125,7 +125,7 @@ def test_t6_an_id_comes_back_exactly_as_it_was_written(peer, raw_id):
         assert b'"id":%b,' % raw_id in peer.exchange(text, raw_id)
 
 
-def test_t6_an_id_in_flight_is_one_however_it_is_written(running):
+def test_t6_an_id_in_flight_is_the_same_in_every_spelling(running):
     for path in (
         Pair("legacy", "W", "legacy"),
         Pair("modern", "W", "modern"),

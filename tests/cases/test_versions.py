@@ -49,7 +49,7 @@ def running(authority, tmp_path_factory):
 @pytest.mark.parametrize(
     ("carrier", "header"), [*(("http1", header) for header in HEADERS), ("http2", HEADERS[0])]
 )
-def test_t11_initialize_is_a_handshake_whatever_the_header_says(running, carrier, header):
+def test_t11_initialize_is_a_handshake_with_any_version_header(running, carrier, header):
     for accept in (BOTH, JSON, EVENTS):
         with Client(running, carrier, "echoing", accept=accept) as client:
             answer = client.initialize(MCP_Protocol_Version=header)
@@ -60,7 +60,7 @@ def test_t11_initialize_is_a_handshake_whatever_the_header_says(running, carrier
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("header", ["2026-07-28", VERSION, None])
-def test_t11_with_the_envelope_it_is_no_method(running, carrier, header):
+def test_t11_initialize_in_a_stateless_request_is_an_unknown_method(running, carrier, header):
     body, headers = modern("initialize", {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {}})
     with Client(running, carrier, "echoing") as client:
         answer = client.post(body, **{**headers, "MCP_Protocol_Version": header})
@@ -69,7 +69,7 @@ def test_t11_with_the_envelope_it_is_no_method(running, carrier, header):
 
 
 @pytest.mark.parametrize("header", ["2026-07-28", "2030-01-01", ""])
-async def test_t11_the_same_over_event_streams_and_websocket(running, header):
+async def test_t11_initialize_is_a_handshake_over_event_streams_and_websocket_too(running, header):
     said = {"MCP-Protocol-Version": header}
     assert await over_sse(running, "echoing", VERSION, said) == ["echoed"]
     assert await over_websocket(running, "echoing", VERSION, said) == ["echoed"]
@@ -102,7 +102,7 @@ def test_t22_the_version_of_the_session_is_accepted(running, carrier, name, shar
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("name", ["ancient", "future"])
-def test_t22_anything_else_is_400(running, carrier, name):
+def test_t22_any_other_version_is_400(running, carrier, name):
     with Client(running, carrier, name) as client:
         client.initialize(UNKNOWN[name])
         for header in OTHERS:
@@ -130,7 +130,7 @@ def test_t22_batches_are_of_the_revision_that_was_current(running, carrier):
             assert client.post(batch).status_code == status
 
 
-def test_t22_a_shared_server_is_asked_once_and_each_client_answered_in_its_own_version(running):
+def test_t22_a_shared_server_gets_one_initialize_and_each_client_its_own_version(running):
     for wanted, expected in (
         ("2024-10-07", "2024-10-07"),
         ("2025-06-18", "2025-06-18"),
@@ -146,7 +146,7 @@ def test_t22_a_shared_server_is_asked_once_and_each_client_answered_in_its_own_v
 
 @pytest.mark.parametrize("share", ["", "-shared"])
 @pytest.mark.parametrize("name", UNKNOWN)
-async def test_t22_on_every_other_carrier(running, name, share):
+async def test_t22_the_version_of_the_session_is_accepted_on_every_other_carrier(running, name, share):
     version = UNKNOWN[name]
     header = {"MCP-Protocol-Version": version}
     expected = ["echoed"] * (2 if has_batches(version) else 1)
@@ -157,7 +157,7 @@ async def test_t22_on_every_other_carrier(running, name, share):
 
 
 @pytest.mark.parametrize("name", [name for name in UNKNOWN if name != "stateless"])
-def test_t22_a_stateless_client_in_front_of_it(running, name):
+def test_t22_a_stateless_client_of_a_server_with_an_unknown_version_is_served(running, name):
     body, headers = modern("tools/call", {"name": "echo", "arguments": {}})
     for server in (name, f"{name}-shared"):
         with Client(running, "http1", server) as client:

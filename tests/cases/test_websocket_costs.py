@@ -70,7 +70,7 @@ def test_r15_a_refusal_without_a_readable_id_is_sent_once_under_null(bridge, tex
         assert second == {"jsonrpc": "2.0", "id": 2, "result": {}}
 
 
-def test_r15_before_a_session_as_well(bridge):
+def test_r15_a_message_over_its_limit_before_a_session_is_refused_under_its_id(bridge):
     with bridge.websocket(initialized=False) as socket:
         socket.send(call(4, 2 * BODY))
         assert socket.message()["id"] == 4

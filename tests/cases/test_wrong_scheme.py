@@ -63,7 +63,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_w8_a_request_without_tls_gets_400_that_says_so(tls, name):
+def test_w8_a_request_without_tls_gets_400_with_the_reason(tls, name):
     with raw(tls.address) as sock:
         sock.sendall(REQUESTS[name].encode())
         head, _, body = everything(sock).partition(b"\r\n\r\n")
@@ -97,7 +97,7 @@ def test_w8_the_events_are_few_and_the_counts_exact(authority, tmp_path):
 
 
 @pytest.mark.parametrize("first", [b"\x16", b"\x80\x2e\x01", b"\0\0", b"\xff" * 100])
-def test_w8_what_is_neither_is_a_failed_handshake(tls, first):
+def test_w8_bytes_that_are_neither_http_nor_tls_are_a_failed_handshake(tls, first):
     with raw(tls.address) as sock:
         sock.sendall(first)
         sock.shutdown(socket.SHUT_WR)
@@ -105,7 +105,7 @@ def test_w8_what_is_neither_is_a_failed_handshake(tls, first):
     logged(tls, "tls_handshake")
 
 
-def test_w8_a_tls_handshake_at_a_port_without_tls_gets_400_that_says_so(plain):
+def test_w8_a_tls_handshake_at_a_port_without_tls_gets_400_with_the_reason(plain):
     client = ssl.MemoryBIO(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         ssl.create_default_context().wrap_bio(*client, server_hostname="localhost").do_handshake()

@@ -167,7 +167,7 @@ def test_w5_the_reason_arrives_although_the_client_goes_on_sending(bridge):
     assert "text frames" in reason
 
 
-def test_w5_an_end_of_the_bridge_says_so_in_one_close_frame(tmp_path):
+def test_w5_the_bridge_ends_each_connection_with_one_close_frame_and_a_reason(tmp_path):
     with (
         daemon(tmp_path, {"example": {"command": EXAMPLE}}) as running,
         connect(running.address) as connection,

@@ -130,7 +130,7 @@ def test_w2_a_page_needs_an_allowed_origin_as_well(bridge, fields, status):
 
 
 @pytest.mark.parametrize("how", ["no upgrade", "POST", "h2c"])
-def test_w2_it_is_no_credential_of_any_other_request(bridge, how):
+def test_w2_the_subprotocol_is_no_credential_of_other_requests(bridge, how):
     fields = [*offers(f"mcp, bearer.{bridge.token}"), "Accept: text/event-stream"]
     if how == "POST":
         fields += ["Content-Length: 0"]
@@ -143,7 +143,7 @@ def test_w2_it_is_no_credential_of_any_other_request(bridge, how):
     assert status == 401, reply
 
 
-def test_w2_wrong_ones_count_like_every_wrong_credential(tmp_path):
+def test_w2_wrong_subprotocol_tokens_count_like_every_wrong_credential(tmp_path):
     with Bridge(tmp_path, EXAMPLE, "--limit", "wrong_credentials_per_second=3") as running:
 
         def attempt(number):
@@ -161,7 +161,7 @@ def test_w2_wrong_ones_count_like_every_wrong_credential(tmp_path):
         assert ask(running, *offers(f"mcp, bearer.{running.token}"))[0] == 101
 
 
-def test_w2_the_token_names_its_principal_and_ends_with_its_right(tmp_path):
+def test_w2_the_token_names_its_principal_and_its_removal_closes_the_connection(tmp_path):
     tokens = {"page": {"sha256": sha256(OTHER.encode()).hexdigest(), "servers": ["one"]}}
     servers = {name: {"command": EXAMPLE} for name in ("one", "two")}
     with daemon(tmp_path, servers, **{f"tokens.{name}": table for name, table in tokens.items()}) as running:

@@ -428,7 +428,7 @@ async def warmed_up(walk):
         await walk.session(f"/servers/{server}/mcp")
 
 
-async def test_nobody_is_forgotten_and_nothing_is_left_whatever_happens_at_once(tmp_path):
+async def test_every_call_ends_and_no_resource_is_left_when_everything_happens_at_once(tmp_path):
     print(f"CHAOS_SEED={SEED}")
     with daemon(tmp_path, configured(0), **TABLES) as running:
         walk = Walk(running, random.Random(SEED))

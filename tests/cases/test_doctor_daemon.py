@@ -79,7 +79,7 @@ def findings(managed):
     return about
 
 
-def test_h6_doctor_says_which_directory_of_the_person_has_the_program(managed, findings):
+def test_h6_doctor_names_the_directory_of_the_user_that_has_the_program(managed, findings):
     told = findings["servers.lacking"]
     mine = managed.folder / "home/.local/bin"
     assert "there is no program 'uvx-of-mine' in the PATH of the daemon" in told
@@ -138,7 +138,7 @@ def test_h6_env_shows_what_the_daemon_has_and_no_secret(managed):
     assert (done.returncode, "OF_THE_SHELL: there is no such variable" in done.stderr) == (78, True)
 
 
-def test_h6_without_a_daemon_env_says_whose_variables_it_shows(tmp_path):
+def test_h6_without_a_daemon_env_names_the_source_of_its_variables(tmp_path):
     write_config(tmp_path / "config.toml", {"one": {"command": EXAMPLE, "pass_env": []}})
     done = subprocess.run(
         [PROGRAM, "env", "one", "--config", str(tmp_path / "config.toml")],
@@ -173,7 +173,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_w10_doctor_asks_servers_side_by_side_and_shows_how_far_it_is(tmp_path):
+def test_w10_doctor_checks_servers_in_parallel_and_shows_its_progress(tmp_path):
     together = tmp_path / "together"
     together.mkdir()
     command = [sys.executable, "-c", TOGETHER, str(together), "4", EXAMPLE[1]]
@@ -214,7 +214,7 @@ def test_w10_doctor_asks_servers_side_by_side_and_shows_how_far_it_is(tmp_path):
     assert (quiet.stderr, "\x1b" in quiet.stdout) == ("", False)
 
 
-def test_w10_no_more_than_the_bound_are_in_work_and_results_come_in_order():
+def test_w10_parallel_work_is_bounded_and_results_keep_their_order():
     lock, working, most = threading.Lock(), 0, 0
     done = []
 
@@ -234,7 +234,7 @@ def test_w10_no_more_than_the_bound_are_in_work_and_results_come_in_order():
     assert list(map_in_threads(work, [], 3, lambda: None)) == []
 
 
-def test_w10_a_fault_of_one_is_raised_where_its_result_is_due():
+def test_w10_a_fault_is_raised_in_place_of_its_result():
     results = map_in_threads(lambda number: 6 // number, [3, 2, 0, 1], 2, lambda: None)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):

@@ -95,7 +95,7 @@ def test_s6_a_token_is_made_and_revoked_in_the_file_of_the_daemon(shared):
     assert (revoked.returncode, "tokens.someone" in shared.config.read_text()) == (0, False), revoked.stderr
 
 
-def test_s6_a_file_that_is_named_and_is_not_that_of_the_daemon_is_not_mistaken_for_it(shared, tmp_path):
+def test_s6_another_file_that_is_named_is_not_mistaken_for_the_file_of_the_daemon(shared, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(OTHER)
     other.chmod(0o600)

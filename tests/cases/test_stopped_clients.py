@@ -96,7 +96,7 @@ def test_w01_a_client_on_tcp_that_answers_late_keeps_its_session(running):
         assert is_served(found)
 
 
-def test_w01_other_input_is_a_sign_of_life(running):
+def test_w01_any_other_input_counts_like_a_pong(running):
     with websocket(running) as found:
         until = time.monotonic() + 8 * BEAT
         while time.monotonic() < until:
@@ -105,7 +105,7 @@ def test_w01_other_input_is_a_sign_of_life(running):
             assert is_served(found)
 
 
-def test_w01_silence_on_tcp_is_bounded_and_the_log_names_who_closed(running):
+def test_w01_silence_on_tcp_is_bounded_and_the_log_names_the_side_that_closed(running):
     with websocket(running) as found:
         assert found.closing() == 1011
     lines = [line for line in running.lines if "pings" in line or "pong" in line]
