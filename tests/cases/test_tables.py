@@ -17,8 +17,8 @@ from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.validators.limits import Limits
 
-from ..bridge.core.test_multiplexer import Talk, call, said
 from ..support.daemon_process import daemon, write_config
+from ..support.multiplexer_talk import Talk, call, sent_to_server
 
 pytestmark = pytest.mark.anyio
 SERVER = (sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/servers/stderr_writer.py"))
@@ -38,8 +38,8 @@ def test_r22_stored_lists_of_tools_that_change_are_bounded():
     assert len(talk.it._tools._tools._mirrors) <= 16 * 1024
     # A tool that was dropped can be called; it is looked for first.
     _, effects = talk.ask(100, "tools/call", call("t1"), headers={})
-    assert [method for _, method, _ in said(effects)] == ["tools/list"]
-    assert [method for _, method, _ in said(talk.answer(wire_id, {"tools": [{"name": "t1"}]}))] == [
+    assert [method for _, method, _ in sent_to_server(effects)] == ["tools/list"]
+    assert [method for _, method, _ in sent_to_server(talk.answer(wire_id, {"tools": [{"name": "t1"}]}))] == [
         "tools/call"
     ]
 

@@ -1,126 +1,45 @@
 """The multiplexer in front of a modern server: the requester of each request, and the receivers of each message."""
 
-import json
-
-import msgspec
 import pytest
 
 from mcpbridged.bridge.core import tool_headers
-from mcpbridged.bridge.core.access_policy import EVERYTHING, AccessPolicy
+from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.effects import (
     EraMismatch,
     LogDebug,
     RequestFinished,
     StartProcess,
-    ToClient,
-    ToServer,
 )
-from mcpbridged.bridge.core.multiplexer import Multiplexer
 from mcpbridged.bridge.core.request_state import StateSigner
-from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
-from mcpbridged.validators.stateless_request import read_envelope
 
-LIMITS = Limits()
-PREFIX = "io.modelcontextprotocol/"
-ACK = "notifications/subscriptions/acknowledged"
-
-
-class SendQueue:
-    """Stands for a client stream: only its identity matters."""
-
-    def __init__(self, name="outlet"):
-        self.name = name
-
-    def __repr__(self):
-        return self.name
-
-
-def raw(value):
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def params(**more):
-    meta = more.pop("meta", {})
-    return {
-        **more,
-        "_meta": {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": {}, **meta},
-    }
-
-
-def said(effects):
-    """Return the messages to the server."""
-    found = []
-    for effect in effects:
-        if isinstance(effect, ToServer):
-            message = effect.message
-            about = json.loads(message.params or b"null")
-            found.append(
-                (json.loads(message.id), message.method, about)
-                if isinstance(message, Request)
-                else (message.method, about)
-            )
-    return found
-
-
-def told(effects):
-    """Return the messages to requesters: the send queue, the message, and the status if it is the last."""
-    return [
-        (effect.queue, json.loads(effect.message), effect.status if effect.last else None)
-        for effect in effects
-        if isinstance(effect, ToClient)
-    ]
-
-
-class Talk:
-    """A relay whose server is there."""
-
-    def __init__(
-        self, *, limits=LIMITS, started=True, seal=None, policy=EVERYTHING, since=None, shared=False
-    ):
-        self.policy = policy
-        self.since = since
-        self.it = Multiplexer(limits, seal or StateSigner(b"k" * 32), shared=shared)
-        if started:
-            self.it.on_server_start()
-
-    def ask(self, id_, method, about=None, *, queue=None, pipe=False, headers=None, principal="me"):
-        text = raw(params() if about is None else about)
-        envelope = read_envelope(method, text, LIMITS)
-        queue = queue or SendQueue(f"outlet {id_}")
-        sent = Request(raw(id_), method, text)
-        ask = ClientRequest(principal, sent, envelope, headers, queue, pipe, self.policy, self.since)
-        return queue, list(self.it.on_request(ask))
-
-    def answer(self, id_, result, *, view=False):
-
-        payload = msgspec.Raw(raw(result)) if view else raw(result)
-        return list(self.it.on_server_message(Response(raw(id_), payload, b"")))
-
-    def fail(self, id_, code, message="no"):
-        return list(
-            self.it.on_server_message(Response(raw(id_), b"", raw({"code": code, "message": message})))
-        )
-
-    def says(self, method, about="", **more):
-        return list(self.it.on_server_message(Notification(method, raw(more)), raw(about) if about else b""))
+from ...support.multiplexer_talk import (
+    ACK,
+    PREFIX,
+    SendQueue,
+    Talk,
+    call,
+    params,
+    sent_to_clients,
+    sent_to_server,
+)
 
 
 def test_ids_are_those_of_the_bridge_at_the_server_and_of_the_client_in_the_response():
     talk = Talk()
     one, effects = talk.ask("same", "tools/list")
-    assert said(effects) == [(1, "tools/list", params())]
+    assert sent_to_server(effects) == [(1, "tools/list", params())]
     two, effects = talk.ask("same", "prompts/list")
-    assert said(effects) == [(2, "prompts/list", params())]
+    assert sent_to_server(effects) == [(2, "prompts/list", params())]
     assert talk.it.in_flight == 2
     assert talk.it.calling
     assert talk.it.queues == {one, two}
-    assert told(talk.answer(2, {"x": 1})) == [
+    assert sent_to_clients(talk.answer(2, {"x": 1})) == [
         (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
     ]
-    assert told(talk.answer(1, {"y": 1})) == [
+    assert sent_to_clients(talk.answer(1, {"y": 1})) == [
         (one, {"jsonrpc": "2.0", "id": "same", "result": {"y": 1}}, 200)
     ]
     assert talk.it.in_flight == 0
@@ -140,7 +59,7 @@ def test_the_first_request_starts_the_server_and_all_wait_for_it():
     assert effects == [StartProcess()]
     _, effects = talk.ask(2, "prompts/list")
     assert effects == []
-    assert [one[1] for one in said(talk.it.on_server_start())] == ["tools/list", "prompts/list"]
+    assert [one[1] for one in sent_to_server(talk.it.on_server_start())] == ["tools/list", "prompts/list"]
 
 
 def test_a_server_is_started_ahead_of_the_first_request_once():
@@ -168,7 +87,7 @@ def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_le
 def test_a_server_that_cannot_be_started_fails_what_waits_and_is_started_again_by_the_next():
     talk = Talk(started=False)
     queue, _ = talk.ask(1, "subscriptions/listen", params(notifications={}))
-    [(to, message, status)] = told(talk.it.on_server_exit("no program", {"reason": "not started"}))
+    [(to, message, status)] = sent_to_clients(talk.it.on_server_exit("no program", {"reason": "not started"}))
     assert (to, status) == (queue, 503)
     assert message["error"] == {"code": -32603, "message": "no program", "data": {"reason": "not started"}}
     assert talk.ask(2, "tools/list")[1] == [StartProcess()]
@@ -179,7 +98,7 @@ def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
     call, _ = talk.ask(1, "tools/call", params(name="t"))
     listen, _ = talk.ask("l", "subscriptions/listen", params(notifications={}), pipe=True)
     unchecked, _ = talk.ask(3, "tools/call", params(name="t"), headers={})
-    answers = told(talk.it.on_server_exit("the server is gone", {"reason": "exited"}))
+    answers = sent_to_clients(talk.it.on_server_exit("the server is gone", {"reason": "exited"}))
     assert [(to, status) for to, _, status in answers] == [
         (call, 503),
         (listen, None),
@@ -193,7 +112,7 @@ def test_the_death_of_the_server_fails_calls_and_ends_subscriptions():
 def test_the_end_of_the_bridge_ends_subscriptions_in_order():
     talk = Talk()
     talk.ask("l", "subscriptions/listen", params(notifications={}))
-    [(_, message, status)] = told(talk.it.close("stopping"))
+    [(_, message, status)] = sent_to_clients(talk.it.close("stopping"))
     assert message["result"]["resultType"] == "complete"
     assert status == 200
 
@@ -204,7 +123,7 @@ def test_the_end_of_the_bridge_ends_subscriptions_in_order():
 def test_an_error_has_the_status_that_its_code_demands(code, status):
     talk = Talk()
     talk.ask(1, "tools/list")
-    [(_, message, found)] = told(talk.fail(1, code))
+    [(_, message, found)] = sent_to_clients(talk.fail(1, code))
     assert (message["error"]["code"], found) == (code, status)
 
 
@@ -213,7 +132,7 @@ def test_a_client_gets_only_the_revisions_that_both_sides_support():
     found = {"capabilities": {"x": {}}, "resultType": "complete", "ttlMs": 5}
     for id_, offered in enumerate((["2027-01-01", "2026-07-28", "2025-11-25"], ["2026-07-28"]), 1):
         talk.ask(id_, "server/discover")
-        [(_, message, _)] = told(talk.answer(id_, {**found, "supportedVersions": offered}))
+        [(_, message, _)] = sent_to_clients(talk.answer(id_, {**found, "supportedVersions": offered}))
         assert message["result"] == {**found, "supportedVersions": ["2026-07-28"]}
 
 
@@ -222,7 +141,7 @@ def test_errors_about_our_hop_are_not_relayed(code, mismatched):
     talk = Talk()
     talk.ask(1, "tools/list")
     effects = talk.fail(1, code, "x")
-    [(_, message, status)] = told(effects)
+    [(_, message, status)] = sent_to_clients(effects)
     assert message["error"]["code"] == -32603
     assert status == 200
     assert any(isinstance(effect, EraMismatch) for effect in effects) is mismatched
@@ -270,11 +189,11 @@ def test_subscriptions_take_no_calls_place_and_have_a_limit_of_their_own():
     with pytest.raises(Rejection, match="the limit of 2 open subscriptions") as refused:
         talk.ask("c", listen, about)
     assert refused.value.status == 429
-    assert said(talk.ask(1, "tools/list")[1]) != []
+    assert sent_to_server(talk.ask(1, "tools/list")[1]) != []
     with pytest.raises(Rejection, match="the limit of 1 calls in flight"):
         talk.ask(2, "tools/list")
     list(talk.it.on_disconnect(first))
-    assert said(talk.ask("c", listen, about)[1]) != []
+    assert sent_to_server(talk.ask("c", listen, about)[1]) != []
 
 
 def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
@@ -283,7 +202,7 @@ def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
     with pytest.raises(Rejection, match="in use"):
         talk.ask(1, "tools/list", queue=queue, pipe=True)
     talk.ask(2, "tools/list", queue=queue, pipe=True)
-    assert told(talk.answer(1, {})) == [(queue, {"jsonrpc": "2.0", "id": 1, "result": {}}, None)]
+    assert sent_to_clients(talk.answer(1, {})) == [(queue, {"jsonrpc": "2.0", "id": 1, "result": {}}, None)]
     talk.ask(1, "tools/list", queue=queue, pipe=True)
 
 
@@ -295,12 +214,12 @@ def test_a_client_that_disconnects_cancels_its_own_requests_only():
     queue, _ = talk.ask(1, "tools/list", pipe=True)
     talk.ask(2, "tools/list", queue=queue, pipe=True)
     other, _ = talk.ask(1, "tools/list")
-    assert said(talk.it.on_disconnect(queue)) == [
+    assert sent_to_server(talk.it.on_disconnect(queue)) == [
         ("notifications/cancelled", {"requestId": 1}),
         ("notifications/cancelled", {"requestId": 2}),
     ]
-    assert told(talk.answer(1, {})) == []
-    assert [to for to, _, _ in told(talk.answer(3, {}))] == [other]
+    assert sent_to_clients(talk.answer(1, {})) == []
+    assert [to for to, _, _ in sent_to_clients(talk.answer(3, {}))] == [other]
     assert list(talk.it.on_disconnect(queue)) == []
 
 
@@ -308,7 +227,9 @@ def test_one_request_of_many_can_be_taken_back():
     talk = Talk()
     queue, _ = talk.ask("a", "tools/list", pipe=True)
     talk.ask("b", "tools/list", queue=queue, pipe=True)
-    assert said(talk.it.on_cancelled(queue, b'"a"')) == [("notifications/cancelled", {"requestId": 1})]
+    assert sent_to_server(talk.it.on_cancelled(queue, b'"a"')) == [
+        ("notifications/cancelled", {"requestId": 1})
+    ]
     assert list(talk.it.on_cancelled(queue, b'"a"')) == []
     assert talk.it.in_flight == 1
 
@@ -318,7 +239,7 @@ def test_what_never_reached_the_server_is_not_taken_back_there():
     queue, _ = talk.ask(1, "tools/list")
     talk.ask(2, "tools/list")
     assert list(talk.it.on_disconnect(queue)) == []
-    assert [one[0] for one in said(talk.it.on_server_start())] == [2]
+    assert [one[0] for one in sent_to_server(talk.it.on_server_start())] == [2]
 
 
 # ---- progress and logging
@@ -328,22 +249,22 @@ def test_a_progress_token_is_ours_at_the_server_and_theirs_with_its_type_in_the_
     talk = Talk()
     for id_, token in ((1, 7), (2, "7")):
         _, effects = talk.ask(id_, "tools/call", params(name="t", meta={"progressToken": token}))
-        assert said(effects)[0][2]["_meta"]["progressToken"] == id_
+        assert sent_to_server(effects)[0][2]["_meta"]["progressToken"] == id_
     sent = "notifications/progress"
     for id_, token in ((1, 7), (2, "7")):
-        [(to, message, _)] = told(talk.says(sent, progressToken=id_, progress=1, total=2))
-        assert to.name == f"outlet {id_}"
+        [(to, message, _)] = sent_to_clients(talk.notify(sent, progressToken=id_, progress=1, total=2))
+        assert to.name == f"queue {id_}"
         assert message["params"] == {"progressToken": token, "progress": 1, "total": 2}
-    assert [type(effect) for effect in talk.says(sent, progressToken=9, progress=1)] == [LogDebug]
-    assert len(told(talk.says(sent, 1, progressToken=7, progress=1))) == 1
+    assert [type(effect) for effect in talk.notify(sent, progressToken=9, progress=1)] == [LogDebug]
+    assert len(sent_to_clients(talk.notify(sent, 1, progressToken=7, progress=1))) == 1
 
 
 def test_progress_without_a_request_is_dropped():
     talk = Talk()
     talk.ask(1, "tools/list")
-    assert [type(effect) for effect in talk.says("notifications/progress", progressToken=1, progress=1)] == [
-        LogDebug
-    ]
+    assert [
+        type(effect) for effect in talk.notify("notifications/progress", progressToken=1, progress=1)
+    ] == [LogDebug]
 
 
 def level(name):
@@ -356,18 +277,22 @@ def test_a_log_line_is_sent_to_the_newest_caller_that_requests_it():
     one, _ = talk.ask(1, "tools/call", level("debug"))
     talk.ask(2, "tools/call", level("error"))
     talk.ask(3, "tools/call", params(name="t"))
-    assert [to for to, _, _ in told(talk.says(send, level="info", data="x"))] == [one]
-    assert [to.name for to, _, _ in told(talk.says(send, level="error", data="x"))] == ["outlet 2"]
-    assert talk.says(send, level="loud", data="x") == []
-    assert [to.name for to, _, _ in told(talk.says(send, 1, level="info", data="x"))] == ["outlet 1"]
-    assert talk.says(send, 9, level="info", data="x") == []
+    assert [to for to, _, _ in sent_to_clients(talk.notify(send, level="info", data="x"))] == [one]
+    assert [to.name for to, _, _ in sent_to_clients(talk.notify(send, level="error", data="x"))] == [
+        "queue 2"
+    ]
+    assert talk.notify(send, level="loud", data="x") == []
+    assert [to.name for to, _, _ in sent_to_clients(talk.notify(send, 1, level="info", data="x"))] == [
+        "queue 1"
+    ]
+    assert talk.notify(send, 9, level="info", data="x") == []
 
 
 def test_a_log_line_among_callers_of_several_principals_is_dropped():
     talk = Talk()
     talk.ask(1, "tools/call", level("debug"))
     talk.ask(2, "tools/call", params(name="t"), principal="other")
-    assert talk.says("notifications/message", level="error", data="x") == []
+    assert talk.notify("notifications/message", level="error", data="x") == []
 
 
 def test_a_log_line_among_calls_of_several_connections_of_one_principal_is_sent_to_none():
@@ -375,18 +300,22 @@ def test_a_log_line_among_calls_of_several_connections_of_one_principal_is_sent_
     one, other = SendQueue("one"), SendQueue("other")
     talk.ask(1, "tools/call", level("debug"), queue=one, pipe=True)
     talk.ask(2, "subscriptions/listen", params(notifications={}), queue=other, pipe=True)
-    assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
+    assert [
+        to for to, _, _ in sent_to_clients(talk.notify("notifications/message", level="error", data="x"))
+    ] == [one]
     talk.ask(3, "tools/call", params(name="t"), queue=other, pipe=True)
-    assert talk.says("notifications/message", level="error", data="x") == []
+    assert talk.notify("notifications/message", level="error", data="x") == []
     talk.answer(3, {})
     talk.ask(4, "tools/call", level("debug"), queue=one, pipe=True)
-    assert [to for to, _, _ in told(talk.says("notifications/message", level="error", data="x"))] == [one]
+    assert [
+        to for to, _, _ in sent_to_clients(talk.notify("notifications/message", level="error", data="x"))
+    ] == [one]
 
 
 def test_a_caller_that_requests_no_log_gets_none():
     talk = Talk()
     talk.ask(1, "tools/call", params(name="t"))
-    assert talk.says("notifications/message", level="error", data="x") == []
+    assert talk.notify("notifications/message", level="error", data="x") == []
 
 
 # ---- subscriptions
@@ -397,14 +326,14 @@ def test_a_subscription_is_known_to_its_client_by_the_clients_id():
     queue, effects = talk.ask(
         "mine", "subscriptions/listen", params(notifications={"toolsListChanged": True})
     )
-    assert said(effects)[0][:2] == (1, "subscriptions/listen")
+    assert sent_to_server(effects)[0][:2] == (1, "subscriptions/listen")
     own = {f"{PREFIX}subscriptionId": 1}
     theirs = {f"{PREFIX}subscriptionId": "mine"}
     for method in (ACK, "notifications/tools/list_changed"):
-        assert told(talk.says(method, _meta={**own, "a": 1})) == [
+        assert sent_to_clients(talk.notify(method, _meta={**own, "a": 1})) == [
             (queue, {"jsonrpc": "2.0", "method": method, "params": {"_meta": {**theirs, "a": 1}}}, None)
         ]
-    [(_, message, status)] = told(talk.answer(1, {"resultType": "complete", "_meta": own}))
+    [(_, message, status)] = sent_to_clients(talk.answer(1, {"resultType": "complete", "_meta": own}))
     assert message == {"jsonrpc": "2.0", "id": "mine", "result": {"resultType": "complete", "_meta": theirs}}
     assert status == 200
 
@@ -414,11 +343,11 @@ def test_a_subscription_receives_neither_the_log_nor_progress():
     meta = {f"{PREFIX}logLevel": "debug", "progressToken": "t"}
     talk.ask(1, "subscriptions/listen", params(notifications={}, meta=meta))
     line = {"level": "error", "data": "x"}
-    assert told(talk.says("notifications/message", **line)) == []
-    assert told(talk.says("notifications/progress", progressToken=1, progress=1)) == []
+    assert sent_to_clients(talk.notify("notifications/message", **line)) == []
+    assert sent_to_clients(talk.notify("notifications/progress", progressToken=1, progress=1)) == []
     caller, _ = talk.ask(2, "tools/call", params(name="t", meta=meta))
     talk.ask(3, "subscriptions/listen", params(notifications={}, meta=meta))
-    assert [to for to, _, _ in told(talk.says("notifications/message", **line))] == [caller]
+    assert [to for to, _, _ in sent_to_clients(talk.notify("notifications/message", **line))] == [caller]
 
 
 @pytest.mark.parametrize("pipe", [False, True])
@@ -427,21 +356,24 @@ def test_the_end_of_a_subscription_is_sent_both_ways_on_a_pipe(pipe):
     named = {**done, "_meta": {f"{PREFIX}subscriptionId": "a"}}
     for end in (
         lambda talk: talk.answer(1, done),
-        lambda talk: talk.says("notifications/cancelled", requestId=1),
+        lambda talk: talk.notify("notifications/cancelled", requestId=1),
         lambda talk: talk.it.close("stopping"),
     ):
         talk = Talk()
         talk.ask("a", "subscriptions/listen", params(notifications={}), pipe=pipe)
         result = {"jsonrpc": "2.0", "id": "a", "result": named}
         cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "a"}}
-        assert [message for _, message, _ in told(end(talk))] == [result, *([cancelled] if pipe else [])]
+        assert [message for _, message, _ in sent_to_clients(end(talk))] == [
+            result,
+            *([cancelled] if pipe else []),
+        ]
 
 
 @pytest.mark.parametrize("meta", [{}, {f"{PREFIX}subscriptionId": 9}, {f"{PREFIX}subscriptionId": 1}])
 def test_what_belongs_to_no_subscription_is_dropped(meta):
     talk = Talk()
     talk.ask(1, "tools/list")
-    effects = talk.says("notifications/resources/updated", uri="u:x", _meta=meta)
+    effects = talk.notify("notifications/resources/updated", uri="u:x", _meta=meta)
     assert [type(effect) for effect in effects] == [LogDebug]
 
 
@@ -450,11 +382,11 @@ def test_a_subscription_that_the_server_cancels_is_over():
     listener, _ = talk.ask("a", "subscriptions/listen", params(notifications={}))
     talk.ask("b", "tools/call", params(name="t"))
     for other in (2, 9, "1"):
-        assert told(talk.says("notifications/cancelled", requestId=other)) == []
-    [(to, message, status)] = told(talk.says("notifications/cancelled", requestId=1))
+        assert sent_to_clients(talk.notify("notifications/cancelled", requestId=other)) == []
+    [(to, message, status)] = sent_to_clients(talk.notify("notifications/cancelled", requestId=1))
     assert (to, message["id"], status) == (listener, "a", 200)
     assert message["result"] == {"resultType": "complete", "_meta": {f"{PREFIX}subscriptionId": "a"}}
-    assert told(talk.answer(1, {"resultType": "complete"})) == []
+    assert sent_to_clients(talk.answer(1, {"resultType": "complete"})) == []
     assert talk.it.in_flight == 1
 
 
@@ -472,7 +404,7 @@ def input_required(state="inner"):
 
 def sealed(talk, about=None, principal="me", *, view=False):
     talk.ask(1, "tools/call", about or params(name="t", arguments={"a": 1}), principal=principal)
-    [(_, message, status)] = told(talk.answer(1, input_required(), view=view))
+    [(_, message, status)] = sent_to_clients(talk.answer(1, input_required(), view=view))
     assert status == 200
     return message["result"]["requestState"]
 
@@ -485,7 +417,7 @@ def test_a_state_goes_out_sealed_and_comes_back_as_it_was(view):
     _, effects = talk.ask(
         2, "tools/call", params(name="t", arguments={"a": 1}, requestState=state, inputResponses={})
     )
-    assert said(effects)[0][2]["requestState"] == "inner"
+    assert sent_to_server(effects)[0][2]["requestState"] == "inner"
 
 
 @pytest.mark.parametrize(
@@ -536,23 +468,23 @@ def test_a_state_does_not_outlive_the_key():
 def test_a_state_where_none_belongs_is_none_of_our_business():
     talk = Talk()
     _, effects = talk.ask(1, "tools/list", params(requestState="x"))
-    assert said(effects)[0][2]["requestState"] == "x"
+    assert sent_to_server(effects)[0][2]["requestState"] == "x"
 
 
 def test_a_result_without_a_state_passes_as_it_is():
     talk = Talk()
     talk.ask(1, "tools/call", params(name="t"))
-    [(_, message, _)] = told(talk.answer(1, input_required("")))
+    [(_, message, _)] = sent_to_clients(talk.answer(1, input_required("")))
     assert message["result"] == input_required("")
     talk.ask(2, "tools/call", params(name="t"))
-    [(_, message, _)] = told(talk.answer(2, {"content": ["input_required"]}))
+    [(_, message, _)] = sent_to_clients(talk.answer(2, {"content": ["input_required"]}))
     assert message["result"] == {"content": ["input_required"]}
 
 
 def test_an_answer_that_cannot_be_read_fails_its_call():
     talk = Talk()
     talk.ask(1, "tools/list")
-    [(_, message, _)] = told(
+    [(_, message, _)] = sent_to_clients(
         talk.it.on_server_message(Response(b"1", b"", b'{"code":-32603,"message":"not valid"}'))
     )
     assert message["error"]["message"] == "not valid"
@@ -579,53 +511,56 @@ TOOLS = {
 OURS = params(meta={f"{PREFIX}clientInfo": {"name": "mcp-bridge", "version": "0"}})
 
 
-def call(name="t", **arguments):
-    return params(name=name, arguments=arguments)
-
-
 def test_the_tools_are_listed_before_the_first_call_so_that_its_headers_can_be_checked():
     talk = Talk()
     queue, effects = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    [(id_, method, about)] = said(effects)
+    [(id_, method, about)] = sent_to_server(effects)
     assert (id_, method) == (1, "tools/list")
     assert about == OURS
     talk.ask(2, "tools/call", call("plain"), headers={})
     assert talk.it.in_flight == 2
-    assert [one[:2] for one in said(talk.answer(1, TOOLS))] == [(2, "tools/call"), (3, "tools/call")]
-    assert [to for to, _, _ in told(talk.answer(2, {}))] == [queue]
+    assert [one[:2] for one in sent_to_server(talk.answer(1, TOOLS))] == [
+        (2, "tools/call"),
+        (3, "tools/call"),
+    ]
+    assert [to for to, _, _ in sent_to_clients(talk.answer(2, {}))] == [queue]
     _, effects = talk.ask(3, "tools/call", call("bad", r=1), headers={})
-    assert [one[1] for one in said(effects)] == ["tools/call"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/call"]
 
 
 def test_all_pages_of_the_tools_are_read():
     talk = Talk()
     talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     effects = talk.answer(1, {"tools": [], "nextCursor": ""})
-    assert said(effects) == [(2, "tools/list", {**OURS, "cursor": ""})]
-    assert [one[:2] for one in said(talk.answer(2, TOOLS))] == [(3, "tools/call")]
+    assert sent_to_server(effects) == [(2, "tools/list", {**OURS, "cursor": ""})]
+    assert [one[:2] for one in sent_to_server(talk.answer(2, TOOLS))] == [(3, "tools/call")]
 
 
 def test_no_cursor_is_the_end_of_the_tools_also_where_it_is_written_down():
     talk = Talk()
     talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert [one[1] for one in said(talk.answer(1, {**TOOLS, "nextCursor": None}))] == ["tools/call"]
+    assert [one[1] for one in sent_to_server(talk.answer(1, {**TOOLS, "nextCursor": None}))] == ["tools/call"]
 
 
 def test_a_server_that_never_ends_its_list_is_not_read_for_ever():
     talk = Talk()
     talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     for page in range(1, 64):
-        assert [one[1] for one in said(talk.answer(page, {"tools": [], "nextCursor": "x"}))] == ["tools/list"]
-    assert [one[1] for one in said(talk.answer(64, {"tools": [], "nextCursor": "x"}))] == ["tools/call"]
+        assert [one[1] for one in sent_to_server(talk.answer(page, {"tools": [], "nextCursor": "x"}))] == [
+            "tools/list"
+        ]
+    assert [one[1] for one in sent_to_server(talk.answer(64, {"tools": [], "nextCursor": "x"}))] == [
+        "tools/call"
+    ]
 
 
 def test_a_header_that_is_not_the_argument_is_refused():
     talk = Talk()
     queue, _ = talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "us"})
     effects = talk.answer(1, TOOLS)
-    [(to, message, status)] = told(effects)
+    [(to, message, status)] = sent_to_clients(effects)
     assert (to, message["error"]["code"], status) == (queue, -32020, 400)
-    assert said(effects) == []
+    assert sent_to_server(effects) == []
     with pytest.raises(Rejection) as refused:
         talk.ask(2, "tools/call", call(r="eu"), headers={})
     assert refused.value.code == -32020
@@ -636,14 +571,14 @@ def test_the_tools_are_listed_again_before_a_call_is_refused_if_anything_has_hap
     talk.ask(1, "tools/call", call("plain"), headers={})
     talk.answer(1, TOOLS)
     _, effects = talk.ask(2, "tools/call", call(r="eu"), headers={})
-    assert [one[1] for one in said(effects)] == ["tools/list"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/list"]
     _, effects = talk.ask(3, "tools/call", call("new"), headers={})
     assert effects == []
     effects = talk.answer(3, {"tools": [{"name": "t"}, {"name": "new"}]})
-    assert [one[1] for one in said(effects)] == ["tools/call", "tools/call"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/call", "tools/call"]
     _, effects = talk.ask(4, "tools/call", call("unknown"), headers={})
-    assert [one[1] for one in said(effects)] == ["tools/list"]
-    assert [one[1] for one in said(talk.answer(6, TOOLS))] == ["tools/call"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/list"]
+    assert [one[1] for one in sent_to_server(talk.answer(6, TOOLS))] == ["tools/call"]
 
 
 def test_the_tools_are_listed_again_when_the_server_notifies_that_they_have_changed():
@@ -651,13 +586,13 @@ def test_the_tools_are_listed_again_when_the_server_notifies_that_they_have_chan
     talk.ask(1, "tools/call", call(), headers={})
     talk.answer(1, {"tools": [{"name": "t"}]})
     talk.answer(2, {})
-    talk.says("notifications/tools/list_changed")
+    talk.notify("notifications/tools/list_changed")
     queue, effects = talk.ask(2, "tools/call", call(r="eu"), headers={})
-    assert [one[1] for one in said(effects)] == ["tools/list"]
-    [(to, message, status)] = told(talk.answer(3, TOOLS))
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/list"]
+    [(to, message, status)] = sent_to_clients(talk.answer(3, TOOLS))
     assert (to, message["error"]["code"], status) == (queue, -32020, 400)
     _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert [one[1] for one in said(effects)] == ["tools/call"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/call"]
 
 
 @pytest.mark.parametrize(
@@ -668,11 +603,11 @@ def test_a_list_that_passes_teaches_as_well(cursor, more, whole):
     talk = Talk()
     talk.ask(1, "tools/call", call("plain"), headers={})
     talk.answer(1, {"tools": []})
-    talk.says("notifications/tools/list_changed")
+    talk.notify("notifications/tools/list_changed")
     talk.ask(2, "tools/list", params(**cursor))
     talk.answer(3, {**TOOLS, **more})
     _, effects = talk.ask(3, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert [one[1] for one in said(effects)] == ["tools/call" if whole else "tools/list"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/call" if whole else "tools/list"]
 
 
 def many(*numbers, **more):
@@ -694,20 +629,20 @@ def test_the_number_of_stored_tools_is_limited_and_others_are_listed_again(monke
     with pytest.raises(Rejection):
         talk.ask(20, "tools/call", call("t4999", r="eu"), headers={})
     queue, effects = talk.ask(21, "tools/call", call("t1", r="eu"), headers={})
-    assert [one[1] for one in said(effects)] == ["tools/list"]
-    [(to, message, _)] = told(talk.answer(8, many(*range(4000))))
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/list"]
+    [(to, message, _)] = sent_to_clients(talk.answer(8, many(*range(4000))))
     assert (to, message["error"]["code"]) == (queue, -32020)
     # A tool that does not exist is requested all the same, and the list is not requested for ever.
     _, effects = talk.ask(22, "tools/call", call("unknown"), headers={})
-    assert [one[1] for one in said(effects)] == ["tools/list"]
-    assert [one[1] for one in said(talk.answer(9, many(*range(4000))))] == ["tools/call"]
+    assert [one[1] for one in sent_to_server(effects)] == ["tools/list"]
+    assert [one[1] for one in sent_to_server(talk.answer(9, many(*range(4000))))] == ["tools/call"]
 
 
 def test_a_needed_name_is_not_dropped_and_a_name_that_is_too_long_not_stored(monkeypatch):
     monkeypatch.setattr(tool_headers, "TOOLS", 3000)
     talk = Talk()
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={})
-    [(_, message, _)] = told(talk.answer(1, many(*range(4000), "x" * 1000)))
+    [(_, message, _)] = sent_to_clients(talk.answer(1, many(*range(4000), "x" * 1000)))
     assert message["error"]["code"] == -32020
     assert talk.it._tools._tools.get("t" + "x" * 1000) is None
     tools = tool_headers.ToolHeaders()
@@ -720,21 +655,21 @@ def test_a_call_whose_client_leaves_before_the_tools_are_listed_is_not_sent():
     talk = Talk()
     queue, _ = talk.ask(1, "tools/call", call("plain"), headers={})
     assert list(talk.it.on_disconnect(queue)) == []
-    assert said(talk.answer(1, TOOLS)) == []
+    assert sent_to_server(talk.answer(1, TOOLS)) == []
 
 
 def test_the_tools_are_listed_by_a_server_that_must_be_started_first():
     talk = Talk(started=False)
     _, effects = talk.ask(1, "tools/call", call("plain"), headers={})
     assert effects == [StartProcess()]
-    assert [one[1] for one in said(talk.it.on_server_start())] == ["tools/list"]
+    assert [one[1] for one in sent_to_server(talk.it.on_server_start())] == ["tools/list"]
     talk = Talk(started=False)
     talk.ask(1, "prompts/list")
     assert talk.ask(2, "tools/call", call("plain"), headers={})[1] == []
-    assert [one[1] for one in said(talk.it.on_server_start())] == ["prompts/list", "tools/list"]
+    assert [one[1] for one in sent_to_server(talk.it.on_server_start())] == ["prompts/list", "tools/list"]
     talk = Talk()
     talk.ask(1, "tools/call", call("plain"), headers={})
-    [(_, _message, status)] = told(talk.it.on_server_exit("gone", {"reason": "exited"}))
+    [(_, _message, status)] = sent_to_clients(talk.it.on_server_exit("gone", {"reason": "exited"}))
     assert status == 503
 
 
@@ -747,14 +682,14 @@ def test_a_call_that_takes_too_long_is_given_up_and_a_subscription_lasts():
     talk.ask("l", "subscriptions/listen", params(notifications={}))
     queue, _ = talk.ask("c", "tools/call", params(name="t", meta={"progressToken": "p"}))
     assert list(talk.it.on_tick(104)) == []
-    talk.says("notifications/progress", progressToken=2, progress=1)
+    talk.notify("notifications/progress", progressToken=2, progress=1)
     assert list(talk.it.on_tick(108)) == []
-    talk.says("notifications/progress", progressToken=2, progress=2)
+    talk.notify("notifications/progress", progressToken=2, progress=2)
     effects = list(talk.it.on_tick(111))
-    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
+    assert sent_to_server(effects) == [("notifications/cancelled", {"requestId": 2})]
     text = "the call has taken more than 10 s, the limit"
     error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
-    assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
+    assert sent_to_clients(effects) == [(queue, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
     assert (talk.it.in_flight, talk.it.calling) == (1, False)
 
 
@@ -764,15 +699,15 @@ def test_a_list_of_tools_that_takes_too_long_fails_the_calls_that_wait_for_it():
     queue, _ = talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     assert list(talk.it.on_tick(109)) == []
     effects = list(talk.it.on_tick(111))
-    assert said(effects) == [("notifications/cancelled", {"requestId": 1})]
+    assert sent_to_server(effects) == [("notifications/cancelled", {"requestId": 1})]
     text = "the list of tools that the call waits for has taken more than 10 s, the limit"
     error = {"code": -32001, "message": text, "data": {"reason": "timeout"}}
-    assert told(effects) == [(queue, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
+    assert sent_to_clients(effects) == [(queue, {"jsonrpc": "2.0", "id": "c", "error": error}, 200)]
     assert talk.it.in_flight == 0
-    assert said(talk.answer(1, TOOLS)) == []
+    assert sent_to_server(talk.answer(1, TOOLS)) == []
     talk.ask("d", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert [order[1] for order in said(talk.answer(2, TOOLS))] == ["tools/call"]
-    assert [order for order in said(talk.it.on_tick(120)) if order[1] == {"requestId": 2}] == []
+    assert [order[1] for order in sent_to_server(talk.answer(2, TOOLS))] == ["tools/call"]
+    assert [order for order in sent_to_server(talk.it.on_tick(120)) if order[1] == {"requestId": 2}] == []
 
 
 def test_a_list_of_tools_that_was_not_requested_yet_may_take_too_long_as_well():
@@ -780,9 +715,9 @@ def test_a_list_of_tools_that_was_not_requested_yet_may_take_too_long_as_well():
     list(talk.it.on_tick(100))
     talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
     effects = list(talk.it.on_tick(111))
-    assert (said(effects), len(told(effects))) == ([], 1)
+    assert (sent_to_server(effects), len(sent_to_clients(effects))) == ([], 1)
     talk.ask("d", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
-    assert len(told(talk.it.on_server_exit("gone", {"reason": "not started"}))) == 1
+    assert len(sent_to_clients(talk.it.on_server_exit("gone", {"reason": "not started"}))) == 1
     assert list(talk.it.on_tick(200)) == []
 
 
@@ -797,16 +732,16 @@ def test_without_a_limit_a_call_may_take_for_ever():
 
 def test_calls_wait_for_their_turn_where_the_server_takes_one_at_a_time():
     talk = Talk(limits=Limits(calls_at_once=1))
-    assert len(said(talk.ask("a", "tools/call")[1])) == 1
+    assert len(sent_to_server(talk.ask("a", "tools/call")[1])) == 1
     for name in ("b", "c", "d"):
         assert talk.ask(name, "tools/call")[1] == []
-    assert len(said(talk.ask("l", "subscriptions/listen", params(notifications={}))[1])) == 1
-    assert [order[0] for order in said(talk.answer(1, {}))] == [2]
-    # A request that is cancelled before its turn is never sent; a request that has its turn passes it on.
+    assert len(sent_to_server(talk.ask("l", "subscriptions/listen", params(notifications={}))[1])) == 1
+    assert [order[0] for order in sent_to_server(talk.answer(1, {}))] == [2]
+    # A request that is cancelled before its turn is never sent; a request whose turn it is passes the turn on.
     queue = next(ask.queue for wire_id, ask in talk.it._calls.items() if wire_id == b"3")
     assert list(talk.it.on_disconnect(queue)) == []
     queue = next(ask.queue for wire_id, ask in talk.it._calls.items() if wire_id == b"2")
-    effects = said(talk.it.on_disconnect(queue))
+    effects = sent_to_server(talk.it.on_disconnect(queue))
     assert [order[0] for order in effects] == ["notifications/cancelled", 4]
     assert talk.it.in_flight == 2
 
@@ -815,10 +750,10 @@ def test_calls_that_wait_for_their_turn_fail_with_the_server():
     talk = Talk(limits=Limits(calls_at_once=1))
     talk.ask("a", "tools/call")
     talk.ask("b", "tools/call")
-    assert len(told(talk.it.on_server_exit("gone", {}))) == 2
+    assert len(sent_to_clients(talk.it.on_server_exit("gone", {}))) == 2
     _, effects = talk.ask("c", "tools/call")
     assert [type(effect) for effect in effects] == [StartProcess]
-    assert [order[0] for order in said(talk.it.on_server_start())] == [3]
+    assert [order[0] for order in sent_to_server(talk.it.on_server_start())] == [3]
 
 
 def test_a_call_that_is_cancelled_while_it_waits_is_dropped():
@@ -829,7 +764,7 @@ def test_a_call_that_is_cancelled_while_it_waits_is_dropped():
         assert list(talk.it.on_disconnect(queue)) == []
     assert (talk.it.in_flight, len(talk.it._start.queued)) == (1, 0)
     talk.ask(300, "tools/call", params(name="t"))
-    assert [order[:2] for order in said(talk.answer(1, {}))] == [(300, "tools/call")]
+    assert [order[:2] for order in sent_to_server(talk.answer(1, {}))] == [(300, "tools/call")]
 
 
 def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
@@ -838,7 +773,7 @@ def test_a_call_that_takes_too_long_gives_its_turn_to_the_next():
     talk.ask("a", "tools/call")
     list(talk.it.on_tick(105))
     talk.ask("b", "tools/call")
-    assert [order[0] for order in said(talk.it.on_tick(111))] == ["notifications/cancelled", 2]
+    assert [order[0] for order in sent_to_server(talk.it.on_tick(111))] == ["notifications/cancelled", 2]
 
 
 # ---- tools that are not for clients
@@ -848,9 +783,9 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     talk = Talk(policy=AccessPolicy(("a*",)))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         talk.ask("x", "tools/call", params(name="b"))
-    assert len(said(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
+    assert len(sent_to_server(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
     talk.ask("z", "tools/list")
-    [(_, listed, _)] = told(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))
+    [(_, listed, _)] = sent_to_clients(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))
     assert listed["result"] == {"tools": [{"name": "a"}]}
 
 
@@ -868,7 +803,7 @@ def with_a_task(**more):
 def test_a_task_is_its_principals_only(method):
     talk = with_a_task()
     _, effects = talk.ask(2, method, params(taskId="T"), principal="a")
-    assert [one[1] for one in said(effects)] == [method]
+    assert [one[1] for one in sent_to_server(effects)] == [method]
     for principal, task in (("b", "T"), ("a", "other")):
         with pytest.raises(Rejection) as caught:
             talk.ask(3, method, params(taskId=task), principal=principal)
@@ -880,9 +815,9 @@ def test_nobody_listens_to_the_tasks_of_another():
     listen = "subscriptions/listen"
     for principal, mine in (("a", ["T"]), ("b", [])):
         wanted = params(notifications={"taskIds": ["T", "other"], "toolsListChanged": True})
-        [(_, _, about)] = said(talk.ask(principal, listen, wanted, principal=principal)[1])
+        [(_, _, about)] = sent_to_server(talk.ask(principal, listen, wanted, principal=principal)[1])
         assert about["notifications"] == {"taskIds": mine, "toolsListChanged": True}
-    [(_, _, about)] = said(talk.ask("c", listen, params(notifications={}))[1])
+    [(_, _, about)] = sent_to_server(talk.ask("c", listen, params(notifications={}))[1])
     assert about == params(notifications={})
 
 
@@ -901,12 +836,12 @@ def test_the_tasks_that_are_known_are_limited():
     talk.answer(2, {"resultType": "task", "taskId": "U", "status": "working"})
     with pytest.raises(Rejection):
         talk.ask(3, "tasks/get", params(taskId="T"), principal="a")
-    assert said(talk.ask(4, "tasks/get", params(taskId="U"), principal="a")[1]) != []
+    assert sent_to_server(talk.ask(4, "tasks/get", params(taskId="U"), principal="a")[1]) != []
 
 
 def test_a_server_of_one_principal_has_its_tasks_itself():
     talk = Talk()
-    assert said(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []
+    assert sent_to_server(talk.ask(1, "tasks/get", params(taskId="T"))[1]) != []
 
 
 def test_a_denied_feature_passes_in_no_direction():
@@ -918,22 +853,22 @@ def test_a_denied_feature_passes_in_no_direction():
     asked = {f"{PREFIX}clientCapabilities": {"sampling": {}, "roots": {}}, f"{PREFIX}logLevel": "debug"}
     left = {"name": "a", "_meta": params()["_meta"] | {f"{PREFIX}clientCapabilities": {"roots": {}}}}
     one, effects = talk.ask("y", "tools/call", params(name="a", meta=asked))
-    assert said(effects) == [(1, "tools/call", left)]
-    assert talk.says("notifications/message", "1", level="error") == []
+    assert sent_to_server(effects) == [(1, "tools/call", left)]
+    assert talk.notify("notifications/message", "1", level="error") == []
     asking = {"resultType": "input_required", "inputRequests": {"a": {"method": "sampling/createMessage"}}}
     text = "the server requires input, and sampling is disabled for this server"
     answer = {"jsonrpc": "2.0", "id": "y", "error": {"code": -32603, "message": text}}
-    assert told(talk.answer(1, asking)) == [(one, answer, 200)]
+    assert sent_to_clients(talk.answer(1, asking)) == [(one, answer, 200)]
 
     talk.ask("z", "server/discover")
-    [(_, found, _)] = told(talk.answer(2, {"capabilities": {"prompts": {}, "tools": {}}}))
+    [(_, found, _)] = sent_to_clients(talk.answer(2, {"capabilities": {"prompts": {}, "tools": {}}}))
     assert found["result"]["capabilities"] == {"tools": {}}
 
 
 def test_what_is_switched_off_is_taken_out_beside_a_token_of_ours():
     talk = Talk(policy=AccessPolicy(without=("sampling",)))
     meta = {f"{PREFIX}clientCapabilities": {"sampling": {}}, "progressToken": "mine"}
-    [(_, _, sent)] = said(talk.ask("y", "tools/call", params(name="a", meta=meta))[1])
+    [(_, _, sent)] = sent_to_server(talk.ask("y", "tools/call", params(name="a", meta=meta))[1])
     assert sent["_meta"] == {**params()["_meta"], "progressToken": 1}
 
 
@@ -943,23 +878,27 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     one, _ = talk.ask(1, "subscriptions/listen", listening, principal="one")
     talk.policy = AccessPolicy(without=("prompts",))
     two, effects = talk.ask(2, "subscriptions/listen", listening, principal="two")
-    assert said(effects)[0][2]["notifications"] == {"toolsListChanged": True}
+    assert sent_to_server(effects)[0][2]["notifications"] == {"toolsListChanged": True}
     about = {"_meta": {f"{PREFIX}subscriptionId": 1}}
-    assert [found[0] for found in told(talk.says("notifications/prompts/list_changed", **about))] == [one]
+    assert [
+        found[0] for found in sent_to_clients(talk.notify("notifications/prompts/list_changed", **about))
+    ] == [one]
     about = {"_meta": {f"{PREFIX}subscriptionId": 2}}
-    effects = talk.says("notifications/prompts/list_changed", **about)
+    effects = talk.notify("notifications/prompts/list_changed", **about)
     assert effects == [LogDebug("notification_denied")]
-    assert [found[0] for found in told(talk.says("notifications/tools/list_changed", **about))] == [two]
+    assert [
+        found[0] for found in sent_to_clients(talk.notify("notifications/tools/list_changed", **about))
+    ] == [two]
 
     talk.ask(3, "tools/list", principal="two")
     effects = list(talk.it.on_permissions_changed("two"))
-    assert said(effects) == [("notifications/cancelled", {"requestId": 2})]
-    [(ended, answer, _)] = told(effects)
+    assert sent_to_server(effects) == [("notifications/cancelled", {"requestId": 2})]
+    [(ended, answer, _)] = sent_to_clients(effects)
     assert (ended, answer["id"], "result" in answer) == (two, 2, True)
     assert talk.it.in_flight == 2  # the subscription of the other, and the call
 
 
-# ---- requests whose end is notified
+# ---- requests whose end is reported
 
 
 def ends(effects):
@@ -1008,7 +947,7 @@ def required_input(talk, id_, queue, *, pipe=True, extensions=None):
     about = params(name="t", meta={f"{PREFIX}clientCapabilities": declared})
     talk.ask(id_, "tools/call", about, queue=queue, pipe=pipe)
     wire_id = talk.it._next_id - 1
-    [(_, message, _)] = told(talk.answer(wire_id, input_required(f"inner {id_}")))
+    [(_, message, _)] = sent_to_clients(talk.answer(wire_id, input_required(f"inner {id_}")))
     return message["result"]["requestState"]
 
 
@@ -1018,11 +957,11 @@ OVER = "notifications/mcp-bridge/input_over"
 def test_s3_a_client_with_the_extension_is_notified_once_that_its_input_round_is_over():
     talk, queue = Talk(), SendQueue()
     state = required_input(talk, 1, queue)
-    assert told(talk.says(OVER, requestState="another")) == []
-    assert told(talk.says(OVER, requestState="inner 1")) == [
+    assert sent_to_clients(talk.notify(OVER, requestState="another")) == []
+    assert sent_to_clients(talk.notify(OVER, requestState="inner 1")) == [
         (queue, {"jsonrpc": "2.0", "method": OVER, "params": {"requestState": state}}, None)
     ]
-    assert told(talk.says(OVER, requestState="inner 1")) == []
+    assert sent_to_clients(talk.notify(OVER, requestState="inner 1")) == []
 
 
 @pytest.mark.parametrize(
@@ -1031,7 +970,7 @@ def test_s3_a_client_with_the_extension_is_notified_once_that_its_input_round_is
 def test_s3_no_other_client_is_sent_what_its_era_does_not_know(more):
     talk = Talk()
     required_input(talk, 1, SendQueue(), **more)
-    assert told(talk.says(OVER, requestState="inner 1")) == []
+    assert sent_to_clients(talk.notify(OVER, requestState="inner 1")) == []
 
 
 def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_stream():
@@ -1040,7 +979,7 @@ def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_strea
     required_input(talk, 2, queue)
     assert list(talk.it._rounds) == ["inner 2"]
     list(talk.it.on_disconnect(queue))
-    assert told(talk.says(OVER, requestState="inner 2")) == []
+    assert sent_to_clients(talk.notify(OVER, requestState="inner 2")) == []
 
 
 # ---- extensions
@@ -1048,28 +987,28 @@ def test_s3_the_rounds_that_are_kept_for_it_are_limited_and_end_with_their_strea
 
 def test_a_notification_of_a_caller_goes_to_a_server_that_is_there():
     message = Notification("notifications/a/done", b'{"x":1}')
-    assert said(Talk().it.on_notification(message)) == [("notifications/a/done", {"x": 1})]
-    assert said(Talk(started=False).it.on_notification(message)) == []
+    assert sent_to_server(Talk().it.on_notification(message)) == [("notifications/a/done", {"x": 1})]
+    assert sent_to_server(Talk(started=False).it.on_notification(message)) == []
 
 
 def test_a_notification_of_an_extension_goes_to_the_newest_request_of_the_only_caller():
     talk = Talk()
-    assert told(talk.says("notifications/a/done", x=1)) == []
+    assert sent_to_clients(talk.notify("notifications/a/done", x=1)) == []
     listener, _ = talk.ask("l", "subscriptions/listen", params(notifications={}))
-    [(queue, message, _)] = told(talk.says("notifications/a/done", x=1))
+    [(queue, message, _)] = sent_to_clients(talk.notify("notifications/a/done", x=1))
     assert queue is listener
     assert message["params"] == {"x": 1, "_meta": {f"{PREFIX}subscriptionId": "l"}}
     one, _ = talk.ask("a", "a/do")
     two, _ = talk.ask("b", "a/do")
-    assert [queue for queue, _, _ in told(talk.says("notifications/a/done"))] == [two]
-    assert [queue for queue, _, _ in told(talk.says("notifications/a/done", 2))] == [one]
-    named = talk.says("notifications/a/done", _meta={f"{PREFIX}subscriptionId": 1})
-    assert [queue for queue, _, _ in told(named)] == [listener]
+    assert [queue for queue, _, _ in sent_to_clients(talk.notify("notifications/a/done"))] == [two]
+    assert [queue for queue, _, _ in sent_to_clients(talk.notify("notifications/a/done", 2))] == [one]
+    named = talk.notify("notifications/a/done", _meta={f"{PREFIX}subscriptionId": 1})
+    assert [queue for queue, _, _ in sent_to_clients(named)] == [listener]
     talk.ask("c", "a/do", principal="other")
-    assert told(talk.says("notifications/a/done")) == []
+    assert sent_to_clients(talk.notify("notifications/a/done")) == []
 
 
 def test_a_notification_of_what_is_switched_off_is_not_sent():
     talk = Talk(policy=AccessPolicy(without=["tools"]))
     talk.ask("a", "a/do")
-    assert told(talk.says("notifications/tools/other")) == []
+    assert sent_to_clients(talk.notify("notifications/tools/other")) == []
