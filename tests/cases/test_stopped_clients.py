@@ -1,4 +1,4 @@
-"""Clients whose process is stopped for a while (SIGSTOP, a debugger, a frozen container): they keep their session."""
+"""Clients whose process is stopped for a while (SIGSTOP, a debugger, a frozen container) keep their session."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -21,7 +22,7 @@ from ..support.daemon_process import daemon
 from ..support.raw_http import INITIALIZE
 from ..support.wire import PING, PONG, Connection, NothingReceived, Socket, frame, fresh_key
 
-# Two heartbeats without a pong were the end of a client; five are, where they are shorter than by default.
+# The interval of heartbeats (seconds). With one this short, a client is closed after five heartbeats without a pong.
 BEAT = 0.25
 OPENING = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}
 
@@ -29,13 +30,14 @@ OPENING = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALI
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("patience")
-    with daemon(folder, {"one": {"command": EXAMPLE}}, limits={"heartbeat_seconds": BEAT}) as found:
+    servers = {name: {"command": EXAMPLE} for name in ("one", "other")}
+    with daemon(folder, servers, limits={"heartbeat_seconds": BEAT}) as found:
         yield found
 
 
 @contextlib.contextmanager
 def websocket(running, *, unix=False):
-    """An open WebSocket with a session, which answers no ping by itself."""
+    """Open a WebSocket with a session. It sends no pong by itself."""
     sock = socket.socket(socket.AF_UNIX) if unix else socket.create_connection(running.address)
     with sock:
         host = "localhost" if unix else "{}:{}".format(*running.address)
@@ -43,7 +45,7 @@ def websocket(running, *, unix=False):
             sock.connect(str(running.unix))
         connection = Connection(sock)
         lines = [
-            "GET /servers/one/ws HTTP/1.1",
+            "GET /servers/other/ws HTTP/1.1",
             f"Host: {host}",
             "Connection: Upgrade",
             "Upgrade: websocket",
@@ -65,7 +67,10 @@ def is_served(found):
     return "result" in found.message()
 
 
-def test_w01_a_stopped_connect_keeps_its_session(running):
+# ---- clients that stay silent for several heartbeats, all at once
+
+
+def stopped_connect(running):
     with start_connect(running, "one") as process:
         assert "result" in exchange(process, OPENING)
         process.send_signal(signal.SIGSTOP)
@@ -76,45 +81,74 @@ def test_w01_a_stopped_connect_keeps_its_session(running):
         process.send_signal(signal.SIGCONT)
         assert sessions == 1
         assert "result" in exchange(process, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
-        out, err = process.communicate(timeout=20)
-        assert (process.returncode, out, err) == (0, b"", b"")
+        return process.communicate(timeout=20), process.returncode
 
 
-def test_w01_no_pings_are_sent_on_the_unix_socket(running):
+def silent_on_the_unix_socket(running):
     with websocket(running, unix=True) as found:
         with pytest.raises(NothingReceived):
             found.next(7 * BEAT)
-        assert is_served(found)
+        return is_served(found)
 
 
-def test_w01_a_client_on_tcp_that_answers_late_keeps_its_session(running):
+def late_on_tcp(running):
     with websocket(running) as found:
         assert found.next() == (PING, b"")
         time.sleep(4 * BEAT)
-        assert is_served(found)  # past the pings that were sent meanwhile
+        # The pings that were sent meanwhile come before this answer.
+        before = is_served(found)
         found.connection.send(frame(PONG))
-        assert is_served(found)
+        return before, is_served(found)
 
 
-def test_w01_any_other_input_counts_like_a_pong(running):
+def busy_on_tcp(running):
     with websocket(running) as found:
         until = time.monotonic() + 8 * BEAT
         while time.monotonic() < until:
             with contextlib.suppress(NothingReceived):
                 found.next(2 * BEAT)
             assert is_served(found)
+        return True
 
 
-def test_w01_silence_on_tcp_is_bounded_and_the_log_names_the_side_that_closed(running):
+def silent_on_tcp(running):
     with websocket(running) as found:
-        assert found.closing() == 1011
+        return found.closing()
+
+
+@pytest.fixture(scope="module")
+def outcomes(running):
+    """Run each client in a thread of its own. The values are futures of what it returns."""
+    clients = (stopped_connect, silent_on_the_unix_socket, late_on_tcp, busy_on_tcp, silent_on_tcp)
+    with ThreadPoolExecutor(len(clients)) as pool:
+        yield {client: pool.submit(client, running) for client in clients}
+
+
+def test_w01_a_stopped_connect_keeps_its_session(outcomes):
+    assert outcomes[stopped_connect].result() == ((b"", b""), 0)
+
+
+def test_w01_no_pings_are_sent_on_the_unix_socket(outcomes):
+    assert outcomes[silent_on_the_unix_socket].result()
+
+
+def test_w01_a_client_on_tcp_that_answers_late_keeps_its_session(outcomes):
+    assert outcomes[late_on_tcp].result() == (True, True)
+
+
+def test_w01_any_other_input_counts_like_a_pong(outcomes):
+    assert outcomes[busy_on_tcp].result()
+
+
+def test_w01_silence_on_tcp_is_bounded_and_the_log_names_the_side_that_closed(running, outcomes):
+    assert outcomes[silent_on_tcp].result() == 1011
     lines = [line for line in running.lines if "pings" in line or "pong" in line]
     assert lines, running.lines
     assert json.dumps(5 * BEAT) in lines[-1]
 
 
 class Silent:
-    """A peer whose kernel takes everything, and whose program does nothing."""
+    """A peer whose kernel accepts everything, and whose program does nothing."""
 
     exempt_from_pings = False
 
