@@ -1,6 +1,6 @@
-"""A client that is behind slows its own server down, and loses no message: R7.
+"""A client that is behind slows its own server down, and loses no message (R7).
 
-Before, a stream with more than 1 MiB or 1024 messages to send was closed, and its calls were lost.
+No stream is closed because it has more than 1 MiB or 1024 messages to send.
 """
 
 import json
@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.anyio
 PROGRAM = str(Path(__file__).parents[1] / "support/servers/large_output.py")
 COMMAND = [sys.executable, "-I", "-S", PROGRAM]
 MB = 1_000_000
-# Far longer than the clocks of the server named `strict` (seconds).
+# Far longer than the limits of the server named `strict` (seconds).
 LONG = 3.5
 STRICT = {
     "pause_bytes": MB,
@@ -60,7 +61,7 @@ def running(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory):
-    """A daemon that gives up a client after a second without progress."""
+    """A daemon that closes a client after a second without progress."""
     folder = tmp_path_factory.mktemp("impatient")
     limits = {"write_stall_seconds": 1}
     with daemon(folder, {"impatient": SERVERS["impatient"]}, limits=limits) as found:
@@ -93,7 +94,7 @@ async def test_r7_a_client_that_is_behind_loses_no_message(running, transport):
         async with trio.open_nursery() as nursery:
             for shape in large:
                 nursery.start_soon(use, running, transport, "plain", shape)
-        # Alone, since behind the aggregate no log line could be assigned to one of several calls.
+        # Alone, because behind the aggregate no log line could be assigned to one of several calls.
         await use(running, transport, "plain", lines)
 
 
@@ -111,26 +112,8 @@ async def test_r7_messages_before_the_answer_to_initialize_arrive(running, serve
     assert int(found.answers[1]["result"]["content"][0]["text"])
 
 
-async def test_r7_no_limit_of_a_server_counts_while_its_client_is_behind(running):
-    calls = [("log", {"count": 10, "bytes": MB}), *[("pid", {"fill": "x" * 100_000})] * 4]
-    before = len(running.lines)
-
-    async def late():
-        await trio.sleep(LONG)
-
-    async def use(transport, calls):
-        check(await TRANSPORTS[transport](running, "strict", calls, late), calls)
-
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(use, "http", calls[:1])
-            nursery.start_soon(use, "websocket", calls)
-            nursery.start_soon(use, "connect", calls)
-    assert not [line for line in running.lines[before:] if "WARNING" in line]
-
-
 class Reader:
-    """A client over Streamable HTTP that decides when it reads."""
+    """A client over Streamable HTTP whose test decides when it reads."""
 
     def __init__(self, running, name, session):
         self.running, self.path = running, f"/servers/{name}/mcp"
@@ -189,7 +172,28 @@ async def ended(pid):
             await trio.sleep(0.05)
 
 
-async def test_r7_a_session_that_never_reads_is_closed_and_others_are_not(impatient):
+# ---- clients that stay behind for longer than a limit, all at once
+
+
+async def behind_for_long(running):
+    calls = [("log", {"count": 10, "bytes": MB}), *[("pid", {"fill": "x" * 100_000})] * 4]
+    before = len(running.lines)
+
+    async def late():
+        await trio.sleep(LONG)
+
+    async def use(transport, calls):
+        check(await TRANSPORTS[transport](running, "strict", calls, late), calls)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(use, "http", calls[:1])
+            nursery.start_soon(use, "websocket", calls)
+            nursery.start_soon(use, "connect", calls)
+    assert not [line for line in running.lines[before:] if "WARNING" in line]
+
+
+async def session_that_never_reads(impatient):
     quiet, other = await Reader.begin(impatient, "impatient"), await Reader.begin(impatient, "impatient")
     pid, others_pid = int(await quiet.call(1, "pid")), int(await other.call(1, "pid"))
     async with connected(impatient) as connection:
@@ -198,7 +202,7 @@ async def test_r7_a_session_that_never_reads_is_closed_and_others_are_not(impati
     assert int(await other.call(2, "pid")) == others_pid
 
 
-async def test_r7_a_stream_that_is_not_read_ends_alone_while_others_progress(impatient):
+async def stream_that_is_not_read(impatient):
     reader = await Reader.begin(impatient, "impatient")
     pid = int(await reader.call(1, "pid"))
     async with connected(impatient) as connection:
@@ -208,7 +212,8 @@ async def test_r7_a_stream_that_is_not_read_ends_alone_while_others_progress(imp
 
         async def wait():
             with pytest.raises(trio.BrokenResourceError):
-                while True:  # until the daemon has closed it
+                # Until the daemon has closed the connection.
+                while True:
                     await connection._stream.send_all(b"G")
                     await trio.sleep(0.1)
             broken.set()
@@ -223,13 +228,14 @@ async def test_r7_a_stream_that_is_not_read_ends_alone_while_others_progress(imp
     assert int(await reader.call(number, "pid")) == pid
 
 
-async def test_r7_a_slow_client_that_progresses_is_not_closed(impatient):
+async def slow_client(impatient):
     reader = await Reader.begin(impatient, "impatient")
     began = time.monotonic()
     async with connected(impatient) as connection:
         await reader.send(connection, 1, "big", bytes=8 * MB)
         stream, left = connection._stream, 8 * MB
-        while time.monotonic() - began < 2.5:  # longer than `write_stall_seconds`
+        # This is longer than `write_stall_seconds`.
+        while time.monotonic() - began < 2.5:
             left -= len(await stream.receive_some(128 * 1024))
             await trio.sleep(0.1)
         while left > 0:
@@ -238,7 +244,7 @@ async def test_r7_a_slow_client_that_progresses_is_not_closed(impatient):
             left -= len(data)
 
 
-async def test_r7_a_websocket_that_never_reads_is_closed_with_a_reason(impatient):
+async def websocket_that_never_reads(impatient):
     async with trio.open_nursery() as nursery:
         stream = await trio.open_tcp_stream(*impatient.address)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
@@ -263,6 +269,43 @@ async def test_r7_a_websocket_that_never_reads_is_closed_with_a_reason(impatient
     assert [line for line in impatient.lines if "has not read its WebSocket for 1 s" in line]
 
 
+@pytest.fixture(scope="module")
+def outcomes(running, impatient):
+    """Run each client in a thread of its own until all have finished. The values are futures."""
+    clients = {
+        behind_for_long: running,
+        session_that_never_reads: impatient,
+        stream_that_is_not_read: impatient,
+        slow_client: impatient,
+        websocket_that_never_reads: impatient,
+    }
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return {client: pool.submit(trio.run, client, where) for client, where in clients.items()}
+
+
+def test_r7_no_limit_of_a_server_counts_while_its_client_is_behind(outcomes):
+    outcomes[behind_for_long].result()
+
+
+def test_r7_a_session_that_never_reads_is_closed_and_others_are_not(outcomes):
+    outcomes[session_that_never_reads].result()
+
+
+def test_r7_a_stream_that_is_not_read_ends_alone_while_others_progress(outcomes):
+    outcomes[stream_that_is_not_read].result()
+
+
+def test_r7_a_slow_client_that_progresses_is_not_closed(outcomes):
+    outcomes[slow_client].result()
+
+
+def test_r7_a_websocket_that_never_reads_is_closed_with_a_reason(outcomes):
+    outcomes[websocket_that_never_reads].result()
+
+
+# ---- clients that are behind for a moment
+
+
 async def test_r7_a_get_stream_that_is_behind_ends_and_answers_go_on(running):
     reader = await Reader.begin(running, "plain")
     async with reader.listening() as stream:
@@ -282,7 +325,7 @@ async def test_r7_a_server_goes_on_when_the_stream_that_was_behind_is_closed(run
     async with connected(running) as connection:
         await reader.send(connection, 2, "log", count=30, bytes=MB)
         await behind()
-    # The connection is closed: what it would have been sent no longer counts.
+    # The connection is closed, and messages that were queued for it no longer count.
     with trio.fail_after(20):
         assert int(await reader.call(3, "pid")) == pid
 
@@ -307,4 +350,5 @@ async def test_r7_a_stop_does_not_wait_for_a_client_that_does_not_read(tmp_path)
             await behind()
             began = time.monotonic()
             await trio.to_thread.run_sync(running.stop, signal.SIGTERM)
-    assert time.monotonic() - began < 18  # `drain_seconds`, and the child's time to leave
+    # `drain_seconds`, and the time that the server process has to exit.
+    assert time.monotonic() - began < 18
