@@ -55,8 +55,8 @@ def test_r03_control_endpoints_have_places_that_no_other_connection_takes(tmp_pa
         silent = [stack.enter_context(unix_connection(running.unix)) for _ in range(5)]
         assert silent
         assert running.status()["connections"] == 3
-        running.do("reload")
-        running.do("restart", "example")
+        running.reload()
+        running.restart("example")
         for sock in taken:
             assert ask_local(sock).startswith(b"HTTP/1.1 404")
 

@@ -166,7 +166,7 @@ def test_w6_a_certificate_that_clients_refuse_is_a_warning_everywhere(served, ki
 def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_reports_it(served):
     running, files = served
     files.write(cert=FAULTS["expired"][0])
-    running.do("reload")
+    running.reload()
     files.write(cert=pem(LEAF) + pem(MIDDLE) + pem(ROOT))
     assert "the daemon uses another certificate" in running.do("doctor", check=False).stdout
     assert running.do("reload").stderr == ""
@@ -391,7 +391,7 @@ def shown(running):
 def test_w7_a_reload_keeps_the_certificate_that_is_served(served):
     running, files = served
     files.write(pem(LEAF), pem_key(KEY))
-    running.do("reload")
+    running.reload()
     first = LEAF.public_bytes(Encoding.DER)
     assert shown(running) == first
     for kind in ("encrypted key", "another key", "swapped", "empty certificate"):
@@ -405,7 +405,7 @@ def test_w7_a_reload_keeps_the_certificate_that_is_served(served):
     assert files.filled(words) in running.do("doctor", check=False).stdout
     second = certificate(OTHER, "server", "middle", MIDDLE_KEY)
     files.write(pem(second), pem_key(OTHER))
-    running.do("reload")
+    running.reload()
     assert shown(running) == second.public_bytes(Encoding.DER)
 
 

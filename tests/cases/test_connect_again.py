@@ -75,7 +75,7 @@ def test_c01_a_reload_that_changes_the_server_answers_calls_in_flight_and_goes_o
         client.send(call(1, "slow", seconds=0.5))
         home.wait_for_call()
         home.configure("changed")
-        running.do("reload")
+        running.reload()
         first = json.loads(client.answer(1)["result"]["content"][0]["text"])
         client.wait_for_stderr("reconnecting")
         seen = []
@@ -146,7 +146,7 @@ def test_c01_a_modern_client_is_not_left_with_a_server_that_a_reload_has_replace
         client.send(request("tools/call", tool("quick"), id=1))
         assert "result" in client.answer(1)
         home.configure("changed")
-        running.do("reload")
+        running.reload()
         client.wait_for_stderr("reconnecting")
         client.send(request("tools/call", tool("quick"), id=2))
         assert "result" in client.answer(2)
@@ -157,7 +157,7 @@ def test_c01_connect_exits_with_the_reason_if_its_server_is_removed(home):
     with home.daemon() as running, connected(home) as client:
         client.open()
         home.configure(name="")
-        running.do("reload")
+        running.reload()
         assert client.wait() == 1
     assert client.stderr.splitlines()[-1] == "mcp-bridge: there is no server 'one'"
 
@@ -189,12 +189,12 @@ def test_c01_calls_fail_only_while_the_server_refuses_to_be_opened_again(home):
     with home.daemon() as running, connected(home) as client:
         client.open()
         write_config(home.folder / "config.toml", {"one": {"command": ["/bin/false"]}})
-        running.do("reload")
+        running.reload()
         client.wait_for_stderr("reconnecting")
         client.send(call(1, "quick"))
         assert "error" in client.answer(1)
         home.configure()
-        running.do("reload")
+        running.reload()
         for number in range(2, 100):
             client.send(call(number, "quick"))
             if "result" in client.answer(number):
@@ -324,7 +324,7 @@ async def test_c01_the_python_sdk_survives_restarts_and_reloads(home, mode):
                             await trio.to_thread.run_sync(running.__enter__)
                         elif number == 20:
                             home.configure("changed")
-                            await trio.to_thread.run_sync(running.do, "reload")
+                            await trio.to_thread.run_sync(running.reload)
                 await use(client, 40)
     finally:
         running.__exit__(None, None, None)

@@ -134,7 +134,7 @@ def test_r12_a_failed_server_reads_its_values_again_at_its_next_start(one_daemon
     for name in mended:
         running.mend[name]()
         if name in ("s0", "s8"):
-            running.do("restart", name)
+            running.restart(name)
         wait_until(lambda name=name: get(running.url(name), running.token, BODY)[0] == 200, what=name)
     found = {one["name"]: one for one in running.status()["servers"]}
     assert {found[name]["state"] for name in mended} == {"serving"}
@@ -264,7 +264,7 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
             thread.join(20)
         assert count() == 3
         assert running.status()["servers"][0]["state"] == "failed"
-        running.do("restart", "slow")
+        running.restart("slow")
         wait_until(lambda: count() == 4, what="the helper at the restart")
         goes_on()
         # Its end does not wait for the helper, and nothing of that is left.

@@ -144,6 +144,6 @@ async def test_h3_a_client_is_notified_of_a_member_that_exits_and_comes_back(tmp
             assert "exited with code 3" in died["error"]["message"]
             await wait_for_list_changes(client)
             assert await client.call("two__echo") == "two: echo"
-            await trio.to_thread.run_sync(running.do, "restart", "two")
+            await trio.to_thread.run_sync(running.restart, "two")
             await wait_for_all_list_changes(following)
             assert servers_of(await names(client)) == {"one", "two"}

@@ -70,7 +70,8 @@ async def test_s4_a_client_without_sessions_is_notified_and_finds_the_member(run
 
 
 async def test_s4_a_reload_prints_the_aggregate_as_changed(running, configuration):
-    printed = await configuration.reload(BOTH)
+    configuration.write(BOTH)
+    printed = (await trio.to_thread.run_sync(running.do, "reload")).stdout
     assert "added: two" in printed
     assert "changed: aggregate" in printed
     await configuration.reload()

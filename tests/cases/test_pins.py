@@ -200,9 +200,9 @@ def test_r18_a_changed_script_is_not_started(tmp_path):
     command = ["env", EXAMPLE[0], "-u", str(script)]
     with daemon(tmp_path, {"one": {"command": command}}) as running:
         running.do("approve", "one")
-        running.do("reload")
+        running.reload()
         assert "echo" in running.do("tools", "one").stdout
-        running.do("restart", "one")
+        running.restart("one")
         script.write_text(script.read_text() + "\n# changed\n")
         refused = running.do("tools", "one", check=False)
         assert refused.returncode == 1

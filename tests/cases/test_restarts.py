@@ -54,7 +54,7 @@ def test_c01_a_call_during_the_end_of_a_server_is_carried_out_by_its_successor(h
         another = begin(client, modern)
         home.wait_for_call()
         home.configure("changed")
-        running.do("reload")
+        running.reload()
         client.send(another(2))
         assert "result" in client.answer(1)
         assert "result" in client.answer(2)
@@ -69,7 +69,7 @@ def test_c01_a_client_that_does_not_wait_gets_the_refusal_with_its_reason(home, 
         another = begin(client, modern, seconds=60)
         home.wait_for_call()
         home.configure("changed", limits={"drain_seconds": 30})
-        running.do("reload")
+        running.reload()
         client.send(another(2))
         refused = client.answer(2)["error"]
         assert (

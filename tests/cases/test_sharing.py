@@ -132,7 +132,7 @@ async def test_s1_a_restart_waits_for_the_process_that_has_the_lock(running):
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:
         before = await state(one)
-        running.do("restart", name)
+        running.restart(name)
         after, again = await state(other), await state(one)
     assert before["pid"] != after["pid"] == again["pid"]
 

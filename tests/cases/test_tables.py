@@ -79,5 +79,5 @@ def test_r22_the_log_of_a_server_that_stays_outlives_its_change_and_a_reload(tmp
             pass
         before = running.do("logs", "one").stdout.splitlines()[0]
         write_config(running.config, {"one": {"command": list(SERVER), "env": {"A": "b"}}})
-        running.do("reload")
+        running.reload()
         assert before in running.do("logs", "one").stdout

@@ -59,7 +59,7 @@ def test_t16_servers_write_files_with_the_umask_of_the_login(tmp_path, umask, fi
         # After a restart they are started by the same fork server, whose umask is the daemon's own.
         for name in ("usual", "usual.d"):
             (tmp_path / name).rename(tmp_path / f"former-{name}")
-        running.do("restart", "usual")
+        running.restart("usual")
         assert modes(tmp_path / "usual") == [file, directory]
 
 

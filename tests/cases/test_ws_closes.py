@@ -174,7 +174,7 @@ def test_w5_the_bridge_ends_each_connection_with_one_close_frame_and_a_reason(tm
     ):
         socket = authorized(running, connection, target="/servers/example/ws")
         running.config.write_text(running.config.read_text().replace("[servers.example]", "[servers.other]"))
-        running.do("reload")
+        running.reload()
         opcode, payload = socket.next()
         assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1001)
         reason = payload[2:].decode()

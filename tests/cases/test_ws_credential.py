@@ -170,7 +170,7 @@ def test_w2_the_token_names_its_principal_and_its_removal_closes_the_connection(
         with connect(running.address) as connection:
             socket = open_session(running, connection, *fields, target="/servers/one/ws")
             running.config.write_text(running.config.read_text().partition("[tokens")[0])
-            running.do("reload")
+            running.reload()
             connection.to_the_end(10)
         assert socket is not None
         assert ask(running, *fields, target="/servers/one/ws")[0] == 401

@@ -456,7 +456,7 @@ async def test_every_call_ends_and_no_resource_is_left_when_everything_happens_a
         for keys in servers.values():
             keys["env"] = {"GENERATION": "last"}
         replace_config(running, servers)
-        await trio.to_thread.run_sync(running.do, "reload")
+        await trio.to_thread.run_sync(running.reload)
         answered = walk.outcomes["answer"]
         await warmed_up(walk)
         assert walk.outcomes["answer"] > answered

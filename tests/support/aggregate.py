@@ -41,13 +41,17 @@ class Configuration:
         self.running = running
         self.servers, self._about, self._tables = servers, about, tables
 
-    async def reload(self, servers=None, /, **aggregate):
-        """Reload with these servers, or with the servers of the beginning. Return the output of the command."""
+    def write(self, servers=None, /, **aggregate):
+        """Write these servers, all of them members, or with those that the aggregate names."""
         about = self._about if servers is None else {}
         servers = self.servers if servers is None else servers
         tables = {"aggregate": {"servers": list(servers), **about, **aggregate}, **self._tables}
         write_config(self.running.config, servers, **tables)
-        return (await trio.to_thread.run_sync(self.running.do, "reload")).stdout
+
+    async def reload(self, servers=None, /, **aggregate):
+        """Write these servers as `write` does, and reload."""
+        self.write(servers, **aggregate)
+        await trio.to_thread.run_sync(self.running.reload)
 
     @contextlib.asynccontextmanager
     async def reloaded_with(self, servers, /, **aggregate):

@@ -1,5 +1,6 @@
 """Run `mcp-bridge serve` as a process with a configuration of its own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from mcpbridged.bridge.commands import control_client
 from mcpbridged.bridge.config.settings import CONTROL
@@ -108,7 +111,7 @@ class Daemon(Bridge):
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    @contextmanager
+    @contextlib.contextmanager
     def following(self, *words: str):
         """Run a command that prints events, such as `tap`. Yield the list that gets its lines; SIGINT ends it with 130."""
         process = subprocess.Popen(
@@ -140,9 +143,24 @@ class Daemon(Bridge):
             check=False,
         )
 
+    def control(self, method: str, path: str) -> Any:
+        """Return the response of the control API, as a command gets it, and without the start of a command."""
+        listen = {}
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            listen = tomllib.loads(self.config.read_text()).get("listen", {})
+        return control_client.request(Path(listen.get("unix") or self.unix), method, f"{CONTROL}/{path}", 60)
+
     def status(self) -> dict:
-        """Return what `status --json` prints, without a process for the command."""
-        return control_client.request(self.unix, "GET", f"{CONTROL}/status")
+        """Return what `status --json` prints."""
+        return self.control("GET", "status")
+
+    def reload(self) -> dict:
+        """Reload the configuration. Raises ErrorResponse if the daemon refuses it."""
+        return self.control("POST", "reload")
+
+    def restart(self, server: str) -> None:
+        """Restart the processes of a server."""
+        self.control("POST", f"restart?server={quote(server)}")
 
 
 class ServiceManager:
@@ -166,7 +184,7 @@ class ServiceManager:
             time.sleep(0.01)
 
 
-@contextmanager
+@contextlib.contextmanager
 def daemon(folder: Path, servers: Mapping[str, Mapping] | None = None, **tables: Mapping):
     write_config(folder / "config.toml", servers or {"example": {"command": EXAMPLE}}, **tables)
     with Daemon(folder) as running:
