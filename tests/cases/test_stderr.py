@@ -3,15 +3,16 @@
 import base64
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+import trio
 
 from ..support.bridge_process import PROGRAM
 from ..support.daemon_clients import open_socket
@@ -207,18 +208,21 @@ async def test_r16_other_lines_are_shown_whole_and_soon(running):
 
 async def test_r16_messages_that_are_tapped_are_redacted_too(running):
     texts = "".join(f"{text} " for text in FORMS.values()) + "x" * 70_000
-    with subprocess.Popen(
-        [PROGRAM, "tap", "secret", "--config", str(running.config)],
-        env=running.variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as tap:
-        shown = ""
-        while '"content"' not in shown:
+    tap = [PROGRAM, "tap", "secret", "--config", str(running.config)]
+    async with trio.open_nursery() as nursery:
+        run = partial(trio.run_process, tap, env=running.variables, stdout=subprocess.PIPE, check=False)
+        process = await nursery.start(run)
+        shown = b""
+        # The tap shows messages from the moment on in which the daemon has accepted its connection.
+        while b'"content"' not in shown:
             await ask(running, "secret", "alice", "write", pieces=[], text=texts)
-            os.set_blocking(tap.stdout.fileno(), False)
-            shown += (tap.stdout.read() or b"").decode("ascii")
-        tap.kill()
+            with trio.move_on_after(0.2):
+                while b'"content"' not in shown:
+                    data = await process.stdout.receive_some()
+                    assert data, process.returncode
+                    shown += data
+        nursery.cancel_scope.cancel()
+    shown = shown.decode(errors="replace")
     assert "[secret]" in shown
     assert not left_of(SECRET, shown)
     assert not left_of(FORMS["base64 1"], shown)
