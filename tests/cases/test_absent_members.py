@@ -1,4 +1,4 @@
-"""Members that are null or empty, as programs write them that fill in every member they know: they count as absent."""
+"""Members that are null or empty count as absent, because many programs write every member of a type."""
 
 import json
 
@@ -100,7 +100,7 @@ def test_t8_empty_params_of_a_server_count_as_absent(running, path, empty):
     good = b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % RESULT
     with client(running, path) as peer:
         assert peer.exchange_json(peer.raw(b"1", changed, asked, good))["result"]["content"] == []
-    # It would be there if it were no message.
+    # The event would be there if the line were not a message.
     assert not [line for line in running.lines if "stdout_not_mcp" in line and "list_changed" in line]
 
 

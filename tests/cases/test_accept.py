@@ -1,4 +1,4 @@
-"""A client gets what its Accept allows: JSON only, events only, or either; and is refused only where neither can be sent."""
+"""A response has the form that Accept allows: JSON, an event stream, or either. A request that allows neither is refused."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from ..support.accept_headers import (
     tool_call,
 )
 
-# That of java.net.HttpURLConnection, with weights that lack the digit before the point.
+# The header of java.net.HttpURLConnection has weights that lack the digit before the point.
 JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
 JSON_ONLY = [JSON, "application/*", f"{JSON}, {EVENTS};q=0", "application/json;q=0.5, text/html"]
 EVENTS_ONLY = [EVENTS, "text/*", f"application/jsonx, {EVENTS}", f"{EVENTS}, {JSON};q=0"]
@@ -30,7 +30,7 @@ KINDS = ["own", "shared"]
 
 
 def rows(*lists):
-    """Each header over HTTP/1.1, and the first one of each list over HTTP/2."""
+    """Return a parametrization with each header over HTTP/1.1, and with the first header of each list over HTTP/2."""
     everything = [("http1", accept) for headers in lists for accept in headers]
     return pytest.mark.parametrize(
         ("carrier", "accept"), [*everything, *(("http2", headers[0]) for headers in lists)]
@@ -39,7 +39,7 @@ def rows(*lists):
 
 @pytest.fixture(scope="module")
 def running(authority, tmp_path_factory):
-    # A shared server for each test: a question is refused while a call of another client may have caused it.
+    # A shared server for each test, because a server request is refused while a call of another client may have caused it.
     shared = {f"shared-{name}": {"share": "server"} for name in ("ask", "roots", "get")}
     tables = servers(**shared, choosy={"tools": {"allow": ["notify"]}})
     with carriers(tmp_path_factory.mktemp("accept"), authority, tables) as found:
@@ -48,7 +48,7 @@ def running(authority, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sessions(running):
-    """Open clients by carrier and server, whose Accept each test chooses."""
+    """Yield open clients by carrier and server. Each test chooses their Accept."""
     found = {}
     for carrier in CARRIERS:
         for kind in ("own", "choosy"):
@@ -143,7 +143,7 @@ def test_t03_a_subscription_needs_a_stream(sessions, carrier, accept):
     assert "text/event-stream" in answer.json()["error"]["message"]
 
 
-# ---- what a server sends before its answer, to a client that takes JSON only
+# ---- messages of a server before its response, to a client that accepts JSON only
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

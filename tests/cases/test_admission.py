@@ -1,4 +1,4 @@
-"""Places for connections, counted refusals, bodies over a limit, and frames of HTTP/2 (R3, R10, R11, R15, R24)."""
+"""Test places for connections, counted refusals, bodies over a limit, and frames of HTTP/2 (R3, R10, R11, R15, R24)."""
 
 import contextlib
 import json
@@ -79,7 +79,7 @@ def test_r03_eighty_local_connections_are_served(tmp_path):
 
 
 def open_files(pid):
-    """The soft and the hard limit of a process."""
+    """Return the soft and the hard limit of open files of a process."""
     found = re.search(r"Max open files +(\d+) +(\d+)", Path(f"/proc/{pid}/limits").read_text())
     return int(found[1]), int(found[2])
 
@@ -250,7 +250,8 @@ def test_r15_bytes_read_after_a_refusal_are_bounded(plain):
         with pytest.raises(ConnectionError):
             while True:
                 sent += sock.send(b"x" * 65536)
-        assert sent < 4 * LIMIT + 16_000_000  # and what the kernel holds
+        # The kernel holds some bytes too.
+        assert sent < 4 * LIMIT + 16_000_000
 
 
 def test_r15_a_body_over_the_limit_is_refused_before_it_is_sent(plain):
@@ -264,7 +265,8 @@ def test_r15_http_2_sees_the_refusal_too_and_keeps_its_connection(tls, authority
         stream = client.send_request("POST", "/mcp", ("content-length", str(3 * LIMIT)), end=False)
         client.send_body(stream, 3 * LIMIT)
         assert client.status(stream) == 413
-        other = client.send_request("POST", "/mcp", end=False)  # no length
+        # This request has no Content-Length.
+        other = client.send_request("POST", "/mcp", end=False)
         client.send_body(other, 3 * LIMIT)
         assert client.status(other) == 413
         assert client.status(client.send_request("GET", "/nothing")) == 404
@@ -277,7 +279,8 @@ def test_r15_unfinished_bodies_of_one_principal_are_bounded_in_sum(plain):
             sock.sendall(post(plain, f"Content-Length: {LIMIT - 10}") + b"x" * 700_000)
         socks[0].sendall(b"x" * (LIMIT - 10 - 700_000 - 1))
         reply = b""
-        while not reply:  # one of the two is refused, whichever exceeds the sum
+        # One of the two requests is refused: the request that exceeds the sum.
+        while not reply:
             for sock in socks:
                 sock.settimeout(0.05)
                 with contextlib.suppress(TimeoutError):
@@ -290,7 +293,8 @@ def test_r15_unfinished_bodies_of_one_principal_are_bounded_in_sum(plain):
         assert b"Retry-After: 1" in reply
         assert b"limits.unfinished_bytes" in reply
     open_session(plain.address, plain.token)
-    for _ in range(5):  # nothing is left in the account
+    # No byte is left in the account.
+    for _ in range(5):
         with contextlib.closing(raw(plain.address)) as sock:
             sock.sendall(post(plain, f"Content-Length: {LIMIT}"))
             sock.sendall(b"x" * LIMIT)
@@ -322,7 +326,7 @@ def test_r15_node_sees_413_each_time(plain):
 
 
 class H2:
-    """A blocking HTTP/2 client that can also send what no library does."""
+    """A blocking HTTP/2 client that can also send frames that no library sends."""
 
     def __init__(self, sock, bridge):
         self.sock = sock
@@ -378,7 +382,7 @@ class H2:
         return self.statuses[stream]
 
     def flood(self, data, times, seconds=20.0):
-        """Send this again and again until the bridge has had enough; the error code of its GOAWAY frame."""
+        """Send these bytes until the bridge closes the connection. Return the error code of its GOAWAY frame."""
         self.sock.settimeout(0.01)
         end = time.monotonic() + seconds
         rest = b""
@@ -390,7 +394,8 @@ class H2:
             except TimeoutError:
                 pass
             except OSError:
-                rest, times = b"", 0  # it was ended; the reason may still come
+                # The bridge has closed the connection. Its reason may still arrive.
+                rest, times = b"", 0
             try:
                 if not self.receive():
                     break
@@ -413,7 +418,7 @@ def a_frame(kind, payload=b"", flags=0, stream=0):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-# What is sent again and again, after a request on stream 1 whose body is not complete.
+# Frames that are sent repeatedly, after a request on stream 1 whose body is not complete.
 FLOODS = {
     "settings": a_frame(4, b"\0\3\0\0\0\x64") * 50,
     "acknowledgements": a_frame(4, flags=1),
@@ -454,7 +459,7 @@ def test_r24_resets_with_a_token_are_bounded(tls, authority):
             for number in range(3000):
                 client.h2.reset_stream(client.send_request("GET", "/nothing"))
                 client.flush()
-                # The bridge waits a second for its GOAWAY to be read, and this client may be slower than that.
+                # The bridge waits a second until its GOAWAY is read, and this client may be slower.
                 if number % 20 == 0 and client.flood(b"", 0, seconds=0.01) is not None:
                     break
                 client.sock.settimeout(20)
@@ -486,7 +491,7 @@ def test_r24_a_refused_request_closes_a_connection_without_an_admitted_request(t
 
 
 def test_r24_an_answer_of_many_pieces_does_not_look_like_a_flood(tls, authority):
-    """Each piece is answered with two window updates, as simple clients do."""
+    """The client answers each piece with two window updates, as simple clients do."""
     with h2_client(tls, authority) as client:
         size = LIMIT - 1000
         call = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "y" * size}}

@@ -1,6 +1,6 @@
-"""Whose question is it? Client processes with equal `clientInfo` and one token, in front of a legacy server that asks.
+"""Attribute the requests of a legacy server to client processes with equal `clientInfo` and the same token.
 
-A1: no question reaches another client. A2, A3: calls that ask run concurrently.
+A1: no server request reaches another client. A2, A3: calls that cause server requests run concurrently.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Certificates that clients refuse, and files that are no certificate or key (W6, W7)."""
+"""Report certificates that clients refuse, and files that are no certificate or key (W6, W7)."""
 
 import contextlib
 import ipaddress
@@ -129,7 +129,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A daemon with TLS that started with a certificate that had expired, and the files of its certificate."""
+    """Yield a daemon with TLS that started with an expired certificate, and the files of its certificate."""
     folder = tmp_path_factory.mktemp("served")
     files = Files(folder)
     files.write(cert=FAULTS["expired"][0])
@@ -175,7 +175,7 @@ def test_w6_a_better_certificate_is_used_from_the_next_reload_on_and_doctor_repo
     found = running.do("doctor", check=False).stdout
     assert "the daemon uses another certificate" not in found
     assert f"the certificate {files.cert} is valid until {date(NOW + 365 * DAY)}, for 127.0.0.1" in found
-    # Within 14 days it is a matter of doctor only.
+    # An end within 14 days is reported by `doctor` only.
     end = NOW + 13 * DAY + timedelta(hours=1)
     files.write(cert=pem(leaf(ends=end)))
     assert running.do("reload").stderr == ""
@@ -209,7 +209,7 @@ ED_KEY, CURVE_KEY = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_ke
 
 
 def used(key, *purposes):
-    """A certificate with these purposes."""
+    """Return a certificate with these purposes."""
     built = x509.CertificateBuilder(name("middle"), name("server"), key.public_key(), 7)
     built = built.not_valid_before(NOW - DAY).not_valid_after(NOW + 365 * DAY)
     built = built.add_extension(x509.SubjectAlternativeName(LOOPBACK), critical=False)
@@ -371,7 +371,8 @@ def test_w7_a_start_ends_with_78_and_never_prompts_on_the_terminal(tmp_path, fil
     ) as process:
         os.close(theirs)
         said = b""
-        with contextlib.suppress(OSError):  # the end of a terminal
+        # The end of a terminal is an error.
+        with contextlib.suppress(OSError):
             while piece := os.read(ours, 65536):
                 said += piece
         assert process.wait(20) == 78

@@ -1,4 +1,4 @@
-"""S5: the clientInfo that a legacy server gets from clients of the stateless era, and the serverInfo of an aggregate."""
+"""Check the clientInfo that a legacy server gets from stateless clients, and the serverInfo of an aggregate (S5)."""
 
 import json
 from contextlib import AsyncExitStack
@@ -22,7 +22,7 @@ MEMBERS = ["own", "joint"]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    """For each test of a shared process a server of its own: the first client names it."""
+    """Yield a daemon with a server for each test of a shared process, because the first client gives the name."""
     servers = {
         "own": member("own", tools=["client"], instructions="how to use it"),
         "client": member("client", tools=["client"], share="client"),
@@ -81,12 +81,12 @@ async def test_s5_the_name_of_a_session_passes_the_aggregate(running, transport)
 async def test_s5_the_name_of_a_stateless_client_passes_the_aggregate(running):
     client = Modern(running, **{INFO: CURSOR})
     assert json.loads(await client.text("own__client"))["client"] == CURSOR
-    # Of all clients of the aggregate, one was the first.
+    # The first client of the aggregate has given the name.
     found = json.loads(await client.text("joint__client"))["client"]
     assert found["name"] in (f"cursor{SUFFIX}", f"mcp{SUFFIX}")
 
 
-# ---- what the aggregate says of itself
+# ---- the serverInfo of the aggregate
 
 
 async def information(running):

@@ -1,4 +1,4 @@
-"""Who is one client, which server process it gets, and how long that lasts. Client processes are real ones."""
+"""Identify clients, and give each of them a server process for a time. The client processes are real."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ def running(tmp_path_factory):
 
 @pytest.fixture
 def program(running):
-    """Start client processes, by the carrier and the server."""
+    """Yield a function that starts client processes, by the carrier and the server."""
     with contextlib.ExitStack() as stack:
 
         def start(carrier="tcp", server="it", path=None):
@@ -63,7 +63,7 @@ def program(running):
         yield start
 
 
-# ---- who is one client
+# ---- identity of a client
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
@@ -93,7 +93,7 @@ def test_a2_the_connections_of_one_process_are_one_client_that_gets_requests_at_
     assert client.server(on="1", caps=ASKABLE) == client.server(on="2", caps=ASKABLE)
     for on in ("1", "2"):
         client.send("tools/call", {"name": "ask", "arguments": {"text": on}}, on=on, caps=ASKABLE)
-    # The newest running call has a question, and perhaps that of the other as well.
+    # The newest running call has its server request, and perhaps also the request of the other call.
     first = client.first("1", "2")
     asked = {first: client.read(first)[2]}
     if len(questions_in(asked[first])) == 1:
@@ -130,7 +130,7 @@ def test_a1_requests_through_a_proxy_are_of_an_unknown_client(program, headers):
     direct = one.server(caps=ASKABLE)["pid"]
     through = one.server(on="2", caps=ASKABLE, headers=headers)["pid"]
     assert through != direct
-    # It stays so on this connection, because it is that of the proxy.
+    # The client stays unknown on this connection, because the connection is that of the proxy.
     assert one.server(on="2", caps=ASKABLE)["pid"] == through
     # Unknown clients share, but not with another clientInfo.
     assert two.server(caps=ASKABLE, headers=headers)["pid"] == through
@@ -148,7 +148,7 @@ def test_a1_a_server_request_that_may_belong_to_several_unknown_clients_is_refus
 
 
 def wait_until_calling(client, headers, info):
-    # Its own connection is answered in order by the one process: what was sent before has arrived.
+    # The process answers in order, so that earlier messages have arrived when this request is answered.
     client.server(on="check", caps=ASKABLE, headers=headers, info=info)
 
 
@@ -161,7 +161,8 @@ def test_a1_a_socket_that_two_processes_have_is_of_an_unknown_client(program):
     client.path = "/servers/it/mcp"
     other = client.fork()
     assert client.server(on="2", caps=ASKABLE)["pid"] != known
-    assert client.server(caps=ASKABLE)["pid"] == known  # this connection was determined before
+    # The client of this connection was determined earlier.
+    assert client.server(caps=ASKABLE)["pid"] == known
     client.end_child(other)
     assert client.server(on="3", caps=ASKABLE)["pid"] == known
 
@@ -233,8 +234,10 @@ def test_a1_a_request_that_declares_more_gets_another_process_and_the_old_one_en
     required = client.call("ask", text="?", caps=ASKABLE)
     wide = client.server(caps=WIDER)
     assert wide["pid"] != narrow
-    assert client.server(caps=ASKABLE) == wide  # no new call for the older one
-    assert exists(narrow)  # its call is held
+    # The older process gets no new call.
+    assert client.server(caps=ASKABLE) == wide
+    # A call of the older process is held.
+    assert exists(narrow)
     done = client.call("ask", text="?", again=retry_of(required, "still here"), caps=WIDER)
     assert text_of(done) == "still here"
     wait_until(lambda: not exists(narrow))
@@ -297,7 +300,7 @@ def test_a2_a_state_that_was_changed_is_refused(program, spoil):
     assert text_of(client.call("ask", text="?", again=again, caps=ASKABLE)) == "x"
 
 
-# ---- life
+# ---- life time
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
@@ -317,7 +320,8 @@ def test_a1_at_the_limit_the_process_that_was_idle_longest_ends(program):
     two.server(on="2", caps=ASKABLE)
     third = three.server(caps=ASKABLE)["pid"]
     wait_until(lambda: not exists(first))
-    three.call("ask", text="?", caps=ASKABLE)  # held from now on
+    # This call is held from now on.
+    three.call("ask", text="?", caps=ASKABLE)
     one.send("tools/call", {"name": "self", "arguments": {}}, caps=ASKABLE)
     status, headers, answer = one.read()
     assert status == 503

@@ -1,4 +1,4 @@
-"""Commands work with the configuration of the daemon that runs, wherever it was started with it."""
+"""Commands work with the configuration of the running daemon, wherever its file is."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def shared(tmp_path_factory):
 
 
 def do(running, *words, usual=None, **variables):
-    """A command of a person who does not say where the configuration is."""
+    """Run a command without `--config`. `usual` is the content of the usual configuration file, which is absent by default."""
     home = running.folder / "home"
     file = home / ".config/mcp-bridge/config.toml"
     file.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def test_s6_another_file_that_is_named_is_not_mistaken_for_the_file_of_the_daemo
     assert (done.returncode, f"the running daemon uses {shared.config}" in done.stderr) == (0, True)
     assert "tokens.x" in other.read_text()
     assert "tokens.x" not in shared.config.read_text()
-    # By another name it is the same.
+    # Another path of the same file is accepted.
     link = tmp_path / "link.toml"
     link.symlink_to(shared.config)
     assert do(shared, "reload", "--config", str(link)).returncode == 0

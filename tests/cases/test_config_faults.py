@@ -1,4 +1,4 @@
-"""A configuration that cannot be used: an error with file, line and key, never a traceback and never a secret."""
+"""An unusable configuration is an error with file, line and key, without a traceback and without a secret."""
 
 import datetime as dt
 import json
@@ -29,7 +29,7 @@ class Done:
 
 
 def check(folder, data, capsys):
-    """`mcp-bridge config check`, which ends with an exit code and not with an exception."""
+    """Run `mcp-bridge config check` in this process. Return its exit code and its output."""
     path = folder / "config.toml"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     path.chmod(0o600)
@@ -153,7 +153,7 @@ def keys_of(cls):
 
 
 def test_no_value_of_any_key_causes_a_traceback(monkeypatch):
-    """Every key with a value of every kind, and some hundred files of several such keys."""
+    """Check every key with a value of every kind, and some hundred files with several such keys."""
     sections = {"listen": schema.Listen, "log": schema.Log, "aggregate": schema.Aggregate}
     named = {"servers": schema.Server, "tokens": schema.Token}
     trials = [{name: value} for name in keys_of(schema.File) for value in VALUES]

@@ -1,4 +1,4 @@
-"""`connect` when the daemon is restarted, reloaded, not started yet or gone for good; and input that cannot be read."""
+"""`connect` handles a daemon that is restarted, reloaded, started later or stopped, and unreadable input."""
 
 import json
 import socket
@@ -295,7 +295,7 @@ def test_t06_connect_ends_with_its_input_also_after_unreadable_messages(home):
 @SDK_WARNINGS[0]
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_c01_the_python_sdk_survives_restarts_and_reloads(home, mode):
-    """Each call ends in its answer or in an error with the reason, and none is carried out twice."""
+    """Each call ends with its result or with an error and its reason. No call is carried out twice."""
     running = home.daemon()
     running.__enter__()
     words = ["connect", "one", "--config", str(running.config)]

@@ -1,4 +1,4 @@
-"""`mcp-bridge connect` in front of peers that are odd or hostile: a sentence and an exit code, and each call is answered."""
+"""`mcp-bridge connect` answers each call and exits with a reason if its peer is unusual or hostile."""
 
 import json
 import signal
@@ -31,7 +31,7 @@ def saying(data):
 
 
 def opened(*data, close=True):
-    """A peer that accepts, reads one message, and then says all of this."""
+    """Return a peer that accepts, reads one message, and then sends all of these bytes."""
 
     def talk(peer):
         peer.accept()
@@ -65,7 +65,7 @@ def holding(peer):
 
 @pytest.fixture(scope="module", autouse=True)
 def waiting():
-    """Some that have come to peers which are slow or silent; their patience is over when the other tests are."""
+    """Start `connect` at peers that are slow or silent. Its time limits end while other tests run."""
     talks = {"dripping": ("http", dripping), "silent": ("http", holding), "silent, TLS": ("https", holding)}
     with ExitStack() as stack:
         found = {}
@@ -155,10 +155,14 @@ def test_r19_an_https_url_of_a_peer_without_tls_is_named():
 
 
 BROKEN = [
-    (b"\x81\x85abcdhello", "sent an invalid WebSocket frame"),  # masked
-    (b"\xc1\x00", "sent an invalid WebSocket frame"),  # a reserved bit
-    (b"\x83\x00", "sent an invalid WebSocket frame"),  # an opcode that there is not
-    (b"\x80\x00", "sent an invalid WebSocket frame"),  # a continuation of nothing
+    # A masked frame of a server.
+    (b"\x81\x85abcdhello", "sent an invalid WebSocket frame"),
+    # A reserved bit is set.
+    (b"\xc1\x00", "sent an invalid WebSocket frame"),
+    # An undefined opcode.
+    (b"\x83\x00", "sent an invalid WebSocket frame"),
+    # A continuation without a first frame.
+    (b"\x80\x00", "sent an invalid WebSocket frame"),
     (b"\x01\x00\x81\x00", "sent an invalid WebSocket frame"),
     (b"\x89\x7e\x00\x80" + bytes(128), "sent an invalid WebSocket frame"),
     (b"\x09\x00", "sent an invalid WebSocket frame"),
@@ -273,7 +277,7 @@ def configured(tmp_path, **limits):
 
 
 def shapes(**members):
-    """A message as Python and as Node write it."""
+    """Return a message as Python and as Node write it."""
     first = {"jsonrpc": "2.0", **members}
     last = {
         **{name: members[name] for name in members if name != "id"},
@@ -309,7 +313,7 @@ def test_r15_a_message_over_the_limit_fails_alone(tmp_path):
     answers = [json.loads(line) for line in done.lines]
     assert [one["id"] for one in answers] == [*(one for one in ids for _ in range(3)), 0]
     assert all("the limit is 2048 (limits.body)" in one["error"]["message"] for one in answers[:-1])
-    # The server is told that its requests were answered with too much.
+    # The server gets an error, because the responses to its requests were too large.
     assert [one.get("id", one.get("method")) for one in seen] == [
         0,
         5,

@@ -1,4 +1,4 @@
-"""One decoding boundary: whatever a peer writes is a message or a refusal, and costs that one message."""
+"""Decode every line of a peer at one boundary into a message or a refusal of this message only."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from ..support.loop_budget import raw_answer, running
 
-# The payload's bytes stand in the message before the payload, and Python's json.dumps writes spaces.
+# The bytes of the payload occur in the message before the payload. `json.dumps` of Python writes spaces.
 ANSWERS = [
     b'{"jsonrpc": "2.0", "id": $ID, "result": "id"}',
     b'{"jsonrpc":"2.0","id":$ID, "result":"result"}',
@@ -51,7 +51,8 @@ def test_r05_a_response_of_a_client_whose_payload_stands_elsewhere_in_it_is_acce
 
 @pytest.mark.parametrize("levels", [100, 512])
 def test_t10_structured_content_of_512_levels_is_delivered(bridge, levels):
-    inner = levels - 3  # within the message, its result and the structured content
+    # The value is inside of the message, its result and the structured content.
+    inner = levels - 3
     text = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"structuredContent":{"a":%b}}}' % (
         b"[" * inner + b"]" * inner
     )

@@ -1,4 +1,4 @@
-"""`doctor` and `env` ask the daemon that runs what it has, name a fix that works, and ask many servers side by side."""
+"""`doctor` and `env` request the state of the running daemon, name a fix that works, and check servers in parallel."""
 
 import os
 import pty
@@ -29,7 +29,7 @@ def program(folder, name, text):
 
 @pytest.fixture(scope="module")
 def managed(tmp_path_factory):
-    """A daemon with the PATH of a service manager, and a person whose shell has another one."""
+    """Yield a daemon with the PATH of a service manager, while the shell of the user has another PATH."""
     folder = tmp_path_factory.mktemp("managed")
     mine = folder / "home/.local/bin"
     example = " ".join(EXAMPLE)
@@ -67,7 +67,7 @@ def do(running, *words, **variables):
 
 @pytest.fixture(scope="module")
 def findings(managed):
-    """What the doctor says, and how to mend it, by what it is about."""
+    """Return the findings of `doctor` and their fixes, by subject."""
     done = do(managed, "doctor")
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
@@ -158,7 +158,7 @@ def test_h6_a_directory_of_path_is_absolute(tmp_path, path):
 
 # ---- many servers
 
-# Waits with its answers until so many others have been started.
+# Sends no response until so many other servers have been started.
 TOGETHER = """
 import os, runpy, sys, time
 folder, count = sys.argv[1], int(sys.argv[2])
@@ -187,7 +187,8 @@ def test_w10_doctor_checks_servers_in_parallel_and_shows_its_progress(tmp_path):
             try:
                 while data := os.read(ours, 65536):
                     shown.append(data)
-            except OSError:  # the other end is closed
+            except OSError:
+                # The other end of the pipe is closed.
                 return
 
         reader = threading.Thread(target=read)

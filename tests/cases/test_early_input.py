@@ -1,4 +1,4 @@
-"""What a client sends while `initialize` is being answered, as a pipe allows it: it is held and sent in the client's order."""
+"""Messages of a client before the response to `initialize`, as a pipe allows them, are held and sent in their order."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def running(tmp_path_factory):
 
 
 async def answers(client, wanted):
-    """The answers to requests with these ids, and all ids in the order of the answers."""
+    """Return the responses to requests with these ids, and all ids in the order of the responses."""
     found = {}
     while not wanted <= found.keys():
         received = await client.receive()
@@ -91,7 +91,8 @@ async def test_t04_early_messages_are_sent_in_order_after_the_answer_to_initiali
         for line in [*LINES, message("ping", "ping")]:
             await client.send(line)
         found, order = await answers(client, {0, 1, 2, "list", "ping"})
-    if name not in ("principal", "server"):  # whose process may be open already
+    # The process of these servers may be open already.
+    if name not in ("principal", "server"):
         assert order[:2] == ["ping", 0]
         assert "c" not in found
     assert len(found["list"]["result"]["tools"]) == 3

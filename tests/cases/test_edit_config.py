@@ -1,4 +1,4 @@
-"""Commands that edit the configuration: a link stays, and its target is replaced atomically."""
+"""Commands that edit the configuration keep a link and replace its target atomically."""
 
 import os
 import stat
@@ -25,7 +25,7 @@ def made(path, text=TEXT, mode=0o600):
 
 
 def editing(path, here):
-    """Every command that edits, one after the other; what remains is the file with a pin."""
+    """Return every command that edits, in an order after which the file has a pin."""
     for words in (
         ["token", "new", "editor", "--servers", "a"],
         ["token", "revoke", "editor"],

@@ -1,7 +1,7 @@
-"""An answer that ends its connection comes together with the end of the stream.
+"""A response that closes its connection is sent together with the end of the stream.
 
-Bun 1.3.14 keeps such a connection for its next request unless the status is 2xx, whatever `Connection` says. A request that was
-sent after the answer and before the end of the stream is lost: opencode then gave up servers whose token was right,
+Bun 1.3.14 keeps such a connection for its next request unless the status is 2xx, and ignores `Connection`. A request that was
+sent after the response and before the end of the stream is lost. opencode then dropped servers whose token was right,
 because another server of its configuration had none.
 """
 
@@ -22,7 +22,7 @@ def bridge(tmp_path_factory):
 
 
 def request(bridge, fields, body=b"{}"):
-    """A POST with these header fields instead of the usual ones; None leaves one out."""
+    """Return a POST with these header fields instead of the usual fields. None omits a field."""
     host, port = bridge.address
     usual = {"Host": f"{host}:{port}", "Content-Type": "application/json", "Content-Length": str(len(body))}
     lines = [f"{name}: {value}\r\n" for name, value in {**usual, **fields}.items() if value is not None]
@@ -56,7 +56,7 @@ def test_the_end_of_the_stream_comes_with_a_refusal_that_closes(bridge, name):
 
 
 def test_bytes_that_are_sent_after_a_refusal_do_not_destroy_it(bridge):
-    """Bytes that arrive at a closed socket would be answered with a reset, which can discard the answer."""
+    """A closed socket would answer further bytes with a reset, which can discard the response."""
     with socket.create_connection(bridge.address, PATIENCE) as sock:
         sock.sendall(request(bridge, {"Content-Length": "200000"}, body=b""))
         sock.sendall(b" " * 200_000)

@@ -1,4 +1,4 @@
-"""Which variables a client may bring: those that a pattern allows, and never one that chooses what is run."""
+"""A client may set the variables that a pattern allows, and no variable that chooses the program (`env_from_header`)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is known of the eras of servers survives the daemon, in a file that shows nothing of them."""
+"""Cached eras of servers survive the daemon, in a file that discloses nothing about the servers."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SECRET = "a-secret-of-the-environment"
 
 @pytest.fixture(scope="module")
 def lives(tmp_path_factory):
-    """Three daemons one after the other, with what each server has done in each of them."""
+    """Run three daemons in succession. Return the answers and starts of each server in each of them."""
     folder = tmp_path_factory.mktemp("facts")
     servers = {}
 
@@ -32,7 +32,7 @@ def lives(tmp_path_factory):
         place.mkdir()
         (place / "era").write_text(era)
         env = {"PLACE": str(place), "SECRET": SECRET}
-        # The mark of the family is another one for each daemon.
+        # Each daemon has another mark of its processes.
         servers[name] = {"command": failing_command("told"), "env": env, "pass_env": [], **keys}
 
     for era in OTHER:
@@ -51,7 +51,7 @@ def lives(tmp_path_factory):
     def live():
         before = {name: starts(name) for name in servers}
         with Daemon(folder) as running:
-            # A modern client first, whose era has to be found out; then the one of the name.
+            # First a modern client, for which the era must be probed, then the client of the name.
             answers = first_responses(
                 running, [(name, "modern") for name in servers if "kept" in name or "touched" in name]
             )

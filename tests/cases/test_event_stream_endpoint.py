@@ -1,4 +1,4 @@
-"""The endpoint event of HTTP+SSE, and the ways in which clients and proxies use it (T13)."""
+"""Clients and proxies use the endpoint event of HTTP+SSE in several ways (T13)."""
 
 import hashlib
 import socket
@@ -128,7 +128,8 @@ def test_t13_the_root_finds_the_session_of_every_server(served, server, slash):
 
 def test_t13_the_root_finds_the_session_of_the_aggregate_as_before(served):
     request = served.request("GET", "/sse").add("Accept: text/event-stream")
-    if served.head_of(request).status == 404:  # of a daemon without one
+    # This daemon has no aggregate.
+    if served.head_of(request).status == 404:
         assert served.exchange(served.request("GET", "/mcp")).status == 404
         return
     with served.event_stream() as (events, data, messages):
@@ -161,7 +162,7 @@ def test_t13_the_root_finds_a_session_for_its_principal_only(served):
 
 
 def test_t13_the_sessions_of_other_transports_are_not_confused(served):
-    """The answer to a message for a session of Streamable HTTP is the same as at the path of its server."""
+    """A message for a session of Streamable HTTP gets the same response as at the path of its server."""
     session = ListenerUnderTest(served.address, served.token)
     session.open_session("/servers/one/mcp")
     served_there = served.exchange(served.post(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', f"/servers/one/messages?sessionId={session.session}"))  # fmt: skip
@@ -173,7 +174,7 @@ def test_t13_the_sessions_of_other_transports_are_not_confused(served):
 
 
 class StrippingProxy:
-    """A reverse proxy that removes a prefix from the path of every request, and nothing else."""
+    """A reverse proxy that removes a prefix from the path of every request, and changes nothing else."""
 
     def __init__(self, upstream):
         self._upstream = upstream

@@ -1,6 +1,6 @@
-"""Extensions and experimental capabilities in every pair of eras, over every transport, shared and through the aggregate.
+"""Pass extensions and experimental capabilities in every pair of eras, over every transport, shared and through the aggregate.
 
-T18: what one end declares the other end sees, and what both declare works, in both directions.
+T18: each end sees the declarations of the other end, and everything that both declare works in both directions.
 """
 
 import json
@@ -29,7 +29,8 @@ SHARES = ("session", "client", "principal", "server")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    kinds = ("", "http ", "modern http ", "tasks ")  # calls of the last two seconds count at a shared process
+    # Calls of the last two seconds count at a shared process, so that each kind has its own server.
+    kinds = ("", "http ", "modern http ", "tasks ")
     servers = {
         f"{kind}{era}-{share}".replace(" ", "-"): {"command": [*COMMAND, era], "share": share}
         for kind in kinds
@@ -45,7 +46,7 @@ def running(tmp_path_factory):
 
 
 async def declared_to(client):
-    """What the server was told that its client can do."""
+    """Return the capabilities of the client that the server has received."""
     return json.loads(await client.call("declared"))["capabilities"]
 
 
@@ -96,7 +97,8 @@ async def methods_pass(client):
     failed = await client.request("com.example/fail")
     assert failed["error"] == {"code": -32050, "message": "as asked", "data": {"why": [1]}}
     await notify(client, "notifications/com.example/mark", {"n": id(client)})
-    with trio.fail_after(TIMEOUT):  # over HTTP a request on another connection may come before it
+    # Over HTTP a request on another connection may arrive earlier.
+    with trio.fail_after(TIMEOUT):
         while {"n": id(client)} not in (await client.request("com.example/marks"))["result"]["marks"]:
             pass
     unknown = await client.request("com.example/unknown")
@@ -225,7 +227,8 @@ async def test_t18_the_aggregate_passes_a_method_to_the_member_that_its_params_n
             {},
             {"name": "widget"},
             {"name": "gamma__x"},
-        ):  # both have declared what the client has
+        ):
+            # Both members have declared the extensions of the client.
             assert (await client.request("com.example/echo", params))["error"]["code"] == -32601
 
 

@@ -1,4 +1,4 @@
-"""A server that cannot be used is `failed` with the cause, until a start succeeds."""
+"""A server that cannot be used has the state `failed` with the cause, until a start succeeds."""
 
 import pytest
 import trio
@@ -17,7 +17,7 @@ from ..support.first_requests import (
 
 pytestmark = [
     pytest.mark.anyio,
-    # trio-websocket leaves its socket to the collector where the server closes first.
+    # trio-websocket leaves its socket to the garbage collector if the server closes first.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 # By kind: the command, and what the fault must contain.
@@ -49,7 +49,7 @@ def running(tmp_path_factory):
     servers |= {"mended": {"command": failing_command("once", folder / "there")}}
     servers |= {"slow-spare": {"command": failing_command("exit", 4), "start": "eager"}}
     servers |= {f"dead-{way}": dead for way in CLIENT_KINDS}
-    # The program is there, and the system cannot execute it.
+    # The program exists, and the system cannot execute it.
     (folder / "program").write_bytes(b"\x7fELF")
     (folder / "program").chmod(0o700)
     servers |= {f"unusable-{way}": {"command": [str(folder / "program")]} for way in ("http", "modern")}

@@ -1,4 +1,4 @@
-"""The first modern client of a legacy server waits for one start: its process is started beside the question for the era."""
+"""The first modern client of a legacy server waits for one start, because its process is started beside the era probe."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ def running(tmp_path_factory):
                 lambda place, how=how: failing_command("meet", place, 0.5, how),
                 **keys,
             )
-    # A package runner, as far as its name goes.
+    # A package runner by its name only.
     npx = folder / "npx"
     npx.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     npx.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Ten floods without a credential, and a client with one that opens its session beside each of them (R2).
+"""A client with a credential opens its session beside each of ten floods without a credential (R2).
 
 `benchmarks/floods.py` does the same with 20 attempts each, and prints the times.
 """
@@ -32,7 +32,7 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
-    """A bridge that no flood of this module reaches: its limit of wrong credentials in a second is not used up."""
+    """Yield a bridge that gets no flood, so that its limit of wrong credentials in a second is not used up."""
     with Bridge(tmp_path_factory.mktemp("no floods") / "run", EXAMPLE) as bridge:
         yield bridge
 
@@ -88,8 +88,10 @@ def test_r02_a_refusal_before_the_credential_is_sent_whole_and_closes(quiet, fie
         assert reply.startswith(b"HTTP/1.1 %d" % status)
         assert b"\r\nConnection: close\r\n" in reply
         sock.settimeout(REFUSED_SECONDS)
-        assert sock.recv(1) == b""  # half closed
-        with contextlib.suppress(ConnectionError):  # and closed soon, however much is sent
+        # The sending side of the bridge is closed.
+        assert sock.recv(1) == b""
+        # The connection is closed soon, even if the client goes on sending.
+        with contextlib.suppress(ConnectionError):
             while True:
                 sock.sendall(b"x" * 65536)
 

@@ -1,4 +1,4 @@
-"""What HTTP lets load balancers, monitors, proxies and hand-written clients send, on every carrier (T2, T12, T24)."""
+"""Serve HTTP as load balancers, monitors, proxies and hand-written clients send it, on every carrier (T2, T12, T24)."""
 
 import contextlib
 import hashlib
@@ -183,7 +183,7 @@ READ = [b"Authorization: Bearer \xe9", b"Origin: http://\xe9", b"Mcp-Session-Id:
 
 
 def lines(request, *fields):
-    """The request with fields as bytes, in place of those of their names."""
+    """Return the request with these fields, as bytes, in place of the fields with their names."""
     for field in fields:
         request = request.replace_field(field.decode("latin-1"))
     return request
@@ -246,7 +246,8 @@ def test_t24_a_target_in_absolute_form_is_served(door, scheme):
 
     assert door.exchange(door.post(target=url("/mcp"))).json == PONG
     assert door.exchange(door.bare("GET", url("/healthz?x=/"))).body == b"ok"
-    assert door.exchange(door.bare("OPTIONS", url(""))).status == 401  # as for OPTIONS *
+    # The status is that of `OPTIONS *`.
+    assert door.exchange(door.bare("OPTIONS", url(""))).status == 401
     assert door.exchange(door.request("GET", url(""))).status == 404
     with door.event_stream(url("/sse/")) as (_, data, _):
         assert "messages?sessionId=" in data
@@ -303,7 +304,7 @@ def test_t24_empty_lines_before_a_request_are_ignored(door, count):
 
 
 def test_t24_an_empty_line_behind_a_body_begins_no_request(plain):
-    """The connection may rest for longer than a head may take."""
+    """The connection may be idle for longer than a head may take."""
     with plain.connect() as connection:
         connection.send(bytes(plain.post()) + b"\r\n")
         assert connection.reply().json == PONG

@@ -1,4 +1,4 @@
-"""What a configuration keeps elsewhere: one broken value costs one server, and no helper program holds the event loop."""
+"""A value outside of the configuration that cannot be read fails one server, and no helper program holds the event loop."""
 
 import json
 import os
@@ -23,7 +23,7 @@ TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
 
 
 def get(url, token="", body=None):
-    """Status and body."""
+    """Return the status and the body of the response."""
     headers = {"Accept": BOTH, "Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as answer:
@@ -41,7 +41,7 @@ def script(folder, name, text):
 
 
 def broken(folder, kind):
-    """The keys of a server that cannot be started here, a part of the reason, and what mends it."""
+    """Return the keys of a server that cannot be started, a part of the reason, and a function that repairs it."""
     keys = {"command": EXAMPLE}
     private = folder / "private"
 
@@ -95,7 +95,7 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def one_daemon(tmp_path_factory):
-    """A daemon with a server for each kind, besides one that is well; and how each can be mended."""
+    """Yield a daemon with a server for each kind, a server that works, and functions that repair the others."""
     root = tmp_path_factory.mktemp("r12")
     servers, reasons, mend = {"well": {"command": EXAMPLE}}, {}, {}
     for number, kind in enumerate(KINDS):
@@ -159,7 +159,7 @@ def test_r12_a_reload_fails_one_server_and_repairs_it_again(tmp_path):
         assert "changed: one" in running.do("reload").stdout
         assert states() == ["idle", "serving"]
         good = running.config.read_text()
-        # A file with an invalid key is refused whole, and what runs goes on.
+        # A file with an invalid key is refused as a whole, and the running servers go on.
         running.config.write_text(good + "nonsense = 1\n")
         assert running.do("reload", check=False).returncode == 78
         assert states() == ["idle", "serving"]
@@ -185,7 +185,7 @@ def test_r12_config_check_names_every_fault(tmp_path):
 
 
 class _Commands(Daemon):
-    """A person's commands without a daemon."""
+    """Run commands without a daemon."""
 
     def __init__(self, folder):
         self.folder, self.config = folder, folder / "config.toml"
@@ -216,7 +216,7 @@ def test_r12_without_a_token_the_daemon_does_not_start_and_a_reload_keeps_the_fo
 
 
 def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_path):
-    """Each helper waits for a writer of its pipe, so that it takes exactly as long as is wanted."""
+    """Each helper waits for a writer of its pipe, so that the test decides how long it takes."""
     gate = tmp_path / "gate"
     runs = tmp_path / "runs"
     helper = script(tmp_path, "helper", f"echo run >>{runs}\nread line <{gate}\necho $line")
@@ -244,7 +244,7 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
         goes_on()
         gate.write_text("first-secret\n")
         wait_until(lambda: running.status()["servers"][0]["state"] == "idle")
-        # Five requests for a reload are two reloads: the one that runs, and one for all that came meanwhile.
+        # Five requests for a reload cause two reloads: the running reload, and another for all requests during it.
         running.process.send_signal(signal.SIGHUP)
         wait_until(lambda: count() == 2, what="the helper at the reload")
         asked = [
@@ -267,7 +267,7 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
         running.restart("slow")
         wait_until(lambda: count() == 4, what="the helper at the restart")
         goes_on()
-        # Its end does not wait for the helper, and nothing of that is left.
+        # The daemon exits without waiting for the helper, and no process of the helper is left.
         assert running.stop() == 0
     assert not any("second-secret" in line for line in running.lines)
 

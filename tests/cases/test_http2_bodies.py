@@ -1,6 +1,6 @@
 """A request whose body differs from its Content-Length ends its own stream only (RFC 9113 section 8.1.1).
 
-HAProxy ends a body at once when the answer comes first, for example a 401, and carries requests of several clients on one
+HAProxy ends a body at once if the response comes first, for example a 401, and carries requests of several clients on one
 connection: the end of the connection would end the calls of all others.
 """
 

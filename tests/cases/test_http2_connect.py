@@ -1,4 +1,4 @@
-"""WebSocket over HTTP/2 (RFC 8441) is not announced, and a CONNECT is refused with an answer that ends."""
+"""WebSocket over HTTP/2 (RFC 8441) is not announced, and a CONNECT is refused with a response that ends its stream."""
 
 import h2.events
 import h2.settings
@@ -14,7 +14,7 @@ from ..support.tls import tls_client_context, write_certificate
 pytestmark = pytest.mark.anyio
 
 PROTOCOL = h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL
-# Much less than for how long the rest of a request is read (seconds).
+# This is much shorter than the time for which the rest of a request is read (seconds).
 PROMPT = 2.0
 
 
@@ -24,7 +24,7 @@ def tls(authority, tmp_path_factory):
 
 
 class Settings(Client):
-    """A client that keeps the settings that it was sent."""
+    """A client that stores the settings of its peer."""
 
     announced = None
 
@@ -55,7 +55,7 @@ def plain(client, token=""):
 
 
 async def ask(client, headers):
-    """The answer to a request whose sending side stays open, as a tunnel's does."""
+    """Return the response to a request whose sending side stays open, as that of a tunnel."""
     number = client.h2.get_next_available_stream_id()
     client.h2.send_headers(number, headers)
     await client.flush()

@@ -1,4 +1,4 @@
-"""Ids that come back in another spelling, and responses that match no request."""
+"""Accept ids in another spelling, and log responses that match no request."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_t7_a_response_of_a_server_without_a_request_is_logged_and_counted(runni
         with client(running, path) as peer:
             found = peer.exchange_json(peer.raw(b"1", *lines, GOOD % b"$ID", GOOD % b"$ID"))
             assert found["result"]["content"] == []
-            # What the server has written before is read by then.
+            # The daemon has read all earlier lines of the server by then.
             assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
     after = unmatched(running)
     for name in ("legacy", "shared", "modern", "one"):
@@ -67,6 +67,7 @@ def test_t7_a_late_answer_to_a_cancelled_call_is_expected(running):
             )["id"]
             peer.send(peer.raw(b"1", b'{"level":30}'))
             peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
-            late = GOOD % b"%d" % (used + 1)  # the ids of one process are counted
+            # The ids of a process are consecutive.
+            late = GOOD % b"%d" % (used + 1)
             assert "result" in peer.exchange_json(peer.raw(b"3", late, GOOD % b"$ID"), b"3")
     assert unmatched(running) == before

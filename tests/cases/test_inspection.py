@@ -1,4 +1,4 @@
-"""What is looked into is bounded: lists, schemas, the arguments of a state that was never given out."""
+"""Bound everything that the bridge inspects: lists, schemas, and the arguments of a forged requestState."""
 
 import json
 import time
@@ -76,7 +76,7 @@ def test_r04_millions_of_empty_tools_do_not_become_objects():
 
 
 class World:
-    """A relay whose server is there, and one caller over HTTP."""
+    """A multiplexer whose server has started, and one client over HTTP."""
 
     def __init__(self, limits=LIMITS):
         self.relay = Multiplexer(limits, StateSigner(b"key"))
@@ -110,7 +110,8 @@ def test_r04_calls_that_wait_for_a_list_beyond_the_limits_are_refused(result, to
     assert isinstance(effect, ToClient)
     assert told in json.loads(effect.message)["error"]["message"]
     assert world.relay.in_flight == 0
-    (effect,) = world.answered(world.asked(CALL), listed([TOOL]))  # and the next one asks again
+    # The next call requests the list again.
+    (effect,) = world.answered(world.asked(CALL), listed([TOOL]))
     assert isinstance(effect, ToServer)
 
 
@@ -147,11 +148,12 @@ def test_r04_a_requested_list_beyond_the_limits_is_forwarded_and_not_stored():
     world.answered(world.asked(CALL), listed([TOOL]))
     (effect,) = world.answered(world.asked(b'{"_meta":%b}' % META, "tools/list"), MANY)
     assert MANY in effect.message
-    assert world.asked(CALL)[0].message.method == "tools/list"  # it may be another list by now
+    # The list may have changed by now.
+    assert world.asked(CALL)[0].message.method == "tools/list"
 
 
 def nested_schema(size):
-    """Nested deep, with something at the bottom that makes each level look annotated."""
+    """Return a deeply nested schema whose innermost member makes each level look annotated."""
     bottom = b'"description":"%b","x":"\\u0041x-mcp-header"' % (b"a" * size)
     return b'{"properties":{"a":' * 30 + b"{%b}" % bottom + b"}}" * 30
 

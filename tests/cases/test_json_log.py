@@ -1,4 +1,4 @@
-"""With the form `json` every line on stderr is an event, from the first to the last, whatever goes wrong."""
+"""With the format `json` every line on stderr is an event, from the first to the last, in case of errors too."""
 
 import datetime as dt
 import json
@@ -19,7 +19,7 @@ from ..support.daemon_process import child, write_config
 
 
 def events(lines):
-    """The events of these lines, each with a time of ISO 8601 that says its offset."""
+    """Return the events of these lines, and check that each has a time of ISO 8601 with its offset."""
     found = [json.loads(line) for line in lines]
     for event in found:
         assert dt.datetime.fromisoformat(event["ts"]).utcoffset() is not None
@@ -29,7 +29,7 @@ def events(lines):
 
 
 def started(folder, *words, until=("ready",), **variables):
-    """Run the program until these events, send SIGHUP and SIGTERM, and return its code and all that it has written."""
+    """Run the program until these events, send SIGHUP and SIGTERM, and return its exit code and its output."""
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
     process = subprocess.Popen(
         [PROGRAM, *words],
@@ -96,12 +96,12 @@ def test_h7_every_line_of_the_daemon_is_an_event(tmp_path, by):
     names = [event["event"] for event in found]
     assert code == 0
     assert {"ready", "server_failed", "started", "stderr"} <= set(names)
-    # What the command line says is no change of the file.
+    # An option of the command line is no change of the file.
     assert not [event for event in found if event["event"] == "restart_needed"]
 
 
 def failed(folder, *words, code):
-    """The one event of a start that has failed."""
+    """Return the only event of a failed start."""
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
     done = subprocess.run(
         [PROGRAM, *words],

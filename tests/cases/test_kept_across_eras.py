@@ -1,4 +1,4 @@
-"""What a translation between eras keeps: results that are no object, the data of errors, and depth."""
+"""A translation between eras keeps results that are no object, the data of errors, and depth."""
 
 import json
 
@@ -25,7 +25,7 @@ def test_t21_a_result_that_is_no_object_is_kept(peer, value):
     assert text == b'{"jsonrpc":"2.0","id":1,"result":%b}' % value
 
 
-# From 64 KiB on a result is a view of the line of the server, and no bytes.
+# A result of 64 KiB or more is a view of the line of the server, and not bytes.
 @pytest.mark.parametrize(
     "value", [b'"%b"' % (b"x" * 100_000), b"[%b1]" % (b"1," * 50_000)], ids=["text", "list"]
 )
@@ -68,7 +68,8 @@ def test_t21_a_resource_that_is_not_found_keeps_its_data(peer):
 @pytest.mark.parametrize("levels", [65, 512])
 @pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_t10_an_answer_of_512_levels_passes(peer, levels, open_, close):
-    inner = levels - 3  # within the message, its result and the structured content
+    # The value is inside of the message, its result and the structured content.
+    inner = levels - 3
     value = open_ * inner + b"1" + close * inner
     line = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete","structuredContent":{"x":%b}}}'
     assert value in peer.exchange(peer.raw(b"1", line % value))

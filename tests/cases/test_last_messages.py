@@ -1,4 +1,4 @@
-"""What a client sends just before it leaves arrives at the server, as on a pipe that is closed behind it."""
+"""Messages that a client sends just before it disconnects arrive at the server, as on a pipe that is closed after them."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from tests.support import wire
 from tests.support.bridge_process import PROGRAM
 from tests.support.daemon_process import daemon
 
-# Answers every request, and copies its stdin into a file.
+# Sends a response to every request, and copies its stdin into a file.
 SERVER = """
 import json, sys
 with open(sys.argv[1], "ab", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""H3: a member of an aggregate that hangs, or fails, costs the others no time, and comes later."""
+"""A member of an aggregate that hangs or fails does not delay the others, and is added later (H3)."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from ..support.aggregate import (
 from ..support.sharing import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
-# A generous limit for what was thirty seconds (the limit of the aggregate for one member).
+# A generous limit (seconds). The limit of the aggregate for one member is thirty seconds.
 SOON = 8
 OFFERED = {"tools", "prompts", "resources", "logging", "completions"}
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def running(folder):
-    """One hangs for good, one until `open` is there, one hangs in its lists only, one cannot be started."""
+    """Yield an aggregate with members that hang for ever, until the file `open` exists, in lists only, or cannot be started."""
     servers = {
         "good": member("good", tools=["echo", "client"], instructions="good to know"),
         "hung": member("hung", gate=str(folder / "never"), tools=["echo"]),

@@ -1,4 +1,4 @@
-"""S4: a reload adds, removes or changes a member of an aggregate, and its clients go on."""
+"""A reload adds, removes or changes a member of an aggregate, and its clients go on (S4)."""
 
 import contextlib
 import json
@@ -97,7 +97,7 @@ async def test_s4_a_call_in_flight_to_a_removed_member_ends_with_the_reason(
         assert await client.call("one__echo") == "one: echo"
 
 
-# What becomes of the server that has asked, and a word of the reason.
+# The change of the server that has sent a request, and a word of the reason.
 FATES = {
     "removed": (FIRST, {}, "no longer part of the aggregate"),
     "not a member": (BOTH, {"servers": ["one"]}, "no longer part of the aggregate"),
@@ -121,7 +121,8 @@ async def test_s4_a_server_request_of_a_removed_member_is_cancelled_and_its_call
         assert reason in answer["error"]["message"]
         withdrawn = [one for one in client.received if one.get("method") == "notifications/cancelled"]
         assert [one["params"]["requestId"] for one in withdrawn] == [question["id"]]
-        await client.reply(question, {"action": "accept", "content": {}})  # too late
+        # This response is too late.
+        await client.reply(question, {"action": "accept", "content": {}})
         assert await client.call("one__echo") == "one: echo"
 
 

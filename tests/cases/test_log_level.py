@@ -1,6 +1,6 @@
-"""Log lines of a server of the modern era for clients that have never set a level.
+"""Send log messages of a modern server to clients that have never set a level.
 
-T20: such a server logs in the course of a request that says from which level on, and a legacy client need not say it.
+T20: such a server logs in the course of a request that names the lowest level, and a legacy client need not set a level.
 """
 
 import json
@@ -35,7 +35,7 @@ def running(tmp_path_factory):
 
 
 async def lines_of(client, tool="log"):
-    """The levels of the log lines that come with a call: those of one request are before its answer."""
+    """Return the levels of the log messages of a call, which come before its response."""
     before = len(client.received)
     await client.call(tool)
     messages = [one for one in client.received[before:] if one.get("method") == "notifications/message"]

@@ -1,6 +1,6 @@
-"""No message holds the event loop for much longer than one decoding of it takes, whatever its shape and its path.
+"""No message holds the event loop for much longer than one decoding of it takes, in any shape and on any path.
 
-Times are CPU times of the longest step of the loop, compared with one decoding of the same text in this process: a machine
+Times are CPU times of the longest step of the loop, compared with one decoding of the same text in this process. A machine
 that is slow or busy is so for both.
 """
 
@@ -15,9 +15,9 @@ from mcpbridged.validators.incremental_json import DepthMeter, depth_ok
 
 MIB = 1024 * 1024
 SIZE = 4 * MIB - 4096
-# One decoding, another by a rule, copies, and pieces of the checks; before, the nests took 20 times a decoding.
+# One decoding, another decoding by a rule, copies, and parts of the checks.
 FACTOR = 9
-# What a step takes besides (seconds): collection of garbage, tables that are made once.
+# Further time of a step (seconds): garbage collection, and tables that are made once.
 FREE = 0.03
 _BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "stall.py"
 
@@ -50,14 +50,15 @@ def paths(tmp_path_factory):
     bench = stall.Bench(tmp_path_factory.mktemp("stall"))
     try:
         found = bench.paths()
-        bench.measure(found["H length"], stall.shapes(100_000)["nests"])  # makes the tables
+        # The first call creates tables that are kept.
+        bench.measure(found["H length"], stall.shapes(100_000)["nests"])
         yield bench, found
     finally:
         bench.close()
 
 
 def decoding(shape):
-    """How long one decoding of it takes (seconds)."""
+    """Return the time of one decoding of the text (seconds)."""
     began = time.thread_time()
     msgspec.json.decode(shape, type=dict[str, msgspec.Raw])
     return time.thread_time() - began
@@ -94,7 +95,8 @@ def test_r04b_a_refusal_of_a_large_body_is_under_its_id_and_the_connection_goes_
 @pytest.mark.parametrize("shape", SHAPES)
 def test_r04b_the_depth_of_a_piece_costs_little(shape):
     text, longest, meter = SHAPES[shape], 0.0, DepthMeter(64)
-    depth_ok(SHAPES["nests"][:70_000], 64)  # makes the tables
+    # The first call creates tables that are kept.
+    depth_ok(SHAPES["nests"][:70_000], 64)
     for at in range(0, len(text), 65_536):
         began = time.thread_time()
         assert meter.feed(text[at : at + 65_536])

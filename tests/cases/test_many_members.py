@@ -1,6 +1,6 @@
-"""What is read member by member has few members: what a client says of itself, and what a server notifies and requests.
+"""Bound the members of values that are read member by member: initialize, `_meta`, and notifications and requests of servers.
 
-R4: an `initialize`, a `_meta` or a request of the server with a million members held the event loop for 0.6 to 3.8 seconds.
+R4: a million members of such a value would hold the event loop for 0.6 to 3.8 seconds.
 """
 
 import itertools
@@ -92,7 +92,7 @@ def test_r04_a_long_value_is_compared_as_text():
     assert placement.fingerprint(short % long) != placement.fingerprint(b'{"b":"%b","a":1}' % long)
 
 
-# ---- what a server sends
+# ---- messages of a server
 
 LIMITS = Limits()
 UNNAMED = b"{%b}" % b",".join(b'"member%d":1' % n for n in range(70_000))

@@ -1,4 +1,4 @@
-"""Lines on a server's stdout that are JSON and no JSON-RPC: they cost no call, unless they are the answer to one."""
+"""Lines on the stdout of a server that are JSON and not JSON-RPC fail no call, unless they are the response to a call."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 
 from ..support.scripted_servers import CARRIERS, PAIRS, SCRIPTED, client, served
 
-# As loggers, printed dictionaries and servers with faults write them.
+# Lines of loggers, of printed dictionaries, and of faulty servers.
 NOISE = [
     b'{"level":30,"time":1700000000000,"pid":7,"hostname":"h","msg":"listening"}',
     b"{}",
@@ -31,7 +31,7 @@ NOISE = [
     b'{"jsonrpc":"2.0","id":$ID,"method":7}',
 ]
 GOOD = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"resultType":"complete"}}'
-# Answers to the call that are none.
+# Invalid responses to the call.
 INVALID = [
     b'{"jsonrpc":"2.0","id":$ID}',
     b'{"jsonrpc":"2.0","id":"$ID"}',
@@ -75,10 +75,11 @@ def test_t1_an_invalid_response_fails_its_call_at_once(peer, line):
 
 @pytest.mark.parametrize("path", CARRIERS, ids=str)
 def test_t1_another_call_in_flight_is_not_touched(running, path):
-    """The line names one call of two: the other one is answered as it would have been."""
+    """The line names one of two calls. The other call gets its response as usual."""
     with client(running, path) as peer:
         if path.transport == "H":
-            return  # one call after the other on this client; test_hearing and test_envelope have the rule
+            # This client makes one call at a time. The tests of the message reader and of JSON-RPC cover the rule.
+            return
         peer.send(peer.raw(b"1", b'{"level":30}'))
         peer.send(peer.raw(b"2", b'{"jsonrpc":"2.0","id":$ID}'))
         assert json.loads(peer.answer(b"2"))["error"]["code"] == -32000
@@ -93,7 +94,7 @@ def test_t1_noise_is_in_the_log_of_the_server_and_does_not_fill_it(running):
 
 
 def test_t1_as_on_a_bare_pipe():
-    """A client on a pipe reads the answer past the noise as well."""
+    """A client on a bare pipe skips the noise and reads the response."""
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
     lines = b"\n".join([*NOISE, GOOD, b""]).hex()
     request["params"] = {"name": "raw", "arguments": {"hex": lines}}

@@ -1,4 +1,4 @@
-"""Clients with OAuth that have no token, or an old one, find out that there is no OAuth here (T14)."""
+"""Clients with OAuth and without a valid token find out that the bridge has no OAuth (T14)."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from ..support.listener_under_test import ListenerUnderTest, h2_client
 from ..support.tls import tls_client_context, tls_options
 from ..support.wire import Connection
 
-# Where the SDKs look, in this order, for a server at /mcp, at /servers/stdio/mcp, and at the root; and where they register.
+# Paths at which the SDKs look, in this order, for a server at /mcp, at /servers/stdio/mcp and at the root, and register.
 PATHS = [
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
@@ -62,7 +62,7 @@ def door(request):
 
 
 def check_error(status, content_type, body):
-    """What the SDKs read: OAuthErrorResponseSchema of TypeScript has these two members, `error_uri` being optional."""
+    """Check the members that the SDKs read. OAuthErrorResponseSchema of TypeScript has these two, and `error_uri` is optional."""
     assert (status, content_type) == (404, "application/json")
     answer = json.loads(body)
     assert answer.keys() == {"error", "error_description"}

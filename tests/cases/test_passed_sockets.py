@@ -1,4 +1,4 @@
-"""Sockets that a service manager has passed: their addresses are shown, all of them (W9)."""
+"""Show the addresses of all sockets that a service manager has passed (W9)."""
 
 import contextlib
 import http.client
@@ -113,7 +113,7 @@ def test_w9_only_unix_sockets_were_passed(tmp_path):
             f"mcp-bridge: ready on {named[0]}",
         ]
         assert status_of(daemon)["addresses"] == named
-        # No port is open, but the one of the configuration is where it would be without passed sockets.
+        # No port is open. The port of the configuration is used, because the daemon would open it without passed sockets.
         assert "http://127.0.0.1:8808/" in daemon.do("client-config", "cursor", "example", "--http").stdout
 
 

@@ -1,4 +1,4 @@
-"""A pin is of every file that a command executes, however the command is written."""
+"""Pin every file that a command executes, in every spelling of the command."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ from ..support.daemon_process import daemon
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A directory with scripts of many kinds, and programs that only have a name."""
+    """Return a directory with scripts of many kinds, and with programs that only have a name."""
     work, programs = tmp_path / "work", tmp_path / "bin"
     for file in ("s.py", "s.js", "s.sh", "hook.mjs", "pkg/__init__.py", "pkg/__main__.py", "pkg/deep/more.py",
                  "app/__main__.py", "web/index.js", "lib.jar", "s.json", "part/__init__.py", "part/one.py"):  # fmt: skip
@@ -160,7 +160,7 @@ def test_r18_a_link_that_leads_elsewhere_and_a_script_that_has_come_are_changes(
 
 
 def test_r18_a_module_is_found_where_the_interpreter_looks(tmp_path):
-    """In a virtual environment, in a directory that a .pth file adds, and in the standard library, without importing it."""
+    """Find a module in a virtual environment, in a directory of a .pth file, and in the standard library, without importing it."""
     venv.create(tmp_path / "venv", symlinks=True)
     program = str(tmp_path / "venv/bin/python")
     [site] = (tmp_path / "venv").glob("lib/python3*/site-packages")

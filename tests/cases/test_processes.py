@@ -92,7 +92,7 @@ def test_r13_other_servers_can_be_started_without_the_fork_server(number):
 
 
 def test_r13_a_fork_server_that_is_stopped_for_good_is_replaced():
-    # A tracer can hold it; that is the same for the daemon as one that is stopped again at once.
+    # A tracer can hold the fork server. For the daemon that is the same as a fork server that is stopped again at once.
     with Host("daemonised") as host:
         stopping = os.fork()
         if stopping == 0:

@@ -21,7 +21,7 @@ def until_stopping(running):
 
 
 def begin(client, modern, seconds=0.6):
-    """Have a slow call in flight; return what makes another call."""
+    """Start a slow call. Return a function that makes another call."""
     if modern:
         client.send(request("tools/call", tool("slow", seconds=seconds), id=1))
         return lambda number: request("tools/call", tool("quick"), id=number)

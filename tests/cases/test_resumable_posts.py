@@ -29,9 +29,9 @@ from ..support.handshake import VERSION
 from ..support.sdk import SDK_WARNINGS
 
 pytestmark = [*SDK_WARNINGS]
-# Longer than the second after which a stream begins, and than what the shared clock and a busy machine add to it (seconds).
+# This is longer than the second after which a stream begins, with the delay of the ticker and of a busy machine (seconds).
 LONG = 2.5
-# As long as a call can take and is answered with JSON (seconds).
+# The duration of a call that is answered with JSON (seconds).
 SHORT = 0.3
 
 
@@ -51,7 +51,7 @@ def session(running, carrier, server="echoing", version=VERSION, accept=BOTH):
 
 
 def interrupted(client, id_, seconds=LONG):
-    """The id of the event after which a call was cut off, on a connection of its own."""
+    """Cut off a call on a connection of its own. Return the id of the last event."""
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(
             client.http.stream(
@@ -73,23 +73,26 @@ def interrupted(client, id_, seconds=LONG):
 
 
 def resumed(client, event_id):
-    """What comes after an event, without what is empty, and the ids of these events."""
+    """Return the messages after an event, and the ids of their events."""
     headers = {**client.headers, "Accept": EVENTS, "Last-Event-ID": event_id}
     answer = client.http.get(client.url, headers=headers)
     assert answer.status_code == 200
     found = events_of(answer)
-    assert all(data for _, data, _ in found)  # the client has been primed
+    # No event is empty, because the client has had its priming event.
+    assert all(data for _, data, _ in found)
     return [json.loads(data) for _, data, _ in found], [raw_id for raw_id, _, _ in found]
 
 
-# ---- what the tests look at, each for a few seconds, and so all at once
+# ---- clients that wait for a few seconds each, all at once
 
 
 def resuming(running, carrier, server):
     with session(running, carrier, server) as client:
         event_id = interrupted(client, 7)
-        early = resumed(client, event_id)  # the call is in flight still
-        late = resumed(client, event_id)  # and is over now
+        # The call is still in flight.
+        early = resumed(client, event_id)
+        # The call has ended.
+        late = resumed(client, event_id)
         return early, late, resumed(client, late[1][-1])
 
 
@@ -105,7 +108,7 @@ def calling(running, carrier, seconds, *, server="echoing", version=VERSION, acc
 
 
 def raw_call(client, seconds):
-    """A connection of its own on which a call has been sent."""
+    """Return a new connection on which a call has been sent."""
     host, port = client.daemon.address
     body = json.dumps(tool_call("slow", 7, arguments={"seconds": seconds})).encode()
     head = {
@@ -122,11 +125,11 @@ def raw_call(client, seconds):
 
 
 def leaving(running, *, abruptly):
-    """What a GET stream shows of a call that is cut off before its stream has begun."""
+    """Return the messages on a GET stream about a call that is cut off before its stream has begun."""
     with session(running, "http1") as client, Client(running, "http1") as reader:
         reader.headers = {**client.headers, "Accept": EVENTS}
         sock = raw_call(client, 1.5)
-        # An answer to what was sent after it shows that the call has arrived.
+        # A response to a later request shows that the call has arrived.
         assert client.call("echo").status_code == 200
         if abruptly:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -135,7 +138,7 @@ def leaving(running, *, abruptly):
             seen = []
             listener = threading.Thread(target=lambda: seen.extend(stream.iter_lines()))
             listener.start()
-            # A call that was made later and takes longer is over: so is the first.
+            # A later call that takes longer has ended, and therefore also the first call.
             assert client.call("slow", id_=8, seconds=2).status_code == 200
             assert client.http.delete(client.url, headers=client.headers).status_code == 204
             listener.join()
@@ -149,7 +152,7 @@ def half_closing(running):
 
 
 class CuttingProxy:
-    """A TCP proxy that cuts a call off behind its first priming event."""
+    """A TCP proxy that cuts a call off after its first priming event."""
 
     def __init__(self, address):
         self.address = address
@@ -177,7 +180,7 @@ class CuttingProxy:
 
 
 async def official(daemon):
-    """The result of a long call of the SDK's client through that proxy, and how often it was cut off."""
+    """Return the result of a long call of the client of the SDK through that proxy, and how often the call was cut off."""
     proxy, (host, port) = CuttingProxy(daemon.address), daemon.address
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -195,7 +198,7 @@ async def official(daemon):
 
 
 SERVERS = ("echoing", "shared", "2030-01-01")
-# Those that get no empty event: (server, revision, Accept, Content-Type).
+# Clients that get no empty event: (server, revision, Accept, Content-Type).
 UNPRIMED = [
     *(("echoing", version, BOTH, JSON) for version in ("2024-11-05", "2025-03-26", "2025-06-18")),
     ("2024-10-07", "2024-10-07", BOTH, JSON),
@@ -206,7 +209,7 @@ UNPRIMED = [
 
 @pytest.fixture(scope="module")
 def begun(running):
-    """All of that in threads: futures by name and arguments."""
+    """Run all of these clients in threads. The values are futures, by name and arguments."""
     with ThreadPoolExecutor(40) as pool:
 
         def begin(function, *args, **options):
@@ -261,7 +264,7 @@ def test_t23_a_short_call_is_json_and_a_long_one_a_whole_stream(begun, carrier):
 
 @pytest.mark.parametrize("row", UNPRIMED)
 def test_t23_earlier_revisions_and_json_only_see_no_empty_event(begun, row):
-    """Clients of earlier revisions parse the data of each event as JSON, and report an empty one as an error."""
+    """Clients of earlier revisions parse the data of each event as JSON, and report empty data as an error."""
     answer = begun[row].result()
     assert answer.headers["content-type"] == row[3]
     if row[3] == EVENTS:

@@ -1,4 +1,4 @@
-"""A server asks for roots outside of calls, as on a bare pipe: T19."""
+"""A server requests roots outside of calls, as on a bare pipe (T19)."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def running(tmp_path_factory):
 
 
 async def called(client, tool):
-    """The result of a tool, and how often the client was asked for its roots meanwhile, which it has answered."""
+    """Call a tool and answer requests for roots. Return its result, and how many requests for roots came meanwhile."""
     params, times = {"name": tool, "arguments": {}}, 0
     while (result := (await client.request("tools/call", params))["result"]).get(
         "resultType"
@@ -44,7 +44,7 @@ async def called(client, tool):
 
 
 async def until_known(client, prefix, answers):
-    """Call until the server has so many answers, and return them. It may be called before it has read the last."""
+    """Call until the server has so many responses, and return them. A call may arrive before the last response."""
     with trio.fail_after(20):
         while len(found := (await called(client, f"{prefix}roots"))[0]) < answers:
             await trio.sleep(0.02)
@@ -59,7 +59,7 @@ async def test_t19_roots_are_requested_with_the_first_call_and_the_answer_is_sto
         _, times = await called(client, f"{prefix}roots")
         assert times <= 1
         assert await until_known(client, prefix, 1) == [ROOTS]
-        # Asked again outside of a call, the server gets what the client has answered last.
+        # A further request outside of a call gets the last response of the client.
         _, times = await called(client, f"{prefix}again")
         assert times == 0
         assert await until_known(client, prefix, 2) == [ROOTS, ROOTS]
@@ -88,7 +88,7 @@ async def test_t19_roots_are_requested_from_a_session_at_once(running, transport
         if server:
             assert await answered(client, "") == [ROOTS]
             return
-        # The aggregate opens its member with the first call, which may be answered before the member has asked.
+        # The aggregate opens its member with the first call, which may be answered before the member has requested the roots.
         with trio.fail_after(20):
             known = []
             while not known:

@@ -1,4 +1,4 @@
-"""Values that pass a pipe pass the bridge as well, where a translation has no rule for them."""
+"""Pass values that a translation has no rule for, as a pipe does."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_t21_a_result_that_is_an_array_is_kept(peer, value):
 
 @pytest.mark.parametrize("spelled", [b"%b", b'"%b"', b"%b.0"])
 def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(running, spelled):
-    """A server of a translated client is sent an integer as the token, and some make a string or a float of it."""
+    """A server of a translated client gets an integer as the token, and some servers return a string or a float."""
     step = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%b,"progress":1}}'
     for pair in PAIRS:
         if pair.server not in ("legacy", "shared") or pair.era != "modern":
@@ -50,7 +50,7 @@ def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(r
 def test_t18_a_server_may_request_include_context_as_on_a_pipe(running, transport, context):
     asked = b'{"jsonrpc":"2.0","id":"%b","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1,"includeContext":"%b"}}'
     with client(running, Pair("modern", transport, "legacy")) as peer:
-        # The calls before it are held with the ids of their questions.
+        # Earlier calls are held with the ids of their server requests.
         question = asked % (f"{transport} {context}".encode(), context.encode())
         text = peer.raw(b"1", question).replace(NO_CAPABILITIES, SAMPLING)
         found = peer.exchange_json(text)["result"]
@@ -61,7 +61,7 @@ def test_t18_a_server_may_request_include_context_as_on_a_pipe(running, transpor
 
 @pytest.mark.parametrize("server", ["modern", "aggregate"])
 def test_a1_a_log_line_is_sent_to_no_client_while_several_have_calls(running, server):
-    """A log line does not name its call, so it could be that of another client of the same principal."""
+    """A log message does not name its call, and could belong to another client of the same principal."""
     log = (
         b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"of the first"}}'
     )
@@ -74,7 +74,7 @@ def test_a1_a_log_line_is_sent_to_no_client_while_several_have_calls(running, se
         second.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
         second.send(second.tool(b"3", "echo"))
         assert json.loads(second.receive())["id"] == 3
-        # While one client has calls, its newest gets the line.
+        # While only one client has calls, its newest call gets the log message.
         first.send(first.raw(b"4", log, GOOD).replace(b'"_meta": {', wants))
         assert json.loads(first.receive())["params"]["data"] == "of the first"
         assert json.loads(first.receive())["id"] == 4
@@ -91,12 +91,12 @@ CANCELLED = [
     "path", [pair for pair in PAIRS if pair.transport == "W" and pair.server != "aggregate"], ids=str
 )
 def test_t18_the_members_of_a_cancellation_reach_the_server(tmp_path, path, params):
-    """What a client says of its cancellation is the server's to read, in both eras and across them."""
+    """All members of a cancellation are for the server, in both eras and across them."""
     journal = tmp_path / "stdin"
     command = ["bash", "-c", 'exec "$@" < <(exec tee "$0")', str(journal), *SERVERS[path.server]["command"]]
     table = {**SERVERS[path.server], "command": command}
     with daemon(tmp_path / "daemon", {path.server: table}) as running, client(running, path) as peer:
-        # What the server has not been sent is not cancelled there.
+        # A request that was not sent to the server is not cancelled there.
         assert "result" in peer.exchange_json(peer.tool(b"0", "echo"), b"0")
         peer.send(peer.raw(b"1", b""))
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":%b}' % params)

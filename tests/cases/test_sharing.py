@@ -1,7 +1,7 @@
-"""Several clients of one legacy server process: `share = "principal"` and `share = "server"`.
+"""Share one legacy server process between clients: `share = "principal"` and `share = "server"`.
 
-S1: one process, whatever its clients declare. S2: a call that waits for its client costs that client only. S3: the server's
-answer and its withdrawal reach a client that has not answered.
+S1: one process, with any capabilities of its clients. S2: a call that waits for its client delays that client only. S3: the
+response and the cancellation of the server reach a client that has not answered.
 """
 
 import itertools
@@ -28,7 +28,7 @@ LEVELS = {"level": "debug"}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    """For each test a server of its own, because calls of the last two seconds count (`attribution.AFTER_ANSWER`)."""
+    """Yield a daemon with a server for each test, because calls of the last two seconds count (`attribution.AFTER_ANSWER`)."""
     folder = tmp_path_factory.mktemp("sharing")
     names = [f"{share}{number}" for share in SHARES for number in range(40)]
     servers = {
@@ -43,7 +43,7 @@ def running(tmp_path_factory):
 
 
 def fresh(running, share="server"):
-    """The name of a server that no other test uses."""
+    """Return the name of a server that no other test uses."""
     return f"{share}{next(running.fresh[share])}"
 
 
@@ -137,7 +137,7 @@ async def test_s1_a_restart_waits_for_the_process_that_has_the_lock(running):
     assert before["pid"] != after["pid"] == again["pid"]
 
 
-# ---- S2: a call that waits for its client costs that client only
+# ---- S2: a call that waits for its client delays that client only
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -182,11 +182,11 @@ async def test_s2_a_server_request_that_several_clients_can_have_caused_reaches_
         assert "reason=ambiguous" in logged
 
 
-# ---- S3: the server gives up, or withdraws its question
+# ---- S3: the server times out, or cancels its request
 
 
 async def given_up(client, *, withdraw):
-    """Make a call and do not answer its question. Returns how long it took (seconds)."""
+    """Make a call and do not answer its server request. Return how long the call took (seconds)."""
     began = trio.current_time()
     number = await client.begin("tools/call", {"name": "ask", "arguments": {"withdraw": withdraw}})
     question = await client.server_request()
@@ -215,7 +215,8 @@ async def test_s3_the_answer_and_the_withdrawal_reach_a_client_at_once(running, 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(measure, direct)
                 nursery.start_soon(measure, client)
-            assert abs(took[0] - took[1]) < 5  # against hanging, not a measurement
+            # This limit is against hanging, and no measurement.
+            assert abs(took[0] - took[1]) < 5
 
 
 @pytest.mark.parametrize("share", SHARES)

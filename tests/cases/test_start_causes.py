@@ -1,4 +1,4 @@
-"""A failed start names what the kernel, a terminal or the client shows of it, over each transport."""
+"""The error of a failed start names its cause as the kernel, a terminal or the client shows it, over each transport."""
 
 import sys
 
@@ -14,10 +14,10 @@ from ..support.sharing import TRANSPORTS
 
 pytestmark = [
     pytest.mark.anyio,
-    # trio-websocket leaves its socket to the collector where the server closes first.
+    # trio-websocket leaves its socket to the garbage collector if the server closes first.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-# By name: a program that is there and that the kernel does not execute, and a part of the reason.
+# By name: an existing program that the kernel does not execute, and a part of the reason.
 PROGRAMS = {
     "interpreter": (b"#!/no/such/interpreter -u\n", "its #! line names '/no/such/interpreter', which does not exist"),
     "crlf": (b"#! /bin/sh\r\necho x\r\n", "its lines end with CR LF"),
@@ -62,7 +62,7 @@ def running(tmp_path_factory):
         servers[name] = {"command": [str(folder / name)]}
     for name, (command, _) in SENT.items():
         servers[name] = {"command": command, "era": "legacy", "limits": {"start_seconds": 1}}
-    # It exits before its time is over, and its eras are being asked when it is.
+    # The process exits before its time limit, and the era probe runs at the limit.
     servers["late"] = {"command": LATE, "share": "principal", "limits": {"start_seconds": 1.5}}
     servers["refuses-late"] = {**servers["late"], "command": REFUSES_LATE}
     servers |= {name: {"command": failing_command("hang")} for name in LEFT}

@@ -1,4 +1,4 @@
-"""The error of a failed start names the cause and shows what the server has printed, to one principal only."""
+"""The error of a failed start names the cause and shows the output of the server, to one principal only."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from ..support.raw_http import BOTH, INITIALIZE, connect
 
 pytestmark = [
     pytest.mark.anyio,
-    # trio-websocket leaves its socket to the collector where the server closes first.
+    # trio-websocket leaves its socket to the garbage collector if the server closes first.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("alice", "bob")}
@@ -31,7 +31,7 @@ KINDS = {
 }
 
 
-# Each kind over HTTP and in a shared process, two of them over every transport.
+# Each kind over HTTP and in a shared process, and two kinds over every transport.
 CASES = [
     (kind, way)
     for kind in KINDS

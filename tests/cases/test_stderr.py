@@ -1,4 +1,4 @@
-"""What a server writes to its stderr: without secrets in any form, and in errors only of the one principal it has served."""
+"""Show the stderr of a server without secrets in any form, and in errors only to the only principal that it has served."""
 
 import base64
 import hashlib
@@ -67,7 +67,7 @@ def pieces(*texts):
     return [base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode() for text in texts]
 
 
-# ---- whose it is
+# ---- the principal that may read it
 
 
 @pytest.mark.parametrize("server", ["shared", "shared-spare"])
@@ -80,10 +80,10 @@ async def test_r8_what_was_written_for_another_principal_is_not_in_the_error(run
         3,
         [],
     )
-    # The next process has served bob only.
+    # The next process has served only bob.
     error = (await ask(running, server, "bob", "exit", last="the file of bob\n"))["error"]
     assert error["data"]["stderr"][-1] == "the file of bob"
-    # The person at the machine sees all of it.
+    # The user of the machine can read everything.
     said = running.do("logs", server).stdout
     assert "the file of alice" in said
     assert "the file of bob" in said
@@ -131,7 +131,7 @@ FORMS = {
 
 
 def shown_by(running, server):
-    """All that a person or a client sees of what it wrote."""
+    """Return everything that a user or a client can read of its output."""
     texts = ["\n".join(running.lines), running.do("logs", server).stdout]
     texts += [
         running.do("status").stdout,
@@ -149,7 +149,7 @@ def wait_for(running, mark):
 
 
 def left_of(text, shown):
-    """Parts of it that are shown. In base64 the ends may hold bits of something else."""
+    """Return the parts of a text that are shown. In base64 the ends may hold bits of other text."""
     parts = {text[at : at + 7] for at in range(2, len(text) - 9)}
     return {part for part in parts if part in shown}
 
@@ -158,7 +158,8 @@ async def test_r16_a_secret_is_redacted_in_every_form_and_wherever_it_is_cut(run
     written = []
     for text in FORMS.values():
         data = text.encode()
-        middle = data.find(b"%C3") + 1 or len(data) // 2  # in the middle of a character or an escape
+        # The cut is in the middle of a character or an escape.
+        middle = data.find(b"%C3") + 1 or len(data) // 2
         written += [
             data,
             b"\n",

@@ -1,4 +1,4 @@
-"""A daemon that was stopped (SIGSTOP) and is continued reads what has come meanwhile before it decides what is too late."""
+"""A daemon that was stopped (SIGSTOP) and is continued reads pending input before any deadline expires."""
 
 import signal
 import sys

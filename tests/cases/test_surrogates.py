@@ -1,4 +1,4 @@
-"""Lone surrogates, as programs write them that cut a text in the middle of a character, and bytes of a server that are no UTF-8."""
+"""Pass lone surrogates, which programs write that cut a text inside of a character, and replace bytes that are no UTF-8."""
 
 import json
 

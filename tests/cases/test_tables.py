@@ -1,4 +1,4 @@
-"""Tables that peers can fill: bounded, and dropped with what they belong to."""
+"""Tables that peers can fill are bounded, and dropped together with their owner."""
 
 import io
 import os
@@ -36,7 +36,7 @@ def test_r22_stored_lists_of_tools_that_change_are_bounded():
         talk.answer(wire_id, {"tools": [{"name": name, "inputSchema": {}} for name in names]})
         wire_id += 1
     assert len(talk.it._tools._tools._mirrors) <= 16 * 1024
-    # A tool that was dropped can be called; it is looked for first.
+    # A tool that was dropped can be called. The list is requested first.
     _, effects = talk.ask(100, "tools/call", call("t1"), headers={})
     assert [method for _, method, _ in sent_to_server(effects)] == ["tools/list"]
     assert [method for _, method, _ in sent_to_server(talk.answer(wire_id, {"tools": [{"name": "t1"}]}))] == [

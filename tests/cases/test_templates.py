@@ -1,4 +1,4 @@
-"""H4: the template that a URI matches decides which member of an aggregate is asked for a resource."""
+"""The template that a URI matches decides which member of an aggregate gets the request for a resource (H4)."""
 
 import json
 
@@ -9,7 +9,7 @@ from ..support.sharing import TRANSPORTS, session
 
 pytestmark = pytest.mark.anyio
 SERVERS = {
-    # Has every resource that it is asked for, and lists none.
+    # This member has every requested resource, and lists none.
     "greedy": member("greedy", tools=["echo"], templates=["greedy://{x}"], prefixes=[""]),
     "files": member("files", templates=["file:///{+path}", "https://{host}/{id}{?q}"], prefixes=[""]),
     "notes": member("notes", templates=["note://{name}", "Note://{owner}/{name}"], prefixes=[""]),
@@ -17,7 +17,7 @@ SERVERS = {
         "docs", tools=["subscribed"], templates=["file:///docs/{name}.md"], prefixes=["file:///docs/here"]
     ),
     "exact": member("exact", resources=["note://exact", "file:///docs/exact.md"], prefixes=[""]),
-    # The same template as that of another one, and other resources.
+    # This member has the template of another member, and other resources.
     "root": member("root", templates=["root:///{+path}"], prefixes=["root:///a/"]),
     "roots": member("roots", templates=["root:///{+path}"], prefixes=["root:///"]),
 }

@@ -1,4 +1,4 @@
-"""The default token: kept until it is rotated, good for processes of our own uid; and a token for each client."""
+"""The default token is kept until it is rotated and valid for processes of the same user ID. Each client can have a token."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be anot
 
 
 def status_of(url, token):
-    """The status of an initialize with this token."""
+    """Return the status of the response to an initialize with this token."""
     headers = {"Accept": BOTH, "Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, BODY, headers), timeout=20) as answer:
@@ -32,12 +32,12 @@ def status_of(url, token):
         with fault:
             return fault.code
     except http.client.RemoteDisconnected:
-        # What is in flight ends with the right of its token.
+        # Requests in flight end when their token is removed.
         return 0
 
 
 def as_another_user(work):
-    """What `work` returns, a text, in a process of another uid, or the fault that it ends with."""
+    """Return the text that `work` returns in a process of another user ID, or the error that it raises."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -58,7 +58,7 @@ def as_another_user(work):
 
 
 def answer_to(address, token, *, leave=False):
-    """The first bytes of the answer to an initialize, or nothing for a client that leaves at once."""
+    """Return the first bytes of the response to an initialize. A client that disconnects at once gets no bytes."""
     with socket.create_connection(address, timeout=20) as sock:
         sock.sendall(
             f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{address[1]}\r\nAuthorization: Bearer {token}\r\n"
@@ -78,7 +78,7 @@ def test_t15_the_default_token_is_kept_across_starts_and_shared(tmp_path):
         with Bridge(tmp_path / "run") as second:
             assert second.token == token
             assert status_of(second.mcp, token) == 200
-    # What is of the boot is gone with it.
+    # Files of the former boot no longer exist.
     (tmp_path / "other").mkdir(mode=0o700)
     state = {"XDG_STATE_HOME": str(tmp_path / "run/state")}
     with Bridge(tmp_path / "other", environment=state) as third:
@@ -146,7 +146,7 @@ def test_t15_the_default_token_is_refused_for_processes_of_other_users(tmp_path)
         token = running.token
         answer = as_another_user(lambda: answer_to(running.address, token))
         assert " 401 " in answer.partition("\r\n")[0]
-        # A peer that has left already is not let in either, since the request would still be carried out.
+        # A peer that has disconnected is refused too, because its request would still be carried out.
         assert as_another_user(lambda: answer_to(running.address, token, leave=True)) == ""
         assert status_of(running.mcp, running.token) == 200
         assert not running.children()[1:]
@@ -202,7 +202,7 @@ def test_t15_each_client_gets_a_token_of_its_own(tmp_path):
         _, other = pasted("windsurf", "one")
         two, _ = pasted("cursor", "two")
         assert set(tokens_in(running.config)) == {"cursor-one", "windsurf-one", "cursor-two"}
-        # The second paste for one client replaces its first one, and no other; what the operator has added stays.
+        # The second paste for a client replaces the first paste of this client. Additions of the operator stay.
         text = running.config.read_text().replace(
             "[tokens.cursor-one]", "[tokens.cursor-one]\nfeatures.deny = ['roots']"
         )

@@ -1,4 +1,4 @@
-"""Files that other users could replace: reported, not executed as helpers, and no client connects to their sockets."""
+"""Files that other users could replace are reported and not executed as helpers. No client connects to their sockets."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ KINDS += ["owner of the file", "owner of the directory", "a link", "the director
 
 
 def spoiled(tmp_path, kind, name="thing"):
-    """An executable script that others could replace, and a part of the reason."""
+    """Return an executable script that other users could replace, and a part of the reason."""
     folder = tmp_path / "outer/inner"
     folder.mkdir(parents=True)
     file = folder / name
@@ -65,7 +65,7 @@ def spoiled(tmp_path, kind, name="thing"):
 
 
 def commands(tmp_path, capsys, text):
-    """Code and text of `config check` and `doctor`."""
+    """Return the exit codes and the output of `config check` and `doctor`."""
     path = tmp_path / "config.toml"
     path.write_text(text)
     path.chmod(0o600)
@@ -157,7 +157,7 @@ def test_a_start_warns_and_an_unsafe_helper_is_not_run(tmp_path):
 
 @pytest.fixture
 def foreign(tmp_path):
-    """A socket that a process of another user listens on, and what it has received."""
+    """Yield a socket that a process of another user listens on, and the bytes that it has received."""
     path, received = tmp_path / "s", []
     reading, writing = os.pipe()
     with socket.socket(socket.AF_UNIX) as listening:
@@ -169,7 +169,7 @@ def foreign(tmp_path):
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
-                # SO_PEERCRED names the process that has called listen(2).
+                # SO_PEERCRED names the process that called listen(2).
                 listening.listen()
                 os.write(writing, b"x")
                 while True:

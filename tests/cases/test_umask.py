@@ -1,4 +1,4 @@
-"""Files that servers write have the mode that they have after a login; those of the daemon are for its user alone."""
+"""Files of servers have the mode that they have after a login. Files of the daemon are for its user only."""
 
 import contextlib
 import http.client
@@ -13,7 +13,7 @@ from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import Daemon, write_config
 from ..support.units import service
 
-# Writes a file and a directory at its start, and stays until its input ends.
+# Writes a file and a directory at its start, and runs until its input ends.
 WRITES = "import os, sys; os.mkdir(sys.argv[1] + '.d'); open(sys.argv[1], 'w').close(); sys.stdin.read()"
 
 
@@ -22,7 +22,7 @@ def with_umask(umask):
 
 
 def modes(path: Path):
-    """The modes of what a server has written: its file, then its directory."""
+    """Return the modes of the file and of the directory that a server has written."""
     end = time.monotonic() + 20
     while not path.exists():
         assert time.monotonic() < end, f"{path} was not written"
@@ -56,7 +56,7 @@ def test_t16_servers_write_files_with_the_umask_of_the_login(tmp_path, umask, fi
         assert modes(tmp_path / "temporary") == [file, directory]
         assert modes(tmp_path / "own") == ["0o640", "0o750"]
         assert modes(tmp_path / "short") == ["0o644", "0o755"]
-        # After a restart they are started by the same fork server, whose umask is the daemon's own.
+        # After a restart the same fork server starts the processes. Its umask is that of the daemon.
         for name in ("usual", "usual.d"):
             (tmp_path / name).rename(tmp_path / f"former-{name}")
         running.restart("usual")
@@ -94,7 +94,7 @@ def test_t16_the_server_of_the_wrapper_writes_as_it_would_on_a_pipe(tmp_path):
 
 
 def post(bridge, body):
-    """Send a request and do not wait for its answer."""
+    """Send a request and do not wait for its response."""
     connection = http.client.HTTPConnection(*bridge.address, timeout=20)
     headers = {
         **bridge.headers,

@@ -1,4 +1,4 @@
-"""The units of systemd: a server that takes too much memory ends alone, and the cgroup is there for a tree of servers."""
+"""With the units of systemd a server that uses too much memory ends alone, and the cgroup can hold a tree of servers."""
 
 import pytest
 
@@ -19,4 +19,5 @@ def test_r14_the_cgroup_of_the_service_is_delegated_and_writable(name):
     unit = service(name)
     assert unit["Delegate"] == "yes"
     assert unit.get("ProtectControlGroups", "no") in ("no", "private")
-    assert "DelegateSubgroup" not in unit  # the daemon looks for its servers' cgroups below its own
+    # The daemon looks for the cgroups of its servers below its own.
+    assert "DelegateSubgroup" not in unit

@@ -1,4 +1,4 @@
-"""Requests that cannot be read: each is answered once with an error, under its id where it can be found, and costs nothing else."""
+"""An unreadable request is answered once with an error, under its id if that can be found, and fails alone."""
 
 import json
 
@@ -14,7 +14,7 @@ UNREADABLE = [
     (b'{"method":"tools/call","params":{"x":NaN},"jsonrpc":"2.0","id":"\\u0041"}', "A", -32700),
     (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"x":', 7, -32700),
     (b'{"jsonrpc":"2.0","id":7,"meth', 7, -32700),
-    # An id at the end that is no JSON, after a value that is none.
+    # A text whose id is at its end, after a value that is not JSON.
     (b'{"params":[1,],"jsonrpc":"2.0","method":"ping","id":007}', None, -32700),
     (b'{"params":[1,],"method":"ping","id":"\n","jsonrpc":"2.0"\r\n}', None, -32700),
     (b'{"params":[1,],"method":"ping","id":"\x00","jsonrpc":"2.0"}', None, -32700),
@@ -132,7 +132,8 @@ def test_t6_an_id_in_flight_is_the_same_in_every_spelling(running):
         Pair("modern", "W", "legacy"),
     ):
         with client(running, path) as peer:
-            peer.send(peer.raw(b"5.0", b'{"level":30}'))  # stays in flight
+            # This call stays in flight.
+            peer.send(peer.raw(b"5.0", b'{"level":30}'))
             found = peer.exchange_json(peer.tool(b"5", "echo"), b"5")
             assert found["error"]["code"] == -32600
             peer.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}')

@@ -1,4 +1,4 @@
-"""URIs that mean something to a server and nothing to anybody else."""
+"""Pass any text as a URI, because only the server reads it."""
 
 import json
 
@@ -50,6 +50,6 @@ def test_t9_any_text_is_a_uri(peer, uri):
 def test_t9_control_characters_and_a_length_over_the_limit_are_refused(peer, uri):
     peer.send(peer.call(b"1", "resources/read", {"uri": uri}))
     found = json.loads(peer.receive())
-    # The header that repeats a URI over Streamable HTTP has a limit of its own, and is read before the id.
+    # The header that repeats a URI over Streamable HTTP has its own limit, and is read before the id.
     too_large = found["id"] is None and "a header field of" in found["error"]["message"] and len(uri) > 8000
     assert too_large or (found["id"], found["error"]["code"]) in ((1, -32602), (1, -32020))

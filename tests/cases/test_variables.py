@@ -1,4 +1,4 @@
-"""The variables of the daemon that a server gets, and the reports of those that it does not get."""
+"""Pass variables of the daemon to servers, and report the variables that are not passed."""
 
 import json
 import os
@@ -88,7 +88,8 @@ def test_no_group_holds_a_variable_that_loads_other_code():
     for names in GROUPS.values():
         for name in names:
             if "*" not in name:
-                passed_variables(name, {name: "x"})  # raises for a loader
+                # The call raises for a variable of a loader.
+                passed_variables(name, {name: "x"})
 
 
 def test_an_unknown_group_is_refused_with_the_known_groups():
@@ -96,7 +97,7 @@ def test_an_unknown_group_is_refused_with_the_known_groups():
         passed_variables("@secrets", OURS)
     with pytest.raises(BadEnvironment, match="the group is @desktop"):
         passed_variables("desktop", OURS)
-    # What a machine does not have is no fault of a group.
+    # A variable that the machine does not have is no error of a group.
     assert passed_variables("@desktop", {}) == {}
 
 
@@ -138,7 +139,7 @@ def test_groups_can_be_added_and_default_groups_withheld(tmp_path):
         *CERTIFICATES, *PROXIES, "JAVA_HOME",
     }  # fmt: skip
     assert {name for name in given["one"] if "proxy" in name.lower()} == {"NO_PROXY"}
-    # A pin of before stays good; one more group is a change of what was approved.
+    # A former pin stays valid, and a further group is a change of the approved command.
     assert found["usual"].variables == ()
     assert found["agents"].variables == ("@agents", "DISPLAY")
     assert "SSL_CERT_FILE" in found["bare"].withheld
@@ -157,7 +158,7 @@ DIES = "import os, sys; print('no certificate', file=sys.stderr); sys.exit(3)"
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory):
-    """A daemon with variables of all kinds, whose server has failed to start."""
+    """Yield a daemon with variables of all kinds, whose server has failed to start."""
     folder = tmp_path_factory.mktemp("failed")
     servers = {
         "dying": {"command": [sys.executable, "-c", DIES], "start": "eager", "era": "legacy"},
@@ -222,7 +223,7 @@ def test_the_wrapper_passes_the_same_variables_and_lists_the_others(tmp_path):
                     input='{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}\n',
                     env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}, text=True, capture_output=True, timeout=30, check=False,
                 )  # fmt: skip
-            # What it has written and how it ended may come in either order.
+            # The output of the process and its exit may be logged in either order.
             if all(any(word in one for one in lines) for word in ("variables_not_passed", "GITHUB_TOKEN = ")):
                 break
         text = "".join(lines)

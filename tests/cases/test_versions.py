@@ -1,4 +1,4 @@
-"""Handshakes with any header, and sessions in a version that the bridge does not know."""
+"""Accept handshakes with any version header, and sessions in a version that is unknown to the bridge."""
 
 import json
 
@@ -25,11 +25,11 @@ from ..support.raw_http import Connection
 
 pytestmark = pytest.mark.anyio
 
-# Versions that no table knows, and the servers that answer with them.
+# Versions that are in no table, by the server that answers with them.
 UNKNOWN = {"ancient": "2024-10-07", "future": "2030-01-01", "between": "2025-05-05", "draft": "DRAFT-2026-v1"}
-# A handshake that ends in the revision that has none.
+# A handshake that ends in the revision that has no handshake.
 UNKNOWN["stateless"] = "2026-07-28"
-# Headers that name another version than the session has, known to the bridge or to nobody.
+# Headers that name another version than that of the session, known or unknown to the bridge.
 OTHERS = ["2026-07-28", "2031-01-01", "x", "", f"{VERSION}, {VERSION}", "2024-10-08"]
 HEADERS = ["2026-07-28", "2030-01-01", "2024-10-07", "draft", "", VERSION, "2024-11-05", None]
 
@@ -95,7 +95,7 @@ def test_t22_the_version_of_the_session_is_accepted(running, carrier, name, shar
                 assert (stream.status_code, stream.headers["content-type"]) == (200, EVENTS)
         assert client.http.delete(client.url, headers=client.headers).status_code == 204
         gone = client.call("echo")
-        # In the stateless era a session id has no meaning, so there it is the envelope that is missing.
+        # In the stateless era a session id has no meaning, and the error is about the missing envelope.
         expected = (400, -32602) if name == "stateless" else (404, -32001)
         assert (gone.status_code, gone.json()["error"]["code"]) == expected
 
@@ -115,7 +115,7 @@ def test_t22_any_other_version_is_400(running, carrier, name):
                 assert stream.status_code == expected
             headers = {**client.headers, "MCP-Protocol-Version": header}
             assert client.http.delete(client.url, headers=headers).status_code == expected
-        # A session of somebody else, or none, has no version.
+        # An unknown session, or no session, has no version.
         stranger = {"Mcp_Session_Id": "x" * 43}
         assert client.call("echo", headers=stranger).status_code == 404
         assert client.call("echo", headers={"Mcp_Session_Id": None}).status_code == 400
@@ -177,12 +177,12 @@ READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
 def has_batches(version):
-    """JSON-RPC has, until MCP 2025-06-18."""
+    """Return whether the revision has batches. MCP 2025-06-18 removed them."""
     return version < "2025-06-18"
 
 
 async def converse(version, send, receive):
-    """A session: the answers to a call and, where there are batches, to a batch."""
+    """Run a session. Return the responses to a call and, if the revision has batches, to a batch."""
     await send(opening(version))
     opened = await receive()
     assert opened["result"]["protocolVersion"] == version

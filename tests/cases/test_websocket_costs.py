@@ -1,4 +1,4 @@
-"""What a message costs that is too large, or that meets an error of ours: itself, not the connection."""
+"""A message that is too large, or that meets an internal error, fails alone and does not close the connection."""
 
 import json
 
@@ -48,7 +48,8 @@ def test_r15_a_websocket_message_over_its_limit_is_refused_under_its_id(bridge, 
             "code": -32600,
             "message": f"a message of more than {BODY} bytes, the limit (limits.body)",
         }
-        socket.send({"jsonrpc": "2.0", "id": 2, "method": "test/release"})  # what was in flight still is
+        # The earlier request is still in flight.
+        socket.send({"jsonrpc": "2.0", "id": 2, "method": "test/release"})
         assert {socket.message()["id"], socket.message()["id"]} == {1, 2}
 
 
@@ -86,11 +87,11 @@ def test_r15_a_message_far_over_its_limit_closes_with_a_reason(bridge):
         assert payload[2:] == b"a message of more than 64 times the limit of its size"
 
 
-# ---- an error of ours
+# ---- an internal error
 
 
 class Faulty:
-    """A backend with a bug: what it is asked for raises."""
+    """A backend with a bug. Every method raises."""
 
     def __init__(self, fault):
         self.fault = fault
@@ -115,7 +116,7 @@ class Conversation:
 
 
 class Talking(Faulty):
-    """One whose conversations have a bug."""
+    """A backend whose conversations have a bug."""
 
     def __init__(self):
         super().__init__(RuntimeError())
@@ -126,14 +127,14 @@ class Talking(Faulty):
 
 
 class Deskless(Faulty):
-    """One that refuses after the upgrade."""
+    """A backend that refuses after the upgrade."""
 
     def __init__(self):
         super().__init__(Rejection(503, -32000, "no more servers", close=True))
 
 
 async def upgraded(backend, *messages):
-    """All that a connection is sent after its upgrade, until it ends, and the log."""
+    """Return all bytes that a connection receives after its upgrade until it ends, and the log."""
     limits = Limits()
     async with listening(limits=limits) as server:
         server.routes.replace({"/ws": WebSocket(backend, limits, server.log)})
@@ -209,7 +210,8 @@ async def test_r06_an_event_stream_is_broken_off_after_its_head():
                 await stream.send_all(head.encode())
                 received = b"".join([data async for data in stream])
     assert received.count(b"HTTP/1.1") == 1
-    assert received.endswith(b"\r\n\r\n")  # no last chunk either: the stream is not whole
+    # The last chunk is missing, so that the client can detect the end of an incomplete stream.
+    assert received.endswith(b"\r\n\r\n")
     assert backend.conversation.ended
 
 
@@ -220,13 +222,15 @@ def test_r15_unfinished_messages_of_a_principal_are_bounded_together(tmp_path):
             first.connection.send(frame(TEXT, text)[:700_000])
             second.send({"jsonrpc": "2.0", "id": 1, "method": "ping"})
             assert second.message()["id"] == 1
-            second.send(text)  # 700,000 and 800,000 bytes
+            # The messages have 700,000 and 800,000 bytes.
+            second.send(text)
             refusal = second.message()
             assert refusal["id"] == 7
             assert "unfinished_bytes" in refusal["error"]["message"]
             second.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
             assert second.message()["id"] == 2
-        with bridge.websocket() as third:  # both are over, and no longer count
+        # Both requests have ended and no longer count.
+        with bridge.websocket() as third:
             third.send(text)
             assert third.message()["result"]["method"] == "test/x"
             third.send(text)

@@ -1,4 +1,4 @@
-"""A request without TLS at a port with TLS, and the reverse (W8)."""
+"""Answer a request without TLS at a port with TLS, and the reverse, with the reason (W8)."""
 
 import contextlib
 import http.client

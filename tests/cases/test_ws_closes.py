@@ -1,4 +1,4 @@
-"""What a WebSocket client may send, and that every close frame has a reason and an event of the log (W5)."""
+"""Accept every legal input of a WebSocket client, and give every close frame a reason and a log event (W5)."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def authorized(bridge, connection, **how):
 
 
 def closing(socket):
-    """The code and the reason of the close frame of the bridge, after which the connection ends."""
+    """Return the code and the reason of the close frame of the bridge. The connection ends after it."""
     while True:
         opcode, payload = socket.next()
         if opcode == CLOSE:
@@ -39,7 +39,7 @@ def closing(socket):
 
 
 def logged(bridge, *words):
-    """Wait for a line of the log with these words."""
+    """Wait for a line of the log with these words, and return it."""
     end = time.monotonic() + 10
     while not any(all(word in line for word in words) for line in tuple(bridge.lines)):
         assert time.monotonic() < end, (words, bridge.lines[-20:])
@@ -69,7 +69,8 @@ def test_w5_empty_fragments_are_limited(bridge):
         socket = authorized(bridge, connection)
         connection.send(frame(TEXT, CALL[:9], fin=False) + frame(CONTINUATION, b"", fin=False) * 1000)
         connection.send(frame(CONTINUATION, CALL[9:]))
-        assert socket.message()["id"] == 5  # and the next message may have as many again
+        # The next message may have as many again.
+        assert socket.message()["id"] == 5
         connection.send(frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 2000)
         code, reason = closing(socket)
     assert code == 1008

@@ -1,4 +1,4 @@
-"""The credential of WebSocket clients that can send no header, and clients that offer no subprotocol (W2, W3)."""
+"""Accept the credential of WebSocket clients without headers, and clients that offer no subprotocol (W2, W3)."""
 
 import time
 from hashlib import sha256
@@ -26,7 +26,7 @@ def bridge(tmp_path_factory):
 
 
 def ask(bridge, *fields, method="GET", target="/ws", upgrade=True):
-    """The status and the whole text of the answer to a request with these fields."""
+    """Return the status and the whole text of the response to a request with these fields."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: 127.0.0.1:{bridge.address[1]}"]
     if upgrade:
         lines += ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]

@@ -1,4 +1,4 @@
-"""Sessions that are opened, used and closed leave nothing behind. CHAOS_CYCLES is how many there are."""
+"""Sessions that are opened, used and closed leave no resource behind. CHAOS_CYCLES is their number."""
 
 import json
 import os
@@ -45,7 +45,7 @@ async def over_websocket(running):
 
 
 async def measured(running):
-    """Descriptors and threads of the daemon, and the processes of the family, once they have settled."""
+    """Return the number of descriptors, threads and processes of the daemon, when these no longer change."""
     last = None
     for _ in range(200):
         pid = running.process.pid

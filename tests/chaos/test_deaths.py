@@ -1,6 +1,6 @@
-"""Servers are killed at random under load: every call ends in its own answer or in an error that says why.
+"""Kill servers at random under load. Every call ends with its own result or with an error and its reason.
 
-CHAOS_SECONDS is how long (the default keeps CI short), CHAOS_SEED what the dice begin with.
+CHAOS_SECONDS is the duration (the default keeps CI short), CHAOS_SEED the seed of the random numbers.
 """
 
 import json
@@ -30,12 +30,12 @@ SERVERS = {
     "all": {"command": EXAMPLE, "share": "server"},
 }
 PATIENCE = 60
-# What a call may be told instead of its answer: a death, the pause after it, or the start that failed because of it.
+# Errors that a call may get instead of its result: an exit, the open circuit breaker, or a failed start.
 CAUSES = ("was killed by signal 9", "ended unexpectedly", "closed its stdout", "session is over", "has ended")
 
 
 def answered(answer):
-    """The response in what an HTTP request was answered, a stream or not."""
+    """Return the JSON-RPC response in an HTTP response, which is a stream or JSON."""
     if answer.headers.get("content-type") != "text/event-stream":
         return answer.json
     data = [line[6:] for line in answer.body.decode().split("\n") if line.startswith("data: {")]
@@ -43,7 +43,7 @@ def answered(answer):
 
 
 class Load:
-    """Callers, and what became of their calls."""
+    """Clients, and the outcomes of their calls."""
 
     def __init__(self, running, dice):
         self.running = running
@@ -54,7 +54,7 @@ class Load:
         self._next = 0
 
     def call(self):
-        """The parameters of a call that no other is like, and the text of its answer. One in ten takes its time."""
+        """Return the parameters of a unique call, and the text of its result. One in ten is slow."""
         self._next += 1
         if self.dice.random() < 0.1:
             seconds = round(0.2 + self._next / 1e7, 7)
@@ -93,7 +93,7 @@ class Load:
                 try:
                     opened = await open_socket(self.running, server, stack)
                 except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, AssertionError):
-                    # Its server was killed in the middle of the handshake, or is paused.
+                    # Its server was killed during the handshake, or its circuit breaker is open.
                     self.outcomes["no session"] += 1
                     await trio.sleep(0.2)
                     continue
@@ -108,7 +108,7 @@ class Load:
 
     async def kill(self):
         while not self.over:
-            # At a pace at which the breaker of one or the other trips sometimes: that is an answer as well.
+            # At this pace circuit breakers open sometimes. Their error is a valid outcome too.
             await trio.sleep(self.dice.uniform(0.3, 2.5))
             status = await trio.to_thread.run_sync(self.running.status)
             pids = [pid for one in status["servers"] for pid in one["pids"]]
@@ -137,7 +137,8 @@ async def test_every_call_ends_in_its_own_answer_or_in_a_clear_error(tmp_path):
         assert load.outcomes["killed"] >= 1
         assert load.outcomes["answer"] > 100
         assert not any("internal_error" in line for line in running.lines)
-        end = time.monotonic() + 90  # the breaker forgets a death after a minute
+        # A circuit breaker counts an exit for a minute.
+        end = time.monotonic() + 90
         for server in SERVERS:
             while (
                 called := await trio.to_thread.run_sync(

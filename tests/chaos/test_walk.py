@@ -1,8 +1,8 @@
-"""Everything at once: clients of both eras on every transport, who vanish, dawdle and come back, while servers are killed and
-replaced by reloads, and the fork server is killed. Every call ends once, in its own answer or an error that says why, nothing
-reaches anybody else, and in the end nothing is left.
+"""Run clients of both eras on every transport, which vanish, read slowly and come back, while servers are killed and
+replaced by reloads, and the fork server is killed. Every call ends once, with its own result or an error and its reason, no
+message reaches another client, and in the end no resource is left.
 
-CHAOS_SECONDS is how long (the default keeps CI short), CHAOS_SEED what the dice begin with.
+CHAOS_SECONDS is the duration (the default keeps CI short), CHAOS_SEED the seed of the random numbers.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from ..support.stateless_requests import headers_of, request, tool
 pytestmark = pytest.mark.anyio
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
 SEED = int(os.environ.get("CHAOS_SEED", str(time.time_ns())))
-# How the server learns that its question can be of several clients, or of one that has left.
+# Errors for a server whose request may belong to several clients, or to a client that has disconnected.
 NOT_ASSIGNED = (
     "calls of several clients are in progress",
     "was cancelled or has been answered",
@@ -48,7 +48,7 @@ TABLES = {
     "limits": {"session_idle_seconds": 2, "held_seconds": 2, "drain_seconds": 3},
 }
 PATIENCE = 60
-# What a call may be told instead of its answer: a death, the pause after it, a start that failed, a server that was replaced.
+# Errors that a call may get instead of its result: an exit, the open circuit breaker, a failed start, a replaced server.
 CAUSES = (
     "was killed by signal 9",
     "ended unexpectedly",
@@ -60,11 +60,13 @@ CAUSES = (
     "the bridge is stopping",
     "is being replaced",
     "the fork server exited",
-    "the server has ended",  # its keeper was killed, which the daemon adopts from a fork server that was killed
+    # The keeper was killed, after the daemon had adopted it from a killed fork server.
+    "the server has ended",
     "is lost",
     "cannot be reached",
     "none of own, all answers",
-    "Invalid or expired requestState",  # its server is another by now, or was given up
+    # The server process was replaced or stopped.
+    "Invalid or expired requestState",
     "is not the id of an event of this session",
     "it was idle for too long",
 )
@@ -72,14 +74,14 @@ ASKABLE = {"elicitation": {}}
 
 
 def configured(generation):
-    """The servers; every generation is another configuration of one of them."""
+    """Return the servers. Every generation changes the configuration of one of them."""
     servers = {name: {"command": EXAMPLE, **keys} for name, keys in SHARES.items()}
     servers[list(SHARES)[generation % len(SHARES)]]["env"] = {"GENERATION": str(generation)}
     return servers
 
 
 def replace_config(running, servers):
-    """At one stroke: the daemon may be reading it."""
+    """Replace the file atomically, because the daemon may be reading it."""
     new = running.config.with_suffix(".new")
     write_config(new, servers, **TABLES)
     new.replace(running.config)
@@ -101,7 +103,7 @@ async def connected(running, path):
 
 
 class Walk:
-    """Callers, and what became of their calls."""
+    """Clients, and the outcomes of their calls."""
 
     def __init__(self, running, dice):
         self.running = running
@@ -110,16 +112,17 @@ class Walk:
         self.wrong = []
         self.over = False
         self.generation = 0
-        self.doing = {}  # what a WebSocket client waits for, by its server
+        # Pending requests of WebSocket clients, by server: a text, or calls and their messages.
+        self.doing = {}
         self._next = 0
 
     def tool(self, where, name, **arguments):
-        """The parameters of a call; `where` names the server, or the aggregate of two of them."""
+        """Return the parameters of a call. `where` names the server, or the aggregate of two servers."""
         prefix = self.dice.choice(("own__", "all__")) if "aggregate" in where else ""
         return tool(prefix + name, **arguments)
 
     def call(self, where):
-        """The parameters of a call that no other is like, its token, and the text of its answer."""
+        """Return the parameters of a unique call, its progress token, and the text of its result."""
         self._next += 1
         token = f"token {self._next}"
         if self.dice.random() < 0.3:
@@ -131,7 +134,7 @@ class Walk:
         return {**params, "_meta": {"progressToken": token}}, token, text
 
     def judge(self, text, token, messages):
-        """What came for one call, the answer last."""
+        """Check the messages for one call, of which the last is its response."""
         *told, answer = messages
         for message in told:
             if "id" in message or message.get("params", {}).get("progressToken", token) != token:
@@ -160,7 +163,7 @@ class Walk:
             await trio.sleep(self.dice.uniform(0, 0.05))
 
     async def messages(self, connection):
-        """What an HTTP request was answered, a stream or not."""
+        """Return the messages in an HTTP response, which is a stream or JSON."""
         answer = await connection.answer()
         if answer.headers.get("content-type") != "text/event-stream":
             return [json.loads(answer.body)] if answer.body else []
@@ -182,7 +185,7 @@ class Walk:
                 self.judge(text, token, await self.messages(connection))
 
     async def asked(self, path):
-        """A call that asks its caller, who answers it, or never comes back."""
+        """Make a call with a server request, and answer this request or disconnect for ever."""
         async with connected(self.running, path) as (connection, _):
             self._next += 1
             question = f"question {self._next}"
@@ -192,7 +195,8 @@ class Walk:
             [answer] = await self.messages(connection)
             result = answer.get("result", {})
             if result.get("isError") and any(text in result["content"][0]["text"] for text in NOT_ASSIGNED):
-                self.outcomes["not attributed"] += 1  # somebody has left whose question it could be as well
+                # Another client that may have caused the server request has disconnected.
+                self.outcomes["not attributed"] += 1
                 return
             if result.get("resultType") != "input_required":
                 self.judge("an answer that needs none", "", [answer])
@@ -220,7 +224,7 @@ class Walk:
             self.outcomes["listened"] += 1
 
     async def session(self, path):
-        """Streamable HTTP: calls, one of which is lost and found again, and an end, or none."""
+        """Use Streamable HTTP: calls, of which one is cut off and resumed, and a DELETE or none."""
         async with connected(self.running, path) as (connection, vanish):
             headers = {"Content-Type": "application/json", "Accept": BOTH}
 
@@ -269,7 +273,7 @@ class Walk:
             self.outcomes["found again"] += 1
 
     async def dawdler(self, path):
-        """Asks for more than it may be owed, and reads nothing."""
+        """Request more than the bridge may queue, and read nothing."""
         async with connected(self.running, path) as (connection, vanish):
             body = request(
                 "tools/call", self.tool(path, "slow", seconds=0.2, steps=2000), progressToken="dawdler"
@@ -289,7 +293,8 @@ class Walk:
             try:
                 opened = await open_socket(self.running, server, stack, TOKENS[server])
             except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, AssertionError):
-                self.outcomes["no session"] += 1  # its server was killed or replaced in the middle of it
+                # The server was killed or replaced during the handshake.
+                self.outcomes["no session"] += 1
                 return
             for _ in range(self.dice.randrange(1, 6)):
                 calls = {number: self.call(server) for number in range(1, self.dice.randrange(2, 8))}
@@ -308,13 +313,15 @@ class Walk:
                     while waiting:
                         message = json.loads(await opened._connection.get_message())
                         if message.get("method", "").endswith("/list_changed"):
-                            continue  # a server of the aggregate has been replaced
+                            # A server of the aggregate was replaced.
+                            continue
                         number = (
                             message["id"] if "id" in message else tokens[message["params"]["progressToken"]]
                         )
                         waiting.discard(number if "id" in message else None)
                         found[number].append(message)
-                except trio_websocket.ConnectionClosed:  # its server was replaced
+                except trio_websocket.ConnectionClosed:
+                    # The server was replaced.
                     self.outcomes["closed"] += 1
                     found = {number: messages for number, messages in found.items() if number not in waiting}
                 for number, messages in found.items():
@@ -324,7 +331,7 @@ class Walk:
                     return
 
     async def stream(self, path):
-        """HTTP+SSE: the answers come on the stream."""
+        """Use HTTP+SSE, whose responses come on the stream."""
         async with AsyncExitStack() as stack:
             stream, vanish = await stack.enter_async_context(connected(self.running, path))
             await stream.send("GET", f"{path}/sse", {"Accept": "text/event-stream"})
@@ -335,7 +342,7 @@ class Walk:
                 )
                 return
             endpoint = urljoin(f"{path}/sse", (await stream.event()).data)
-            # Not before: a connection that sends nothing for `head_seconds` is closed, and a server may take longer to start.
+            # Connect no earlier: a connection without a request for `head_seconds` is closed, and a server may take longer to start.
             posts, _ = await stack.enter_async_context(connected(self.running, path))
 
             async def ask(message):
@@ -355,7 +362,8 @@ class Walk:
                 found = []
                 while not found or "id" not in found[-1]:
                     event = await stream.event()
-                    if event is None:  # its server was replaced, or was killed before it had opened
+                    # The server was replaced, or was killed before it had started.
+                    if event is None:
                         self.outcomes["closed"] += 1
                         return
                     found.append(event.json)
@@ -368,7 +376,7 @@ class Walk:
                     await ask({"method": "notifications/initialized"})
             await vanish()
 
-    # ---- what befalls them
+    # ---- faults
 
     async def killer(self):
         await trio.sleep(self.dice.uniform(0.5, 2))
@@ -393,19 +401,19 @@ class Walk:
 
 
 def fork_servers(running):
-    """The daemon's own child; a keeper is a child of that."""
+    """Return the child of the daemon, whose children are the keepers."""
     pid = running.process.pid
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return [int(word) for word in file.read().split()]
 
 
 def is_as(now, wanted):
-    """Whether nothing is left. An idle thread of the start may have ended meanwhile."""
+    """Return whether no resource is left. An idle thread of the start may have ended meanwhile."""
     return wanted is not None and now[1] <= wanted[1] and now[:1] + now[2:] == wanted[:1] + wanted[2:]
 
 
 async def settled(running, wanted=None):
-    """The daemon's descriptors and threads, and its processes by server, once nobody is served and it is as `wanted`."""
+    """Return the resources of the daemon when no session is left and they are as `wanted`."""
     pid, end, last = running.process.pid, time.monotonic() + 60, None
     while True:
         status = await trio.to_thread.run_sync(running.status)
