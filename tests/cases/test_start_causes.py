@@ -10,7 +10,7 @@ from mcpbridged.bridge.core.start_errors import Output, StartFault
 from ..support.daemon_process import daemon
 from ..support.first_requests import failing_command, first_responses, ready, status_of
 from ..support.handshake import initialize_params
-from ..support.sharing import TRANSPORTS
+from ..support.sharing import TIMEOUT, TRANSPORTS
 
 pytestmark = [
     pytest.mark.anyio,
@@ -49,6 +49,9 @@ SENT = {
     "wrong-id": (WRONG_ID, '"canary":1'),
     "logs": (LOGS, "no database"),
 }
+# The time from the start of a process on after which a client that disconnects has waited in vain (seconds): more than
+# the two seconds of `start_monitor`.
+LONG_ENOUGH = 3.4
 LEFT = {f"left-{way}": way for way in TRANSPORTS}
 
 
@@ -75,16 +78,26 @@ def running(tmp_path_factory):
     with daemon(folder, servers) as found:
         found.answers = {}
 
-        async def one(name, way):
-            with trio.move_on_after(0.3 if name == "quick" else 3.4):
-                async with TRANSPORTS[way](found, f"/servers/{name}") as client:
-                    params = initialize_params(name="first")
-                    await client.request("initialize", params)
+        async def initialize(name, way):
+            async with TRANSPORTS[way](found, f"/servers/{name}") as client:
+                await client.request("initialize", initialize_params(name="first"))
+
+        async def leave(name, way):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(initialize, name, way)
+                if name == "quick":
+                    await trio.sleep(0.3)
+                else:
+                    with trio.fail_after(TIMEOUT):
+                        while not (await status_of(found, name))["pids"]:
+                            await trio.sleep(0.05)
+                    await trio.sleep(LONG_ENOUGH)
+                nursery.cancel_scope.cancel()
 
         async def every():
             async with trio.open_nursery() as nursery:
                 for name, way in {**LEFT, "left-shared": "http", "quick": "ws"}.items():
-                    nursery.start_soon(one, name, way)
+                    nursery.start_soon(leave, name, way)
 
         trio.run(every)
         found.answers |= first_responses(
@@ -160,12 +173,12 @@ def test_h6_doctor_finds_scripts_that_cannot_be_executed_and_shows_each_line_onc
         (tmp_path / name).chmod(0o755)
         servers[name] = {"command": [str(tmp_path / name)]}
     with daemon(tmp_path, servers) as found:
-        told = found.do("doctor", check=False).stdout
+        printed = found.do("doctor", check=False).stdout
     for name in ("interpreter", "crlf", "shebang"):
-        assert f"servers.{name}: {tmp_path / name} cannot be executed: " in told
-        assert f"ok      servers.{name}" not in told
-        assert PROGRAMS[name][1] in told
-    [line] = [one for one in told.splitlines() if "servers.dead: no response" in one]
+        assert f"servers.{name}: {tmp_path / name} cannot be executed: " in printed
+        assert f"ok      servers.{name}" not in printed
+        assert PROGRAMS[name][1] in printed
+    [line] = [one for one in printed.splitlines() if "servers.dead: no response" in one]
     assert (line.count("the canary is dead"), line.count("; first"), line.count("\\n")) == (1, 1, 0)
 
 
@@ -195,15 +208,17 @@ def test_h2_hints_for_terminals_networks_and_forms(line, word):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "printed"),
     [
         (r"\x1b[31m✖ Error:\x1b[0m \x1b[1mmissing GITHUB_TOKEN\x1b[22m", "✖ Error: missing GITHUB_TOKEN"),
         (r"\rloading 1 %\rloading 2 %\rstopped", "stopped"),
         (r"\x1b[2K\x1b[1Gdone\r", "done"),
     ],
 )
-def test_h2_a_line_is_shown_as_a_terminal_displays_it(line, told):
-    assert f"it printed {told!r}" in StartFault("exited with code 1", Output((), (line, r"\x1b[0m"))).summary
+def test_h2_a_line_is_shown_as_a_terminal_displays_it(line, printed):
+    assert (
+        f"it printed {printed!r}" in StartFault("exited with code 1", Output((), (line, r"\x1b[0m"))).summary
+    )
 
 
 def test_h2_a_signal_gives_no_hint_about_the_command():
