@@ -96,10 +96,10 @@ def test_t8_an_empty_meta_in_a_result_counts_as_absent(peer, empty):
 @pytest.mark.parametrize("path", [*CARRIERS, Pair("legacy", "H", "shared")], ids=str)
 def test_t8_empty_params_of_a_server_count_as_absent(running, path, empty):
     changed = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":%b}' % empty
-    asked = b'{"jsonrpc":"2.0","id":"s","method":"ping","params":%b,"result":null,"error":null}' % empty
+    ping = b'{"jsonrpc":"2.0","id":"s","method":"ping","params":%b,"result":null,"error":null}' % empty
     good = b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % RESULT
     with client(running, path) as peer:
-        assert peer.exchange_json(peer.raw(b"1", changed, asked, good))["result"]["content"] == []
+        assert peer.exchange_json(peer.raw(b"1", changed, ping, good))["result"]["content"] == []
     # The event would be there if the line were not a message.
     assert not [line for line in running.lines if "stdout_not_mcp" in line and "list_changed" in line]
 

@@ -172,10 +172,14 @@ def test_t03_a_server_request_is_sent_on_the_get_stream(running, carrier, kind):
             caller.start()
             for line in stream.iter_lines():
                 if line.startswith("data: {"):
-                    question = json.loads(line.removeprefix("data: "))
+                    server_request = json.loads(line.removeprefix("data: "))
                     break
-            assert question["method"] == "elicitation/create"
-            body = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {}}}
+            assert server_request["method"] == "elicitation/create"
+            body = {
+                "jsonrpc": "2.0",
+                "id": server_request["id"],
+                "result": {"action": "accept", "content": {}},
+            }
             with Client(running, carrier, kind) as other:
                 other.headers = client.headers
                 assert other.post(body).status_code == 202

@@ -370,15 +370,15 @@ def test_w7_a_start_ends_with_78_and_never_prompts_on_the_terminal(tmp_path, fil
         ["setsid", "-c", *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     ) as process:
         os.close(theirs)
-        said = b""
+        output = b""
         # The end of a terminal is an error.
         with contextlib.suppress(OSError):
             while piece := os.read(ours, 65536):
-                said += piece
+                output += piece
         assert process.wait(20) == 78
     os.close(ours)
-    assert files.filled(ENCRYPTED) in said.decode()
-    assert b"pass phrase" not in said
+    assert files.filled(ENCRYPTED) in output.decode()
+    assert b"pass phrase" not in output
 
 
 def shown(running):

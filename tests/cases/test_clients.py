@@ -77,11 +77,11 @@ def test_a1_two_processes_with_equal_client_info_have_a_server_process_each(prog
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
 def test_a1_a_server_request_reaches_the_process_whose_call_caused_it(program, carrier):
-    waits, asks = program(carrier), program(carrier)
+    waits, requests = program(carrier), program(carrier)
     waits.send("tools/call", {"name": "hold", "arguments": {}}, caps=ASKABLE)
-    required = asks.call("ask", text="delete everything?", caps=ASKABLE)
+    required = requests.call("ask", text="delete everything?", caps=ASKABLE)
     assert question_in(required) == "delete everything?"
-    done = asks.call("ask", text="delete everything?", again=retry_of(required, "yes"), caps=ASKABLE)
+    done = requests.call("ask", text="delete everything?", again=retry_of(required, "yes"), caps=ASKABLE)
     assert text_of(done) == "yes"
     waits.call("release", on="2", caps=ASKABLE)
     assert text_of(waits.read()[2]) == "released"
@@ -95,12 +95,12 @@ def test_a2_the_connections_of_one_process_are_one_client_that_gets_requests_at_
         client.send("tools/call", {"name": "ask", "arguments": {"text": on}}, on=on, caps=ASKABLE)
     # The newest running call has its server request, and perhaps also the request of the other call.
     first = client.first("1", "2")
-    asked = {first: client.read(first)[2]}
-    if len(questions_in(asked[first])) == 1:
+    results = {first: client.read(first)[2]}
+    if len(questions_in(results[first])) == 1:
         second = "2" if first == "1" else "1"
-        asked[second] = client.read(second)[2]
-    assert sorted(question for answer in asked.values() for question in questions_in(answer)) == ["1", "2"]
-    for on, answer in asked.items():
+        results[second] = client.read(second)[2]
+    assert sorted(question for answer in results.values() for question in questions_in(answer)) == ["1", "2"]
+    for on, answer in results.items():
         arguments = {"name": "ask", "arguments": {"text": on}}
         client.send("tools/call", {**arguments, **echoing(answer)}, on=on, caps=ASKABLE)
     assert [text_of(client.read(on)[2]) for on in ("1", "2")] == ["1", "2"]
@@ -154,17 +154,17 @@ def wait_until_calling(client, headers, info):
 
 def test_a1_a_socket_that_two_processes_have_is_of_an_unknown_client(program):
     client = program()
-    known = client.server(caps=ASKABLE)["pid"]
+    identified = client.server(caps=ASKABLE)["pid"]
     client.path = "/healthz"
     client.send("server/discover", on="2", verb="GET")
     assert client.read("2")[0] == 200
     client.path = "/servers/it/mcp"
     other = client.fork()
-    assert client.server(on="2", caps=ASKABLE)["pid"] != known
+    assert client.server(on="2", caps=ASKABLE)["pid"] != identified
     # The client of this connection was determined earlier.
-    assert client.server(caps=ASKABLE)["pid"] == known
+    assert client.server(caps=ASKABLE)["pid"] == identified
     client.end_child(other)
-    assert client.server(on="3", caps=ASKABLE)["pid"] == known
+    assert client.server(on="3", caps=ASKABLE)["pid"] == identified
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "unix"])
@@ -256,10 +256,10 @@ def test_a1_requests_with_alternating_capabilities_end_in_one_process(program):
 
 def test_a1_a_request_without_capabilities_gets_a_server_process_without_them(program):
     client = program()
-    asked = client.server(caps=ASKABLE)
+    with_capabilities = client.server(caps=ASKABLE)
     nothing = client.server()
     assert nothing["capabilities"] == {}
-    assert client.server(caps=ASKABLE) == asked
+    assert client.server(caps=ASKABLE) == with_capabilities
     assert client.server() == nothing
 
 
@@ -289,13 +289,13 @@ def test_a2_a_retry_whose_process_has_exited_is_refused(program):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda state: "x", lambda state: state[:-1] + "?", lambda state: "A" + state]
+    "change", [lambda state: "x", lambda state: state[:-1] + "?", lambda state: "A" + state]
 )
-def test_a2_a_state_that_was_changed_is_refused(program, spoil):
+def test_a2_a_state_that_was_changed_is_refused(program, change):
     client = program()
     required = client.call("ask", text="?", caps=ASKABLE)
     again = retry_of(required, "x")
-    forged = {**again, "requestState": spoil(again["requestState"])}
+    forged = {**again, "requestState": change(again["requestState"])}
     assert client.call("ask", text="?", again=forged, caps=ASKABLE)["error"] == INVALID
     assert text_of(client.call("ask", text="?", again=again, caps=ASKABLE)) == "x"
 
@@ -378,22 +378,22 @@ async def test_a1_sessions_of_the_aggregate_have_a_process_each_that_ends_with_t
         }
         await socket.send_message(json.dumps(body))
 
-    async def heard(socket):
+    async def receive(socket):
         return json.loads(await socket.get_message())
 
     async with session() as one, session() as two:
         pids = []
         for socket in (one, two):
             await call(socket, "it__self")
-            pids.append(json.loads(text_of(await heard(socket)))["pid"])
+            pids.append(json.loads(text_of(await receive(socket)))["pid"])
         assert pids[0] != pids[1]
         await call(one, "it__hold")
         await call(two, "it__ask", text="of the second?")
-        question = await heard(two)
+        question = await receive(two)
         assert "params" in question, question
         reply = {"action": "accept", "content": {"text": "yes"}}
         await two.send_message(json.dumps({"jsonrpc": "2.0", "id": question["id"], "result": reply}))
-        assert text_of(await heard(two)) == "yes"
+        assert text_of(await receive(two)) == "yes"
     await trio.to_thread.run_sync(wait_until, lambda: not any(map(exists, pids)))
 
 

@@ -62,7 +62,7 @@ def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
 
 @pytest.mark.parametrize("usual", [None, OTHER])
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("approve", "one"), "sha256:"),
         (("client-config", "cursor", "one"), "--config"),
@@ -74,11 +74,11 @@ def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
-def test_s6_a_command_works_with_the_file_of_the_daemon_and_names_it(shared, usual, words, told):
+def test_s6_a_command_works_with_the_file_of_the_daemon_and_names_it(shared, usual, words, expected):
     write_config(shared.config, {"one": {"command": EXAMPLE}})
     done = do(shared, *words, usual=usual)
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert told in done.stdout
+    assert expected in done.stdout
     assert f"using {shared.config}, the configuration of the running daemon" in done.stderr
     if words[0] == "client-config":
         assert str(shared.config) in done.stdout

@@ -92,25 +92,29 @@ def test_c01_a_server_request_of_the_lost_server_is_cancelled_and_its_late_answe
         with home.daemon() as first:
             client.open()
             client.send(call(1, "ask"))
-            question = client.receive()
-            assert question["method"] == "roots/list"
+            server_request = client.receive()
+            assert server_request["method"] == "roots/list"
             first.kill()
             seen = []
             assert "error" in client.answer(1, seen)
-            withdrawn = seen[0] if seen else client.receive()
-            assert withdrawn["method"] == "notifications/cancelled"
-            assert withdrawn["params"]["requestId"] == question["id"]
-        client.send({"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}})
+            cancelled = seen[0] if seen else client.receive()
+            assert cancelled["method"] == "notifications/cancelled"
+            assert cancelled["params"]["requestId"] == server_request["id"]
+        client.send({"jsonrpc": "2.0", "id": server_request["id"], "result": {"roots": []}})
         with home.daemon():
             client.send(call(2, "ask"))
-            asked = client.receive()
-            while asked.get("method") != "roots/list":
-                asked = client.receive()
-            assert asked["id"] != question["id"]
-            client.send({"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}}, call(3, "quick"))
+            second_request = client.receive()
+            while second_request.get("method") != "roots/list":
+                second_request = client.receive()
+            assert second_request["id"] != server_request["id"]
+            client.send(
+                {"jsonrpc": "2.0", "id": server_request["id"], "result": {"roots": []}}, call(3, "quick")
+            )
             client.answer(3)
             assert not any("answer" in one for one in home.processes())
-            client.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"roots": []}}, call(4, "quick"))
+            client.send(
+                {"jsonrpc": "2.0", "id": second_request["id"], "result": {"roots": []}}, call(4, "quick")
+            )
             client.answer(4)
             assert sum(one.count("answer") for one in home.processes()) == 1
 

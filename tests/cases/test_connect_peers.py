@@ -22,7 +22,7 @@ def http(status, body="", **headers):
     return f"HTTP/1.1 {status}\r\n{lines}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-def saying(data):
+def sending(data):
     def talk(peer):
         peer.head()
         peer.send(data)
@@ -78,49 +78,49 @@ def waiting():
 
 REFUSED = [
     (
-        saying(http("302 Found", Location="http://127.0.0.1/")),
+        sending(http("302 Found", Location="http://127.0.0.1/")),
         1,
         "returned HTTP 302; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
-        saying(http("200 OK", "<html><body>Welcome</body></html>")),
+        sending(http("200 OK", "<html><body>Welcome</body></html>")),
         1,
         "returned HTTP 200; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
-        saying(http("502 Bad Gateway", "<html>")),
+        sending(http("502 Bad Gateway", "<html>")),
         69,
         "returned HTTP 502; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
-        saying(b"HTTP/1.1 403 Forbidden\r\n\r\nnot [json"),
+        sending(b"HTTP/1.1 403 Forbidden\r\n\r\nnot [json"),
         1,
         "returned HTTP 403; it is not a WebSocket endpoint of mcp-bridge",
     ),
     (
-        saying(http("403 Forbidden", '{"error":{"message":"this Origin\\nis not allowed"}}')),
+        sending(http("403 Forbidden", '{"error":{"message":"this Origin\\nis not allowed"}}')),
         1,
         "this Origin is not allowed",
     ),
     (
-        saying(http("503 Busy", '{"error":{"message":"the limit of 4 connections is reached"}}')),
+        sending(http("503 Busy", '{"error":{"message":"the limit of 4 connections is reached"}}')),
         69,
         "the limit of 4 connections",
     ),
-    (saying(http("400 Bad", '{"error":[]}')), 1, "returned HTTP 400"),
-    (saying(http("400 Bad", "[" * 60_000)), 1, "returned HTTP 400"),
-    (saying(b"220 smtp.example.com ESMTP\r\n"), 1, "is not a WebSocket server"),
-    (saying(b"HTTP/1.1 1e9 x\r\n\r\n"), 1, "is not a WebSocket server"),
-    (saying(bytes(range(256)) * 100), 1, "is not a WebSocket server"),
-    (saying(b"\x15\x03\x03\x00\x02\x02\x46"), 69, "requires TLS; use an https:// or wss:// URL"),
+    (sending(http("400 Bad", '{"error":[]}')), 1, "returned HTTP 400"),
+    (sending(http("400 Bad", "[" * 60_000)), 1, "returned HTTP 400"),
+    (sending(b"220 smtp.example.com ESMTP\r\n"), 1, "is not a WebSocket server"),
+    (sending(b"HTTP/1.1 1e9 x\r\n\r\n"), 1, "is not a WebSocket server"),
+    (sending(bytes(range(256)) * 100), 1, "is not a WebSocket server"),
+    (sending(b"\x15\x03\x03\x00\x02\x02\x46"), 69, "requires TLS; use an https:// or wss:// URL"),
     (
-        saying(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000),
+        sending(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000),
         69,
         "sent a response head of more than 65536 bytes",
     ),
-    (saying(b""), 69, "closed the connection before it responded"),
-    (saying(b"HTTP/1.1 101 Switching"), 69, "closed the connection before it responded"),
-    (saying(b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n"), 69, "sent an invalid WebSocket handshake response"),
+    (sending(b""), 69, "closed the connection before it responded"),
+    (sending(b"HTTP/1.1 101 Switching"), 69, "closed the connection before it responded"),
+    (sending(b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n"), 69, "sent an invalid WebSocket handshake response"),
     (lambda peer: peer.accept(accept="wrong"), 69, "sent an invalid WebSocket handshake response"),
     (
         lambda peer: peer.accept(protocol="graphql-ws"),
@@ -330,14 +330,14 @@ def test_r19_a_response_over_the_limit_fails_alone(tmp_path):
         {"jsonrpc": "2.0", "id": 1, "result": {"text": BIG}},
         {"result": {"text": BIG}, "jsonrpc": "2.0", "id": 2},
     ]
-    asked = {"jsonrpc": "2.0", "id": 70, "method": "sampling/createMessage", "params": {"text": BIG}}
+    server_request = {"jsonrpc": "2.0", "id": 70, "method": "sampling/createMessage", "params": {"text": BIG}}
     seen = []
 
     def talk(peer):
         peer.accept()
         for _ in range(3):
             peer.message()
-        for one in (*large, asked, {**ANSWER, "id": 3}):
+        for one in (*large, server_request, {**ANSWER, "id": 3}):
             peer.send_frame(json.dumps(one))
         seen.append(peer.message())
         peer.frame()
@@ -433,5 +433,5 @@ def test_r3_a_server_that_cannot_be_started_is_an_error_of_the_call(tmp_path):
 )
 def test_r19_connect_exits_with_the_reason_if_its_peer_is_too_slow(waiting, name, reason):
     url, process = waiting[name]
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said.decode()) == (69, f"mcp-bridge: {reason.format(url)}\n")
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr.decode()) == (69, f"mcp-bridge: {reason.format(url)}\n")

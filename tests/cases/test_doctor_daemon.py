@@ -80,10 +80,10 @@ def findings(managed):
 
 
 def test_h6_doctor_names_the_directory_of_the_user_that_has_the_program(managed, findings):
-    told = findings["servers.lacking"]
+    finding = findings["servers.lacking"]
     mine = managed.folder / "home/.local/bin"
-    assert "there is no program 'uvx-of-mine' in the PATH of the daemon" in told
-    assert f"this shell finds it in {mine} " in told
+    assert "there is no program 'uvx-of-mine' in the PATH of the daemon" in finding
+    assert f"this shell finds it in {mine} " in finding
     for fix in (
         f'path = ["{mine}"] in [servers.lacking]',
         f"absolute path {mine}/uvx-of-mine",
@@ -91,14 +91,14 @@ def test_h6_doctor_names_the_directory_of_the_user_that_has_the_program(managed,
         "systemctl --user edit mcp-bridge",
         f"Environment=PATH={mine}:{SHORT}",
     ):
-        assert fix in told, fix
+        assert fix in finding, fix
     assert "there is no program 'no-such-program-here' install it" in findings["servers.nowhere"]
 
 
 def test_h6_doctor_finds_a_script_whose_interpreter_the_daemon_does_not_have(managed, findings):
-    told = findings["servers.script"]
-    assert f"'node-of-mine' (first line of {managed.folder}/lib/script) in the PATH of the daemon" in told
-    assert f"this shell finds it in {managed.folder}/home/.local/bin" in told
+    finding = findings["servers.script"]
+    assert f"'node-of-mine' (first line of {managed.folder}/lib/script) in the PATH of the daemon" in finding
+    assert f"this shell finds it in {managed.folder}/home/.local/bin" in finding
 
 
 def test_h6_doctor_names_the_path_and_the_umask_of_the_daemon(managed, findings):

@@ -76,7 +76,7 @@ async def answers(client, wanted):
     return found, list(found)
 
 
-def told(answer):
+def report_in(answer):
     return json.loads(answer["result"]["content"][0]["text"])
 
 
@@ -96,7 +96,7 @@ async def test_t04_early_messages_are_sent_in_order_after_the_answer_to_initiali
         assert order[:2] == ["ping", 0]
         assert "c" not in found
     assert len(found["list"]["result"]["tools"]) == 3
-    last = told(found[2])
+    last = report_in(found[2])
     assert last["early"] is False
     order = [one for one in last["seen"] if not one.startswith("server/")]
     if name == "slow":
@@ -122,7 +122,7 @@ async def test_t04_a_bare_pipe_answers_the_same(running):
             await client.send(line)
         wanted, _ = await answers(direct, {0, 1, 2, "list"})
         found, _ = await answers(client, {0, 1, 2, "list"})
-    assert told(found[2])["seen"] == told(wanted[2])["seen"]
+    assert report_in(found[2])["seen"] == report_in(wanted[2])["seen"]
     assert found.keys() == wanted.keys()
 
 
@@ -199,7 +199,7 @@ async def test_t04_an_early_batch_is_held_like_its_messages(running, transport):
         for line in (opening("2025-03-26"), [call(1, "a"), READY, call(2, "b")]):
             await client.send(line)
         found, _ = await answers(client, {0, 1, 2})
-    assert told(found[2])["seen"] == ["initialize", "a", "notifications/initialized", "b"]
+    assert report_in(found[2])["seen"] == ["initialize", "a", "notifications/initialized", "b"]
 
 
 @pytest.mark.parametrize("transport", ["sse", "ws"])

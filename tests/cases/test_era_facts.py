@@ -22,7 +22,7 @@ SECRET = "a-secret-of-the-environment"
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory):
+def runs(tmp_path_factory):
     """Run three daemons in succession. Return the answers and starts of each server in each of them."""
     folder = tmp_path_factory.mktemp("facts")
     servers = {}
@@ -48,7 +48,7 @@ def lives(tmp_path_factory):
         file = folder / name / "started"
         return len(file.read_text().splitlines()) if file.exists() else 0
 
-    def live():
+    def run():
         before = {name: starts(name) for name in servers}
         with Daemon(folder) as running:
             # First a modern client, for which the era must be probed, then the client of the name.
@@ -63,15 +63,15 @@ def lives(tmp_path_factory):
             until(lambda: file.exists() and len(json.loads(file.read_text())["facts"]) >= len(servers))
         return answers, shown, {name: starts(name) - before[name] for name in servers}
 
-    found = [live()]
+    found = [run()]
     found[0][1]["file"] = (folder / "run/state/mcp-bridge/eras.json").stat().st_mode
     found[0][1]["text"] = (folder / "run/state/mcp-bridge/eras.json").read_text()
     os.utime(folder / "named", (1, 1))
     for name in servers:
         if name.startswith("stale"):
             (folder / name / "era").write_text(OTHER[name.split("-")[1]])
-    found.append(live())
-    found.append(live())
+    found.append(run())
+    found.append(run())
     return found
 
 
@@ -82,33 +82,33 @@ def until(true):
 
 
 @pytest.mark.parametrize("era", OTHER)
-def test_h5_a_fact_survives_the_daemon(lives, era):
+def test_h5_a_fact_survives_the_daemon(runs, era):
     name = f"kept-{era}"
-    assert [shown[name]["era"] for _, shown, _ in lives] == [era] * 3
-    assert lives[0][2][name] >= 2
-    assert [starts[name] for _, _, starts in lives[1:]] == [1, 1]
+    assert [shown[name]["era"] for _, shown, _ in runs] == [era] * 3
+    assert runs[0][2][name] >= 2
+    assert [starts[name] for _, _, starts in runs[1:]] == [1, 1]
 
 
 @pytest.mark.parametrize("era", OTHER)
-def test_h5_a_file_that_has_changed_makes_its_facts_invalid(lives, era):
+def test_h5_a_file_that_has_changed_makes_its_facts_invalid(runs, era):
     name = f"touched-{era}"
-    assert lives[1][2][name] >= 2
-    assert lives[2][2][name] == 1
+    assert runs[1][2][name] >= 2
+    assert runs[2][2][name] == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("era", OTHER)
-def test_h5_a_wrong_fact_causes_no_error_for_a_client(lives, era, way):
+def test_h5_a_wrong_fact_causes_no_error_for_a_client(runs, era, way):
     name = f"stale-{era}-{way}"
-    for answers, shown, _ in lives:
+    for answers, shown, _ in runs:
         assert "result" in answers[name], answers[name]
         assert shown[name]["fault"] == ""
     if "modern" in way:
-        assert [shown[name]["era"] for _, shown, _ in lives] == [era, OTHER[era], OTHER[era]]
+        assert [shown[name]["era"] for _, shown, _ in runs] == [era, OTHER[era], OTHER[era]]
 
 
-def test_h5_the_file_is_readable_by_its_owner_only_and_discloses_nothing(lives):
-    shown = lives[0][1]
+def test_h5_the_file_is_readable_by_its_owner_only_and_discloses_nothing(runs):
+    shown = runs[0][1]
     assert stat.S_IMODE(shown["file"]) == 0o600
     for word in (SECRET, "told", "PLACE", "kept"):
         assert word not in shown["text"]
@@ -188,7 +188,7 @@ def test_h5_facts_are_bounded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda path: path.write_text("{"),
         lambda path: path.write_bytes(b"\xff" * 100),
@@ -200,11 +200,11 @@ def test_h5_facts_are_bounded(tmp_path):
         lambda path: (path.unlink(), os.mkfifo(path)),
     ],
 )
-def test_h5_a_file_that_cannot_be_used_is_ignored_and_replaced(tmp_path, spoil):
+def test_h5_a_file_that_cannot_be_used_is_ignored_and_replaced(tmp_path, damage):
     path = tmp_path / "eras.json"
     facts, command = EraStore(path), launch()
     facts.keep(facts.recall(command)[0], modern=True, legacy=None)
-    spoil(path)
+    damage(path)
     name, _, fact = facts.recall(command)
     assert fact is None
     facts.keep(name, modern=False, legacy=True)

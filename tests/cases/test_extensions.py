@@ -137,9 +137,9 @@ async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_is_refused_w
 async def test_t18_a_request_of_a_legacy_server_outside_of_the_core_reaches_a_legacy_client(running):
     async with client_of(running, "http", "legacy-client") as client:
         number = await client.begin("tools/call", {"name": "vendor", "arguments": {}})
-        question = await client.server_request()
-        assert (question["method"], question["params"]) == ("com.example/ask", {"a": 1})
-        await client.reply(question, {"b": 2})
+        server_request = await client.server_request()
+        assert (server_request["method"], server_request["params"]) == ("com.example/ask", {"a": 1})
+        await client.reply(server_request, {"b": 2})
         answer = await client.answer(number)
         assert json.loads(answer["result"]["content"][0]["text"]) == {"b": 2}
 

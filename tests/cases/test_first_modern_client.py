@@ -105,14 +105,14 @@ async def test_h5_a_second_client_of_a_known_server_starts_one_process(running):
 
 async def test_h5_text_before_the_response_to_the_era_probe_is_no_response(monkeypatch):
     monkeypatch.setattr(era_probe, "AFTER_FIRST_LINE", 0.2, raising=False)
-    spawner, readiness = Spawner.start(), Poller()
+    spawner, poller = Spawner.start(), Poller()
     launch = Launch(tuple(failing_command("banner", 1.5, "modern")), {"PATH": os.environ["PATH"]})
     try:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(readiness.run)
-                assert await era_probe.speaks_modern(launch, spawner, readiness, Limits())
+                nursery.start_soon(poller.run)
+                assert await era_probe.speaks_modern(launch, spawner, poller, Limits())
                 nursery.cancel_scope.cancel()
     finally:
         spawner.close()
-        readiness.close()
+        poller.close()

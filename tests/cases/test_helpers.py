@@ -97,13 +97,13 @@ KINDS = [
 def one_daemon(tmp_path_factory):
     """Yield a daemon with a server for each kind, a server that works, and functions that repair the others."""
     root = tmp_path_factory.mktemp("r12")
-    servers, reasons, mend = {"well": {"command": EXAMPLE}}, {}, {}
+    servers, reasons, repair = {"well": {"command": EXAMPLE}}, {}, {}
     for number, kind in enumerate(KINDS):
         folder = root / str(number)
         folder.mkdir()
-        servers[f"s{number}"], reasons[f"s{number}"], mend[f"s{number}"] = broken(folder, kind)
+        servers[f"s{number}"], reasons[f"s{number}"], repair[f"s{number}"] = broken(folder, kind)
     with daemon(root, servers) as running:
-        running.reasons, running.mend = reasons, mend
+        running.reasons, running.repair = reasons, repair
         yield running
 
 
@@ -130,14 +130,14 @@ def test_r12_a_value_that_cannot_be_read_fails_its_server_only(one_daemon):
 
 def test_r12_a_failed_server_reads_its_values_again_at_its_next_start(one_daemon):
     running = one_daemon
-    mended = [name for name, mend in running.mend.items() if mend]
-    for name in mended:
-        running.mend[name]()
+    repaired = [name for name, repair in running.repair.items() if repair]
+    for name in repaired:
+        running.repair[name]()
         if name in ("s0", "s8"):
             running.restart(name)
         wait_until(lambda name=name: get(running.url(name), running.token, BODY)[0] == 200, what=name)
     found = {one["name"]: one for one in running.status()["servers"]}
-    assert {found[name]["state"] for name in mended} == {"serving"}
+    assert {found[name]["state"] for name in repaired} == {"serving"}
     assert not any("as-good-as-a-secret" in line for line in running.lines)
 
 
@@ -247,20 +247,20 @@ def test_r9_the_loop_goes_on_while_helpers_run_at_start_reload_and_restart(tmp_p
         # Five requests for a reload cause two reloads: the running reload, and another for all requests during it.
         running.process.send_signal(signal.SIGHUP)
         wait_until(lambda: count() == 2, what="the helper at the reload")
-        asked = [
+        reloads = [
             threading.Thread(
                 target=control_client.request, args=(running.unix, "POST", "/control/reload", 60)
             )
             for _ in range(3)
         ]
-        for thread in asked:
+        for thread in reloads:
             thread.start()
         running.process.send_signal(signal.SIGHUP)
         goes_on()
         gate.write_text("second-secret\n")
         wait_until(lambda: count() == 3, what="the second reload")
         gate.write_text("\n")
-        for thread in asked:
+        for thread in reloads:
             thread.join(20)
         assert count() == 3
         assert running.status()["servers"][0]["state"] == "failed"

@@ -44,8 +44,8 @@ def test_t7_a_response_of_a_server_without_a_request_is_logged_and_counted(runni
             assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
     after = unmatched(running)
     for name in ("legacy", "shared", "modern", "one"):
-        asked = [path for path in PAIRS if path.server.replace("aggregate", "one") == name]
-        assert after[name] - before[name] == len(asked) * (len(lines) + 1)
+        used = [path for path in PAIRS if path.server.replace("aggregate", "one") == name]
+        assert after[name] - before[name] == len(used) * (len(lines) + 1)
     assert any("answer_unmatched" in line and "sender=server" in line for line in running.lines)
 
 

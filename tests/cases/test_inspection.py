@@ -42,16 +42,16 @@ EMPTY_ONES = listed([b"{}"] * 1_000_000)
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "reason"),
     [
         (MANY, "the number of items of a list exceeds the limit of 100 (limits.list_items)"),
         (LONG, f"a list of {len(LONG)} bytes exceeds the limit of 100000 (limits.list_bytes)"),
         (EMPTY_ONES, f"a list of {len(EMPTY_ONES)} bytes exceeds the limit of 100000 (limits.list_bytes)"),
     ],
 )
-def test_r04_a_list_of_tools_that_a_policy_cannot_inspect_is_an_error(result, told):
+def test_r04_a_list_of_tools_that_a_policy_cannot_inspect_is_an_error(result, reason):
     answer = AccessPolicy(("t",)).answer("tools/list", Response(b"1", result, b""), LIMITS)
-    assert json.loads(answer.error) == {"code": -32603, "message": told}
+    assert json.loads(answer.error) == {"code": -32603, "message": reason}
 
 
 def test_r04_a_list_within_the_limits_is_filtered():
@@ -75,26 +75,26 @@ def test_r04_millions_of_empty_tools_do_not_become_objects():
 # ---- headers that mirror arguments
 
 
-class World:
+class Upstream:
     """A multiplexer whose server has started, and one client over HTTP."""
 
     def __init__(self, limits=LIMITS):
-        self.relay = Multiplexer(limits, StateSigner(b"key"))
-        self.relay.on_server_start()
+        self.multiplexer = Multiplexer(limits, StateSigner(b"key"))
+        self.multiplexer.on_server_start()
         self.numbers = iter(range(1, 100))
 
-    def asked(self, params, method="tools/call", headers=None, name="t", state=None, token=b""):
+    def request(self, params, method="tools/call", headers=None, name="t", state=None, token=b""):
         request = Request(b"%d" % next(self.numbers), method, params)
         envelope = stateless_request.Envelope(MODERN_REVISION, b"{}", "", token, name, state)
-        asked = ClientRequest(
+        request = ClientRequest(
             "me", request, envelope, {} if headers is None else headers, object(), pipe=False
         )
-        return list(self.relay.on_request(asked))
+        return list(self.multiplexer.on_request(request))
 
-    def answered(self, orders, result):
+    def response(self, orders, result):
         (order,) = orders
         assert isinstance(order, ToServer)
-        return list(self.relay.on_server_message(Response(order.message.id, result, b"")))
+        return list(self.multiplexer.on_server_message(Response(order.message.id, result, b"")))
 
 
 CALL = b'{"name":"t","arguments":{},"_meta":%b}' % META
@@ -102,54 +102,54 @@ ANNOTATED = b'{"type":"object","properties":{"a":{"type":"string","x-mcp-header"
 
 
 @pytest.mark.parametrize(
-    ("result", "told"), [(MANY, "list_items"), (LONG, "limits.list_bytes")], ids=["many", "long"]
+    ("result", "reason"), [(MANY, "list_items"), (LONG, "limits.list_bytes")], ids=["many", "long"]
 )
-def test_r04_calls_that_wait_for_a_list_beyond_the_limits_are_refused(result, told):
-    world = World()
-    (effect,) = world.answered(world.asked(CALL), result)
+def test_r04_calls_that_wait_for_a_list_beyond_the_limits_are_refused(result, reason):
+    upstream = Upstream()
+    (effect,) = upstream.response(upstream.request(CALL), result)
     assert isinstance(effect, ToClient)
-    assert told in json.loads(effect.message)["error"]["message"]
-    assert world.relay.in_flight == 0
+    assert reason in json.loads(effect.message)["error"]["message"]
+    assert upstream.multiplexer.in_flight == 0
     # The next call requests the list again.
-    (effect,) = world.answered(world.asked(CALL), listed([TOOL]))
+    (effect,) = upstream.response(upstream.request(CALL), listed([TOOL]))
     assert isinstance(effect, ToServer)
 
 
 def test_r04_a_tool_whose_annotations_are_beyond_the_limit_is_refused_and_others_are_not():
-    world = World()
+    upstream = Upstream()
     tools = [b'{"name":"big","inputSchema":%b}' % (ANNOTATED % (b"a" * 4000)), TOOL]
-    (effect,) = world.answered(world.asked(CALL, name="big"), listed(tools))
+    (effect,) = upstream.response(upstream.request(CALL, name="big"), listed(tools))
     assert isinstance(effect, ToClient)
     assert "(limits.schema_bytes)" in json.loads(effect.message)["error"]["message"]
-    (effect,) = world.asked(CALL)
+    (effect,) = upstream.request(CALL)
     assert isinstance(effect, ToServer)
     assert effect.message.method == "tools/call"
 
 
 def test_r04_annotated_schemas_have_a_limit_together():
-    world = World()
+    upstream = Upstream()
     tool = b'{"name":"t%d","inputSchema":%b}'
     tools = [tool % (n, ANNOTATED % (b"a" * 3000)) for n in range(6)]
-    (effect,) = world.answered(world.asked(CALL, name="t5"), listed(tools))
+    (effect,) = upstream.response(upstream.request(CALL, name="t5"), listed(tools))
     assert "(limits.schema_bytes, 4 times)" in json.loads(effect.message)["error"]["message"]
 
 
 def test_r04_pages_of_a_list_are_limited():
-    world = World(Limits(list_pages=3))
-    orders, pages = world.asked(CALL), 0
+    upstream = Upstream(Limits(list_pages=3))
+    orders, pages = upstream.request(CALL), 0
     while isinstance(orders[0], ToServer) and orders[0].message.method == "tools/list":
-        orders = world.answered(orders, listed([TOOL], b',"nextCursor":"c"'))
+        orders = upstream.response(orders, listed([TOOL], b',"nextCursor":"c"'))
         pages += 1
     assert pages == 3
 
 
 def test_r04_a_requested_list_beyond_the_limits_is_forwarded_and_not_stored():
-    world = World()
-    world.answered(world.asked(CALL), listed([TOOL]))
-    (effect,) = world.answered(world.asked(b'{"_meta":%b}' % META, "tools/list"), MANY)
+    upstream = Upstream()
+    upstream.response(upstream.request(CALL), listed([TOOL]))
+    (effect,) = upstream.response(upstream.request(b'{"_meta":%b}' % META, "tools/list"), MANY)
     assert MANY in effect.message
     # The list may have changed by now.
-    assert world.asked(CALL)[0].message.method == "tools/list"
+    assert upstream.request(CALL)[0].message.method == "tools/list"
 
 
 def nested_schema(size):
@@ -196,8 +196,8 @@ def test_r04_only_a_possible_annotation_is_inspected(spelled, annotated):
 
 
 def test_r04_a_forged_state_is_refused_before_anything_is_read(monkeypatch):
-    world = World()
-    world.answered(world.asked(CALL), listed([TOOL]))
+    upstream = Upstream()
+    upstream.response(upstream.request(CALL), listed([TOOL]))
     state = "A" * 100
     arguments = b'{"name":"t","requestState":"%b","arguments":[%b1],"_meta":%b}' % (
         state.encode(),
@@ -211,33 +211,33 @@ def test_r04_a_forged_state_is_refused_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(json_object, "read", read)
     monkeypatch.setattr(json_object, "peek", read)
     with pytest.raises(Rejection, match="Invalid or expired requestState"):
-        world.asked(arguments, state=state, token=b"1")
+        upstream.request(arguments, state=state, token=b"1")
 
 
 def test_r04_a_state_is_valid_for_its_own_arguments_of_any_size():
-    world = World()
-    world.answered(world.asked(CALL), listed([TOOL]))
+    upstream = Upstream()
+    upstream.response(upstream.request(CALL), listed([TOOL]))
     for size in (10, 100_000):
         arguments = b"[%b1]" % (b"{}," * size)
-        orders = world.asked(b'{"name":"t","arguments":%b,"_meta":%b}' % (arguments, META))
-        (effect,) = world.answered(orders, b'{"resultType":"input_required","requestState":"inner"}')
+        orders = upstream.request(b'{"name":"t","arguments":%b,"_meta":%b}' % (arguments, META))
+        (effect,) = upstream.response(orders, b'{"resultType":"input_required","requestState":"inner"}')
         state = json.loads(effect.message)["result"]["requestState"]
         params = b'{"name":"t","requestState":"%b","arguments":%b,"_meta":%b}'
-        (effect,) = world.asked(params % (state.encode(), arguments, META), state=state)
+        (effect,) = upstream.request(params % (state.encode(), arguments, META), state=state)
         assert json.loads(effect.message.params)["requestState"] == "inner"
         with pytest.raises(Rejection):
-            world.asked(params % (state.encode(), b"[2]", META), state=state)
+            upstream.request(params % (state.encode(), b"[2]", META), state=state)
 
 
 def test_r04_the_tasks_of_a_subscription_are_limited():
-    relay = Multiplexer(LIMITS, StateSigner(b"key"), shared=True)
+    multiplexer = Multiplexer(LIMITS, StateSigner(b"key"), shared=True)
     params = b'{"notifications":{"taskIds":[%b""]},"_meta":%b}' % (b'"",' * 200, META)
     envelope = stateless_request.Envelope(MODERN_REVISION, b"{}", "", b"", "", None)
-    asked = ClientRequest(
+    request = ClientRequest(
         "me", Request(b"1", "subscriptions/listen", params), envelope, None, object(), pipe=True
     )
     with pytest.raises(Rejection, match="list_items"):
-        list(relay.on_request(asked))
+        list(multiplexer.on_request(request))
 
 
 # ---- translation
@@ -245,13 +245,13 @@ def test_r04_the_tasks_of_a_subscription_are_limited():
 
 @pytest.mark.parametrize("word", [b"execution", b"x-mcp-header", b"\\u0065xecution"])
 @pytest.mark.parametrize(
-    ("filler", "told"),
+    ("filler", "reason"),
     [(b"{}," * 101, "list_items"), (b'"' + b"a" * 100_000 + b'",', "limits.list_bytes")],
     ids=["many", "long"],
 )
-def test_r04_a_list_that_must_be_changed_for_a_modern_client_is_limited(word, filler, told):
+def test_r04_a_list_that_must_be_changed_for_a_modern_client_is_limited(word, filler, reason):
     listing = b'{"tools":[%b{"%b":{}}]}' % (filler, word)
-    with pytest.raises(Rejection, match=told):
+    with pytest.raises(Rejection, match=reason):
         rules_legacy_to_modern.modern_result("tools/list", listing, json_object.raw(b"{}"), "c.", LIMITS)
     plain = b'{"tools":[%b{"a\\u00e9":1}]}' % filler
     assert filler in rules_legacy_to_modern.modern_result(
@@ -266,7 +266,7 @@ def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
 
 
 @pytest.mark.parametrize(
-    ("method", "version", "result", "told"),
+    ("method", "version", "result", "reason"),
     [
         ("tools/list", "2025-06-18", listed([b'{"outputSchema":{}}'] * 101), "list_items"),
         ("tools/list", "2025-06-18", LONG[:-1] + b',"x":"outputSchema"}', None),
@@ -282,11 +282,11 @@ def test_r04_a_list_beyond_the_limits_names_no_tools_that_are_tasks_only():
         ("prompts/get", "2025-03-26", b'{"messages":[%b1]}' % (b"{}," * 101), None),
     ],
 )
-def test_r04_a_result_that_must_be_changed_for_a_legacy_client_is_limited(method, version, result, told):
-    if told is None:
+def test_r04_a_result_that_must_be_changed_for_a_legacy_client_is_limited(method, version, result, reason):
+    if reason is None:
         assert rules_modern_to_legacy.legacy_result(method, result, version, LIMITS) == result
         return
-    with pytest.raises(Rejection, match=told):
+    with pytest.raises(Rejection, match=reason):
         rules_modern_to_legacy.legacy_result(method, result, version, LIMITS)
 
 

@@ -120,7 +120,7 @@ SOME = "[servers.a]\ncommand = ['true']\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("[log]\nformat = 'json'\nlevel = 'loud'\n" + SOME, "log: level: there is no 'loud'"),
         (SOME + "nothing = 1\n[log]\nformat = 'json'\n", "servers.a: there is no key 'nothing'"),
@@ -131,11 +131,11 @@ SOME = "[servers.a]\ncommand = ['true']\n"
         ("[log]\nformat = 'json'\n[listen]\ntoken = '/no/such/file'\n" + SOME, "listen: token: "),
     ],
 )  # fmt: skip
-def test_h7_why_the_daemon_does_not_start_is_an_event(tmp_path, text, told):
+def test_h7_why_the_daemon_does_not_start_is_an_event(tmp_path, text, reason):
     path = tmp_path / "config.toml"
     path.write_text(text)
     path.chmod(0o600)
-    assert told in failed(tmp_path, "serve", "--config", str(path), code=78)
+    assert reason in failed(tmp_path, "serve", "--config", str(path), code=78)
 
 
 def test_h7_the_option_counts_where_the_file_cannot_be_read(tmp_path):
@@ -150,7 +150,7 @@ def test_h7_the_option_counts_where_the_file_cannot_be_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reason"),
     [
         (("--host", "0.0.0.0", "--stdio", "x"), 78, "not a loopback"),
         (("--env", "LD_PRELOAD", "--stdio", "x"), 78, "LD_PRELOAD"),
@@ -161,8 +161,8 @@ def test_h7_the_option_counts_where_the_file_cannot_be_read(tmp_path):
         ((), 64, "--stdio"),
     ],
 )  # fmt: skip
-def test_h7_why_the_wrapper_does_not_start_is_an_event(tmp_path, words, code, told):
-    assert told in failed(tmp_path, "--log-format", "json", *words, code=code)
+def test_h7_why_the_wrapper_does_not_start_is_an_event(tmp_path, words, code, reason):
+    assert reason in failed(tmp_path, "--log-format", "json", *words, code=code)
 
 
 def test_h7_a_port_that_is_taken_is_an_event(tmp_path):

@@ -140,8 +140,8 @@ async def test_h3_a_client_is_notified_of_a_member_that_exits_and_comes_back(tmp
         ):
             await following()
             assert servers_of(await names(client)) == {"one", "two"}
-            died = await client.request("tools/call", {"name": "two__exit"})
-            assert "exited with code 3" in died["error"]["message"]
+            exited = await client.request("tools/call", {"name": "two__exit"})
+            assert "exited with code 3" in exited["error"]["message"]
             await wait_for_list_changes(client)
             assert await client.call("two__echo") == "two: echo"
             await trio.to_thread.run_sync(running.restart, "two")

@@ -51,8 +51,8 @@ async def test_s4_sessions_go_on_when_a_member_comes_and_goes(running, configura
             assert read["result"]["contents"][0]["text"] == "two"
         await wait_for_list_changes(client)
         assert servers_of(await names(client)) == {"one"}
-        gone = await client.request("tools/call", {"name": "two__echo"})
-        assert gone["error"]["message"] == "Unknown tool: two__echo"
+        refused = await client.request("tools/call", {"name": "two__echo"})
+        assert refused["error"]["message"] == "Unknown tool: two__echo"
         # The process of the member that stays is the same one.
         assert json.loads(await client.call("one__client"))["pid"] == pid
 
@@ -85,13 +85,13 @@ async def test_s4_a_call_in_flight_to_a_removed_member_ends_with_the_reason(
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(configuration.reloaded_with(BOTH))
         client = await stack.enter_async_context(session(running, transport, "aggregate"))
-        waiting = await client.begin(
+        call_id = await client.begin(
             "tools/call", {"name": "two__slow", "arguments": {"steps": 1}, "_meta": {"progressToken": 1}}
         )
         await client.until(lambda one: one.get("method") == "notifications/progress")
         kept = FIRST if whole else BOTH
         await configuration.reload(kept, servers=["one"])
-        answer = await client.answer(waiting)
+        answer = await client.answer(call_id)
         assert answer["error"]["code"] == -32603
         assert "configuration" in answer["error"]["message"]
         assert await client.call("one__echo") == "one: echo"
@@ -113,39 +113,39 @@ async def test_s4_a_server_request_of_a_removed_member_is_cancelled_and_its_call
 ):
     servers, how, reason = FATES[fate]
     async with configuration.reloaded_with(BOTH), session(running, transport, "aggregate", ASKABLE) as client:
-        waiting = await client.begin("tools/call", {"name": "two__ask"})
-        question = await client.server_request()
+        call_id = await client.begin("tools/call", {"name": "two__ask"})
+        server_request = await client.server_request()
         await configuration.reload(servers, **how)
-        answer = await client.answer(waiting)
+        answer = await client.answer(call_id)
         assert answer["error"]["code"] == -32603
         assert reason in answer["error"]["message"]
-        withdrawn = [one for one in client.received if one.get("method") == "notifications/cancelled"]
-        assert [one["params"]["requestId"] for one in withdrawn] == [question["id"]]
+        cancelled = [one for one in client.received if one.get("method") == "notifications/cancelled"]
+        assert [one["params"]["requestId"] for one in cancelled] == [server_request["id"]]
         # This response is too late.
-        await client.reply(question, {"action": "accept", "content": {}})
+        await client.reply(server_request, {"action": "accept", "content": {}})
         assert await client.call("one__echo") == "one: echo"
 
 
 async def test_s4_a_server_request_of_another_member_goes_on(running, configuration):
-    asking = {"three": member("three", tools=["ask"])}
+    with_requests = {"three": member("three", tools=["ask"])}
     async with (
-        configuration.reloaded_with({**BOTH, **asking}),
+        configuration.reloaded_with({**BOTH, **with_requests}),
         session(running, "ws", "aggregate", ASKABLE) as client,
     ):
-        waiting = await client.begin("tools/call", {"name": "three__ask"})
-        question = await client.server_request()
-        await configuration.reload({**FIRST, **asking})
-        await client.reply(question, {"action": "decline"})
-        assert "decline" in text_of(await client.answer(waiting))
+        call_id = await client.begin("tools/call", {"name": "three__ask"})
+        server_request = await client.server_request()
+        await configuration.reload({**FIRST, **with_requests})
+        await client.reply(server_request, {"action": "decline"})
+        assert "decline" in text_of(await client.answer(call_id))
 
 
 async def test_s4_a_call_in_flight_that_ends_soon_is_answered(running, configuration):
     async with configuration.reloaded_with(BOTH), session(running, "ws", "aggregate") as client:
         params = {"name": "two__slow", "arguments": {"steps": 1, "seconds": 0.05}}
-        waiting = await client.begin("tools/call", {**params, "_meta": {"progressToken": 1}})
+        call_id = await client.begin("tools/call", {**params, "_meta": {"progressToken": 1}})
         await client.until(lambda one: one.get("method") == "notifications/progress")
         await configuration.reload(FIRST)
-        assert text_of(await client.answer(waiting)) == "done"
+        assert text_of(await client.answer(call_id)) == "done"
 
 
 async def test_s4_a_changed_member_is_a_new_process_for_the_same_session(running, configuration):
@@ -164,9 +164,9 @@ async def test_s4_after_a_change_all_that_a_server_sends_reaches_its_client(runn
         await client.request("logging/setLevel", {"level": "info"})
         async with configuration.reloaded_with(BOTH):
             await wait_for_list_changes(client)
-            waiting = await client.begin("tools/call", {"name": "two__ask"})
+            call_id = await client.begin("tools/call", {"name": "two__ask"})
             await client.reply(await client.server_request(), {"action": "accept", "content": {}})
-            assert '"accept"' in text_of(await client.answer(waiting))
+            assert '"accept"' in text_of(await client.answer(call_id))
             client.received.clear()
             assert await client.call("two__log") == "logged"
             assert "line" in [one["params"].get("data") for one in client.received if "method" in one]
@@ -184,10 +184,10 @@ async def test_s4_a_subscription_to_a_resource_comes_back_with_its_server(runnin
         async with configuration.reloaded_with(BOTH):
             await wait_for_list_changes(client)
             assert "result" in await client.request("resources/subscribe", {"uri": uri})
-            waiting = await client.begin("tools/call", {"name": "two__touch", "arguments": {"uri": uri}})
+            call_id = await client.begin("tools/call", {"name": "two__touch", "arguments": {"uri": uri}})
             updated = await client.until(lambda one: one.get("method") == "notifications/resources/updated")
             assert updated["params"]["uri"] == uri
-            await client.answer(waiting)
+            await client.answer(call_id)
         await wait_for_list_changes(client)
         assert await client.call("one__echo") == "one: echo"
         async with configuration.reloaded_with(BOTH):

@@ -111,7 +111,7 @@ def test_r18_every_word_that_is_a_file_or_a_module_is_pinned(place, command, wit
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "expected"),
     [
         ("bash -c 'node $X'", "bash -c"),
         ("sh -euc true", "sh -c"),
@@ -128,9 +128,9 @@ def test_r18_every_word_that_is_a_file_or_a_module_is_pinned(place, command, wit
         ("docker run -i image", "docker"),
     ],
 )
-def test_r18_a_command_that_may_execute_more_files_is_reported(place, command, told):
+def test_r18_a_command_that_may_execute_more_files_is_reported(place, command, expected):
     found = find_command_files(launch(place, *shlex.split(command)))
-    assert any(told in reason for reason in found.unknown), found
+    assert any(expected in reason for reason in found.unknown), found
 
 
 def test_r18_data_and_arguments_of_a_script_are_no_part_of_a_pin(place):
@@ -188,10 +188,10 @@ def test_r18_approve_warns_loudly(tmp_path, capsys, place):
     )
     here = {"PATH": str(place.parent / "bin"), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     assert dispatch.run(["approve", "a", "b", "--config", str(path)], here) == 0
-    said = capsys.readouterr().err
-    assert "warning: a: the program that npx executes is not known" in said
-    assert f"b: {place / 'data.db'} is treated as data" in said
-    assert f"resolved in {place}" in said
+    stderr = capsys.readouterr().err
+    assert "warning: a: the program that npx executes is not known" in stderr
+    assert f"b: {place / 'data.db'} is treated as data" in stderr
+    assert f"resolved in {place}" in stderr
 
 
 def test_r18_a_changed_script_is_not_started(tmp_path):

@@ -11,8 +11,8 @@ from ..support.waiting import wait_until_empty
 STOP, KILL = signal.SIGSTOP, signal.SIGKILL
 
 
-def strike(host, blows):
-    for victim, number in blows:
+def send_signals(host, signals):
+    for victim, number in signals:
         os.kill(getattr(host, victim), number)
 
 
@@ -22,7 +22,7 @@ def of_server(host):
 
 @pytest.mark.parametrize("kind", ["unbound", "bomb"])
 @pytest.mark.parametrize(
-    "blows",
+    "signals",
     [
         [("keeper", KILL)],
         [("keeper", signal.SIGHUP)],
@@ -31,16 +31,16 @@ def of_server(host):
     ],
     ids=["keeper", "keeper hung up", "both", "stopped keeper"],
 )
-def test_r13_processes_of_a_killed_keeper_are_killed_while_the_daemon_runs(kind, blows):
+def test_r13_processes_of_a_killed_keeper_are_killed_while_the_daemon_runs(kind, signals):
     with Host(kind) as host:
-        strike(host, blows)
+        send_signals(host, signals)
         assert wait_until_empty(lambda: of_server(host)) == []
         assert "pid" in host.command("start")
 
 
 @pytest.mark.parametrize("kind", ["daemonised", "bomb"])
 @pytest.mark.parametrize(
-    "blows",
+    "signals",
     [
         [("keeper", STOP)],
         [("fork_server", STOP)],
@@ -50,9 +50,9 @@ def test_r13_processes_of_a_killed_keeper_are_killed_while_the_daemon_runs(kind,
     ],
     ids=["keeper", "fork server", "both", "keeper killed", "fork server killed"],
 )
-def test_r13_no_process_survives_a_killed_daemon(kind, blows):
+def test_r13_no_process_survives_a_killed_daemon(kind, signals):
     with Host(kind) as host:
-        strike(host, blows)
+        send_signals(host, signals)
         host.process.kill()
         assert wait_until_empty(host.left) == []
 
@@ -65,7 +65,7 @@ def test_r13_no_process_of_any_kind_of_server_survives_a_killed_daemon(kind):
 
 
 @pytest.mark.parametrize(
-    "blows",
+    "signals",
     [
         [("keeper", STOP)],
         [("fork_server", STOP), ("keeper", STOP)],
@@ -74,9 +74,9 @@ def test_r13_no_process_of_any_kind_of_server_survives_a_killed_daemon(kind):
     ],
     ids=["keeper", "both", "keeper killed", "fork server killed"],
 )
-def test_r13_a_server_is_ended_although_its_keeper_or_the_fork_server_is_stopped(blows):
+def test_r13_a_server_is_ended_although_its_keeper_or_the_fork_server_is_stopped(signals):
     with Host("daemonised") as host:
-        strike(host, blows)
+        send_signals(host, signals)
         host.command("stop")
         assert wait_until_empty(lambda: of_server(host)) == []
 

@@ -160,12 +160,12 @@ class CuttingProxy:
 
     async def serve(self, client):
         async with client, await trio.open_tcp_stream(*self.address) as upstream:
-            asked = bytearray()
+            sent = bytearray()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.pump, client, upstream, asked)
-                answered = bytearray()
+                nursery.start_soon(self.pump, client, upstream, sent)
+                received = bytearray()
                 await self.pump(
-                    upstream, client, answered, lambda: b"tools/call" in asked and b"retry: " in answered
+                    upstream, client, received, lambda: b"tools/call" in sent and b"retry: " in received
                 )
                 nursery.cancel_scope.cancel()
 

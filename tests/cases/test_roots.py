@@ -33,11 +33,11 @@ async def called(client, tool):
         "resultType"
     ) == "input_required":
         times += 1
-        asked = result["inputRequests"]
-        assert [one["method"] for one in asked.values()] == ["roots/list"]
+        requested = result["inputRequests"]
+        assert [one["method"] for one in requested.values()] == ["roots/list"]
         params = {
             **params,
-            "inputResponses": dict.fromkeys(asked, ROOTS),
+            "inputResponses": dict.fromkeys(requested, ROOTS),
             "requestState": result["requestState"],
         }
     return json.loads(result["content"][0]["text"]), times
@@ -75,9 +75,9 @@ async def test_t19_a_client_without_roots_gets_no_request_for_them(running, kind
 
 
 async def answered(client, prefix):
-    asked = await client.server_request()
-    assert asked["method"] == "roots/list"
-    await client.reply(asked, ROOTS)
+    requested = await client.server_request()
+    assert requested["method"] == "roots/list"
+    await client.reply(requested, ROOTS)
     return await until_known(client, prefix, 1)
 
 
@@ -90,14 +90,14 @@ async def test_t19_roots_are_requested_from_a_session_at_once(running, transport
             return
         # The aggregate opens its member with the first call, which may be answered before the member has requested the roots.
         with trio.fail_after(20):
-            known = []
-            while not known:
+            roots = []
+            while not roots:
                 number = await client.begin("tools/call", {"name": "one__roots", "arguments": {}})
                 while (message := await client.receive()).get("id") != number or "method" in message:
                     if message.get("method") == "roots/list":
                         await client.reply(message, ROOTS)
-                known = json.loads(message["result"]["content"][0]["text"])
-        assert known == [ROOTS]
+                roots = json.loads(message["result"]["content"][0]["text"])
+        assert roots == [ROOTS]
 
 
 async def test_t19_on_a_bare_pipe(running):

@@ -48,11 +48,11 @@ def test_t7_progress_of_a_server_that_spells_the_token_of_the_bridge_otherwise(r
 @pytest.mark.parametrize("context", ["thisServer", "allServers", "none"])
 @pytest.mark.parametrize("transport", ["H", "W"])
 def test_t18_a_server_may_request_include_context_as_on_a_pipe(running, transport, context):
-    asked = b'{"jsonrpc":"2.0","id":"%b","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1,"includeContext":"%b"}}'
+    sampling = b'{"jsonrpc":"2.0","id":"%b","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1,"includeContext":"%b"}}'
     with client(running, Pair("modern", transport, "legacy")) as peer:
         # Earlier calls are held with the ids of their server requests.
-        question = asked % (f"{transport} {context}".encode(), context.encode())
-        text = peer.raw(b"1", question).replace(NO_CAPABILITIES, SAMPLING)
+        server_request = sampling % (f"{transport} {context}".encode(), context.encode())
+        text = peer.raw(b"1", server_request).replace(NO_CAPABILITIES, SAMPLING)
         found = peer.exchange_json(text)["result"]
         assert found["resultType"] == "input_required"
         [request] = found["inputRequests"].values()

@@ -113,12 +113,12 @@ async def test_s1_a_process_that_exits_is_replaced_for_all_clients(running):
         await one.request("logging/setLevel", LEVELS)
         await one.request("resources/subscribe", {"uri": "x://a"})
         waiting = await other.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
-        question = await other.server_request()
-        died = await one.request("tools/call", {"name": "die"})
-        assert "exited with code 3" in died["error"]["message"]
+        server_request = await other.server_request()
+        exited = await one.request("tools/call", {"name": "die"})
+        assert "exited with code 3" in exited["error"]["message"]
         failed = await other.answer(waiting)
         assert "exited with code 3" in failed["error"]["message"]
-        assert question["id"] in [
+        assert server_request["id"] in [
             message["params"].get("requestId") for message in other.received if "params" in message
         ]
         after = await state(other)
@@ -145,11 +145,11 @@ async def test_s2_another_client_is_served_while_one_does_not_answer(running, tr
     name = fresh(running)
     async with session(running, transport, name) as silent, session(running, "ws", name) as other:
         waiting = await silent.begin("tools/call", {"name": "ask", "arguments": {"patience": 20}})
-        question = await silent.server_request()
+        server_request = await silent.server_request()
         with trio.fail_after(5):
             assert await other.call("echo") == "echo"
             running.do("call", name, "echo")
-        await silent.reply(question, {"action": "accept", "content": {}})
+        await silent.reply(server_request, {"action": "accept", "content": {}})
         answer = await silent.answer(waiting)
         assert json.loads(answer["result"]["content"][0]["text"])["action"] == "accept"
         assert not [message for message in other.received if "method" in message]
@@ -189,15 +189,15 @@ async def given_up(client, *, withdraw):
     """Make a call and do not answer its server request. Return how long the call took (seconds)."""
     began = trio.current_time()
     number = await client.begin("tools/call", {"name": "ask", "arguments": {"withdraw": withdraw}})
-    question = await client.server_request()
+    server_request = await client.server_request()
     answer = await client.answer(number)
     assert answer["result"]["content"][0]["text"] == "gave up"
-    withdrawn = [
+    cancelled = [
         message["params"]["requestId"]
         for message in client.received
         if message.get("method") == "notifications/cancelled"
     ]
-    assert withdrawn == ([question["id"]] if withdraw else [])
+    assert cancelled == ([server_request["id"]] if withdraw else [])
     return trio.current_time() - began
 
 
@@ -225,7 +225,7 @@ async def test_s3_the_answer_reaches_a_client_of_the_aggregate_at_once(running, 
     tool = f"{share}{AGGREGATED.index(transport)}__ask"
     async with session(running, transport, "") as client:
         number = await client.begin("tools/call", {"name": tool, "arguments": {"withdraw": True}})
-        question = await client.server_request()
+        server_request = await client.server_request()
         answer = await client.answer(number)
         assert answer["result"]["content"][0]["text"] == "gave up"
         named = [
@@ -233,7 +233,7 @@ async def test_s3_the_answer_reaches_a_client_of_the_aggregate_at_once(running, 
             for message in client.received
             if message.get("method") == "notifications/cancelled"
         ]
-        assert [params["requestId"] for params in named] == [question["id"]]
+        assert [params["requestId"] for params in named] == [server_request["id"]]
 
 
 # ---- what belongs to one client

@@ -84,9 +84,9 @@ async def test_r8_what_was_written_for_another_principal_is_not_in_the_error(run
     error = (await ask(running, server, "bob", "exit", last="the file of bob\n"))["error"]
     assert error["data"]["stderr"][-1] == "the file of bob"
     # The user of the machine can read everything.
-    said = running.do("logs", server).stdout
-    assert "the file of alice" in said
-    assert "the file of bob" in said
+    log = running.do("logs", server).stdout
+    assert "the file of alice" in log
+    assert "the file of bob" in log
 
 
 async def test_r8_nor_in_the_error_of_a_session_that_shares_the_process(running):

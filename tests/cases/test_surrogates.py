@@ -56,11 +56,13 @@ def test_t5_a_lone_surrogate_in_an_argument_reaches_the_server_byte_for_byte(pee
 @pytest.mark.parametrize("value", CUT)
 @pytest.mark.parametrize("path", CARRIERS, ids=str)
 def test_t5_a_lone_surrogate_in_a_notification_passes_byte_for_byte(running, path, value):
-    said = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%b}}' % value
+    notification = (
+        b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%b}}' % value
+    )
     good = b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}'
     with client(running, path) as peer:
-        peer.send(peer.raw(b"1", said, good))
-        assert peer.receive() == said
+        peer.send(peer.raw(b"1", notification, good))
+        assert peer.receive() == notification
         assert json.loads(peer.answer())["result"] == {"content": []}
         peer.send(b'{"jsonrpc":"2.0","method":"notifications/x","params":{"x":%b}}' % value)
         assert peer.exchange_json(peer.call(b"2", "ping"), b"2")["result"] == {}

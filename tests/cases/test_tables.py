@@ -45,31 +45,33 @@ def test_r22_stored_lists_of_tools_that_change_are_bounded():
 
 
 async def test_r22_the_log_of_a_removed_server_is_removed_unless_it_is_followed():
-    spawner, readiness = Spawner.start(), Poller()
-    fleet = Supervisor(spawner, readiness, LineLog(out=io.StringIO()), "0", log_calls=False)
+    spawner, poller = Spawner.start(), Poller()
+    supervisor = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0", log_calls=False)
     launch = Launch(SERVER, {"PATH": os.environ["PATH"]})
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(readiness.run)
-            await nursery.start(fleet.run)
-            outlet = SendQueue(Limits())
+            nursery.start_soon(poller.run)
+            await nursery.start(supervisor.run)
+            queue = SendQueue(Limits())
             for number in range(20):
-                await fleet.apply([ServerConfig(f"server-{number}", launch), ServerConfig("stays", launch)])
+                await supervisor.apply(
+                    [ServerConfig(f"server-{number}", launch), ServerConfig("stays", launch)]
+                )
                 if number == 7:
-                    followed = next(iter(fleet)).server_log
-                    followed.follow(outlet)
+                    followed = next(iter(supervisor)).server_log
+                    followed.follow(queue)
             with trio.fail_after(10):
-                while fleet._draining:
+                while supervisor._draining:
                     await trio.sleep(0.01)
-            assert sorted(fleet._server_logs) == ["server-19", "server-7", "stays"]
-            followed.unfollow(outlet)
-            await fleet.apply([ServerConfig("stays", launch)])
+            assert sorted(supervisor._server_logs) == ["server-19", "server-7", "stays"]
+            followed.unfollow(queue)
+            await supervisor.apply([ServerConfig("stays", launch)])
             with trio.fail_after(10):
-                while len(fleet._server_logs) > 1:
+                while len(supervisor._server_logs) > 1:
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
     finally:
-        readiness.close()
+        poller.close()
         spawner.close()
 
 

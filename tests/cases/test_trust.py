@@ -20,7 +20,7 @@ KINDS = ["mode of the file", "group of the file", "mode of the directory", "mode
 KINDS += ["owner of the file", "owner of the directory", "a link", "the directory of a link"]
 
 
-def spoiled(tmp_path, kind, name="thing"):
+def replaceable(tmp_path, kind, name="thing"):
     """Return an executable script that other users could replace, and a part of the reason."""
     folder = tmp_path / "outer/inner"
     folder.mkdir(parents=True)
@@ -81,7 +81,7 @@ def commands(tmp_path, capsys, text):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["program", "script", "secret"])
 def test_a_file_that_other_users_could_replace_is_an_error(tmp_path, capsys, kind, place):
-    file, reason = spoiled(tmp_path, kind)
+    file, reason = replaceable(tmp_path, kind)
     text = {
         "program": f"[servers.a]\ncommand = ['{file}']\n",
         "script": f"[servers.a]\ncommand = ['/bin/sh', '-eu', '{file}']\n",

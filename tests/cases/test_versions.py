@@ -70,9 +70,9 @@ def test_t11_initialize_in_a_stateless_request_is_an_unknown_method(running, car
 
 @pytest.mark.parametrize("header", ["2026-07-28", "2030-01-01", ""])
 async def test_t11_initialize_is_a_handshake_over_event_streams_and_websocket_too(running, header):
-    said = {"MCP-Protocol-Version": header}
-    assert await over_sse(running, "echoing", VERSION, said) == ["echoed"]
-    assert await over_websocket(running, "echoing", VERSION, said) == ["echoed"]
+    headers = {"MCP-Protocol-Version": header}
+    assert await over_sse(running, "echoing", VERSION, headers) == ["echoed"]
+    assert await over_websocket(running, "echoing", VERSION, headers) == ["echoed"]
 
 
 # ---- a version that the peers have negotiated
@@ -94,10 +94,10 @@ def test_t22_the_version_of_the_session_is_accepted(running, carrier, name, shar
             with client.stream(MCP_Protocol_Version=header) as stream:
                 assert (stream.status_code, stream.headers["content-type"]) == (200, EVENTS)
         assert client.http.delete(client.url, headers=client.headers).status_code == 204
-        gone = client.call("echo")
+        ended = client.call("echo")
         # In the stateless era a session id has no meaning, and the error is about the missing envelope.
         expected = (400, -32602) if name == "stateless" else (404, -32001)
-        assert (gone.status_code, gone.json()["error"]["code"]) == expected
+        assert (ended.status_code, ended.json()["error"]["code"]) == expected
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -64,9 +64,9 @@ class Load:
 
     def judge(self, text, answer):
         if "error" in answer:
-            told = answer["error"]["message"]
+            reason = answer["error"]["message"]
             self.outcomes["error"] += 1
-            if not any(cause in told for cause in CAUSES):
+            if not any(cause in reason for cause in CAUSES):
                 self.wrong.append((text, answer))
         elif answer["result"]["content"][0]["text"] == text:
             self.outcomes["answer"] += 1

@@ -135,8 +135,8 @@ class Walk:
 
     def judge(self, text, token, messages):
         """Check the messages for one call, of which the last is its response."""
-        *told, answer = messages
-        for message in told:
+        *earlier, answer = messages
+        for message in earlier:
             if "id" in message or message.get("params", {}).get("progressToken", token) != token:
                 self.wrong.append((text, message))
         if "error" in answer:
@@ -184,7 +184,7 @@ class Walk:
                     return
                 self.judge(text, token, await self.messages(connection))
 
-    async def asked(self, path):
+    async def server_request(self, path):
         """Make a call with a server request, and answer this request or disconnect for ever."""
         async with connected(self.running, path) as (connection, _):
             self._next += 1
@@ -445,7 +445,13 @@ async def test_every_call_ends_and_no_resource_is_left_when_everything_happens_a
         async with trio.open_nursery() as nursery:
             for server in (*SHARES, "aggregate"):
                 path = f"/servers/{server}/mcp"
-                for client in (walk.stateless, walk.session, walk.asked, walk.listener, walk.dawdler):
+                for client in (
+                    walk.stateless,
+                    walk.session,
+                    walk.server_request,
+                    walk.listener,
+                    walk.dawdler,
+                ):
                     nursery.start_soon(walk.repeat, client, path)
                 nursery.start_soon(walk.repeat, walk.socket, server)
                 nursery.start_soon(walk.repeat, walk.stream, path.removesuffix("/mcp"))
