@@ -255,7 +255,7 @@ def test_t24_a_target_in_absolute_form_is_served(door, scheme):
 
 
 @pytest.mark.parametrize(
-    ("authority", "status"),
+    ("named", "status"),
     [
         ("evil.example", 421),
         ("127.0.0.1:1", 421),
@@ -266,8 +266,8 @@ def test_t24_a_target_in_absolute_form_is_served(door, scheme):
         ("", 400),
     ],
 )
-def test_t24_the_authority_of_a_target_is_a_name_of_the_listener(door, authority, status):
-    authority = authority.replace("PORT", str(door.address[1]))
+def test_t24_the_authority_of_a_target_is_a_name_of_the_listener(door, named, status):
+    authority = named.replace("PORT", str(door.address[1]))
     assert door.exchange(door.bare("GET", f"http://{authority}/healthz")).status == status
 
 
