@@ -58,7 +58,7 @@ async def test_r22_the_log_of_a_removed_server_is_removed_unless_it_is_followed(
                     [ServerConfig(f"server-{number}", launch), ServerConfig("stays", launch)]
                 )
                 if number == 7:
-                    followed = next(iter(supervisor)).server_log
+                    followed = next(iter(supervisor)).server_log.buffer
                     followed.follow(queue)
             with trio.fail_after(10):
                 while supervisor._draining:
