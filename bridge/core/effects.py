@@ -132,13 +132,17 @@ class Translator(Protocol):
         """Handle the start of the process. It has received no message yet."""
         ...
 
-    def from_client(self, message: Message) -> Effects:
-        """Handle a message of the client's side."""
+    def from_client(self, message: Message, client_request: "ClientRequest | None" = None, /) -> Effects:
+        """Handle a message of the client's side. `client_request` is the stateless request that it stands for, if any."""
         ...
 
     def from_server(self, message: Message) -> Effects:
         """Handle a message of the server. Never raises, however wrong the message is."""
         ...
+
+    def on_exit(self) -> Effects:
+        """Handle the exit of the process, which receives no more messages. The default is to do nothing."""
+        return ()
 
     def on_timer(self, timer: Timer) -> Effects:
         """Handle a timer that has expired. A timer whose purpose no longer exists has no effect."""

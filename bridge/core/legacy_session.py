@@ -370,7 +370,9 @@ class LegacySession:
         return self._server.on_request(message, stream, is_open=self.phase == OPEN)
 
     def on_server_start(self) -> Effects:
-        """Handle the start of another process: send `initialize` as the client did."""
+        """Handle the start of a process: one that replaces another gets `initialize` as the client has sent it."""
+        if self.phase != REVIVING:
+            return ()
         self._replayed_id = b"%d" % next(self._ids)
         return (ToChild(jsonrpc.request(self._replayed_id, "initialize", self._replay.initialize)),)
 

@@ -11,7 +11,7 @@ Invariant: no message of the server raises an exception here.
 
 import itertools
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,7 +24,17 @@ from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_F
 from ..core import input_over
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE
-from ..core.effects import Effect, Effects, EraMismatch, LogDebug, SetTimer, Timer, ToRequester, ToServer
+from ..core.effects import (
+    Effect,
+    Effects,
+    EraMismatch,
+    LogDebug,
+    SetTimer,
+    Timer,
+    ToRequester,
+    ToServer,
+    Translator,
+)
 from ..core.errors import fault_text, read_fault
 from ..core.handshake import CORE_METHODS
 from . import rules_modern_to_legacy
@@ -33,6 +43,9 @@ from .client_input_rounds import ClientInputRounds, InputError, ModernCall, Mode
 from .listen_stream import ListenStream
 from .responses import fail, respond, respond_error
 from .timers import ListenDue, RetryDue, TaskPollDue
+
+if TYPE_CHECKING:
+    from ..core.requests import ClientRequest
 
 # Input rounds of one call, at most. The clients of the official SDKs stop at 10.
 MOST_ROUNDS: Final = 8
@@ -45,7 +58,7 @@ POLL_INTERVAL: Final = 1.0
 SHORTEST_POLL_INTERVAL: Final = 0.1
 
 
-class ModernAdapter:
+class ModernAdapter(Translator):
     """Speaks a handshake revision to a session and the modern era to its server (effects.Translator).
 
     `mint` returns a new random id for a URL that the client is to open. `name`, `level` and `own` are those of
@@ -80,7 +93,7 @@ class ModernAdapter:
         """Return no effects, because the client begins."""
         return ()
 
-    def from_client(self, message: Message) -> Effects:
+    def from_client(self, message: Message, _client_request: "ClientRequest | None" = None) -> Effects:
         """Handle a message of the session."""
         if isinstance(message, Request):
             return self._on_request(message)

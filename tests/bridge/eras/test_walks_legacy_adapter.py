@@ -17,13 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mcpbridged.bridge.core import attribution
 from mcpbridged.bridge.core.attribution import AFTER_ANSWER, Origins
 from mcpbridged.bridge.core.effects import (
-    EraMismatch,
-    SetTimer,
+    LogDebug,
+    RequestFinished,
+    ServerRequestRefused,
     StartProcess,
     ToClient,
-    ToRequester,
     ToServer,
 )
+from mcpbridged.bridge.core.link import Link, StartTimer
 from mcpbridged.bridge.core.multiplexer import Multiplexer
 from mcpbridged.bridge.core.request_state import StateSigner
 from mcpbridged.bridge.core.requests import ClientRequest
@@ -90,14 +91,17 @@ class World:
                 Client("u2", "a", "U", known=False),
             ]
         names = (f"name{n}" for n in itertools.count())
-        self.make = lambda: LegacyAdapter(
-            LIMITS,
-            EVERYTHING,
-            lambda: next(names),
-            origins=Origins(LIMITS.held_seconds, several=strict),
-        )
         self.multiplexer = Multiplexer(LIMITS, StateSigner(b"k"))
-        self.translator = None
+        self.link = Link(
+            self.multiplexer,
+            LIMITS,
+            lambda: LegacyAdapter(
+                LIMITS,
+                EVERYTHING,
+                lambda: next(names),
+                origins=Origins(LIMITS.held_seconds, several=strict),
+            ),
+        )
         self.ids = itertools.count(1)
         self.now = 0.0
         self.used = []  # states, to be replayed
@@ -116,28 +120,23 @@ class World:
 
     # ---- effects
 
-    def relayed(self, effects):
-        for effect in tuple(effects):
+    def perform(self, effects):
+        for effect in effects:
             if isinstance(effect, ToServer):
-                if self.translator is not None:
-                    self.translated(self.translator.from_client(effect.message, effect.request))
+                self.to_server(effect.message)
             elif isinstance(effect, ToClient):
                 self.deliver(effect.queue, json.loads(effect.message), effect.last)
             elif isinstance(effect, StartProcess):
                 self._reset_server()
-                self.translator = self.make()
-                self.translated(self.translator.on_start())
-                self.relayed(self.multiplexer.on_server_start())
+                self.perform(self.link.on_start())
+            elif isinstance(effect, StartTimer):
+                self.timers.append(effect)
+            else:
+                # No `EraMismatch`, and no `Unassigned`, because the process is not shared.
+                assert isinstance(effect, LogDebug | RequestFinished | ServerRequestRefused)
 
-    def translated(self, effects):
-        for effect in tuple(effects):
-            if isinstance(effect, ToServer):
-                self.to_server(effect.message)
-            elif isinstance(effect, ToRequester):
-                self.relayed(self.multiplexer.on_server_message(effect.message, effect.about))
-            elif isinstance(effect, SetTimer):
-                self.timers.append(effect.timer)
-            assert not isinstance(effect, EraMismatch)
+    def from_server(self, message):
+        self.perform(self.link.on_server_message(message))
 
     # ---- messages to the server
 
@@ -161,9 +160,9 @@ class World:
                     "capabilities": capabilities,
                     "serverInfo": {"name": "s", "version": "1"},
                 }
-                self.translated(self.translator.from_server(Response(message.id, raw(result), b"")))
+                self.from_server(Response(message.id, raw(result), b""))
             elif message.method in ("logging/setLevel", "resources/subscribe", "resources/unsubscribe"):
-                self.translated(self.translator.from_server(Response(message.id, b"{}", b"")))
+                self.from_server(Response(message.id, b"{}", b""))
             else:
                 params = json.loads(message.params)
                 self.pending[message.id] = (
@@ -255,19 +254,16 @@ class World:
         client.asked = (method, params, id_)
         request = Request(raw(id_), method, text)
         try:
-            self.relayed(
-                self.multiplexer.on_request(
-                    ClientRequest(
-                        client.principal,
-                        request,
-                        read_envelope(method, text, LIMITS),
-                        None,
-                        client,
-                        pipe=False,
-                        client=client.program,
-                    )
-                )
+            asked = ClientRequest(
+                client.principal,
+                request,
+                read_envelope(method, text, LIMITS),
+                None,
+                client,
+                pipe=False,
+                client=client.program,
             )
+            self.perform(self.link.through(self.multiplexer.on_request(asked)))
         except Rejection as refused:
             if refused.code not in (-32602, -32603):
                 raise
@@ -306,7 +302,7 @@ class World:
         if client.asked is not None:
             client.asked = None
             self.answered += 1
-            self.relayed(self.multiplexer.on_disconnect(client))
+            self.perform(self.link.through(self.multiplexer.on_disconnect(client)))
 
     def server_answers(self):
         ready = [id_ for id_, waits in self.waits.items() if not waits or self.rng.random() < 0.1]
@@ -327,7 +323,7 @@ class World:
         else:
             code = self.rng.choice((-32002, -32050, -32602, -32000))
             message = Response(id_, b"", raw({"code": code, "message": "x"}))
-        self.translated(self.translator.from_server(message))
+        self.from_server(message)
 
     def server_requests(self):
         # The newest call sends a request, the oldest, or any; a call that waits for a response rarely sends another.
@@ -351,7 +347,7 @@ class World:
             method = self.rng.choice(INPUTS)
             about = {"message": self.pending[id_][1] if id_ is not None else "no client"}
             request = Request(question, method, raw({} if method == "roots/list" else about))
-            self.translated(self.translator.from_server(request))
+            self.from_server(request)
 
     def server_notifies(self):
         running = list(self.pending.values())
@@ -373,16 +369,14 @@ class World:
             raw_id = raw(about["requestId"])
             call = self.questions.pop(raw_id, None)
             self.waits.get(call, set()).discard(raw_id)
-        self.translated(self.translator.from_server(Notification(method, raw(about))))
+        self.from_server(Notification(method, raw(about)))
 
     def server_logs(self):
         # The server has its running call, the test must choose.
         for _, who, _ in list(self.pending.values())[:1]:
             if len({call[1] for call in self.pending.values()}) == 1:
                 about = {"level": self.rng.choice(LOG_LEVELS), "data": who}
-                self.translated(
-                    self.translator.from_server(Notification("notifications/message", raw(about)))
-                )
+                self.from_server(Notification("notifications/message", raw(about)))
 
     def ghost_asks(self):
         """Send a request in the course of a call that was cancelled or has just been answered."""
@@ -392,7 +386,7 @@ class World:
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = b""
             request = Request(question, "elicitation/create", raw({"message": self.rng.choice(whose)}))
-            self.translated(self.translator.from_server(request))
+            self.from_server(request)
 
     def ghost_answers(self):
         if self.ghosts:
@@ -402,20 +396,19 @@ class World:
                 self.now - since < LIMITS.held_seconds
             ):  # from then on it requests nothing, also after its response
                 self.late.append((who, self.now))
-            self.translated(self.translator.from_server(Response(id_, raw({"content": [], "who": who}), b"")))
+            self.from_server(Response(id_, raw({"content": [], "who": who}), b""))
 
     def server_exits(self):
-        self.translator = None
-        self.relayed(self.multiplexer.on_server_exit("gone", {"reason": "exited"}))
+        self.perform(self.link.on_server_exit("gone", {"reason": "exited"}))
         self._reset_server()
 
     def time_passes(self):
         self.now += self.rng.choice((0.1, 1, 30))
-        self.translated(self.translator.on_tick(self.now))
+        self.perform(self.link.on_tick(self.now))
 
     def timer(self):
         if self.timers:
-            self.translated(self.translator.on_timer(self.timers.pop(self.rng.randrange(len(self.timers)))))
+            self.perform(self.link.on_timer(self.timers.pop(self.rng.randrange(len(self.timers)))))
 
     STEPS = (
         ("ask",) * 6
@@ -439,7 +432,7 @@ class World:
             self.retry(client, mine=False)
         elif what == "leave":
             self.leave(client)
-        elif self.translator is None:
+        elif self.link.translator is None:
             return
         elif what == "answer":
             self.server_answers()
@@ -466,24 +459,24 @@ class World:
             if client.asked is not None and client.asked[0] == "subscriptions/listen":
                 self.leave(client)
         for _ in range(500):
-            if self.translator is None or not any(client.asked for client in self.clients):
+            if self.link.translator is None or not any(client.asked for client in self.clients):
                 break
             while self.timers:
                 self.timer()
             for _ in range(2):  # those that were requested do not come back
-                self.translated(self.translator.on_tick(self.now))
+                self.perform(self.link.on_tick(self.now))
                 self.now += LIMITS.held_seconds + 1
             for id_ in list(self.pending):
                 _method, who, _ = self.pending.pop(id_)
                 self.waits.pop(id_)
-                self.translated(self.translator.from_server(Response(id_, raw({"who": who}), b"")))
+                self.from_server(Response(id_, raw({"who": who}), b""))
         assert not any(client.asked for client in self.clients), "somebody was never answered"
         assert self.multiplexer.in_flight == 0
-        if self.translator is not None:
+        if self.link.translator is not None:
             for _ in range(3):
                 self.now += LIMITS.held_seconds + 1
-                self.translated(self.translator.on_tick(self.now))
-            assert not self.translator.busy
+                self.perform(self.link.on_tick(self.now))
+            assert not self.link.translator.busy
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["one client", "several clients"])

@@ -11,10 +11,11 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.core.effects import LogDebug, SetTimer, StartProcess, ToClient, ToRequester, ToServer
-from mcpbridged.bridge.core.legacy_session import OPEN, EndStream, LegacySession, ToChild
+from mcpbridged.bridge.core.effects import EndStream, LogDebug, StartProcess, ToClient, ToServer
+from mcpbridged.bridge.core.legacy_session import OPEN, LegacySession
+from mcpbridged.bridge.core.link import Link, StartTimer
 from mcpbridged.bridge.eras.modern_adapter import ModernAdapter
-from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
@@ -62,13 +63,12 @@ class World:
         self.version = rng.choice(REVISIONS)
         self.declared = rng.choice(({}, {"roots": {}}, {"roots": {}, "sampling": {}, "elicitation": {}}))
         self.session = LegacySession(LIMITS, lambda: f"s{next(self.names)}", self.pipe)
+        self.link = Link(self.session, LIMITS, lambda: ModernAdapter(LIMITS, lambda: f"u{next(self.names)}"))
         self.now = 0.0
         self.waiting = {}  # the client's requests, by id: the method, and its progress token
         self.progress = {}
         self.asked = {}  # requests to the client, by id: the method
         self.answered = 0
-        self.translator = None
-        self._reset_server()
         self.start()
         client_info = {"name": "c", "version": "1"}
         self.client_requests(
@@ -85,33 +85,23 @@ class World:
 
     def start(self):
         self._reset_server()
-        self.translator = ModernAdapter(LIMITS, lambda: f"u{next(self.names)}")
-        self.translated(self.translator.on_start())
+        self.perform(self.link.on_start())
 
     # ---- effects
 
-    def sessioned(self, effects):
-        for effect in tuple(effects):
-            if isinstance(effect, ToChild):
-                if self.translator is not None:
-                    self.translated(self.translator.from_client(decode(effect.line, LIMITS)))
+    def perform(self, effects):
+        for effect in effects:
+            if isinstance(effect, ToServer):
+                self.to_server(effect.message)
             elif isinstance(effect, ToClient):
                 assert effect.queue is self.pipe
                 self.to_client(json.loads(effect.message))
             elif isinstance(effect, StartProcess):
                 self.start()
-                self.sessioned(self.session.on_server_start())
+            elif isinstance(effect, StartTimer):
+                self.timers.append(effect)
             else:
                 assert isinstance(effect, LogDebug | EndStream)
-
-    def translated(self, effects):
-        for effect in tuple(effects):
-            if isinstance(effect, ToServer):
-                self.to_server(effect.message)
-            elif isinstance(effect, ToRequester):
-                self.sessioned(self.session.on_server_message(effect.message, effect.about))
-            elif isinstance(effect, SetTimer):
-                self.timers.append(effect.timer)
 
     # ---- messages to the server
 
@@ -147,7 +137,7 @@ class World:
         self.from_server(Notification("notifications/subscriptions/acknowledged", raw(about)))
 
     def from_server(self, message):
-        self.translated(self.translator.from_server(message))
+        self.perform(self.link.on_server_message(message))
 
     # ---- messages to the client
 
@@ -188,12 +178,15 @@ class World:
             params = {**params, "_meta": {"progressToken": token}}
         self.waiting[id_] = (method, token)
         try:
-            self.sessioned(self.session.on_client_message(Request(raw(id_), method, raw(params)), None))
+            self.client_sends(Request(raw(id_), method, raw(params)))
         except Rejection:
             del self.waiting[id_]
 
+    def client_sends(self, message):
+        self.perform(self.link.through(self.session.on_client_message(message, None)))
+
     def client_notifies(self, method, **params):
-        self.sessioned(self.session.on_client_message(Notification(method, raw(params)), None))
+        self.client_sends(Notification(method, raw(params)))
 
     def ask(self):
         method = self.rng.choice(METHODS)
@@ -222,7 +215,7 @@ class World:
                     method, {"role": "x"}
                 )
                 message = Response(raw(id_), raw(reply), b"")
-            self.sessioned(self.session.on_client_message(message, None))
+            self.client_sends(message)
 
     def server_answers(self):
         if not self.calls:
@@ -269,17 +262,16 @@ class World:
             self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
 
     def server_exits(self):
-        self.translator = None
         self.asked.clear()
-        self.sessioned(self.session.on_server_exit("gone", {}))
+        self.perform(self.link.on_server_exit("gone", {}))
 
     def time_passes(self):
         self.now += self.rng.choice((0.1, 1, 200))
-        self.translated(self.translator.on_tick(self.now))
+        self.perform(self.link.on_tick(self.now))
 
     def timer(self):
         if self.timers:
-            self.translated(self.translator.on_timer(self.timers.pop(self.rng.randrange(len(self.timers)))))
+            self.perform(self.link.on_timer(self.timers.pop(self.rng.randrange(len(self.timers)))))
 
     STEPS = (
         ("ask",) * 6
@@ -293,18 +285,18 @@ class World:
     def step(self, what):
         if what == "server_exits" and self.rng.random() < 0.8:
             return
-        if self.translator is None and what not in ("ask", "subscribe"):
+        if self.link.translator is None and what not in ("ask", "subscribe"):
             return
         getattr(self, what)()
 
     def finish(self):
         for _ in range(300):
-            if not self.waiting or self.translator is None:
+            if not self.waiting or self.link.translator is None:
                 break
             while self.timers:
                 self.timer()
             self.now += 601  # the client does not answer any more
-            self.translated(self.translator.on_tick(self.now))
+            self.perform(self.link.on_tick(self.now))
             for id_ in list(self.listens):
                 self.acknowledge(id_)
             for id_ in list(self.calls):
@@ -312,7 +304,7 @@ class World:
                 self.from_server(Response(id_, b'{"resultType":"complete"}', b""))
         assert not self.waiting, "somebody was never answered"
         assert self.session.in_flight == 0
-        assert self.translator is None or self.session.phase == OPEN
+        assert self.link.translator is None or self.session.phase == OPEN
 
 
 @given(seed=st.integers(0, 2**32))
