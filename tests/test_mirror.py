@@ -48,6 +48,7 @@ TESTED_AS_A_WHOLE = {
     "tests/bridge/core/test_attribution.py": {
         "bridge/core/aggregate_members.py",
     },
+    "tests/bridge/runtime/test_conversation.py": {"bridge/runtime/link_owner.py"},
     "tests/bridge/runtime/test_placement.py": {
         "bridge/core/forwarded_client.py",
     },
@@ -69,10 +70,8 @@ TESTED_AS_A_WHOLE = {
     },
     "tests/bridge/runtime/test_server.py": {
         "bridge/runtime/adapters.py",
-        "bridge/runtime/conversation.py",
         "bridge/runtime/era_discovery.py",
         "bridge/runtime/era_facts.py",
-        "bridge/runtime/multiplexed_process.py",
         "bridge/runtime/place_finder.py",
         "bridge/runtime/place_table.py",
         "bridge/runtime/process_pool.py",

@@ -30,7 +30,7 @@ Failure = Response | Exited | TimedOut
 
 
 class Verdict(enum.Enum):
-    """What an event means for the era."""
+    """The meaning of an event for the era."""
 
     # Nothing: it is handled now.
     HANDLE = enum.auto()

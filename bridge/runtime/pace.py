@@ -1,14 +1,16 @@
 """The process of one owner, which is read only as fast as its clients read what it sends."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from ...transports.process.child import Child
 from ...transports.send_queue import Backlog, SendQueue
 from ...transports.ticker import PausableClock
 from ...validators.limits import Limits
 from ..core.requests import ClientRequest
+
+if TYPE_CHECKING:
+    from ...transports.process.child import Child
 
 
 class PacedProcess:
@@ -32,15 +34,20 @@ class PacedProcess:
         """Let the time limits count, because there is no process that could be read."""
         self._clock.resume(trio.current_time())
 
-    def release(self) -> Child | None:
-        """Remove and return the process, None if there is none."""
-        child, self.child = self.child, None
-        return child
-
     def stop(self) -> None:
         """Stop the process, if there is one."""
         if self.child is not None:
             self.child.stop()
+
+    def discard(self, *, kill: bool = False) -> None:
+        """Stop or kill the process, which is no longer the current one."""
+        child, self.child = self.child, None
+        if child is None:
+            return
+        if kill:
+            child.kill()
+        else:
+            child.stop()
 
     def read_on(self) -> None:
         """Read the process however much is unsent, because it is stopped after its responses."""

@@ -219,21 +219,19 @@ class PlaceFinder:
         upstream = (ForwardingUpstream if config.knows_principal else MultiplexedProcess)(
             key.principal,
             config.limits,
-            self._common.log,
             Multiplexer(
                 config.limits,
                 self._places.signer(name, known, key.client_environment),
                 shared=strict and known is None,
             ),
             self._common.log,
+            self._common.control,
             translator=None
             if known is None
             else partial(
                 self._common.adapters.legacy, known, info, several=not key.client or key.client == UNKNOWN
             ),
-            start=self._common.control.start_again,
             later=self._common.tasks.call_later,
-            on_era_mismatch=self._common.control.on_era_mismatch,
             client_environment=key.client_environment,
             attach=partial(self._shared.attach, info) if config.shares and known is not None else None,
         )

@@ -63,7 +63,7 @@ class ProcessOwner(Protocol):
         """Use this process from now on."""
         ...
 
-    def on_line(self, line: bytes | Overlong) -> Rest:
+    def on_line(self, line: bytes | Overlong, /) -> Rest:
         """Process a line from stdout."""
         ...
 

@@ -4,6 +4,7 @@ import trio
 
 from ...transports.options import SpawnFailed
 from ..core import era_cache
+from ..core.era_trial import OVER, EraTrial
 from .common_parts import CommonParts
 from .conversation import LocalConversation
 from .era_discovery import EraDiscovery, NotOfThisEra
@@ -86,7 +87,7 @@ class ProcessStarter:
                 self._common.control.move(owner, str(fault))
                 return
             if isinstance(owner, LocalConversation):
-                owner.expect(None)
+                owner.expect(None, EraTrial(OVER))
             await self.start(owner)
         except SpawnFailed as fault:
             self._common.breakers.not_started(fault, breaker)

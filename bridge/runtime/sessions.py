@@ -8,6 +8,7 @@ from ...transports.options import SpawnFailed
 from ...transports.send_queue import SendQueue
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..core import era_cache
+from ..core.attribution import Client
 from ..core.client_environment import ClientEnvironment
 from ..core.era_trial import OVER, EraTrial
 from ..core.session_table import SessionTable
@@ -18,6 +19,7 @@ from .place_finder import PlaceFinder
 from .placement import of_session
 from .process_owner import ProcessOwner
 from .process_starter import ProcessStarter
+from .routes import ModernRoute
 from .shared_process import SharedProcess
 from .shared_processes import SharedProcesses
 from .start_monitor import StartMonitor
@@ -69,7 +71,6 @@ class Sessions:
         conversation = LocalConversation(
             principal,
             config.limits,
-            self._common.log,
             pipe=queue,
             hooks=self,
             server_log=self._common.log,
@@ -80,8 +81,6 @@ class Sessions:
         now = trio.current_time()
         self._table.add(conversation.id, principal, conversation, now)
         try:
-            if config.knows_principal:
-                conversation.client = of_session(principal, conversation.caller)
             if not self._common.facts.was_recalled:
                 await self._common.facts.recall()
             # The first message of a session that shares a process starts that process.
@@ -112,9 +111,9 @@ class Sessions:
 
     # ---- conversation.SessionHooks
 
-    def on_end(self, conversation: LocalConversation) -> None:
-        """Remove a session that has ended (conversation.SessionHooks)."""
-        self._monitor.on_client_left(conversation, conversation.unanswered)
+    def on_end(self, conversation: LocalConversation, *, unanswered: float) -> None:
+        """Remove a session that has ended (conversation.SessionHooks). `unanswered` is in seconds."""
+        self._monitor.on_client_left(conversation, unanswered)
         self._table.remove(conversation.id)
 
     def start_process(self, conversation: LocalConversation) -> None:
@@ -141,20 +140,24 @@ class Sessions:
         """Drop the facts about eras, because a process speaks another one (conversation.SessionHooks)."""
         self._common.facts.mismatched(text)
 
-    def find_upstream(self, conversation: LocalConversation, capabilities: bytes) -> None:
+    def find_upstream(self, conversation: LocalConversation, route: ModernRoute, capabilities: bytes) -> None:
         """Find the process that a session shares through the modern era (conversation.SessionHooks)."""
-        self._common.tasks.start_guarded(conversation, self._join, conversation, capabilities)
+        self._common.tasks.start_guarded(conversation, self._join, conversation, route, capabilities)
 
     def find_shared(self, conversation: LocalConversation) -> SharedProcess | None:
         """Return the process that a session shares (conversation.SessionHooks). Raises Rejection."""
         return self._shared.for_session(conversation)
 
-    async def _join(self, conversation: LocalConversation, capabilities: bytes) -> None:
+    async def _join(self, conversation: LocalConversation, route: ModernRoute, capabilities: bytes) -> None:
+        principal = conversation.principal
         try:
             upstream = await self._finder.find_for_session(
-                conversation.principal, conversation.client_environment, capabilities
+                principal, conversation.client_environment, capabilities
             )
         except Rejection as rejection:
-            conversation.on_no_upstream(rejection)
+            route.refuse(rejection)
         else:
-            conversation.join(upstream)
+            # Only the aggregate sees the clients apart.
+            is_aggregate = self._common.checks.config.knows_principal
+            client = of_session(principal, conversation.caller) if is_aggregate else Client("")
+            route.join(upstream, self._common.policies.find(principal), client)

@@ -14,6 +14,7 @@ from .era_discovery import EraDiscovery
 from .multiplexed_process import MultiplexedProcess
 from .placement import Key, sharer
 from .process_owner import ProcessOwner
+from .routes import LegacyRoute
 from .shared_process import SharedProcess
 from .start_monitor import StartMonitor
 
@@ -122,8 +123,8 @@ class SharedProcesses:
     def translate_members(self, shared: SharedProcess) -> None:
         """Give the members of a process to a process of the modern era."""
         for member in shared.members:
-            if isinstance(member, LocalConversation):
-                member.translate_shared(self._common.adapters.modern)
+            if isinstance(member, LegacyRoute):
+                member.translate(self._common.adapters.modern)
             elif isinstance(member, MultiplexedProcess):
                 self._common.control.move(member, "the server speaks the modern era")
         self._common.control.end(shared, "the server speaks the modern era")

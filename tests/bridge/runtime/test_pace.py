@@ -31,6 +31,7 @@ class Child:
     def __init__(self):
         self.paused = False
         self.stopped = False
+        self.killed = False
 
     def pause(self):
         self.paused = True
@@ -40,6 +41,9 @@ class Child:
 
     def stop(self):
         self.stopped = True
+
+    def kill(self):
+        self.killed = True
 
 
 class Requests:
@@ -110,15 +114,17 @@ async def test_a_closed_session_stops_its_process_and_watches_its_client_no_more
     assert not child.paused
 
 
-async def test_a_process_is_released_once(anyio_backend):
+@pytest.mark.parametrize("kill", [False, True])
+async def test_a_discarded_process_is_stopped_or_killed_and_is_not_the_current_one(anyio_backend, kill):
     process, backlog, child = session_process()
-    assert process.release() is child
-    assert process.release() is None
+    process.discard(kill=kill)
+    assert (child.stopped, child.killed) == (not kill, kill)
+    assert process.child is None
     # Without a process there is no process to pause or to stop.
-    backlog.add(2000)
+    process.discard()
     process.stop()
+    backlog.add(2000)
     assert not child.paused
-    assert not child.stopped
 
 
 async def test_a_process_with_a_single_client_that_is_behind_is_paused(anyio_backend):

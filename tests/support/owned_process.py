@@ -1,0 +1,64 @@
+"""A process and the log of a server, for tests of what owns a process (process_owner.ProcessOwner)."""
+
+import json
+
+from mcpbridged.transports.send_queue import CLOSED
+
+# The result of `initialize` of a server.
+OPENED = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+
+
+class Log:
+    """The log of a server (server_log.ServerLog)."""
+
+    log_calls = False
+
+    def __init__(self):
+        self.calls = self.errors = 0
+        self.events = []
+        self.done_calls = []
+
+    def debug(self, event, **fields):
+        self.events.append((event, fields))
+
+    info = warning = error = debug
+
+    def unmatched(self, sender, raw_id):
+        self.events.append(("unmatched", sender, raw_id))
+
+    def done(self, call, outcome):
+        self.done_calls.append((call.method, outcome))
+
+
+class Child:
+    """A process that records what it receives."""
+
+    def __init__(self, refusal=None):
+        self.lines = []
+        self.state = "running"
+        self.stopped = False
+        self.refusal = refusal
+
+    def send(self, line):
+        if self.refusal is not None:
+            raise self.refusal
+        self.lines.append(json.loads(line))
+
+    def pause(self):
+        self.state = "paused"
+
+    def resume(self):
+        self.state = "running"
+
+    def stop(self):
+        self.state = "stopped"
+        self.stopped = True
+
+    def kill(self):
+        self.state = "killed"
+
+
+def sent(queue):
+    """Return the only message of a queue."""
+    assert queue.state == CLOSED
+    return json.loads(queue.pop_answer())
