@@ -99,7 +99,7 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/output.py",
         "bridge/commands/serve.py",
     },
-    "tests/cases/test_commands_ask.py": {
+    "tests/cases/test_commands_daemon.py": {
         "bridge/commands/client_config.py",
         "bridge/commands/config.py",
         "bridge/commands/effective.py",
@@ -111,7 +111,7 @@ TESTED_AS_A_WHOLE = {
     "tests/e2e/test_calls.py": {
         "bridge/commands/tools.py",
     },
-    "tests/cases/test_doctor_asks.py": {
+    "tests/cases/test_doctor_daemon.py": {
         "bridge/commands/doctor/command.py",
         "bridge/commands/doctor/daemon.py",
         "bridge/commands/doctor/examine.py",
