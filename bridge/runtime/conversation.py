@@ -449,7 +449,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 if self._route is None:
                     self._hooks.on_era_mismatch(text)
             case LogDebug() | ServerRequestRefused() | Unassigned():
-                self._log.debug(effect)
+                self._log.log_debug(effect)
             case _:
                 assert_never(effect)
 

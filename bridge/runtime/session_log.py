@@ -56,7 +56,7 @@ class SessionLog:
         """Count requests that have ended with an error."""
         self.server_log.errors += number
 
-    def debug(self, effect: LogDebug | ServerRequestRefused | Unassigned) -> None:
+    def log_debug(self, effect: LogDebug | ServerRequestRefused | Unassigned) -> None:
         """Log an event for developers, and count a response without a request."""
         # The other effects are those of a process of the legacy era behind a translator, which no session has.
         if isinstance(effect, LogDebug):

@@ -17,8 +17,8 @@ def test_events_name_the_beginning_of_the_session_id():
     it.stream_closed(queue)
     it.message_dropped("full")
     it.closed("over")
-    it.debug(LogDebug("response_unmatched", ("server", b"1")))
-    it.debug(ServerRequestRefused("roots/list", "no client"))
+    it.log_debug(LogDebug("response_unmatched", ("server", b"1")))
+    it.log_debug(ServerRequestRefused("roots/list", "no client"))
     it.count_errors()
     it.count_errors(2)
     assert log.errors == 3
