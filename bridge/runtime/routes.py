@@ -6,7 +6,7 @@ translator (`ModernRoute`).
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ...transports.client_process import Caller
 from ...transports.process.child import OnLine
@@ -16,7 +16,7 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import Rejection
 from ...validators.stateless_request import read_envelope
-from ..core.access_policy import EVERYTHING, AccessPolicy
+from ..core.access_policy import AccessPolicy
 from ..core.attribution import Client
 from ..core.effects import Translator
 from ..core.errors import fault_text
@@ -178,13 +178,21 @@ class ModernMember(Protocol):
         ...
 
 
+class _Joined(NamedTuple):
+    """A process, and the policy and the client of the requests to it."""
+
+    process: MultiplexedProcess
+    policy: AccessPolicy
+    client: Client
+
+
 class ModernRoute:
     """The way to shared processes of the modern era.
 
     `find` finds the process for clients with these capabilities. `join` or `refuse` of the route follows.
     """
 
-    __slots__ = ("_client", "_find", "_limits", "_policy", "_queue", "_session", "_upstream", "_waiting")
+    __slots__ = ("_find", "_joined", "_limits", "_queue", "_session", "_waiting")
 
     # A shared process of the legacy era (LegacyRoute).
     process: SharedProcess | None = None
@@ -199,10 +207,8 @@ class ModernRoute:
         self._session = session
         self._limits = limits
         self._find = find
-        self._upstream: MultiplexedProcess | None = None
-        # Those of the requests, from the server with the process. Written by `join`.
-        self._policy = EVERYTHING
-        self._client = Client("")
+        # The process for new requests. Written by `join`, removed when it has ended and by `detach`.
+        self._joined: _Joined | None = None
         # Messages that wait for `join`.
         self._waiting: deque[Message] = deque()
         # Receives what the process sends for the session. None after `close`.
@@ -213,25 +219,25 @@ class ModernRoute:
 
     def send(self, message: Message, _token: bytes = b"") -> None:
         """Send a message of the translator."""
-        upstream, queue = self._upstream, self._queue
+        joined, queue = self._joined, self._queue
         if queue is None:
             return
-        if upstream is None or upstream.ended:
-            self._upstream = None
+        if joined is None or joined.process.ended:
+            self._joined = None
             self._wait(message)
         elif isinstance(message, Request):
             try:
-                self._request(upstream, message, queue)
+                self._request(joined, message, queue)
             except Rejection as rejection:
                 self._session.on_refused(message, rejection)
         elif isinstance(message, Notification) and message.method == _CANCELLED:
-            upstream.cancel(queue, read_cancelled(message.params)[0], message.params)
+            joined.process.cancel(queue, read_cancelled(message.params)[0], message.params)
         elif isinstance(message, Notification):
-            upstream.notify(message, self._client)
+            joined.process.notify(message, joined.client)
 
     def join(self, upstream: MultiplexedProcess, policy: AccessPolicy, client: Client) -> None:
         """Use this process, and send it what waits. `policy` and `client` are those of the session's requests."""
-        self._upstream, self._policy, self._client = upstream, policy, client
+        self._joined = _Joined(upstream, policy, client)
         while self._waiting:
             self.send(self._waiting.popleft())
 
@@ -244,7 +250,7 @@ class ModernRoute:
 
     def detach(self) -> None:
         """Use another process for new requests. Responses of the current one are still received."""
-        self._upstream = None
+        self._joined = None
 
     def close(self) -> None:
         """Cancel everything, because the session has ended."""
@@ -252,8 +258,8 @@ class ModernRoute:
         self._waiting.clear()
         if queue is not None:
             queue.on_disconnect()
-            if self._upstream is not None:
-                self._upstream.on_disconnect(queue)
+            if self._joined is not None:
+                self._joined.process.on_disconnect(queue)
 
     def _wait(self, message: Message) -> None:
         if not self._waiting and not isinstance(message, Request):
@@ -264,9 +270,9 @@ class ModernRoute:
             read = read_envelope(message.method, message.params, self._limits)
             self._find(self, read.capabilities)
 
-    def _request(self, upstream: MultiplexedProcess, message: Request, queue: SendQueue) -> None:
+    def _request(self, joined: _Joined, message: Request, queue: SendQueue) -> None:
         session = self._session
-        upstream.request(
+        joined.process.request(
             ClientRequest(
                 session.principal,
                 message,
@@ -274,8 +280,8 @@ class ModernRoute:
                 None,
                 queue,
                 pipe=True,
-                policy=self._policy,
-                client=self._client,
+                policy=joined.policy,
+                client=joined.client,
                 caller=session.caller,
             )
         )
