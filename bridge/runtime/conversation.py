@@ -180,7 +180,6 @@ class LocalConversation(LinkOwner[SessionProcess]):
     def receive(self, message: Message, queue: SendQueue | None) -> None:
         """Process a message of the client (ports.Conversation). Raises Rejection."""
         call: Call | None = None
-        streams = self._streams
         if isinstance(message, Request):
             server_log = self._log.server_log
             if server_log.log_calls:
@@ -196,18 +195,18 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 stream = self._session.call_stream(queue, answers_only=queue.answers_only)
                 queue.context = stream
             if queue.client is None:
-                queue.bind(streams.backlog)
-        elif streams.backlog.full and type(message) is Notification and message.method == _CANCELLED:
+                queue.bind(self._streams.backlog)
+        elif self._streams.backlog.full and type(message) is Notification and message.method == _CANCELLED:
             # Otherwise the response to the cancellation would wait behind what it ends.
-            streams.backlog.extend()
+            self._streams.backlog.extend()
         try:
-            effects = self._link.through(self._session.on_client_message(message, stream))
+            effects = self._session.on_client_message(message, stream)
         except Rejection as rejection:
             self._log.count_errors(isinstance(message, Request))
             raise self._log.refuse(call, rejection) from None
         if call is not None:
             self._log.begin(call)
-        self._perform(effects)
+        self._perform(effects if self._link.translator is None else self._link.through(effects))
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Send an error for one message of a batch (ports.Conversation)."""
@@ -409,7 +408,9 @@ class LocalConversation(LinkOwner[SessionProcess]):
         if type(message) is Response and message.error and self._route is None:
             # Errors of a shared process are counted there.
             self._log.count_errors()
-        self._perform(self._link.on_server_message(message))
+        # As the link does, without a call on the way of each response.
+        receiver = self._session if self._link.translator is None else self._link
+        self._perform(receiver.on_server_message(message))
 
     def _perform(self, effects: Effects) -> None:
         for effect in effects:

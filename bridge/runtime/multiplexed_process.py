@@ -149,12 +149,13 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
     def request(self, asked: ClientRequest) -> None:
         """Send a request. Its response, and what belongs to it, go to its send queue. Raises Rejection."""
         self._used = True
-        effects = self._link.through(self._multiplexer.on_request(asked))
+        effects = self._multiplexer.on_request(asked)
+        through = effects if self._link.translator is None else self._link.through(effects)
         self._process.bind(asked)
         # Only whether there is more than one counts.
         if len(self.principals) < 2:
             self.principals.add(asked.principal)
-        self._perform(effects)
+        self._perform(through)
         if self._process.behind:
             self._process.update()
 
@@ -304,7 +305,9 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
     def _from_server(self, message: Message) -> None:
         if type(message) is Response and message.error:
             self._count_error()
-        self._perform(self._link.on_server_message(message))
+        # As the link does, without a call on the way of each response.
+        receiver = self._multiplexer if self._link.translator is None else self._link
+        self._perform(receiver.on_server_message(message))
 
     def _count_error(self) -> None:
         # For an error of `initialize` the requests that fail with it are counted instead.
