@@ -25,7 +25,7 @@ from .shared_effects import Effect, Effects, ToFront, failure
 _COMBINED: Final = frozenset({"resources/subscribe", "resources/unsubscribe", "logging/setLevel"})
 
 
-class SharedCall(msgspec.Struct, frozen=True, gc=False):
+class SharedCall(msgspec.Struct, frozen=True):
     """A request of a front without a response. `detail` depends on the method."""
 
     front: Front

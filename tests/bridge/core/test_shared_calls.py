@@ -1,7 +1,9 @@
 """Requests of the clients of a shared process: held, queued, sent and cancelled."""
 
+import gc
 import itertools
 import json
+import weakref
 
 import pytest
 
@@ -9,7 +11,7 @@ from mcpbridged.bridge.core.attribution import Client, Origins, Phase
 from mcpbridged.bridge.core.effects import ToServer
 from mcpbridged.bridge.core.forwarded_requests import ForwardedRequests
 from mcpbridged.bridge.core.front import Front
-from mcpbridged.bridge.core.shared_calls import SharedCalls, with_token
+from mcpbridged.bridge.core.shared_calls import SharedCall, SharedCalls, with_token
 from mcpbridged.bridge.core.shared_effects import ToFront
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
@@ -48,6 +50,21 @@ def test_a_request_of_a_translated_front_is_added_to_the_origins_by_its_adapter(
     translated = Front(Client("adapter"), "adapter", translated=True)
     calls.begin(translated, call(b"1"), b"")
     assert calls.origins.get(b"1") is None
+
+
+def test_an_owner_without_other_references_is_freed_with_its_requests_in_flight(fronts):
+    calls, _ = calls_of(fronts)
+
+    class Session:
+        """An owner that refers to the calls of its process, as a session does."""
+
+    session = Session()
+    session.calls = calls
+    calls.by_id[b"1"] = SharedCall(Front(Client("one"), session), "initialize", b"")
+    alive = weakref.ref(session)
+    del session, calls
+    gc.collect()
+    assert alive() is None
 
 
 def test_requests_beyond_calls_at_once_wait_in_order_except_pings(fronts):
