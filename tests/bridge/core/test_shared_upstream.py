@@ -308,6 +308,16 @@ def test_the_server_gets_so_many_calls_at_once():
     assert to_front(talk.answer(waiting[1][0]))[0][0] is one
 
 
+def test_requests_that_were_held_are_sent_in_order_up_to_calls_at_once():
+    talk = Talk(calls_at_once=2)
+    one, other = talk.join("one"), talk.join("other")
+    held = [talk.request(front, "tools/list")[0] for front in (one, other, one, other)]
+    sent = [message.id for message in to_server(talk.start()) if isinstance(message, Request)]
+    for answered in held[:2]:
+        sent += [message.id for message in to_server(talk.answer(answered))]
+    assert sent == held
+
+
 def test_a_question_makes_room_for_the_next_call():
     talk = Talk(calls_at_once=1)
     one, other = talk.join("one"), talk.join("other")
