@@ -225,7 +225,9 @@ class Multiplexer:
         wire_id = b"%d" % self._next_id
         self._next_id += 1
         self._calls[wire_id] = call
-        self._queues.setdefault(call.queue, {})[canonical_id(call.request.id)] = wire_id
+        raw_id = call.request.id
+        key = raw_id if raw_id.isdigit() else canonical_id(raw_id)
+        self._queues.setdefault(call.queue, {})[key] = wire_id
         order = ToServer(Request(wire_id, method, params), call)
         if method == LISTEN:
             self._listens += 1
@@ -501,7 +503,8 @@ class Multiplexer:
         if self._timeouts.limited:
             self._timeouts.remove(wire_id)
         ids = self._queues[call.queue]
-        del ids[canonical_id(call.request.id)]
+        raw_id = call.request.id
+        del ids[raw_id if raw_id.isdigit() else canonical_id(raw_id)]
         if not ids:
             del self._queues[call.queue]
         return call
