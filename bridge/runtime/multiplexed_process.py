@@ -379,7 +379,7 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
                 "stream_closed", reason="client behind", bytes=backlog.at_most if backlog else 0
             )
             self.on_disconnect(queue)
-        elif backlog is not None and backlog.full:
+        elif backlog is not None and backlog.full and not self.ended:
             self._process.on_full(backlog)
 
     def _write(self, message: Message) -> None:

@@ -176,6 +176,25 @@ async def test_a_client_that_does_not_read_pauses_its_process(anyio_backend):
     assert upstream.child.state == "running"
 
 
+async def test_a_client_that_does_not_read_pauses_no_process_that_is_stopped(anyio_backend):
+    upstream, queue = opened(legacy=False)
+    upstream.it.withdraw()
+    upstream.it.end("the server speaks another era")
+    # The refusal alone is more than the client may have unsent.
+    upstream.it.refuse(upstream.it.next_moving(), Rejection(503, -32000, "x" * 2000))
+    assert queue.backlog.full
+    assert upstream.child.stopped
+    assert upstream.child.state != "paused"
+    gc.collect()
+    gc.disable()
+    try:
+        found = weakref.ref(upstream.child)
+        del upstream
+        assert found() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_closed_clients_are_freed_without_the_garbage_collector(anyio_backend, legacy):
     upstream, queue = opened(legacy=legacy)
