@@ -7,15 +7,16 @@ from .attribution import Client
 
 
 class Front:
-    """One client of a shared process. `owner` is the object that receives its messages, opaque here.
+    """One client of a shared process.
 
-    A `translated` front stands for any number of stateless clients, and its owner is their adapter. It does not send
-    `initialize`, adds the calls of its clients to `SharedUpstream.origins` itself, and chooses the client of a message.
+    A `translated` front stands for any number of stateless clients, and its `owner` is their adapter, opaque here. It does not
+    send `initialize`, adds the calls of its clients to `SharedUpstream.origins` itself, and chooses the client of a message.
+    Other fronts have no owner, because the process keeps them until it has answered the last call of a client that has left.
     """
 
     __slots__ = ("capabilities", "client", "level", "owner", "ready", "renewed", "translated", "uris")
 
-    def __init__(self, client: Client, owner: object, *, translated: bool = False) -> None:
+    def __init__(self, client: Client, owner: object = None, *, translated: bool = False) -> None:
         self.client = client
         self.owner = owner
         self.translated = translated

@@ -152,7 +152,7 @@ class LegacyRoute:
         process.send(self._fronts[process], message, token)
 
     def _join(self, process: SharedProcess) -> None:
-        front = Front(Client(self._session.id), self)
+        front = Front(Client(self._session.id))
         before = next(reversed(self._fronts.values()), None)
         if before is not None:
             front.follow(before)

@@ -199,6 +199,23 @@ def test_a_session_that_was_not_opened_fails_with_its_process():
     assert session.events == [("failed", "gone", {}), ("lost", (b"2",), "gone", {}), ("end", "a fault")]
 
 
+def test_a_process_that_keeps_the_front_of_a_closed_session_does_not_keep_the_session():
+    shared = Shared()
+    route, session = legacy_route(shared)
+    route.send(INITIALIZE)
+    gc.disable()
+    try:
+        route.close()
+        # The process removes the member. It keeps the front with a cancelled call until the server has answered that.
+        shared.member = None
+        found = weakref.ref(session)
+        del route, session
+        assert found() is None
+        assert shared.front is not None
+    finally:
+        gc.enable()
+
+
 # ---- the modern era
 
 
