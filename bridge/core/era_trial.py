@@ -9,6 +9,8 @@ from ...validators.jsonrpc import Response
 TRYING: Final = "trying"
 # It has failed, and the era of the server is looked for.
 FAILED: Final = "failed"
+# The server speaks the modern era. Its process has not started.
+RESTARTING: Final = "restarting"
 # The era is known.
 OVER: Final = "over"
 
@@ -54,10 +56,15 @@ class EraTrial:
     def __init__(self, phase: str = TRYING, *, cached: bool = False) -> None:
         self.phase = phase
         self._cached = cached
-        # The line with `initialize`. Kept by `resolve` for a process of the modern era, removed by `take_opening`.
+        # The line with `initialize`. Kept for a process of the modern era, removed by `take_opening`.
         self._opening = b""
         # In the order of the events. Removed by `resolve`.
         self._failures: list[Failure] = []
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether the era is not known."""
+        return self.phase in (TRYING, FAILED)
 
     def on_sent(self, line: bytes) -> None:
         """Store the first line to the server, which has `initialize`."""
@@ -77,7 +84,7 @@ class EraTrial:
 
     def on_exit(self, text: str, data: dict[str, object]) -> Verdict:
         """Handle the exit of the process."""
-        if self.phase == OVER or (self.phase == TRYING and self._cached):
+        if not self.unresolved or (self.phase == TRYING and self._cached):
             return Verdict.HANDLE
         return self._fail(Exited(text, data))
 
@@ -85,23 +92,25 @@ class EraTrial:
         """Handle the end of the time for the response to `initialize`."""
         if self.phase == FAILED:
             return Verdict.HELD
-        if self.phase == OVER or self._cached:
+        if self.phase != TRYING or self._cached:
             return Verdict.HANDLE
         return self._fail(TimedOut(text))
 
     def resolve(self, *, legacy: bool) -> tuple[Failure, ...]:
         """End the trial. Return the failures to handle: all if the server is `legacy`, none otherwise."""
         failures, self._failures = tuple(self._failures), []
-        self.phase = OVER
         if not legacy:
+            self.phase = RESTARTING
             return ()
+        self.phase = OVER
         self._opening = b""
         return failures
 
     def take_opening(self) -> bytes:
-        """Remove and return the line that a process of the modern era has to receive first, or nothing."""
-        if self.phase != OVER:
+        """Remove and return the line that a process has to receive first because it is of the modern era, or nothing."""
+        if self.phase != RESTARTING:
             return b""
+        self.phase = OVER
         opening, self._opening = self._opening, b""
         return opening
 

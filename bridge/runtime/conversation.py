@@ -269,7 +269,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
     @property
     def era_unresolved(self) -> bool:
         """Whether it is not known that the server speaks a handshake revision."""
-        return self._trial.phase != OVER
+        return self._trial.unresolved
 
     @property
     def is_ordinary(self) -> bool:

@@ -15,6 +15,7 @@ def test_an_accepted_initialize_ends_the_trial(cached):
     trial = EraTrial(cached=cached)
     trial.on_sent(LINE)
     assert trial.phase == TRYING
+    assert trial.unresolved
     assert trial.on_response(ACCEPTED) is Verdict.OPENED
     assert trial.phase == OVER
     assert trial.on_response(REFUSED) is Verdict.HANDLE
@@ -56,6 +57,22 @@ def test_a_line_after_the_exit_of_a_process_that_has_received_none_is_sent_first
     trial.on_sent(LINE)
     trial.resolve(legacy=False)
     assert trial.take_opening() == LINE
+
+
+def test_a_line_before_the_start_of_the_process_of_the_modern_era_is_sent_first():
+    trial = EraTrial()
+    trial.on_exit("gone", {})
+    trial.resolve(legacy=False)
+    assert not trial.unresolved
+    trial.on_sent(LINE)
+    # No process is left whose failure could show the era.
+    assert trial.on_response(REFUSED) is Verdict.HANDLE
+    assert trial.on_exit("gone", {}) is Verdict.HANDLE
+    assert trial.on_timeout("late") is Verdict.HANDLE
+    assert trial.take_opening() == LINE
+    assert trial.phase == OVER
+    trial.on_sent(LINE)
+    assert trial.take_opening() == b""
 
 
 def test_a_timeout_is_held_once():

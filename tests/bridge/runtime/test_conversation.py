@@ -158,6 +158,24 @@ async def test_a_refused_initialize_waits_until_the_era_is_known(anyio_backend):
     assert "result" in sent(queue)
 
 
+async def test_initialize_reaches_the_process_of_the_modern_era_whenever_it_was_sent(anyio_backend):
+    for sent_before in ("the exit", "the era is known", "the start", "nothing"):
+        session = Session(trial=EraTrial())
+        for event in ("the exit", "the era is known", "the start", "nothing"):
+            if event == sent_before:
+                queue = session.request(INITIALIZE)
+            if event == "the exit":
+                session.it.on_exit("gone", {"reason": "exited"})
+            elif event == "the era is known":
+                session.it.resolve_era(modern)
+            elif event == "the start":
+                session.child = Child()
+                session.it.on_start(session.child)
+        assert [line["method"] for line in session.child.lines] == ["server/discover"], sent_before
+        session.answer(result=DISCOVERED)
+        assert "result" in sent(queue)
+
+
 async def test_the_failures_of_a_legacy_server_are_handled_when_its_era_is_known(anyio_backend):
     session = Session(trial=EraTrial())
     queue = session.request(INITIALIZE)
