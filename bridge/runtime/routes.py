@@ -238,8 +238,10 @@ class ModernRoute:
     def join(self, upstream: MultiplexedProcess, policy: AccessPolicy, client: Client) -> None:
         """Use this process, and send it what waits. `policy` and `client` are those of the session's requests."""
         self._joined = _Joined(upstream, policy, client)
-        while self._waiting:
-            self.send(self._waiting.popleft())
+        # If the process ends meanwhile, the rest waits again.
+        waiting, self._waiting = self._waiting, deque()
+        for message in waiting:
+            self.send(message)
 
     def refuse(self, rejection: Rejection) -> None:
         """Fail the requests that wait, because no process was found."""

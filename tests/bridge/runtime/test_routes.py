@@ -266,6 +266,26 @@ def test_the_next_request_finds_another_process(how):
     assert upstream.events == []
 
 
+def test_what_waits_is_sent_to_another_process_if_the_first_ends_meanwhile():
+    route, _, found = modern_route()
+    later = [Request(b"%d" % number, "tools/call", META) for number in (3, 4)]
+    for message in (CALL, *later):
+        route.send(message)
+
+    class Ending(Upstream):
+        def request(self, asked):
+            assert not self.ended
+            super().request(asked)
+            self.ended = True
+
+    first, second = Ending(), Upstream()
+    route.join(first, EVERYTHING, Client(""))
+    assert [asked.request for asked in first.events] == [CALL]
+    assert len(found) == 2
+    route.join(second, EVERYTHING, Client(""))
+    assert [asked.request for asked in second.events] == later
+
+
 def test_a_line_of_the_process_reaches_the_session_at_once():
     route, session, _ = modern_route()
     upstream = Upstream()
