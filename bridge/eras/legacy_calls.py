@@ -116,7 +116,7 @@ class LegacyCalls:
 
         `found` are the members of its params, which are changed. `plain` are the params for the server, if they are known.
         """
-        if len(self._roots) and (waiting := self._roots.carried_by(call)):
+        if self._roots.waiting and (waiting := self._roots.carried_by(call)):
             # The server has sent these before, and gets the answers before the call.
             for message in waiting:
                 self._rounds.add(call, message)

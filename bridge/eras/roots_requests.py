@@ -19,39 +19,36 @@ class RootsRequests:
         # The last result of `roots/list` (raw), empty before the first.
         self.known = b""
         # By the server's id: the request, and when `late` first saw it (seconds). Removed when a call carries it.
-        self._waiting: dict[bytes, tuple[Request, float | None]] = {}
+        self.waiting: dict[bytes, tuple[Request, float | None]] = {}
 
     def __contains__(self, server_id: bytes) -> bool:
-        return server_id in self._waiting
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        return server_id in self.waiting
 
     def keep(self, message: Request, limit: int) -> bool:
         """Keep a request until a call can carry it. Returns False at the limit."""
-        if len(self._waiting) >= limit:
+        if len(self.waiting) >= limit:
             return False
-        self._waiting[message.id] = (message, None)
+        self.waiting[message.id] = (message, None)
         return True
 
     def withdraw(self, server_id: bytes) -> None:
         """Remove a request that the server has cancelled."""
-        self._waiting.pop(server_id, None)
+        self.waiting.pop(server_id, None)
 
     def carried_by(self, call: LegacyCall) -> list[Request]:
         """Remove and return the requests that a new call can carry."""
         if not call.declares("roots/list", b""):
             return []
-        waiting, self._waiting = self._waiting, {}
+        waiting, self.waiting = self.waiting, {}
         return [message for message, _ in waiting.values()]
 
     def late(self, now: float, patience: float) -> list[Request]:
         """Remove and return the requests that have waited longer than `patience` (seconds)."""
         late: list[Request] = []
-        for server_id, (message, since) in tuple(self._waiting.items()):
+        for server_id, (message, since) in tuple(self.waiting.items()):
             if since is None:
-                self._waiting[server_id] = (message, now)
+                self.waiting[server_id] = (message, now)
             elif now - since > patience:
-                del self._waiting[server_id]
+                del self.waiting[server_id]
                 late.append(message)
         return late
