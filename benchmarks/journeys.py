@@ -152,7 +152,7 @@ def text_of(port: int, names: tuple[str, ...]) -> str:
     command = json.dumps([sys.executable, str(ROOT / "examples" / "server.py")])
     servers = "".join(f"[servers.{name}]\ncommand = {command}\n" for name in names)
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-    return f'listen.http = "127.0.0.1:{port}"\n[tokens.main]\nsha256 = "{digest}"\nservers = ["one", "two"]\n{servers}'
+    return f'listen.http = "127.0.0.1:{port}"\n[tokens.main]\nsha256 = "{digest}"\n{servers}'
 
 
 def measured(run: Callable[[], object], windows: list[tuple[float, float]]) -> None:
@@ -176,6 +176,17 @@ def opened(client: Http, server: str) -> dict[str, str]:
     session = {"Mcp_Session_Id": head["mcp-session-id"], "MCP_Protocol_Version": "2025-11-25"}
     client.post(path, {"jsonrpc": "2.0", "method": "notifications/initialized"}, **session)
     return session
+
+
+def serves(client: Http, server: str) -> bool:
+    """Return whether the daemon has this server."""
+    try:
+        opened(client, server)
+    except ValueError as fault:
+        if " 404 " not in str(fault):
+            raise
+        return False
+    return True
 
 
 def modern_call(client: Http) -> None:
@@ -226,6 +237,8 @@ def main() -> None:
                 time.sleep(1)
                 if names == ("one",):
                     windows["reload"].append((begun, time.monotonic()))
+                    if serves(client, "two"):
+                        raise ValueError((folder / "log").read_text())
         calls = []
         for line in out.read_text().splitlines():
             at, module, step = line.split()
