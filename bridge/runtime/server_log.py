@@ -17,7 +17,7 @@ from .log_buffer import TAIL, TAIL_CHARACTERS, Entry, LogBuffer
 from .start_history import StartHistory
 
 # How many characters of a session id are logged, too few to use the session.
-_SHOWN: Final = 8
+SHOWN_SESSION: Final = 8
 
 # How much of an id without a request is logged (bytes).
 _SHOWN_ID: Final = 64
@@ -89,7 +89,7 @@ class ServerLog:
             "call",
             server=self.name,
             principal=call.principal,
-            session=call.session[:_SHOWN],
+            session=call.session[:SHOWN_SESSION],
             id=call.id,
             method=call.method,
             name=call.name,

@@ -1,7 +1,5 @@
 """The entries of a session in the log of its server, and in the counts."""
 
-from typing import Final
-
 import trio
 
 from ...transports.send_queue import SendQueue
@@ -10,10 +8,7 @@ from ...validators.jsonrpc import Request
 from ...validators.mcp_params import LEGACY_NAMED
 from ...validators.rejection import Rejection
 from ..core.effects import LogDebug, RequestFinished, ServerRequestRefused, Unassigned, failed_with
-from .server_log import Call, ServerLog
-
-# The number of characters of a session id in the log.
-_SHOWN: Final = 8
+from .server_log import SHOWN_SESSION, Call, ServerLog
 
 
 class SessionLog:
@@ -60,7 +55,7 @@ class SessionLog:
         """Log an event for developers, and count a response without a request."""
         # The other effects are those of a process of the legacy era behind a translator, which no session has.
         if isinstance(effect, LogDebug):
-            self.server_log.debug(effect.event, session=self._session[:_SHOWN])
+            self.server_log.debug(effect.event, session=self._session[:SHOWN_SESSION])
             if effect.unmatched is not None:
                 self.server_log.unmatched(*effect.unmatched)
 
@@ -79,7 +74,7 @@ class SessionLog:
 
     def closed(self, reason: str) -> None:
         """Log the end of the session."""
-        self.server_log.info("session_closed", session=self._session[:_SHOWN], reason=reason)
+        self.server_log.info("session_closed", session=self._session[:SHOWN_SESSION], reason=reason)
 
     def _warn(self, event: str, **fields: object) -> None:
-        self.server_log.warning(event, session=self._session[:_SHOWN], **fields)
+        self.server_log.warning(event, session=self._session[:SHOWN_SESSION], **fields)

@@ -20,6 +20,7 @@ from .placement import of_session
 from .process_owner import ProcessOwner
 from .process_starter import ProcessStarter
 from .routes import ModernRoute
+from .server_log import SHOWN_SESSION
 from .shared_process import SharedProcess
 from .shared_processes import SharedProcesses
 from .start_monitor import StartMonitor
@@ -94,7 +95,7 @@ class Sessions:
         except BaseException:
             conversation.end("the client left")
             raise
-        self._common.log.info("session_opened", session=conversation.id[:8], principal=principal)
+        self._common.log.info("session_opened", session=conversation.id[:SHOWN_SESSION], principal=principal)
         return conversation
 
     async def _start(self, conversation: LocalConversation, era: str) -> None:
