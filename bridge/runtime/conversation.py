@@ -299,8 +299,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
         self._process.reads_on = bool(self.draining)
         self._process.update()
         self._perform(self._link.on_start())
-        opening = self._trial.take_opening()
-        if opening:
+        if opening := self._trial.take_opening():
             self._perform(self._link.through((ToChild(opening),)))
 
     def on_exit(self, text: str, data: dict[str, object]) -> None:
@@ -371,7 +370,8 @@ class LocalConversation(LinkOwner[SessionProcess]):
 
     def on_shared_message(self, message: Message, about: bytes) -> None:
         """Process a message of the shared process. `about` is the wire id of the request that it belongs to."""
-        self._log.count_errors(type(message) is Response and bool(message.error))
+        if type(message) is Response and message.error:
+            self._log.count_errors()
         self._perform(self._link.on_server_message(message, about))
 
     def on_calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
