@@ -38,6 +38,19 @@ def starts(runtime, *options, **more):
     assert "Traceback" not in "".join(stderr)
 
 
+@contextmanager
+def event_stream(runtime, url):
+    """Open the stream of HTTP+SSE at the bridge that was started in this folder, which starts its server."""
+    port = int(url.rsplit(":", 1)[1].split("/")[0])
+    token = (runtime / STATE / "token").read_text().strip()
+    with connect(("127.0.0.1", port)) as connection:
+        connection.send(
+            f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
+        assert connection.head().status == 200
+        yield
+
+
 def parse_refused(capsys, *options):
     """Return the exit code and stderr of the argument parser alone, without a start."""
     with pytest.raises(SystemExit) as exited:
@@ -153,13 +166,7 @@ def test_v29_the_child_gets_only_the_variables_that_were_passed(tmp_path):
     canaries = {"CANARY": "secret", "NOTIFY_SOCKET": "/x", "LISTEN_FDS": "1", "LISTEN_PID": "1", "CREDENTIALS_DIRECTORY": "/x", "AWS_SECRET_ACCESS_KEY": "x",
                 "HTTP_PROXY": "http://u:p@x", "LD_LIBRARY_PATH": "/x", "PYTHONPATH": "/x", "NODE_OPTIONS": "-r x", "MCP_BRIDGE_TOKEN": "x"}  # fmt: skip
     with starts(tmp_path, *START, env=environment(tmp_path) | canaries) as (url, _, _):
-        port = int(url.rsplit(":", 1)[1].split("/")[0])
-        token = (tmp_path / STATE / "token").read_text().strip()
-        with connect(("127.0.0.1", port)) as connection:
-            connection.send(
-                f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-            )
-            assert connection.head().status == 200
+        with event_stream(tmp_path, url):
             (pid,) = children_of(tmp_path / "journal")
             with open(f"/proc/{pid}/environ", "rb") as file:
                 given = dict(entry.decode().partition("=")[::2] for entry in file.read().split(b"\0"))
@@ -310,13 +317,7 @@ def test_k05_a_second_signal_ends_the_drain(tmp_path):
     ]
     with started(tmp_path, *START, command=stubborn) as (process, stderr):
         url = await_ready(process, stderr)
-        port = int(url.rsplit(":", 1)[1].split("/")[0])
-        token = (tmp_path / STATE / "token").read_text().strip()
-        with connect(("127.0.0.1", port)) as connection:
-            connection.send(
-                f"GET /sse HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-            )
-            assert connection.head().status == 200
+        with event_stream(tmp_path, url):
             process.send_signal(signal.SIGTERM)
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.7)

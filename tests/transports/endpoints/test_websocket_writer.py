@@ -1,5 +1,7 @@
 """Frames to a client in memory: messages at once, pings, pongs and close frames."""
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
@@ -35,6 +37,16 @@ class World:
             await self.writer.run(self.scope)
 
 
+@contextlib.asynccontextmanager
+async def running(world):
+    """Run the writer until the end of the block."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await settle()
+        yield
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_message_is_sent_as_soon_as_it_is_enqueued():
     world = World()
     world.writer.start()
@@ -46,26 +58,20 @@ async def test_a_message_is_sent_as_soon_as_it_is_enqueued():
 async def test_the_rest_of_a_message_that_was_sent_in_part_precedes_the_next():
     world = World(room=3)
     world.writer.start()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.run)
-        await settle()
+    async with running(world):
         world.queue.enqueue(b"12345")
         world.queue.enqueue(b"67890")
         await settle()
         assert world.client.sent.startswith(text_frame(b"12345") + text_frame(b"67890"))
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_rest_of_a_message_is_sent_without_a_ping():
     world = World(room=3)
     world.writer.start()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.run)
-        await settle()
+    async with running(world):
         world.queue.enqueue(b"12345")
         await settle()
         assert world.client.sent == text_frame(b"12345")
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_unsent_rest_of_a_message_counts_as_unsent():
@@ -102,9 +108,7 @@ async def test_a_pong_never_waits():
 
 async def test_a_client_that_does_not_read_gets_one_pong_for_its_newest_ping():
     world = World(room=0)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.run)
-        await settle()
+    async with running(world):
         world.client.blocked = True
         for payload in (b"a", b"b", b"c"):
             world.writer.answer_ping(payload)
@@ -112,18 +116,14 @@ async def test_a_client_that_does_not_read_gets_one_pong_for_its_newest_ping():
         world.client.unblock()
         await settle()
         assert world.client.sent == pong_frame(b"c")
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_pong_that_was_sent_in_part_is_completed():
     world = World(room=1)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.run)
-        await settle()
+    async with running(world):
         world.writer.answer_ping(b"abc")
         await settle()
         assert world.client.sent == pong_frame(b"abc")
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_heartbeat_is_a_ping(autojump_clock):

@@ -9,7 +9,6 @@ import warnings
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from mcpbridged.transports.http import listen
 from mcpbridged.transports.http.listen import (
@@ -23,6 +22,7 @@ from mcpbridged.transports.http.listen import (
 from mcpbridged.validators.limits import Limits
 
 from ...support.serving import listening
+from ...support.tls import tls_client_context, write_certificate
 
 pytestmark = pytest.mark.anyio
 
@@ -162,15 +162,9 @@ async def test_a_process_without_descriptors_evicts_a_connection_or_pauses(autoj
 
 
 @pytest.fixture(scope="module")
-def contexts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(folder / "key")
-    certificate.cert_chain_pems[0].write_to_path(folder / "certificate")
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return tls_context(folder / "certificate", folder / "key"), client
+def contexts(authority, tmp_path_factory):
+    certificate, key = write_certificate(authority, tmp_path_factory.mktemp("tls"))
+    return tls_context(certificate, key), tls_client_context(authority)
 
 
 async def test_http_on_a_tls_port_gets_an_error_that_names_https(contexts):
@@ -199,8 +193,15 @@ async def test_a_failed_handshake_costs_one_connection(contexts):
                 assert (await tls.receive_some()).startswith(b"HTTP/1.1 200 ")
 
 
-def test_tls_offers_http_2_first_and_no_old_versions(contexts):
+async def test_tls_offers_http_2_first_and_no_old_versions(contexts, authority):
     assert contexts[0].minimum_version is ssl.TLSVersion.TLSv1_2
+    client = tls_client_context(authority, "http/1.1", "h2")
+    with trio.fail_after(5):
+        async with listening(contexts[0]) as server:
+            raw = await trio.open_tcp_stream("127.0.0.1", server.port)
+            async with trio.SSLStream(raw, client, server_hostname="127.0.0.1", https_compatible=True) as tls:
+                await tls.do_handshake()
+                assert tls.selected_alpn_protocol() == "h2"
 
 
 def test_an_encrypted_key_is_reported_instead_of_a_prompt_for_its_passphrase(tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ import ssl
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from mcpbridged.transports.http.wire import READ, PlainWire, TlsWire, unread_by_peer
 from mcpbridged.transports.poller import WakeUpSlot
+
+from ...support.tls import tls_client_context
 
 pytestmark = pytest.mark.anyio
 settle = trio.testing.wait_all_tasks_blocked
@@ -146,13 +147,10 @@ async def test_dropped_bytes_are_counted(pair):
 
 
 @pytest.fixture(scope="module")
-def contexts():
-    authority = trustme.CA()
+def contexts(authority):
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
+    return server, tls_client_context(authority)
 
 
 async def tls(contexts):
