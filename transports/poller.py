@@ -85,8 +85,10 @@ class Poller:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait for edges until cancelled."""
         task_status.started()
+        # Whether the last round had several edges: then more are to be expected, and Trio need not watch the epoll.
+        busy = False
         while True:
-            if self._again:
+            if self._again or busy:
                 await trio.lowlevel.checkpoint()
             else:
                 self._waiting = True
@@ -94,7 +96,9 @@ class Poller:
                 self._waiting = False
             again, self._again = self._again, {}
             members = self._callbacks
-            for descriptor, events in self._epoll.poll(0, _BATCH):
+            edges = self._epoll.poll(0, _BATCH)
+            busy = len(edges) > 1
+            for descriptor, events in edges:
                 if again:
                     # One call for each descriptor in a round, however many edges it has.
                     again.pop(descriptor, None)

@@ -45,3 +45,38 @@ async def test_any_task_may_request_another_turn_while_no_edge_comes():
             nursery.cancel_scope.cancel()
         poller.unregister(ours.fileno())
         poller.close()
+
+
+async def test_after_several_edges_the_epoll_is_read_again_before_trio_watches_it(monkeypatch):
+    """Watching a descriptor takes Trio two system calls, and under load more edges are there already."""
+    poller, rounds, waits = Poller(), [], 0
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def counted(descriptor):
+        nonlocal waits
+        waits += 1
+        await wait_readable(descriptor)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", counted)
+    pairs = [socket.socketpair() for _ in range(2)]
+
+    def ready(_left):
+        if len(rounds) < 8:
+            rounds.append(trio.current_time())
+            for _, theirs in pairs:
+                theirs.send(b"x")
+
+    for ours, theirs in pairs:
+        poller.register(ours.fileno(), ready)
+        theirs.send(b"x")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(poller.run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    for ours, theirs in pairs:
+        poller.unregister(ours.fileno())
+        ours.close()
+        theirs.close()
+    poller.close()
+    assert len(rounds) == 8
+    assert waits == 2
