@@ -237,8 +237,9 @@ class SendQueue:
                 self.client.progress += 1
             if last:
                 self.state = CLOSED
-                # The reader refers to this queue, and would otherwise be kept until the next run of the garbage collector.
-                self.shortcut = None
+                # The reader and the context refer to this queue. They would otherwise be kept until the next run of the
+                # garbage collector.
+                self.shortcut = self.context = None
             return True
         if self.replaying:
             self._replayed += 1
