@@ -41,6 +41,10 @@ class Phase(Enum):
     ANSWERED = auto()
 
 
+# For each call: a member of an enumeration takes three times as long to read as this.
+_ANSWERED: Final = Phase.ANSWERED
+
+
 def nothing(method: str, params: bytes) -> bool:  # noqa: ARG001 - as Origin.declared
     """Return False, as `Origin.declared` of a call without a client."""
     return False
@@ -122,7 +126,7 @@ class Origins:
 
     def answer(self, origin: Origin) -> None:
         """Record the response of the server to the call."""
-        origin.phase, origin.since = Phase.ANSWERED, None
+        origin.phase, origin.since = _ANSWERED, None
         # This also breaks a reference cycle, so that the call is freed without the garbage collector.
         origin.declared = nothing
         if self._by_id.get(origin.wire_id) is not origin:

@@ -131,7 +131,10 @@ class Multiplexer:
                 policy.check(call.envelope.name)
         if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
-        params = self._params(call)
+        envelope = call.envelope
+        # Most requests have no progress token and no state, and pass unchanged.
+        passes = not (envelope.token or policy.restricts or method == LISTEN) and envelope.state is None
+        params = call.request.params if passes else self._params(call)
         if method == "tools/call" and call.headers is not None and not tools.check(call):
             return self._wait_for_tools(call)
         return self._send(call, params)
@@ -196,7 +199,6 @@ class Multiplexer:
             raise _full(f"{waiting} bytes wait for the server and the limit is {self._limits.stdin_bytes}")
 
     def _params(self, call: ClientRequest) -> bytes:
-        # Most requests have no progress token and no state, and pass unchanged.
         request, envelope = call.request, call.envelope
         inner = None
         if envelope.state is not None and request.method in INTERACTIVE:

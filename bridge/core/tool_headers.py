@@ -24,34 +24,30 @@ Mirrors = tuple[ParamHeader, ...] | Rejection
 class ToolHeaders:
     """The header annotations of the listed tools by name. At the limit the oldest are dropped."""
 
-    __slots__ = ("_mirrors", "_size", "incomplete")
+    __slots__ = ("_size", "by_name", "incomplete")
 
     def __init__(self) -> None:
         # By the name of a tool its annotations, or why they cannot be read. `add` and the limit drop entries.
-        self._mirrors: dict[str, Mirrors] = {}
+        self.by_name: dict[str, Mirrors] = {}
         # The number of names of tools and headers.
         self._size = 0
         # Whether tools were dropped.
         self.incomplete = False
 
-    def get(self, name: str) -> Mirrors | None:
-        """Return the annotations of this tool, or why they cannot be read; None if the tool is not stored."""
-        return self._mirrors.get(name)
-
     def add(self, name: str, mirrors: Mirrors, needed: Container[str] = ()) -> None:
         """Store the annotations of a tool. A needed name is not dropped for others."""
         self._drop(name)
-        self._mirrors[name] = mirrors
+        self.by_name[name] = mirrors
         self._size += _weight(mirrors)
         while self._size > TOOLS:
             self.incomplete = True
-            oldest = next((one for one in self._mirrors if one != name and one not in needed), None)
+            oldest = next((one for one in self.by_name if one != name and one not in needed), None)
             if oldest is None:
                 return
             self._drop(oldest)
 
     def _drop(self, name: str) -> None:
-        mirrors = self._mirrors.pop(name, None)
+        mirrors = self.by_name.pop(name, None)
         if mirrors is not None:
             self._size -= _weight(mirrors)
 
@@ -86,7 +82,7 @@ class ToolHeaderCache:
         tools = self._tools
         if tools is None or self._outdated:
             return False
-        mirrors = tools.get(call.envelope.name)
+        mirrors = tools.by_name.get(call.envelope.name)
         if mirrors is None and (self._called or (tools.incomplete and not listed)):
             return False
         if isinstance(mirrors, Rejection):

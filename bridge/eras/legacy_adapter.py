@@ -11,6 +11,7 @@ Invariant: no message of the server raises an exception here.
 
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,9 @@ from .rules_legacy_to_modern import Profile
 from .server_requests import LegacyServerRequests, refuse
 from .subscriptions import Subscriptions
 from .timers import InputsGathered, UrlTimeout
+
+# For each request: a member of an enumeration takes three times as long to read as this.
+_OPEN: Final = HandshakePhase.OPEN
 
 
 class LegacyAdapter:
@@ -116,10 +120,9 @@ class LegacyAdapter:
     def from_client(self, message: Message, client_request: ClientRequest | None = None) -> Effects:
         """Handle a modern request, the cancellation of a request, or a notification of an extension."""
         if isinstance(message, Request):
-            if self._handshake.phase is HandshakePhase.OPENING:
-                self._early.append((message, client_request))
-                return ()
-            return self._on_request(message, client_request)
+            if self._handshake.phase is _OPEN:
+                return self._on_request(message, client_request)
+            return self._before_open(message, client_request)
         if isinstance(message, Notification) and message.method == "notifications/cancelled":
             return self._on_cancelled(read_cancelled(message.params)[0], message.params)
         if isinstance(message, Notification) and self._passes(message.method):
@@ -189,14 +192,18 @@ class LegacyAdapter:
         early, self._early = self._early, []
         effects: list[Effect] = []
         for request, client_request in early:
-            effects.extend(self._on_request(request, client_request))
+            effects.extend(self.from_client(request, client_request))
         return tuple(effects)
 
     # ---- requests of clients
 
-    def _on_request(self, request: Request, client_request: ClientRequest | None) -> Effects:
+    def _before_open(self, request: Request, client_request: ClientRequest | None) -> Effects:
         if self._handshake.phase is HandshakePhase.REFUSED:
             return fail(request.id, INTERNAL_ERROR, self._handshake.refusal)
+        self._early.append((request, client_request))
+        return ()
+
+    def _on_request(self, request: Request, client_request: ClientRequest | None) -> Effects:
         method = request.method
         if len(request.params) > json_object.MOST_UNNAMED and not json_object.has_room(request.params):
             return fail(request.id, INVALID_PARAMS, json_object.TOO_MANY)
@@ -209,7 +216,7 @@ class LegacyAdapter:
             if not self._passes(method):
                 return fail(request.id, METHOD_NOT_FOUND, "there is no such method")
             return self._begin(request, json_object.read(request.params), client_request)
-        if not self._handshake.has(capability):
+        if capability not in self._handshake.capabilities and not self._handshake.has(capability):
             return fail(request.id, METHOD_NOT_FOUND, f"the server has no {capability}")
         if (
             self._suffix

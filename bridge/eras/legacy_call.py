@@ -1,6 +1,8 @@
 """A call of a modern client at a legacy server, with the input requests of the server in its course. Pure."""
 
+from collections.abc import Mapping
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -11,6 +13,7 @@ from . import rules_legacy_to_modern
 from .rules_legacy_to_modern import Profile
 
 _ANONYMOUS: Final = Client("")
+_NOTHING_MISSING: Final[Mapping[str, dict[str, dict[str, str]]]] = MappingProxyType({})
 # The origin of a call that was not sent yet.
 UNSENT: Final = Origin(b"", _ANONYMOUS, None, nothing, may_ask=False)
 
@@ -93,7 +96,7 @@ class LegacyCall(msgspec.Struct, eq=False):
     inputs: dict[str, InputRequest] = {}
     numbered: int = 0
     # The undeclared capabilities of requests that were refused: the reason, if the call fails.
-    missing: dict[str, dict[str, dict[str, str]]] = {}
+    missing: Mapping[str, dict[str, dict[str, str]]] = _NOTHING_MISSING
     # The response of the server, in the phase ANSWERED.
     response: Response | None = None
     # Whether it is sent as a task, and the raw id of the task that the server has made of it.
@@ -102,7 +105,7 @@ class LegacyCall(msgspec.Struct, eq=False):
     # When `on_tick` first saw it held (seconds), None before.
     since: float | None = None
     # The raw elicitationIds of the URLs that the server requires and has not announced as complete.
-    completions: set[bytes] = set()
+    completions: frozenset[bytes] = frozenset()
 
     @property
     def held(self) -> bool:

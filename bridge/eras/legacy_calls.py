@@ -31,6 +31,8 @@ from .timers import UrlTimeout
 
 # How long a server may take to announce that an opened URL is complete, before its call is sent again (seconds).
 COMPLETION: Final = 30.0
+# For each call: a member of an enumeration takes three times as long to read as this.
+_RUNNING: Final = LegacyPhase.RUNNING
 
 
 class AdapterState(NamedTuple):
@@ -122,7 +124,7 @@ class LegacyCalls:
                 self._rounds.add(call, message)
             return self.hold(call, LegacyPhase.DEFERRED)
         call.wire_id = call.server_token = self._mint_id()
-        call.phase = LegacyPhase.RUNNING
+        call.phase = _RUNNING
         self.running[call.wire_id] = call
         params = plain or rules_legacy_to_modern.remove_envelope(
             json_object.read(call.params) if found is None else found,
@@ -255,7 +257,7 @@ class LegacyCalls:
         for elicitation in json_object.items(data.get("elicitations"))[: self._limits.in_flight]:
             found = json_object.peek(elicitation)
             if "elicitationId" in found:
-                call.completions.add(bytes(found["elicitationId"]))
+                call.completions |= {bytes(found["elicitationId"])}
             found["mode"] = json_object.raw(b'"url"')
             self._rounds.add(call, Request(b"", "elicitation/create", json_object.write(found)))
         again = self._reassign(call, left)
@@ -277,7 +279,7 @@ class LegacyCalls:
         effects: list[Effect] = []
         for call in self._rounds.calls:
             if elicitation_id in call.completions:
-                call.completions.discard(elicitation_id)
+                call.completions -= {elicitation_id}
                 if not call.completions and call.phase is LegacyPhase.URLS_AWAITED:
                     effects.extend(self._send_again(call))
         return tuple(effects)
@@ -288,7 +290,7 @@ class LegacyCalls:
         return self._send_again(call) if call is not None and call.phase is LegacyPhase.URLS_AWAITED else ()
 
     def _send_again(self, call: LegacyCall) -> Effects:
-        call.completions.clear()
+        call.completions = frozenset()
         call.task = b""
         return self.send(call)
 
@@ -302,7 +304,7 @@ class LegacyCalls:
             if call.task:
                 return self._await_task(call)
         self._origins.answer(call.origin)
-        if call.phase is not LegacyPhase.RUNNING:
+        if call.phase is not _RUNNING:
             call.phase = LegacyPhase.ANSWERED
             call.response = Response(message.id, bytes(message.result), message.error)
             return (ToRequester(input_over.notification(call.state)),)
@@ -347,7 +349,7 @@ class LegacyCalls:
         except Rejection as rejection:
             return self._end(call, errors.fault_text(rejection.code, rejection.text))
         self._requesters.pop(call.requester, None)
-        response = respond(call.requester, result)
+        response = ToRequester(Response(call.requester, result, b""), call.requester)
         # Most calls have had no input request.
         if not call.key:
             return (response,)

@@ -73,7 +73,7 @@ class LegacyServerRequests:
         profile = self._profile if call is None else call.profile
         refusal = rules_legacy_to_modern.undeclared_refusal(message.method, message.params, profile)
         if call is not None and refusal is not None:
-            call.missing.update(refusal.needs)
+            call.missing = {**call.missing, **refusal.needs}
 
     def withdraw(self, server_id: bytes) -> Effects:
         """Remove a request that the server has cancelled. A round without further requests is over."""
@@ -112,7 +112,7 @@ class LegacyServerRequests:
         if refusal is None:
             return self._without_call(message)
         if call is not None:
-            call.missing.update(refusal.needs)
+            call.missing = {**call.missing, **refusal.needs}
         answer = ToServer(Response(message.id, b"", refusal.error))
         return (answer, ServerRequestRefused(message.method, "not_declared"))
 

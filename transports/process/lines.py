@@ -55,7 +55,14 @@ class LineSplitter:
         first, newline, rest = chunk.partition(b"\n")
         if not newline:
             return self._hold(chunk)
-        if not (rest or self._parts or self._dropping) and self._is_line(first):
+        # Most pieces are one whole line.
+        if (
+            first
+            and not (rest or self._parts or self._dropping)
+            and first[-1] != _CR
+            and len(first) <= self._limit
+            and not first.isspace()
+        ):
             return [first]
         lines: list[bytes | Overlong] = []
         self._end_line(first, lines)
@@ -67,9 +74,6 @@ class LineSplitter:
         if tail:
             lines.extend(self._hold(tail))
         return lines
-
-    def _is_line(self, piece: bytes) -> bool:
-        return 0 < len(piece) <= self._limit and piece[-1] != _CR and not piece.isspace()
 
     @property
     def unfinished(self) -> bytes:

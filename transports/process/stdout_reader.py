@@ -89,7 +89,7 @@ class StdoutReader:
         self.turns += 1
         size = _READ_LARGE if self._splitter.held > _READ else _READ
         end = time.perf_counter() + (DRAIN_SECONDS if self.draining else _TURN_SECONDS)
-        goes_on = self._pass_on(end) if self._pending else self.fault is None
+        goes_on = self._pass_on(end) and time.perf_counter() <= end if self._pending else self.fault is None
         while goes_on:
             try:
                 data = os.read(self.descriptor, size)
@@ -105,6 +105,7 @@ class StdoutReader:
             # The pipe is empty. Further output is another edge, but the end may have been reported already.
             if len(data) < size and not self._hung_up and not self._pending:
                 return
+            goes_on = goes_on and time.perf_counter() <= end
         if self.fault is None and not self.paused:
             self._poller.call_again(self.descriptor)
 
@@ -129,4 +130,4 @@ class StdoutReader:
         except Exception as fault:  # noqa: BLE001 - raised again in the task that runs the process
             self.fault = fault
             self._on_fault()
-        return self.fault is None and not self.paused and time.perf_counter() <= end
+        return self.fault is None and not self.paused

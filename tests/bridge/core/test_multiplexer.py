@@ -622,7 +622,7 @@ def test_the_number_of_stored_tools_is_limited_and_others_are_listed_again(monke
     for turn in range(5):  # of a list that changes
         talk.ask(10 + turn, "tools/list")
         talk.answer(3 + turn, many(*range(1000 * turn, 1000 * turn + 1000)))
-    assert talk.it._tools._tools._size == 2 * len(talk.it._tools._tools._mirrors) == tool_headers.TOOLS
+    assert talk.it._tools._tools._size == 2 * len(talk.it._tools._tools.by_name) == tool_headers.TOOLS
     talk.answer(2, {})
     talk.it._tools._called = False
     # One that is known is checked at once, and one that was dropped after the tools were listed.
@@ -644,11 +644,11 @@ def test_a_needed_name_is_not_dropped_and_a_name_that_is_too_long_not_stored(mon
     talk.ask(1, "tools/call", call("t0", r="eu"), headers={})
     [(_, message, _)] = sent_to_clients(talk.answer(1, many(*range(4000), "x" * 1000)))
     assert message["error"]["code"] == -32020
-    assert talk.it._tools._tools.get("t" + "x" * 1000) is None
+    assert talk.it._tools._tools.by_name.get("t" + "x" * 1000) is None
     tools = tool_headers.ToolHeaders()
     for number in range(tool_headers.TOOLS + 10):
         tools.add(str(number), (), {str(number) for number in range(tool_headers.TOOLS + 10)})
-    assert (len(tools._mirrors), tools.incomplete) == (tool_headers.TOOLS + 10, True)
+    assert (len(tools.by_name), tools.incomplete) == (tool_headers.TOOLS + 10, True)
 
 
 def test_a_call_whose_client_leaves_before_the_tools_are_listed_is_not_sent():
