@@ -128,6 +128,8 @@ def parent_of(pid: int) -> int:
 
 
 def main(kind: str, mark: str) -> None:
+    # Under nohup it is ignored, and every process would inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     beat = str(Path(tempfile.gettempdir(), mark))
     environment = {"PATH": os.environ["PATH"], "MARK": mark, "BEAT": beat}
     limits = Limits(stop_seconds=0.2)
