@@ -35,7 +35,7 @@ def test_r22_stored_lists_of_tools_that_change_are_bounded():
         names = [f"t{number}" for number in range(1000 * turn, 1000 * turn + 1000)]
         talk.answer(wire_id, {"tools": [{"name": name, "inputSchema": {}} for name in names]})
         wire_id += 1
-    assert len(talk.it._tools._tools._mirrors) <= 16 * 1024
+    assert len(talk.it._tools._tools.by_name) <= 16 * 1024
     # A tool that was dropped can be called. The list is requested first.
     _, effects = talk.ask(100, "tools/call", call("t1"), headers={})
     assert [method for _, method, _ in sent_to_server(effects)] == ["tools/list"]
