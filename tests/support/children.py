@@ -43,9 +43,9 @@ class Output:
             await self.received.wait()
 
 
-async def start(spawner, nursery, *argv, limits=None, **more):
+async def start(spawner, nursery, *argv, limits=None, env=ENV, **more):
     poller = Poller()
-    launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=ENV, **more)
+    launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=env, **more)
     child = await spawner.spawn(launch, limits=limits or Limits(), poller=poller)
     output = Output()
 

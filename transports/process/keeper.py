@@ -15,28 +15,39 @@ continues a stopped keeper. As a subreaper it adopts and kills the descendants o
 for the fork server (spawner.py). When a parent exits, the kernel continues its children (PR_SET_PDEATHSIG with SIGCONT); they
 read the end of their socket, and kill their descendants.
 
-Protocol, one packet for each message. Daemon to fork server: `spawn` with five descriptors: stdin, stdout, stderr of the
-server, the keeper's control socket, a file with the launch as JSON. Keeper to daemon: `keeping PID` (its own), then
-`spawned PID` or `failed ERRNO TEXT`, later `exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to the
-process group of the server), `kill`.
+Protocol, one packet for each message. Daemon to fork server: `spawn SCRATCH` with five descriptors: stdin, stdout, stderr of
+the server, the keeper's control socket, a file with the launch (`Launch`, written by marshal). SCRATCH is the path of a
+directory that the keeper makes, and removes after the server; it may be empty. Keeper to daemon: `keeping PID` (its own),
+then `spawned PID` or `failed ERRNO TEXT`, later `exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to
+the process group of the server), `kill`.
+
+There is a keeper for each server, and a keeper has its own copy of each page that changes after its fork. The fork server
+therefore imports modules in C only, among them those of CPython behind `os`, `socket`, `signal` and `ctypes`. A function that
+needs another module for a rare case imports it itself. The launch is decoded in the process that becomes the server.
 """
 
-import contextlib
-import ctypes
+import _ctypes
 import gc
-import json
-import os
+import marshal
 import resource
 import select
-import signal
-import socket
 import sys
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
+    import signal
+    import socket
     import types
-    import typing
+    from collections.abc import Callable
+
+    # The command, its environment, the working directory, the umask, and limits: number (RLIMIT_NOFILE, ...) and value.
+    Launch = tuple[list[bytes], dict[bytes, bytes], bytes | None, int, list[tuple[int, int]]]
+else:
+    import _signal as signal
+    import _socket as socket
+    import posix as os
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -55,7 +66,18 @@ _CHECK = 1
 _LATER_CHECK = 100
 _CHECKS = 10_000
 
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
+# Longest request: SCRATCH is a path (bytes).
+_REQUEST = 8192
+# Descriptors of a request, and the size of the control message that holds them (bytes).
+_DESCRIPTORS = 5
+_ANCILLARY = socket.CMSG_SPACE(4 * _DESCRIPTORS)
+
+_exit = os._exit  # noqa: SLF001 - a documented function of os
+# Where a program is searched without PATH (environ(7), and os.defpath).
+_PATH = b"/bin:/usr/bin"
+
+# None is this program with all its libraries (dlopen(3)).
+_PRCTL = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # typeshed requires a name
 
 
 def main() -> None:
@@ -63,16 +85,17 @@ def main() -> None:
     if sys.argv[3:4] == ["json"]:
         sys.excepthook = _report
     control = socket.socket(fileno=int(sys.argv[1]))
-    control.set_inheritable(False)
+    os.set_inheritable(control.fileno(), False)
     cgroup = "".join(sys.argv[2:3])
     if cgroup:
         _remove_leftovers(cgroup)
     daemon = os.getppid()
     adopt_orphans()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A signal to the process group must not end it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _wake)
     wake = _wakeups()
     gc.collect()
     # Keepers share these pages.
@@ -84,10 +107,11 @@ def main() -> None:
     poll.register(wake[0], select.POLLIN)
     while True:
         ready = [descriptor for descriptor, _ in poll.poll(family.check())]
-        _drain(wake[0])
+        if wake[0] in ready:
+            _drain(wake[0])
         if control.fileno() not in ready:
             continue
-        data, descriptors, _, _ = socket.recv_fds(control, 64, 5)
+        data, descriptors = _receive(control)
         if not data:
             break
         # Pids are reused, even while the cgroup of an earlier server exists.
@@ -96,8 +120,8 @@ def main() -> None:
         if pid == 0:
             for descriptor in (control.detach(), *wake):
                 os.close(descriptor)
-            _keep(cgroup, unique, *descriptors)
-            os._exit(0)
+            _keep(cgroup, unique, data.partition(b" ")[2], *descriptors)
+            _exit(0)
         if pid > 0:
             family.keepers[pid] = unique
         for descriptor in descriptors:
@@ -107,9 +131,16 @@ def main() -> None:
     _end(family, poll, wake[0], daemon)
 
 
+def _receive(control: socket.socket) -> "tuple[bytes, list[int]]":
+    """Return a request and its descriptors."""
+    data, messages, _, _ = control.recvmsg(_REQUEST, _ANCILLARY)
+    return data, [descriptor for _, _, numbers in messages for descriptor in memoryview(numbers).cast("i")]
+
+
 def _report(kind: "type[BaseException]", fault: BaseException, trace: "types.TracebackType | None") -> None:
     """Write an uncaught exception as a log event of the daemon (log.py)."""
-    import traceback  # noqa: PLC0415 - for errors only, because keepers inherit all imports
+    import json  # noqa: PLC0415 - for errors only, because keepers inherit all imports
+    import traceback  # noqa: PLC0415 - likewise
 
     at = time.time()
     event = {
@@ -143,9 +174,15 @@ def _fork(control: int) -> int:
         return os.fork()
     # The limit of processes was reached.
     except OSError as fault:
-        with socket.socket(fileno=os.dup(control)) as report:
-            _send(report, b"failed %d %b" % (fault.errno or 0, str(fault.strerror).encode()))
+        _send(control, b"failed " + _reason(fault))
         return -1
+
+
+def _reason(fault: Exception) -> bytes:
+    """Return the number and text of a failed system call, or 0 and the text of another exception."""
+    if isinstance(fault, OSError):
+        return b"%d %b" % (fault.errno or 0, os.strerror(fault.errno or 0).encode())
+    return b"0 " + str(fault).encode()
 
 
 class _Children:
@@ -169,7 +206,7 @@ class _Children:
         for path in self._left:
             _kill_cgroup(path)
             _remove_cgroup(path, 0)
-        self._left = [path for path in self._left if os.path.exists(path)]
+        self._left = [path for path in self._left if _exists(path)]
         if not (adopted or self._left):
             self._checks = 0
             return None
@@ -201,62 +238,74 @@ class _Children:
 
 def adopt_orphans() -> None:
     """Adopt all descendants whose parents have exited (PR_SET_CHILD_SUBREAPER, prctl(2))."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    """Change an attribute of this process (prctl(2))."""
+    _ctypes.call_function(_PRCTL, (option, value, 0, 0, 0))
 
 
 def kill(pids: "list[int]") -> None:
     """Kill these children and their process groups, because a group cannot fork while it is being signalled."""
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            group = os.getpgid(pid)
-            if group != os.getpgrp():
-                os.killpg(group, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+        _signal_if_possible(_signal_group, pid, signal.SIGKILL)
+        _signal_if_possible(os.kill, pid, signal.SIGKILL)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """Send a signal to the process group of a process, unless it is our own."""
+    group = os.getpgid(pid)
+    if group != os.getpgrp():
+        os.killpg(group, number)
+
+
+def _signal_if_possible(send: "Callable[[int, int], None]", target: int, number: int) -> None:
+    """Call a function that sends a signal. Does nothing if the process has exited or may not be signalled."""
+    try:
+        send(target, number)
+    except (ProcessLookupError, PermissionError):
+        return
 
 
 def _wakeups() -> "tuple[int, int]":
     """Return a pipe that becomes readable at each SIGCHLD."""
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    os.set_blocking(write, False)
-    signal.signal(signal.SIGCHLD, _wake)
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     return read, write
 
 
 def _drain(wake: int) -> None:
-    with contextlib.suppress(BlockingIOError):
+    try:
         os.read(wake, 4096)
+    except BlockingIOError:
+        return
 
 
 def _keep(
-    parent: str, unique: str, stdin: int, stdout: int, stderr: int, control_fd: int, launch_fd: int
+    parent: str, unique: str, scratch: bytes, stdin: int, stdout: int, stderr: int, control: int, launch: int
 ) -> None:
-    control = socket.socket(fileno=control_fd)
+    """Start a server, and end all its descendants when the daemon commands it or has exited."""
     adopt_orphans()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     _send(control, b"keeping %d" % os.getpid())
-    with open(launch_fd, "rb") as file:
-        launch = json.loads(file.read())
     wake, _ = _wakeups()
-    failed_read, failed_write = os.pipe()
-    try:
-        scratch = _make_scratch(launch)
-    except OSError as fault:
-        _send(
-            control,
-            b"failed %d a directory for TMPDIR: %b" % (fault.errno or 0, str(fault.strerror).encode()),
-        )
-        return
-    pid = _fork(control_fd)
+    failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
+    if scratch:
+        try:
+            os.mkdir(scratch, 0o700)
+        except (OSError, ValueError) as fault:
+            number, _, text = _reason(fault).partition(b" ")
+            _send(control, b"failed %b a directory for TMPDIR: %b" % (number, text))
+            return
+    pid = _fork(control)
     if pid < 0:
         _remove(scratch)
         return
-    cgroup = os.path.join(parent, f"{_CGROUP_PREFIX}{pid or os.getpid()}-{unique}") if parent else ""
+    cgroup = f"{parent}/{_CGROUP_PREFIX}{pid or os.getpid()}-{unique}" if parent else ""
     if pid == 0:
         _become(launch, (stdin, stdout, stderr), failed_write, cgroup)
-    for descriptor in (stdin, stdout, stderr, failed_write):
+    for descriptor in (stdin, stdout, stderr, launch, failed_write):
         os.close(descriptor)
     failure = os.read(failed_read, 4096)
     os.close(failed_read)
@@ -271,18 +320,7 @@ def _keep(
         _remove_cgroup(cgroup, _EMPTY_SECONDS)
 
 
-def _make_scratch(launch: "dict[str, typing.Any]") -> str:
-    """Make a directory for temporary files, set it as TMPDIR, and return it; an empty text without `private_tmp`."""
-    if not launch["private_tmp"]:
-        return ""
-    base = launch["env"].get("TMPDIR", "/tmp")  # noqa: S108 - a directory with a random name
-    scratch = os.path.join(base, "mcp-bridge-" + os.urandom(12).hex())
-    os.mkdir(scratch, 0o700)
-    launch["env"]["TMPDIR"] = scratch
-    return scratch
-
-
-def _remove(scratch: str) -> None:
+def _remove(scratch: bytes) -> None:
     if scratch:
         import shutil  # noqa: PLC0415 - only where it is needed, because there is a keeper for every server
 
@@ -291,21 +329,25 @@ def _remove(scratch: str) -> None:
 
 def _enter(cgroup: str) -> None:
     """Make the cgroup and enter it, if possible."""
-    with contextlib.suppress(OSError):
+    try:
         os.mkdir(cgroup)
-        _write(os.path.join(cgroup, "cgroup.procs"), b"0")
+        _write(f"{cgroup}/cgroup.procs", b"0")
+    except OSError:
+        return
 
 
 def _kill_cgroup(cgroup: str) -> None:
-    # Fails before Linux 5.14, and where the server could not be moved there.
-    with contextlib.suppress(OSError):
-        _write(os.path.join(cgroup, "cgroup.kill"), b"1")
+    try:
+        _write(f"{cgroup}/cgroup.kill", b"1")
+    # Before Linux 5.14, and where the server could not be moved there.
+    except OSError:
+        return
 
 
 def _cgroups_of(parent: str, unique: str) -> "list[str]":
     """Return the cgroup with this end of its name, if it exists."""
     try:
-        return [os.path.join(parent, name) for name in os.listdir(parent) if name.endswith(f"-{unique}")]
+        return [f"{parent}/{name}" for name in os.listdir(parent) if name.endswith(f"-{unique}")]
     except OSError:
         return []
 
@@ -314,32 +356,62 @@ def _remove_cgroup(cgroup: str, timeout: float) -> None:
     """Remove a cgroup with all below it, waiting `timeout` (seconds) for its last processes to exit."""
     end = time.monotonic() + timeout
     while True:
-        for folder, _, _ in os.walk(cgroup, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
-        if not os.path.exists(cgroup) or time.monotonic() >= end:
+        folders = [cgroup]
+        # The list grows meanwhile. A server can nest cgroups deeper than functions can be nested.
+        for folder in folders:
+            folders += _folders_in(folder)
+        for folder in reversed(folders):
+            _remove_folder(folder)
+        if not _exists(cgroup) or time.monotonic() >= end:
             return
         time.sleep(0.001)
 
 
+def _folders_in(folder: str) -> "list[str]":
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _remove_folder(folder: str) -> None:
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return
+
+
+def _exists(path: str) -> bool:
+    return os.access(path, os.F_OK)
+
+
 def _remove_leftovers(parent: str) -> None:
     """Remove empty cgroups that killed keepers have left."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(parent):
-            if name.startswith(_CGROUP_PREFIX) and _is_empty(os.path.join(parent, name)):
-                _remove_cgroup(os.path.join(parent, name), 0)
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(_CGROUP_PREFIX) and _is_empty(f"{parent}/{name}"):
+            _remove_cgroup(f"{parent}/{name}", 0)
 
 
 def _is_empty(cgroup: str) -> bool:
     try:
-        with open(os.path.join(cgroup, "cgroup.events"), "rb") as file:
-            return b"populated 0\n" in file.read()
+        return b"populated 0\n" in _read(f"{cgroup}/cgroup.events")
     except OSError:
         return False
 
 
+def _read(file: "str | int") -> bytes:
+    """Return the content of a file, given by its path or an open descriptor, which is closed."""
+    with open(file, "rb", buffering=0) as reader:
+        return reader.read()
+
+
 def _write(path: str, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY)
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(file, data)
     finally:
@@ -350,33 +422,32 @@ def _wake(_number: int, _frame: object) -> None:
     """Handle the signal, so that the wakeup descriptor is written."""
 
 
-def _become(
-    launch: "dict[str, typing.Any]", standard: "tuple[int, int, int]", failed: int, cgroup: str
-) -> None:
+def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: str) -> None:
     """Execute the server, in the forked process. Never returns."""
     try:
         os.setsid()
         keeper = os.getppid()
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         # The keeper exited before PR_SET_PDEATHSIG was set.
         if os.getppid() != keeper:
-            os._exit(127)
+            _exit(127)
         if cgroup:
             _enter(cgroup)
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        words: Launch = marshal.loads(_read(launch))  # noqa: S302 - written by the daemon
+        argv, environment, folder, umask, limits = words
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        for name, value in launch["rlimits"].items():
-            number = getattr(resource, "RLIMIT_" + name.upper())
-            hard = resource.getrlimit(number)[1]
+        for limit, value in limits:
+            hard = resource.getrlimit(limit)[1]
             most = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(number, (most, most))
-        os.umask(launch["umask"])
-        if launch["cwd"] is not None:
-            os.chdir(launch["cwd"])
+            resource.setrlimit(limit, (most, most))
+        os.umask(umask)
+        if folder is not None:
+            os.chdir(folder)
         # All of these are above 2, because descriptors 0 to 2 are in use.
         for target, source in enumerate(standard):
             os.dup2(source, target)
@@ -384,16 +455,33 @@ def _become(
             os.dup2(failed, 3, inheritable=False)
         os.closerange(4, 1 << 20)
         failed = 3
-        os.execvpe(launch["argv"][0], launch["argv"], launch["env"])
-    except OSError as fault:
-        os.write(failed, b"%d %b" % (fault.errno or 0, os.strerror(fault.errno or 0).encode()))
-    except ValueError as fault:
-        os.write(failed, b"0 " + str(fault).encode())
+        _execute(argv, environment)
+    except (OSError, ValueError) as fault:
+        os.write(failed, _reason(fault))
     finally:
-        os._exit(127)
+        _exit(127)
 
 
-def _watch(control: socket.socket, pid: int, wake: int, cgroup: str) -> None:
+def _execute(argv: "list[bytes]", environment: "dict[bytes, bytes]") -> None:
+    """Execute a program. A name without a slash is searched in PATH of the environment, as by execvp(3).
+
+    Never returns. Raises OSError; of several faults, the first that is not about a missing file.
+    """
+    program = argv[0]
+    if b"/" in program:
+        os.execve(program, argv, environment)
+    faults: list[OSError] = []
+    for folder in environment.get(b"PATH", _PATH).split(b":"):
+        path = b"%b/%b" % (folder.removesuffix(b"/"), program) if folder else program
+        try:
+            os.execve(path, argv, environment)
+        except OSError as fault:
+            faults.append(fault)
+    missing = (FileNotFoundError, NotADirectoryError)
+    raise next((fault for fault in faults if not isinstance(fault, missing)), faults[-1])
+
+
+def _watch(control: int, pid: int, wake: int, cgroup: str) -> None:
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
@@ -403,20 +491,19 @@ def _watch(control: socket.socket, pid: int, wake: int, cgroup: str) -> None:
         if wake in ready:
             _drain(wake)
             alive = not _reap(control, pid) and alive
-        if control.fileno() in ready:
+        if control in ready:
             try:
-                command = control.recv(16)
+                command = os.read(control, 16)
             except OSError:
                 command = b""
             if command == b"term" and alive:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGTERM)
+                _signal_if_possible(os.killpg, pid, signal.SIGTERM)
             elif command in (b"kill", b""):
                 _kill_all(control, pid, cgroup)
                 return
 
 
-def _reap(control: socket.socket, pid: int) -> bool:
+def _reap(control: int, pid: int) -> bool:
     """Reap all children. Returns whether the server was among them."""
     found = False
     while True:
@@ -434,7 +521,7 @@ def _reap(control: socket.socket, pid: int) -> bool:
                 _send(control, b"exited %d" % os.WEXITSTATUS(status))
 
 
-def _kill_all(control: socket.socket, pid: int, cgroup: str) -> None:
+def _kill_all(control: int, pid: int, cgroup: str) -> None:
     if cgroup:
         _kill_cgroup(cgroup)
     # Children of killed processes are adopted, so killing all children until none is left ends every descendant.
@@ -453,8 +540,7 @@ def children() -> "list[int]":
     """Return the pids of the children of this process, including zombies."""
     me = os.getpid()
     try:
-        with open(f"/proc/{me}/task/{me}/children", "rb") as file:
-            return [int(word) for word in file.read().split()]
+        return [int(word) for word in _read(f"/proc/{me}/task/{me}/children").split()]
     # A kernel without CONFIG_PROC_CHILDREN.
     except OSError:
         return [
@@ -464,15 +550,17 @@ def children() -> "list[int]":
 
 def _parent(pid: int) -> int:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
+        return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
     except OSError:
         return 0
 
 
-def _send(control: socket.socket, text: bytes) -> None:
-    with contextlib.suppress(OSError):
-        control.send(text)
+def _send(control: int, text: bytes) -> None:
+    try:
+        os.write(control, text)
+    # The daemon has exited.
+    except OSError:
+        return
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ and then replaced. The daemon adopts the keepers of a killed fork server, and ki
 
 import contextlib
 import fcntl
-import json
+import marshal
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -35,6 +36,8 @@ _PIPE_BYTES: Final = 256 * 1024
 _F_SETPIPE_SZ: Final = 1031
 # The umask of a login on most systems (login.defs(5), systemd.exec(5)).
 USUAL_UMASK: Final = 0o022
+# A format of marshal that all versions of Python read and that has no references to earlier objects.
+_MARSHAL: Final = 2
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 # Time for a keeper to report whether the program was executed (seconds).
 _REPORT_SECONDS: Final = 10.0
@@ -131,6 +134,9 @@ class Spawner:
                 return await self._spawn(launch, limits, poller)
         except _NoAnswer:
             raise SpawnFailed(f"cannot start {launch.argv[0]!r}: the fork server does not respond") from None
+        # A word or variable without an encoding, such as half a surrogate pair.
+        except UnicodeEncodeError as fault:
+            raise SpawnFailed(f"cannot start {launch.argv[0]!r}: {fault}") from None
         except OSError as fault:
             text = f"cannot start {launch.argv[0]!r}: {os.strerror(fault.errno or 0)}"
             raise SpawnFailed(text) from None
@@ -151,6 +157,7 @@ class Spawner:
     async def _spawn(self, launch: Launch, limits: Limits, poller: Poller) -> Child:
         ours: list[int] = []
         kept_by = 0
+        scratch = _scratch(launch)
         control, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs: list[int] = []
         try:
@@ -162,8 +169,9 @@ class Spawner:
                     ours.append(write if writes else read)
                     theirs.append(read if writes else write)
                     os.set_blocking(ours[-1], False)
-                theirs.append(_described(launch, self.umask))
-                await self._answer(partial(_send, self._socket, [*theirs[:3], keepers.fileno(), theirs[3]]))
+                theirs.append(_file(_described(launch, self.umask, scratch)))
+                request, passed = b"spawn " + os.fsencode(scratch), [*theirs[:3], keepers.fileno(), theirs[3]]
+                await self._answer(partial(_send, self._socket, request, passed))
             # Close the copies, so that the exit of the processes that hold the descriptors is noticed.
             finally:
                 keepers.close()
@@ -263,10 +271,10 @@ def _number_in(report: bytes, event: bytes, launch: Launch) -> int:
     raise SpawnFailed(f"cannot start {launch.argv[0]!r}: {reason}")
 
 
-async def _send(sock: socket.socket, descriptors: list[int]) -> None:
+async def _send(sock: socket.socket, request: bytes, descriptors: list[int]) -> None:
     while True:
         try:
-            socket.send_fds(sock, [b"spawn"], descriptors)
+            socket.send_fds(sock, [request], descriptors)
         except BlockingIOError:
             try:
                 await trio.lowlevel.wait_writable(sock)
@@ -285,22 +293,33 @@ def _pipe() -> tuple[int, int]:
     return read, write
 
 
-def _described(launch: Launch, umask: int) -> int:
-    # A file, because an environment can be larger than a packet.
-    file = os.memfd_create("launch", os.MFD_CLOEXEC)
-    text = json.dumps(
-        {
-            "argv": launch.argv,
-            "env": dict(launch.env),
-            "cwd": launch.cwd,
-            "umask": umask if launch.umask is None else launch.umask,
-            "rlimits": dict(launch.rlimits),
-            "private_tmp": launch.private_tmp,
-        }
+def _scratch(launch: Launch) -> str:
+    """Return a new path of a directory for temporary files, empty without `private_tmp`."""
+    if not launch.private_tmp:
+        return ""
+    base = launch.env.get("TMPDIR") or "/tmp"  # noqa: S108 - a directory with a random name
+    return f"{base.rstrip('/')}/mcp-bridge-{os.urandom(12).hex()}"
+
+
+def _described(launch: Launch, umask: int, scratch: str) -> bytes:
+    """Return the launch for the keeper (keeper.Launch). Raises UnicodeEncodeError."""
+    environment = {**launch.env, "TMPDIR": scratch} if scratch else launch.env
+    words: keeper.Launch = (
+        [os.fsencode(word) for word in launch.argv],
+        {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+        None if launch.cwd is None else os.fsencode(launch.cwd),
+        umask if launch.umask is None else launch.umask,
+        [(getattr(resource, f"RLIMIT_{name.upper()}"), value) for name, value in launch.rlimits.items()],
     )
+    return marshal.dumps(words, _MARSHAL)
+
+
+def _file(content: bytes) -> int:
+    """Return a descriptor of a file with this content, because an environment can be larger than a packet."""
+    file = os.memfd_create("launch", os.MFD_CLOEXEC)
     try:
         with open(os.dup(file), "wb") as writer:  # noqa: PTH123 - a descriptor
-            writer.write(text.encode())
+            writer.write(content)
         os.lseek(file, 0, os.SEEK_SET)
     except BaseException:
         os.close(file)

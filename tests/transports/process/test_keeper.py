@@ -1,8 +1,12 @@
 """The process attributes of a server, and the end of all its descendants."""
 
+import ast
 import json
 import os
+import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +16,278 @@ import pytest
 import trio
 import trio.testing
 
+from mcpbridged.transports.options import SpawnFailed
+from mcpbridged.transports.process import keeper
+from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
 from ...support.children import CHILDREN, ENV, alive, python, start
 
 pytestmark = pytest.mark.anyio
+
+# Prints the origin of each module that importing the keeper adds.
+IMPORTED = """
+import sys
+before = set(sys.modules)
+sys.path.append(sys.argv[1])
+import keeper
+for name in set(sys.modules) - before - {"keeper"}:
+    print(name, sys.modules[name].__spec__.origin)
+"""
+
+
+def test_the_fork_server_imports_modules_in_c_only():
+    folder = os.fspath(Path(keeper.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", IMPORTED, folder], capture_output=True, text=True, check=True
+    )
+    origins = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert "resource" in origins
+    assert {
+        name: origin for name, origin in origins.items() if origin != "built-in" and ".so" not in origin
+    } == {}
+
+
+def test_the_private_modules_of_cpython_have_all_names_that_the_keeper_uses():
+    modules = {"os": "posix", "signal": "_signal", "socket": "_socket", "_ctypes": "_ctypes"}
+    used = {
+        (node.value.id, node.attr)
+        for node in ast.walk(ast.parse(Path(keeper.__file__).read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+    }
+    assert {name: getattr(keeper, name).__name__ for name, _ in used} == modules
+    assert [(module, name) for module, name in used if not hasattr(getattr(keeper, module), name)] == []
+
+
+async def lines_of(spawner, *argv, **more):
+    """Return the output of a program that exits."""
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            _, output = await start(spawner, nursery, *argv, **more)
+            await output.over.wait()
+    assert output.exits[0].code == 0, output.stderr
+    return output.lines
+
+
+async def test_a_child_has_the_default_signals_and_no_new_privileges():
+    """Also if the daemon was started with other signals."""
+    names = [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGTERM])
+    try:
+        spawner = Spawner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        lines = await lines_of(spawner, "cat", "/proc/self/status")
+        [death] = await lines_of(
+            spawner,
+            *python(
+                "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)"
+            ),
+        )
+    finally:
+        spawner.close()
+    status = dict(line.decode().split(":\t", 1) for line in lines if b":\t" in line)
+    assert (status["SigBlk"], status["NoNewPrivs"]) == ("0" * 16, "1")
+    assert int(status["SigIgn"], 16) & sum(1 << (name - 1) for name in names) == 0
+    assert int(death) == signal.SIGKILL
+
+
+async def test_a_child_gets_words_variables_and_a_directory_as_bytes(spawner, tmp_path):
+    folder = tmp_path / "not UTF-8: \udcff"
+    folder.mkdir()
+    script = 'printf "%s|%s|%s\\n" "$1" "$WORD" "$(readlink /proc/self/cwd)"'
+    [line] = await lines_of(
+        spawner,
+        *("sh", "-c", script, "sh", "é \udcfe"),
+        env={**ENV, "WORD": "\udcfd ü", "\udcfc": "x"},
+        cwd=os.fspath(folder),
+    )
+    assert line == b"\xc3\xa9 \xfe|\xfd \xc3\xbc|" + os.fsencode(folder)
+
+
+async def test_a_child_gets_a_large_environment_and_many_words(spawner):
+    large = {f"V{n}": "x" * 100_000 for n in range(10)}
+    words = ["y" * 100] * 3000
+    [line] = await lines_of(
+        spawner, "sh", "-c", 'echo "$# ${#V9}"', "sh", *words, env={**ENV, **large, "EMPTY": ""}
+    )
+    assert line == b"3000 100000"
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "reason"),
+    [
+        (("true", "x" * 200_000), {}, "Argument list too long"),
+        (("true",), {"X": "x" * 200_000}, "Argument list too long"),
+        (("true", "a\0b"), {}, "embedded null"),
+        (("a\0b",), {}, "embedded null"),
+        (("true",), {"X": "a\0b"}, "embedded null"),
+        (("true",), {"A=B": "x"}, "illegal environment variable name"),
+        (("true", "\ud800"), {}, "surrogates not allowed"),
+        (("true",), {"X": "\ud800"}, "surrogates not allowed"),
+        (("",), {}, "Permission denied|cannot be empty"),
+        (("/proc/self/status",), {}, "Permission denied"),
+        (("true/",), {}, "No such file or directory"),
+    ],
+)  # fmt: skip
+async def test_why_a_program_was_not_executed_is_reported(spawner, argv, env, reason):
+    before = len(os.listdir("/proc/self/fd"))
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(SpawnFailed, match=reason):
+            await start(spawner, nursery, *argv, env={**ENV, **env})
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the epoll of the failed start
+    assert await lines_of(spawner, "echo", "here") == [b"here"]
+
+
+async def test_a_program_is_searched_in_the_path_of_its_own_environment(spawner, tmp_path):
+    for name, mode in (("first", 0o644), ("second", 0o755)):
+        program = tmp_path / name / "only-here"
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\necho "$0"\n')
+        program.chmod(mode)
+    first, second, file = f"{tmp_path}/first", f"{tmp_path}/second", f"{tmp_path}/second/only-here"
+
+    async def found(path, **more):
+        [line] = await lines_of(spawner, "only-here", env={"PATH": path}, **more)
+        return line.decode()
+
+    async def refused(path):
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(SpawnFailed) as raised:
+                await start(spawner, nursery, "only-here", env={"PATH": path})
+        return str(raised.value).partition(": ")[2]
+
+    assert await found(f"{first}:/no/such:{file}:{second}/") == file
+    assert await found(f"/no/such:{second}") == file
+    assert await found("", cwd=second) == "only-here"
+    assert await found("second", cwd=os.fspath(tmp_path)) == "second/only-here"
+    assert await refused(f"/no/such:{first}:/no/such") == "Permission denied"
+    assert await refused(f"/no/such:{file}") == "Not a directory"
+    assert await refused("/no/such") == "No such file or directory"
+    assert await lines_of(spawner, "echo", "without a path", env={}) == [b"without a path"]
+
+
+async def test_the_limits_and_the_umask_of_a_child(spawner):
+    hard_core = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.prlimit(spawner._process.pid, resource.RLIMIT_CORE, (hard_core, hard_core))
+
+    async def limits(**rlimits):
+        return await lines_of(
+            spawner, "sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c; umask", rlimits=rlimits, umask=0o027
+        )
+
+    assert await limits(nofile=64, fsize=10**9) == [b"64", b"64", b"0", b"0027"]
+    [_, hard, *_] = await limits()
+    assert (await limits(nofile=2**62))[1] == hard
+
+
+async def test_a_directory_for_temporary_files_is_removed_after_its_child(spawner, tmp_path):
+    base = tmp_path / "a folder \udcff"
+    base.mkdir()
+    temporary = {"env": {**ENV, "TMPDIR": os.fspath(base)}, "private_tmp": True}
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            script = 'touch "$TMPDIR/file"; stat -c "%a %n" "$TMPDIR"; read -r _'
+            child, output = await start(spawner, nursery, "sh", "-c", script, **temporary)
+            await output.until(1)
+            [folder] = base.iterdir()
+            assert output.lines == [b"700 " + os.fsencode(folder)]
+            child.stop()
+        while list(base.iterdir()):
+            await trio.sleep(0.01)
+        with pytest.raises(SpawnFailed, match="no-such-program"):
+            await start(spawner, nursery, "no-such-program", **temporary)
+        while list(base.iterdir()):
+            await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("base", [{}, {"TMPDIR": ""}, {"TMPDIR": "/tmp//"}])
+async def test_the_directory_for_temporary_files_is_in_the_usual_one_without_another(spawner, base):
+    [folder] = await lines_of(
+        spawner,
+        "sh",
+        "-c",
+        'cd "$TMPDIR" && echo "$TMPDIR"',
+        env={"PATH": ENV["PATH"], **base},
+        private_tmp=True,
+    )
+    assert re.fullmatch(rb"/tmp/mcp-bridge-[0-9a-f]{24}", folder)
+
+
+@pytest.mark.parametrize(
+    ("base", "reason"), [("/no/such", "No such file or directory"), ("a\0b", "mkdir: embedded null"), ("/" + "x" * 9000, "File name too long")]
+)  # fmt: skip
+async def test_a_directory_for_temporary_files_that_cannot_be_made_is_reported(spawner, base, reason):
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(SpawnFailed, match=f"a directory for TMPDIR: {reason}"):
+            await start(spawner, nursery, "true", env={**ENV, "TMPDIR": base}, private_tmp=True)
+
+
+async def test_no_process_keeps_the_launch_or_a_pipe_of_a_child(spawner):
+    """The launch has secrets. A copy of a pipe would hide its end."""
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            children = [(await start(spawner, nursery))[0] for _ in range(3)]
+            pids = [spawner._process.pid, *spawner._keepers]
+            held = {pid: [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()] for pid in pids}
+            for child in children:
+                child.kill()
+    assert len(held) == 4
+    assert [file for files in held.values() for file in files if "memfd" in file] == []
+    # The standard descriptors, the control socket, and both ends of the pipe for signals.
+    assert {len(files) for files in held.values()} == {6}
+    assert {sum("pipe:" in file for file in files[2:]) for files in held.values()} <= {2, 3}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_internal_error_of_a_keeper_is_written_and_ends_this_keeper_only(form):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno()), "", form],
+        pass_fds=(theirs.fileno(),),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        theirs.close()
+        for _ in range(2):
+            control, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with control:
+                # The fifth descriptor is missing.
+                socket.send_fds(ours, [b"spawn "], [0, 0, 0, its.fileno()])
+                its.close()
+                control.settimeout(10)
+                assert control.recv(64) == b""
+        assert process.poll() is None
+        ours.close()
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    if form == "json":
+        events = [json.loads(line) for line in errors.splitlines()]
+        assert [(event["event"], "TypeError" in event["fault"]) for event in events] == [
+            ("internal_error", True)
+        ] * 2
+        assert len({event["pid"] for event in events} | {process.pid}) == 3
+    else:
+        assert errors.count("Traceback") == errors.count("TypeError") == 2
+
+
+def test_cgroups_that_are_nested_deeper_than_functions_are_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for depth in range(1500):
+        os.mkdir("cgroup" + "/a" * depth)
+    os.mkdir("cgroup/b")
+    keeper._remove_cgroup("cgroup", 0)
+    assert not os.path.exists("cgroup")
+    keeper._remove_cgroup("cgroup", 0)
+
+
+def test_the_own_process_group_is_not_killed():
+    with subprocess.Popen(["sleep", "1000"]) as one:
+        keeper.kill([one.pid, 1 << 30])
+        assert one.wait(10) == -signal.SIGKILL
+        keeper.kill([one.pid])
 
 
 async def test_a_child_sees_three_descriptors_and_its_own_environment_only(spawner, tmp_path):
