@@ -67,6 +67,10 @@ def members(folder: Path) -> list[int]:
     return sorted(map(int, (folder / "cgroup.procs").read_text().split()))
 
 
+def children_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
 def members_after_exit(folder: Path) -> list[int]:
     """Return the members that are left after at most 5 s. An exiting process has no environment, but is still a member."""
     return wait_until_gone(lambda: members(folder), 5)
@@ -171,6 +175,27 @@ async def test_processes_that_others_have_moved_into_the_cgroup_end_with_it(
             await session.end(connection)
             assert stranger.wait(10) == -signal.SIGKILL
             delegated.wait_until(0)
+
+
+@pytest.mark.slow
+async def test_a_server_that_nests_many_cgroups_does_not_end_the_fork_server(
+    delegated: DelegatedCgroup, tmp_path: Path
+) -> None:
+    with delegated.bridge(tmp_path / "run", *FAMILY) as bridge:
+        async with connect(bridge) as connection:
+            session = await Session.begin(bridge, connection)
+            fork_server = children_of(bridge.process.pid)
+            [folder] = delegated.servers
+            # Deeper than the stack of the interpreter.
+            for _ in range(1100):
+                folder /= "a"
+                folder.mkdir()
+            await session.end(connection)
+            delegated.wait_until(0)
+            again = await Session.begin(bridge, connection)
+            assert await again.call(connection, "echo", text="here") == "here"
+            assert children_of(bridge.process.pid) == fork_server
+        assert not any("Recursion" in line for line in bridge.lines)
 
 
 async def test_cgroups_of_killed_keepers_are_removed_at_the_next_start(
