@@ -96,6 +96,8 @@ def main() -> None:
     # A signal to the process group must not end it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, _wake)
+    # The daemon may have inherited a mask, which would hide the exit of a server.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     wake = _wakeups()
     gc.collect()
     # Keepers share these pages.

@@ -72,7 +72,7 @@ async def lines_of(spawner, *argv, **more):
 async def test_a_child_has_the_default_signals_and_no_new_privileges():
     """Also if the daemon was started with other signals."""
     names = [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGTERM])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, *names])
     try:
         spawner = Spawner.start()
     finally:
