@@ -77,6 +77,9 @@ conformance: .venv/.test  ## run the official conformance suite and the official
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
 
+isolation: .venv/.test  ## make 10,000 calls of 4 to 32 clients of one process with equal ids, and check whose each message is
+	ISOLATION_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider tests/cases/test_shared_isolation.py
+
 matrix: .venv/.test  ## run every official client with real servers; writes docs/COMPATIBILITY.md (needs Node 20+)
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/run.py
@@ -160,4 +163,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean

@@ -21,13 +21,13 @@ class Client:
 
     def __init__(self, send):
         self.send = send
-        self.put, self._get = trio.open_memory_channel(1000)
+        self.put, self.incoming = trio.open_memory_channel(1000)
         self.received = []
         self._next_id = 100
 
     async def receive(self):
         with trio.fail_after(TIMEOUT):
-            message = await self._get.receive()
+            message = await self.incoming.receive()
         self.received.append(message)
         return message
 
@@ -130,10 +130,12 @@ async def over_sse(running, path):
         await stream.head()
         target = (await stream.event()).data
         target = target if target.startswith("/") else f"{path}/{target}"
+        one_at_a_time = trio.Lock()
 
         async def send(message):
             body = json.dumps(message).encode()
-            answer = await posts.request("POST", target, {"Content-Type": "application/json"}, body)
+            async with one_at_a_time:
+                answer = await posts.request("POST", target, {"Content-Type": "application/json"}, body)
             assert answer.status == 202
 
         async def read():
