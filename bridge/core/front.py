@@ -31,11 +31,11 @@ class Front:
         self.renewed = False
 
     def follow(self, before: "Front") -> None:
-        """Take the state of a front of the process that this one replaces."""
+        """Take the state of a front of the process that this one replaces. That process sends no more updates of resources."""
         self.capabilities = before.capabilities
         self.ready = self.renewed = before.ready
         self.level = before.level
-        self.uris = dict(before.uris)
+        self.uris, before.uris = before.uris, {}
 
     def declared(self, method: str, params: bytes) -> bool:
         """Return whether the client has declared the capability for a request (MCP 2025-11-25 client)."""

@@ -95,21 +95,29 @@ class SharedSubscriptions:
 
     def restore(self, front: Front) -> Effects:
         """Subscribe to the URIs of a front that no other front has subscribed to."""
-        return self._requests_for("subscribe", self._only_of(front))
+        return self._restore(self._only_of(front))
 
     def restore_all(self) -> Effects:
         """Subscribe to the URIs of all fronts, because the process has replaced another."""
-        return self._requests_for("subscribe", dict.fromkeys(uri for one in self._fronts for uri in one.uris))
+        return self._restore(dict.fromkeys(uri for one in self._fronts for uri in one.uris))
+
+    def _restore(self, uris: Iterable[str]) -> Effects:
+        requests = self._requests_for("subscribe", uris)
+        for uri, request in zip(uris, requests, strict=True):
+            # A front that subscribes meanwhile waits for this response. If it is an error, no front is subscribed.
+            self._requests[request.id] = (uri, [])
+            self._uris[uri] = request.id
+        return tuple(map(ToServer, requests))
 
     def remove(self, front: Front) -> Effects:
         """Unsubscribe from the URIs of a front that leaves, unless another front has subscribed to them."""
-        return self._requests_for("unsubscribe", self._only_of(front))
+        return tuple(map(ToServer, self._requests_for("unsubscribe", self._only_of(front))))
 
-    def _requests_for(self, method: str, uris: Iterable[str]) -> Effects:
-        return tuple(
-            ToServer(Request(self._calls.own_id(), f"resources/{method}", json_object.write({"uri": uri})))
+    def _requests_for(self, method: str, uris: Iterable[str]) -> list[Request]:
+        return [
+            Request(self._calls.own_id(), f"resources/{method}", json_object.write({"uri": uri}))
             for uri in uris
-        )
+        ]
 
     def _only_of(self, front: Front) -> list[str]:
         others = [one for one in self._fronts if one is not front]

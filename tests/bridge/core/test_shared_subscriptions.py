@@ -137,3 +137,16 @@ def test_a_client_that_comes_or_goes_changes_only_what_it_alone_has_subscribed_t
         "resources/subscribe" if method == "restore" else "resources/unsubscribe"
     )
     assert json.loads(effect.message.params) == {"uri": "a:"}
+
+
+def test_a_new_process_that_refuses_a_subscription_ends_it_for_every_client(shared):
+    subscriptions, (one, other), _ = shared
+    one.uris["a:"] = None
+    [restored] = subscriptions.restore_all()
+    wire_id = restored.message.id
+    assert subscriptions.is_pending(wire_id)
+    assert subscriptions.subscribe(other, request(b"1", "a:"), b"") == ()
+    refused = b'{"code":-32602,"message":"no"}'
+    assert respond(shared, wire_id, refused) == (ToFront(other, Response(b"1", b"", refused)),)
+    assert subscriptions.on_updated(updated("a:")) == ()
+    assert subscriptions.subscribe(one, request(b"2", "a:"), b"") == (ToServer(request(b"2", "a:")),)

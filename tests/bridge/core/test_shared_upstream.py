@@ -798,7 +798,9 @@ def test_a_lost_process_fails_what_is_in_flight_and_the_next_gets_all_again(two)
     assert notified == [(one, name) for name in [*lists, updated]] + [
         (other, name) for name in [*lists, updated]
     ]
-    assert [message.id for _, message in to_front(effects) if isinstance(message, Response)] == [held]
+    assert not [message for _, message in to_front(effects) if isinstance(message, Response)]
+    [restored] = [message.id for message in to_server(effects) if message.method == "resources/subscribe"]
+    assert [message.id for _, message in to_front(talk.answer(restored))] == [held]
     assert to_front(talk.answer(again))[0][0] is other
 
 
@@ -814,6 +816,8 @@ def test_a_front_of_another_process_goes_on_with_this_one(two):
     sent = [(message.method, json.loads(message.params)) for message in to_server(effects)]
     assert sent == [("logging/setLevel", {"level": "debug"}), ("resources/subscribe", {"uri": "x://b"})]
     assert len(to_front(effects)) == 4
+    # The former process sends the client no more updates.
+    assert (list(front.uris), list(before.uris)) == (["x://a", "x://b"], [])
     assert other
 
 
