@@ -146,6 +146,8 @@ class SharedCalls:
     def cancel_all(self, front: Front) -> Effects:
         """Cancel all requests of a front that leaves."""
         own = [wire_id for wire_id, call in self.by_id.items() if call.front is front]
+        # Queued requests first: otherwise the place of a cancelled one would be given to them.
+        own.sort(key=lambda wire_id: wire_id not in self.queued)
         return tuple(
             effect for wire_id in own for effect in self.cancel(wire_id, b'{"reason":"the client left"}')
         )

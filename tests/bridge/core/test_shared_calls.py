@@ -160,6 +160,16 @@ def test_a_front_that_leaves_cancels_only_its_own_calls(fronts):
     assert list(calls.by_id) == [b"2"]
 
 
+def test_a_front_that_leaves_sends_none_of_its_queued_calls(fronts):
+    calls, _ = calls_of(fronts, calls_at_once=1)
+    one, other = fronts
+    for wire_id, front in ((b"1", one), (b"2", one), (b"3", other)):
+        calls.begin(front, call(wire_id), b"")
+    cancelled, following = calls.cancel_all(one)
+    assert json.loads(cancelled.message.params)["requestId"] == 1
+    assert following == ToServer(call(b"3"))
+
+
 def test_the_response_to_a_request_of_the_bridge_is_expected_once(fronts):
     calls, _ = calls_of(fronts)
     own = calls.own_id()
