@@ -34,8 +34,10 @@ class SharedLogLevel:
         if level in LOG_LEVELS:
             front.level = level
             self._level = self._most_verbose()
-            found["level"] = json_object.raw(json_object.text(self._level))
-            message = Request(message.id, message.method, json_object.write(found))
+            # The params of the client are sent unchanged where they have the level of all.
+            if self._level != level:
+                found["level"] = json_object.raw(json_object.text(self._level))
+                message = Request(message.id, message.method, json_object.write(found))
         self._calls.by_id[message.id] = SharedCall(front, message.method, token, before)
         return (ToServer(message),)
 

@@ -45,6 +45,15 @@ def test_the_server_gets_the_most_verbose_level_of_all_clients(shared):
     assert set_level(level, other, "critical") == "warning"
 
 
+def test_the_params_are_sent_unchanged_where_they_have_the_level_of_all_clients(shared):
+    level, (one, other), _ = shared
+    message = Request(b"1", "logging/setLevel", b'{ "level" : "info" }')
+    assert level.set(one, message, b"")[0].message == message
+    assert level.set(other, Request(b"2", "logging/setLevel", b'{ "level" : "error" }'), b"")[0].message == (
+        Request(b"2", "logging/setLevel", b'{"level":"info"}')
+    )
+
+
 def test_a_level_that_does_not_exist_is_sent_unchanged_and_not_stored(shared):
     level, fronts, calls = shared
     one, _ = fronts
