@@ -118,8 +118,10 @@ async def over_http(running, path):
 
         client = Client(send)
         yield client
-        async with connected(running) as connection:
-            await connection.request("DELETE", f"{path}/mcp", headers)
+        # The daemon may have ended.
+        with contextlib.suppress(OSError, trio.BrokenResourceError):
+            async with connected(running) as connection:
+                await connection.request("DELETE", f"{path}/mcp", headers)
         nursery.cancel_scope.cancel()
 
 
@@ -176,6 +178,9 @@ async def over_websocket(running, path, make=Client):
         nursery.start_soon(read)
         yield client
         nursery.cancel_scope.cancel()
+        if socket.closed:
+            # trio-websocket leaves the socket open if the peer has closed the WebSocket.
+            await socket._stream.aclose()
 
 
 @contextlib.asynccontextmanager

@@ -148,6 +148,9 @@ class Server:
             self.answer(number, {**state, "changes": self.changes, "waiting": len(self.asked)})
             return
         whose = {"of": arguments["of"], "word": arguments["word"]}
+        if "size" in arguments:
+            self.answer(number, {**whose, "text": "x" * arguments["size"]})
+            return
         token = params.get("_meta", {}).get("progressToken")
         rng = self.rng
         end = arguments.get("seconds", rng.random() * LONGEST)
