@@ -87,6 +87,15 @@ TASKS = tuple(
     )
 )
 ALL_TASKS = Floor(passed=44, warnings=0)
+# In these scenarios the server sends a request or a log message to its client. On a process of several clients it is sent only
+# if no other client has made a call in the last two seconds, and the suite opens a session for each scenario.
+ALONE = (
+    "elicitation-sep1034-defaults",
+    "elicitation-sep1330-enums",
+    "tools-call-elicitation",
+    "tools-call-sampling",
+    "tools-call-with-logging",
+)
 # As many checks as there are in client.mjs and in client.py.
 TYPESCRIPT_CLIENT = Floor(passed=19, warnings=0)
 PYTHON_1_CLIENT = Floor(passed=17, warnings=0)
@@ -131,8 +140,14 @@ Run = tuple[Callable[[], Tally], Floor]
 # ---- the suite
 
 
-def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY, scenario: str = "") -> Tally:
-    """Run all scenarios of a revision, or one."""
+def run_suite(
+    url: str,
+    certificate: Path | None = None,
+    revision: str = LEGACY,
+    scenario: str = "",
+    without: tuple[str, ...] = (),
+) -> Tally:
+    """Run all scenarios of a revision, or one. The checks of scenarios in `without` are not counted."""
     what = ["--scenario", scenario, "--force"] if scenario else ["--suite", "all"]
     with tempfile.TemporaryDirectory() as results:
         command = ["node", "--import", str(HERE / "node20.mjs"), str(SUITE), "server", "--url", url]
@@ -148,18 +163,20 @@ def run_suite(url: str, certificate: Path | None = None, revision: str = LEGACY,
             # The exit code is 1 if a check fails. The names of the failed checks are read below.
             check=False,
         )
-        tally = tally_of(Path(results), done.stdout)
+        tally = tally_of(Path(results), done.stdout, without)
     if not tally.passed + tally.failed:
         raise RuntimeError(f"the suite did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return tally
 
 
-def tally_of(results: Path, log: str) -> Tally:
+def tally_of(results: Path, log: str, without: tuple[str, ...] = ()) -> Tally:
     """Count the checks. A scenario that threw or ran out of time wrote no file; only the log's summary names it."""
     tally = Tally()
-    seen = set()
+    seen = {*without}
     for folder in sorted(results.glob("server-*")):
         scenario = re.sub(r"^server-(.*)-\d{4}-\d\d-\d\dT[\d-]+Z$", r"\1", folder.name)
+        if scenario in without:
+            continue
         try:
             checks = json.loads((folder / "checks.json").read_bytes())
         except FileNotFoundError:
@@ -221,6 +238,17 @@ def of_extension(server: str, scenarios: tuple[str, ...], revision: str = MODERN
         for scenario in scenarios:
             whole.add(run_suite(running.mcp, revision=revision, scenario=scenario))
     return whole
+
+
+def shared(server: str) -> Tally:
+    """Run the suite in front of one process for all sessions, with a process for each scenario of `ALONE`."""
+    options = ("--no-auth", "--share", "server")
+    with bridge(SERVERS[server], *options) as running:
+        tally = run_suite(running.mcp, without=ALONE)
+    for scenario in ALONE:
+        with bridge(SERVERS[server], *options) as running:
+            tally.add(run_suite(running.mcp, scenario=scenario))
+    return tally
 
 
 def over_https(server: str) -> Tally:
@@ -294,6 +322,7 @@ RUNS: dict[str, Run] = {
     "suite, ts-v2, http": (partial(over_http, "ts-v2"), OVER_HTTP),
     "suite, raw modern only, http": (partial(over_http, "raw, modern"), OVER_HTTP),
     "suite, ts-v2 modern only, http": (partial(over_http, "ts-v2, modern"), OVER_HTTP),
+    "suite, ts-v1, http, shared": (partial(shared, "ts-v1"), OVER_HTTP),
     "suite 2026, ts-v2, http": (partial(over_http, "ts-v2", MODERN), IN_ONE_ERA),
     "suite 2026, py2, http": (partial(over_http, "py2", MODERN), IN_ONE_ERA),
     "suite 2026, raw, http": (partial(over_http, "raw", MODERN), IN_ONE_ERA),
