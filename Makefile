@@ -108,10 +108,12 @@ zoo: .venv/.test  ## compare real servers of many SDKs, byte for byte, with and 
 	tests/zoo/install.sh
 	$(BIN)/python tests/zoo/run.py --self-test
 	$(BIN)/python tests/zoo/run.py
+	$(BIN)/python tests/zoo/run.py --share principal
 
-zoo-small: .venv/.test  ## run a part of `make zoo` that takes half a minute (needs Node 20+)
+zoo-small: .venv/.test  ## run a part of `make zoo` that takes a minute (needs Node 20+)
 	tests/zoo/install.sh small
 	$(BIN)/python tests/zoo/run.py --small
+	$(BIN)/python tests/zoo/run.py --small --share principal
 
 bench: .venv/.test  ## measure against the floor and other bridges (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh

@@ -20,6 +20,8 @@ BETWEEN_ERAS = ("resultType", "ttlMs", "cacheScope", "nextCursor")
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 # The member with the client capabilities of a request of 2026-07-28.
 CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+# Messages that the bridge sends to a process of several clients itself.
+HANDSHAKE = ("initialize", "notifications/initialized")
 # The member of a tool that 2026-07-28 does not have.
 NOT_MODERN = "execution"
 # Characters that are escaped on event streams, because some clients end a line there; a text may have such an escape itself.
@@ -367,6 +369,44 @@ def compare_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
             yield Check(name, seen.payload, seen.payload)
         else:
             yield Check(name, seen.payload, _near(seen.body, arrived))
+
+
+def compare_shared_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
+    """Compare the messages of a client with the lines at the stdin of a process that several clients share.
+
+    The bridge sends the handshake and answers pings. The progress token of a request is its id at the server.
+    """
+    arrived: Counter[tuple[str, str, bytes]] = Counter()
+    for seen in filter(None, map(read, taken)):
+        payload, token = _without_token(seen)
+        if token:
+            yield Check(f"progress token at stdin: {seen.method}", seen.id, token)
+        arrived[seen.kind, seen.method, payload] += 1
+    for seen in bridge.sent:
+        if seen.method in HANDSHAKE or (seen.method == "ping" and not arrived[seen.body]):
+            continue
+        payload, _ = _without_token(seen)
+        body = (seen.kind, seen.method, payload)
+        arrived_so = arrived[body] > 0
+        arrived[body] -= arrived_so
+        yield Check(
+            f"at stdin: {seen.method or seen.kind}", payload, payload if arrived_so else _near(body, +arrived)
+        )
+
+
+def _without_token(seen: Seen) -> tuple[bytes, bytes]:
+    """Return the params of a request without the progress token, and that token. Other payloads are returned as they are."""
+    params = members(seen.payload) if seen.kind == "request" else None
+    meta = members((params or {}).get("_meta", b"null"))
+    if params is None or meta is None or "progressToken" not in meta:
+        return seen.payload, b""
+    token = meta.pop("progressToken")
+    params["_meta"] = _written(meta)
+    return _written(params), token
+
+
+def _written(found: Mapping[str, bytes]) -> bytes:
+    return msgspec.json.encode({name: msgspec.Raw(value) for name, value in found.items()})
 
 
 def compare_arguments(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:

@@ -42,6 +42,7 @@ from compare import (  # noqa: E402 - here
     compare_at_once,
     compare_declared,
     compare_input,
+    compare_shared_input,
     compare_shown,
     how_many_items,
     unescaped,
@@ -79,6 +80,43 @@ BEHIND = "behind"
 THROUGH = {"legacy": "H", "modern": "W"}
 # Differences that are decided: by server and check, what must be in the bytes behind the bridge, and the reason.
 KNOWN: Mapping[tuple[str, str], tuple[bytes, str]] = {}
+# The same for a process that several clients share. The bridge initializes it on behalf of all of them.
+OUTSIDE = "a request of the server outside of any call belongs to no client"
+DECLARES = "the server has more tools, because every capability of clients is declared to it"
+AMBIGUOUS = "a client of the aggregate had a call in the last two seconds"
+KNOWN_SHARED: Mapping[tuple[str, str], tuple[bytes, str]] = {
+    **{
+        (name, "request roots/list"): (b"(none)", OUTSIDE)
+        for name in ("everything-2025", "filesystem", "firecrawl", "pdf")
+    },
+    ("everything-2025", "notification notifications/message"): (b"no call is in progress", OUTSIDE),
+    ("everything-2025", "notification notifications/message, which the server has not sent"): (
+        b"no call is in progress",
+        OUTSIDE,
+    ),
+    ("everything-2025", "aggregate: tools/call sampleLLM"): (b"calls of several clients", AMBIGUOUS),
+    ("everything", "aggregate: tools/call trigger-sampling-request"): (
+        b"calls of several clients",
+        AMBIGUOUS,
+    ),
+    ("everything", "aggregate: tools/call trigger-elicitation-request"): (
+        b"calls of several clients",
+        AMBIGUOUS,
+    ),
+    ("everything", "tools/list"): (b"trigger-url-elicitation", DECLARES),
+    ("everything", "notification notifications/tools/list_changed, which the server has not sent"): (
+        b"(no params)",
+        DECLARES,
+    ),
+    ("everything", "aggregate: how many tools"): (b"19", DECLARES),
+    ("everything", "aggregate: an item of tools"): (b'"name":"trigger-', DECLARES),
+    ("sequential-thinking", "aggregate: tools/call sequentialthinking"): (
+        b"thoughtHistoryLength",
+        "the server counts the calls of all clients",
+    ),
+}
+# Values of `share` with which a process serves several clients, so that the bridge itself sends `initialize`.
+SHARED = ("principal", "server")
 # How often the copy of the stdin of a server is read until what is missing is lost (every 0.05 s).
 ARRIVAL_CHECKS = 40
 
@@ -91,10 +129,13 @@ class Cell:
     era: str
     way: str
     checks: Sequence[Check]
+    # Whether several clients can share its process.
+    is_shared: bool = False
 
     def reason(self, check: Check) -> str:
         """Return why the difference is known, or an empty text."""
-        mark, reason = KNOWN.get((self.server, check.name), (b"", ""))
+        known = {**KNOWN, **KNOWN_SHARED} if self.is_shared else KNOWN
+        mark, reason = known.get((self.server, check.name), (b"", ""))
         return reason if mark in check.actual else ""
 
     @property
@@ -142,6 +183,12 @@ class Place:
     fault: str = ""
     # Whether all lines are sent without waiting for any answer.
     at_once: bool = False
+    # Value of the key `share` behind the bridge, "" for that of the server.
+    shared: str = ""
+
+    @property
+    def share(self) -> str:
+        return self.shared or self.server.share
 
     def steps(self, era: str) -> list[Step]:
         steps = script(self.server, modern=era == "modern")
@@ -158,7 +205,7 @@ class Place:
         fault = [sys.executable, str(HERE / "fault.py"), self.fault] if self.fault else []
         command = [*fault, *TEE, str(self.folder / f"stdin-{name}"), *self.server.command]
         environment = {"HOME": os.environ["HOME"], **self.server.environment}
-        share = {"share": self.server.share} if self.server.share else {}
+        share = {"share": self.share} if self.share else {}
         return {"command": command, "env": environment, "cwd": str(self.folder), **share}
 
     def processes(self, name: str) -> list[list[bytes]]:
@@ -229,18 +276,18 @@ async def examine_bridge(
         for (era, way), name in names.items():
             own = era in direct
             checks = (over_the_bridge if own else across_the_eras)(place, running, direct, way, name)
-            outcome.cells.append(await cell_of(outcome.name, era, way, checks))
+            outcome.cells.append(await cell_of(place, outcome.name, era, way, checks))
         for era in COLUMNS if "A" in ways else ():
             outcome.cells.append(
-                await cell_of(outcome.name, era, "A", over_the_aggregate(place, running, direct, era))
+                await cell_of(place, outcome.name, era, "A", over_the_aggregate(place, running, direct, era))
             )
         outcome.memory = memory_of(running.process.pid)
 
 
-async def cell_of(server: str, era: str, way: str, checks: Awaitable[list[Check]]) -> Cell:
+async def cell_of(place: Place, server: str, era: str, way: str, checks: Awaitable[list[Check]]) -> Cell:
     """Return the cell; a conversation that fails is a difference."""
     try:
-        return Cell(server, era, way, await checks)
+        return Cell(server, era, way, await checks, place.share in SHARED)
     except (OSError, trio.TooSlowError, AssertionError, BaseExceptionGroup) as fault:
         return Cell(server, era, way, [Check("the conversation", b"", repr(fault).encode())])
 
@@ -257,14 +304,15 @@ async def over_the_bridge(
         in_turn = await on_the_pipe(attrs.evolve(place, at_once=False), era)
         return [*compare_at_once(direct, in_turn or direct, record), *arrived]
     shown = compare_shown(place.server.must_show, record)
-    ordered = ordered and place.server.share != "server"
+    ordered = ordered and place.share not in SHARED
     return [*compare(direct, record, ordered=ordered), *shown, *arrived]
 
 
 def at_stdin(place: Place, record: Record, name: str) -> Iterator[Check]:
     """Compare what the client has sent with what has arrived. Several clients share a process that the bridge has opened."""
     server, taken = place.server, place.taken(name)
-    yield from (compare_arguments if server.share == "server" else compare_input)(record, taken)
+    is_shared = place.share in SHARED and name.startswith("legacy")
+    yield from (compare_shared_input if is_shared else compare_input)(record, taken)
     yield from compare_declared(server.extensions, place.processes(name))
 
 
@@ -323,13 +371,11 @@ def is_passed_on(step: str) -> bool:
     return step not in own and "no such tool" not in step
 
 
-def run_server(
-    name: str, server: Server, folder: Path, ways: Sequence[str], fault: str = "", *, at_once: bool = False
-) -> Outcome:
+def run_server(name: str, place: Place, ways: Sequence[str]) -> Outcome:
+    server = place.server
     outcome = Outcome(name, server.sdk)
     begun = time.monotonic()
-    folder.mkdir(exist_ok=True)
-    place = Place(folder, server, fault, at_once=at_once)
+    place.folder.mkdir(exist_ok=True)
     try:
         direct = trio.run(examine, place)
         if "legacy" in direct:
@@ -368,12 +414,12 @@ UNDECLARED = (
 )
 
 
-def self_test(folder: Path, jobs: int) -> bool:
+def self_test(folder: Path, jobs: int, share: str) -> bool:
     """Plant each fault between the bridge and the bundled example server; return whether all are found."""
     direct = trio.run(examine, Place(folder, EXAMPLE))
 
     def is_found(fault: str) -> bool:
-        place = Place(folder / (fault or "none"), EXAMPLE, fault)
+        place = Place(folder / (fault or "none"), EXAMPLE, fault, shared=share)
         outcome = Outcome("example", EXAMPLE.sdk)
         place.folder.mkdir()
         trio.run(examine_bridge, place, direct, outcome, "HW")
@@ -426,7 +472,7 @@ def show_differences(outcomes: Sequence[Outcome]) -> None:
         if outcome.failed:
             print(f"{outcome.name}: {outcome.failed}")
         for cell in outcome.cells:
-            for reason in cell.known:
+            for reason in dict.fromkeys(cell.known):
                 print(f"known: {outcome.name}, {cell.era}, {WAYS[cell.way]}: {reason}")
             for check in cell.wrong:
                 print(f"DIFFERENT {outcome.name}, {cell.era}, {WAYS[cell.way]}: {check}")
@@ -497,6 +543,9 @@ def main() -> int:
         "--at-once", action="store_true", help="send all lines without waiting (S, W and C of the handshake)"
     )
     parser.add_argument("--small", action="store_true", help="the servers of `make zoo-small`")
+    parser.add_argument(
+        "--share", choices=SHARED, default="", help="put every server behind a process that clients share"
+    )
     parser.add_argument("--fault", choices=FAULTS, default="", help="plant this fault, and exit with 1")
     parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
     parser.add_argument("--document", action="store_true", help=f"write {DOCUMENT.relative_to(REPOSITORY)}")
@@ -511,7 +560,7 @@ def main() -> int:
         folder = Path(name)
         isolate(folder)
         if given.self_test:
-            return 0 if self_test(folder, given.jobs) else 1
+            return 0 if self_test(folder, given.jobs, given.share) else 1
         furnish(folder)
         found = {
             key: server
@@ -523,10 +572,11 @@ def main() -> int:
         network = "without a network" if without_network else "with the network of this machine"
         print(f"{len(found)} servers, {given.jobs} at once, {network}", flush=True)
         ways = "SWC" if given.at_once else given.ways
-        work = [
-            pool.submit(run_server, key, server, folder / key, ways, given.fault, at_once=given.at_once)
+        places = {
+            key: Place(folder / key, server, given.fault, given.at_once, given.share)
             for key, server in found.items()
-        ]
+        }
+        work = [pool.submit(run_server, key, place, ways) for key, place in places.items()]
         outcomes = []
         for done in work:
             outcomes.append(outcome := done.result())
