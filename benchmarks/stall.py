@@ -327,8 +327,9 @@ class Bench:
             self.shared = mmap.mmap(file.fileno(), 8)
         command = json.dumps([sys.executable, "-I", "-S", str(Path(__file__).resolve()), "--serve"])
         config = folder / "config.toml"
+        # Without memory that is kept, so that the resident memory shows each message. A step takes longer then.
         config.write_text(
-            f'[listen]\nhttp = "127.0.0.1:0"\ntoken = "token"\n[limits]\nheartbeat_seconds = 3600\n[servers.plain]\ncommand = {command}\n'
+            f'[listen]\nhttp = "127.0.0.1:0"\ntoken = "token"\n[limits]\nheartbeat_seconds = 3600\nfree_heap_bytes = 0\n[servers.plain]\ncommand = {command}\n'
             f'[servers.shared]\nshare = "server"\ncommand = {command}\n'
             f'[servers.chosen]\ncommand = {command}\ntools.allow = ["f*"]\n'
         )

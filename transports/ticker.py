@@ -5,8 +5,6 @@ from typing import Final, Protocol
 
 import trio
 
-from .memory import HeapTrimmer
-
 # Resolution of deadlines (seconds). The deadlines that are checked with it are seconds long.
 TICK: Final = 0.25
 # A round that is late by this much (seconds) was held up: the process was stopped (SIGSTOP), or had no processor time.
@@ -77,7 +75,6 @@ class Ticker:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Call the members until cancelled."""
-        self.add(HeapTrimmer())
         self._read_clock()
         task_status.started()
         held_up = False

@@ -27,6 +27,10 @@ CONTROL = "/control"
 ALL = "*"
 
 
+# Limits that may be 0, which turns them off.
+_CAN_BE_OFF = frozenset({"free_heap_bytes"})
+
+
 class BadLimit(ValueError):
     """Raised for an unknown limit, or a value outside its range. The text names both."""
 
@@ -214,7 +218,9 @@ def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
         whole = fields[name] is int
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise BadLimit(f"{name} needs a {'whole ' * whole}number, not {shown(value)}")
-        if not 0 < value < 2**40:
-            raise BadLimit(f"{name} must be more than 0 and less than 2^40, not {shown(value)}")
+        off = name in _CAN_BE_OFF
+        if not (0 < value < 2**40 or (off and value == 0)):
+            least = "0 or more" if off else "more than 0"
+            raise BadLimit(f"{name} must be {least} and less than 2^40, not {shown(value)}")
         values[name] = value
     return attrs.evolve(base, **values)  # type: ignore[arg-type]  # checked above

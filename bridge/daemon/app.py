@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from ...transports.memory import HeapTrimmer, keep_freed_memory
 from ...transports.poller import Poller
 from ...transports.process.cgroup import can_hold, delegated
 from ...transports.process.open_files import fit_limits, raise_soft_limit
@@ -164,6 +165,7 @@ class Daemon:
         self._spawner = spawner
         self._version = version("mcpbridged")
         self._ticker, self._poller = Ticker(), Poller()
+        self._ticker.add(HeapTrimmer(keeps=keep_freed_memory(limits.free_heap_bytes)))
         self._supervisor = Supervisor(
             spawner,
             self._poller,

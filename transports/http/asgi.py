@@ -17,6 +17,7 @@ from ...validators.incremental_json import TextBuffer
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
+from ..memory import LARGE, large_messages
 from ..options import ANONYMOUS, JSON, Headers
 from ..ports import UpgradedStream
 from ..send_queue import SendQueue
@@ -237,9 +238,14 @@ class AsgiExchange:
         self._last_sent = self._service.ticker.now
 
     async def _write(self, data: bytes) -> None:
-        for at in range(0, len(data), _PIECE):
-            piece = data[at : at + _PIECE]
-            await self._send_event({"type": "http.response.body", "body": piece, "more_body": True})
+        try:
+            for at in range(0, len(data), _PIECE):
+                piece = data[at : at + _PIECE]
+                await self._send_event({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            # Its memory is free now, which may be long after its receipt.
+            if len(data) > LARGE:
+                large_messages.count += 1
 
     def queue(self, *, direct: bool = False) -> SendQueue:  # noqa: ARG002 - Hypercorn sends from one task only
         return SendQueue(self._service.limits)

@@ -11,6 +11,7 @@ import trio
 from ...validators.http_body import ChunkedDecoder
 from ...validators.http_head import reject_early, skip_empty_lines
 from ...validators.incremental_json import TextBuffer
+from ..memory import LARGE, large_messages
 from ..poller import WakeUpSlot
 from .quota import Seat
 from .service import Service
@@ -93,7 +94,12 @@ class Http1Stream:
     async def send(self, data: bytes) -> None:
         """Send all data. Raises OSError."""
         self.deadline.start(Wait.READER, self.service.ticker.now)
-        await self.wire.send(data)
+        try:
+            await self.wire.send(data)
+        finally:
+            # Its memory is free now, which may be long after its receipt.
+            if len(data) > LARGE:
+                large_messages.count += 1
         self.deadline.kind = Wait.NOTHING
         self.last_sent = self.service.ticker.now
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection, retry_after
+from ..memory import LARGE, large_messages
 from ..options import ANONYMOUS
 from .gate import unknown_origin
 
@@ -125,6 +126,8 @@ class Quota:
                 raise _too_much_unfinished(self._limits.unfinished_bytes)
             self._body_bytes[principal] = total
             held += more
+            if held > LARGE:
+                large_messages.count += 1
 
         try:
             yield count

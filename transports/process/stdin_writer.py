@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from ...validators.limits import Limits
+from ..memory import LARGE, large_messages
 from ..ticker import PausableClock
 from .lines import LARGE_LINE
 
@@ -162,11 +163,13 @@ class StdinWriter:
 
     async def _write(self) -> None:
         while self._queue:
+            large = self._queue.size > LARGE
             try:
                 stalled = not await self._until_writable()
             # The pipe was closed meanwhile.
             except trio.ClosedResourceError:
                 return
+            large_messages.count += large
             if stalled:
                 self._on_stalled()
                 return

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from ..memory import LARGE, large_messages
 from ..poller import Poller
 from .lines import LARGE_LINE, LineSplitter, Overlong
 
@@ -87,10 +88,11 @@ class StdoutReader:
             return
         self._filling = False
         self.turns += 1
-        size = _READ_LARGE if self._splitter.held > _READ else _READ
         end = time.perf_counter() + (DRAIN_SECONDS if self.draining else _TURN_SECONDS)
         goes_on = self._pass_on(end) and time.perf_counter() <= end if self._pending else self.fault is None
         while goes_on:
+            held = self._splitter.held
+            size = _READ_LARGE if held > _READ else _READ
             try:
                 data = os.read(self.descriptor, size)
             except BlockingIOError:
@@ -100,6 +102,8 @@ class StdoutReader:
             if not data:
                 self._on_end()
                 return
+            if held + len(data) > LARGE:
+                large_messages.count += 1
             self._pending.extend(self._splitter.feed(data))
             goes_on = self._pass_on(end)
             # The pipe is empty. Further output is another edge, but the end may have been reported already.

@@ -88,6 +88,7 @@ def test_the_defaults():
         (("--sessionTimeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
         (("--session-timeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
         (("--limit", "body=10", "--limit", "head_seconds=0.5"), "limits", Limits(body=10, head_seconds=0.5)),
+        (("--limit", "free_heap_bytes=0"), "limits", Limits(free_heap_bytes=0)),
     ],
 )
 def test_every_option_changes_a_setting(arguments, member, value):

@@ -96,6 +96,10 @@ def test_a_runtime_directory_too_long_for_a_socket_is_refused(write):
         load.load(write(""), deep)
 
 
+def test_free_heap_memory_can_be_turned_off(write):
+    assert load.load(write("limits.free_heap_bytes = 0"), HERE).limits.free_heap_bytes == 0
+
+
 def test_an_empty_file_is_valid(write):
     settings = load.load(write(""), HERE)
     assert (settings.servers, settings.host, settings.port) == ((), "127.0.0.1", 8808)
@@ -145,6 +149,11 @@ def test_an_empty_file_is_valid(write):
         ("limits.body = 'x'", "limits"),
         ("limits.nothing = 1", "limits: there is no limit 'nothing'; there are batch"),
         ("limits.body = 0", "limits: body must be more than 0 and less than 2^40, not 0"),
+        (
+            "limits.free_heap_bytes = -1",
+            "limits: free_heap_bytes must be 0 or more and less than 2^40, not -1",
+        ),
+        ("limits.free_heap_bytes = 1099511627776", "must be 0 or more and less than 2^40, not 1099511627776"),
         ("limits.body = 1.5", "limits: body needs a whole number, not 1.5"),
         ("limits.head_seconds = inf", "not inf"),
         ("a=" + "[" * 100_000, "nested"),

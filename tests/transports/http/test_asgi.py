@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.http.asgi import AsgiApp, head_of
+from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.transports.send_queue import Signal
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
@@ -316,3 +317,29 @@ async def test_there_is_no_websocket(make_world):
     world.arrives()
     await world.serve(scope("GET", b"/x", BEARER))
     assert world.status == 400
+
+
+@pytest.mark.parametrize(("size", "large"), [(LARGE, False), (LARGE + 1, True)])
+async def test_the_end_of_a_large_response_is_counted(make_world, size, large):
+    async def respond(exchange):
+        before.append(large_messages.count)
+        await exchange.answer(200, b"text/plain", b"x" * size)
+
+    before, world = [], make_world(respond=respond)
+    world.arrives()
+    await world.serve(scope("POST", b"/respond", BEARER))
+    assert world.body == b"x" * size
+    assert large_messages.count == before[0] + large
+
+
+async def test_a_large_message_that_is_not_read_is_counted_when_it_is_given_up(make_world, autojump_clock):
+    async def respond(exchange):
+        await exchange.begin_stream()
+        world.blocked = True
+        before.append(large_messages.count)
+        await exchange.write(b"x" * 2 * LARGE)
+
+    before, world = [], make_world(respond=respond)
+    world.arrives()
+    await world.serve(scope("POST", b"/respond", BEARER))
+    assert (large_messages.count, trio.current_time()) == (before[0] + 1, 30)

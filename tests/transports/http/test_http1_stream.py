@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.http.http1_stream import Wait
+from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
@@ -186,3 +187,24 @@ async def test_an_abort_wakes_the_reader(connection):
 def test_a_unix_socket_has_no_segments_to_hold_back(connection):
     assert connection.stream.sock.family == socket.AF_UNIX
     connection.stream.cork()
+
+
+@pytest.mark.parametrize(("size", "large"), [(LARGE, False), (LARGE + 1, True)])
+async def test_the_end_of_a_large_message_is_counted(connection, size, large):
+    before = large_messages.count
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.stream.send, b"x" * size)
+        received = 0
+        while received < size:
+            await settle()
+            received += len(connection.received())
+    assert large_messages.count == before + large
+
+
+async def test_a_large_message_that_is_given_up_is_counted(connection):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.stream.send, b"x" * 10_000_000)
+        await settle()
+        before = large_messages.count
+        nursery.cancel_scope.cancel()
+    assert large_messages.count == before + 1

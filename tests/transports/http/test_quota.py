@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from mcpbridged.transports.http.quota import CHECKING, HANDSHAKE, NO_HEAD, REFUSED, Quota
+from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
@@ -149,3 +150,15 @@ def test_unfinished_bytes_are_counted_by_principal_and_released():
         again(100)
     with quota.receiving("alice"):
         pass
+
+
+def test_the_pieces_of_a_large_body_are_counted():
+    quota = Quota(Limits())
+    before = large_messages.count
+    with quota.receiving("alice") as small, quota.receiving("alice") as large:
+        small(LARGE)
+        large(LARGE)
+        assert large_messages.count == before
+        large(1)
+        large(1)
+        assert large_messages.count == before + 2

@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio.testing
 
+from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.transports.process.lines import LARGE_LINE
 from mcpbridged.transports.process.stdin_writer import ChildBusy, ChildGone, StdinWriter
 from mcpbridged.transports.ticker import PausableClock
@@ -201,3 +202,22 @@ def test_watchers_get_each_line_without_its_end(pipe):
     pipe.writer.watchers = [lambda *message: seen.append(message)]
     pipe.writer.send(b"{}")
     assert seen == [("to server", b"{}")]
+
+
+@pytest.mark.parametrize(("size", "large"), [(LARGE, False), (LARGE + 2 * PIPE, True)])
+async def test_the_parts_of_a_large_line_are_counted(pipe, size, large):
+    before = large_messages.count
+    pipe.writer.send(b"x" * size)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        assert len(await pipe.read_until(size + 1)) == size + 1
+    assert (large_messages.count > before) == large
+
+
+async def test_a_large_line_that_is_not_read_is_counted_at_the_end_of_the_wait(pipe, autojump_clock):
+    pipe.writer.send(b"x" * 2 * LARGE)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await trio.sleep(9)
+        before = large_messages.count
+    assert (pipe.events, large_messages.count) == (["stalled"], before + 1)

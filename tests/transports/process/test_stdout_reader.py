@@ -1,9 +1,11 @@
 """Lines from a pipe that this test writes itself. Turns of the poller are calls of `read`."""
 
+import fcntl
 import os
 
 import pytest
 
+from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.transports.process import stdout_reader
 from mcpbridged.transports.process.lines import Overlong
 from mcpbridged.transports.process.stdout_reader import StdoutReader, ignore
@@ -189,3 +191,25 @@ def test_watchers_get_lines_and_the_beginning_of_overlong_lines(pipe):
     pipe.reader.watchers = [lambda *message: seen.append(message)]
     pipe.turn(b"{}\n" + b"y" * 17 + b"\n")
     assert seen == [("to client", b"{}"), ("to client", b"y" * 17)]
+
+
+@pytest.mark.parametrize(("size", "large"), [(LARGE - 1, False), (LARGE + 64 * 1024, True)])
+def test_the_parts_of_a_large_line_are_counted(size, large):
+    before, pipe = large_messages.count, Pipe(limit=2 * LARGE)
+    line = b"x" * size
+    for at in range(0, size, 32 * 1024):
+        pipe.turn(line[at : at + 32 * 1024])
+    pipe.turn(b"\n")
+    assert pipe.lines == [line]
+    assert (large_messages.count > before) == large
+    pipe.close()
+
+
+def test_a_large_line_that_is_read_in_one_turn_is_counted(clock):
+    before, pipe = large_messages.count, Pipe(limit=4 * LARGE)
+    fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, 2 * LARGE)
+    line = b"x" * (LARGE + 64 * 1024)
+    pipe.turn(line + b"\n")
+    assert pipe.lines == [line]
+    assert (large_messages.count > before, pipe.reader.turns) == (True, 1)
+    pipe.close()
