@@ -14,6 +14,8 @@ import trio
 
 # Called with whether the other side will send no more.
 Ready = Callable[[bool], None]
+# Called with an exception of a Ready function. Must not raise.
+OnFault = Callable[[Exception], None]
 
 _EDGES: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _LEFT: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -54,25 +56,36 @@ class WakeUpSlot:
 
 
 class Poller:
-    """Call functions at edges of descriptors. A function must read until it would block, or use `call_again`."""
+    """Call functions at edges of descriptors. A function must read until it would block, or use `call_again`.
+
+    An exception of a function ends the calls for its descriptor only.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        # By descriptor; added by `register`, removed by `unregister` and by an exception of the function.
         self._callbacks: dict[int, Ready] = {}
+        # The same for exceptions of these functions.
+        self._on_fault: dict[int, OnFault] = {}
         self._again: dict[int, None] = {}
         self._waiting = False
         # A write to it ends the wait for the other descriptors.
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, _EDGES)
 
-    def register(self, descriptor: int, ready: Ready) -> None:
-        """Call `ready` at each edge of the descriptor, and at once if it is ready now. `ready` must not raise."""
+    def register(self, descriptor: int, ready: Ready, on_fault: OnFault) -> None:
+        """Call `ready` at each edge of the descriptor, and at once if it is ready now.
+
+        An exception of `ready` unregisters the descriptor and is passed to `on_fault`, once.
+        """
         self._callbacks[descriptor] = ready
+        self._on_fault[descriptor] = on_fault
         self._epoll.register(descriptor, _EDGES)
 
     def unregister(self, descriptor: int) -> None:
         """Stop calling. Call this before the descriptor is closed."""
         if self._callbacks.pop(descriptor, None) is not None:
+            del self._on_fault[descriptor]
             self._epoll.unregister(descriptor)
 
     def call_again(self, descriptor: int) -> None:
@@ -104,11 +117,23 @@ class Poller:
                     again.pop(descriptor, None)
                 ready = members.get(descriptor)
                 if ready is not None:
-                    ready(events & _LEFT != 0)
+                    try:
+                        ready(events & _LEFT != 0)
+                    except Exception as fault:  # noqa: BLE001 - the boundary of one connection or server
+                        self._fail(descriptor, fault)
             for descriptor in again:
                 ready = members.get(descriptor)
                 if ready is not None:
-                    ready(False)
+                    try:
+                        ready(False)
+                    except Exception as fault:  # noqa: BLE001 - the boundary of one connection or server
+                        self._fail(descriptor, fault)
+
+    def _fail(self, descriptor: int, fault: Exception) -> None:
+        on_fault = self._on_fault.get(descriptor)
+        self.unregister(descriptor)
+        if on_fault is not None:
+            on_fault(fault)
 
     def close(self) -> None:
         """Close the epoll descriptor. All descriptors must be unregistered."""

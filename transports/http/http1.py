@@ -8,9 +8,10 @@ heads; a head that breaks it ends the connection after the response.
 import contextlib
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
+import trio
 
 from ...validators.http_head import Head, parse_head
 from ...validators.rejection import INVALID_REQUEST, Rejection
@@ -33,9 +34,6 @@ from .responses import (
 )
 from .service import Service
 from .wire import PlainWire
-
-if TYPE_CHECKING:
-    import trio
 
 # On shutdown, connections that were idle for this long are closed (seconds), because no request can be on its way.
 _LAST_IDLE: Final = 2 * TICK
@@ -103,6 +101,8 @@ class Connection:
         self._exchange = self._new_exchange()
         # `Route.generation` when the access rights of the client were last checked.
         self._checked_generation = service.route.generation
+        # Cancelled after an exception in a callback.
+        self._scope = trio.CancelScope()
 
     def _new_exchange(self) -> Http1Exchange:
         admission = self._admission
@@ -114,25 +114,26 @@ class Connection:
         """Serve requests until either side closes. Raises nothing that a peer can cause."""
         service, stream = self._service, self._stream
         service.ticker.add(self)
-        service.poller.register(stream.sock.fileno(), self._ready)
-        try:
-            while not stream.close and await self._serve_one():
-                if service.ticker.shutting_down and self._exchange.continuation is None:
-                    stream.close = True
-            if stream.close:
-                await stream.linger(*self._linger_limits())
-        except OSError:
-            # The peer has disconnected. Attached queues were notified.
-            pass
-        finally:
-            service.poller.unregister(stream.sock.fileno())
-            service.ticker.remove(self)
-            exchange = self._exchange
-            if exchange.send_queue is not None:
-                exchange.send_queue.on_disconnect()
-            # The task was cancelled, and the rest of the work is cancelled with it.
-            if exchange.continuation is not None:
-                await exchange.continuation()
+        service.poller.register(stream.sock.fileno(), self._ready, self._fail)
+        with self._scope:
+            try:
+                while not stream.close and await self._serve_one():
+                    if service.ticker.shutting_down and self._exchange.continuation is None:
+                        stream.close = True
+                if stream.close:
+                    await stream.linger(*self._linger_limits())
+            except OSError:
+                # The peer has disconnected. Attached queues were notified.
+                pass
+            finally:
+                service.poller.unregister(stream.sock.fileno())
+                service.ticker.remove(self)
+                exchange = self._exchange
+                if exchange.send_queue is not None:
+                    exchange.send_queue.on_disconnect()
+                # The task was cancelled, and the rest of the work is cancelled with it.
+                if exchange.continuation is not None:
+                    await exchange.continuation()
 
     async def _serve_one(self) -> bool:
         """Serve one request. Returns whether another may follow."""
@@ -298,6 +299,11 @@ class Connection:
             self._begin_eagerly(plain, admission.eager)
         else:
             plain.ready(left=left)
+
+    def _fail(self, fault: Exception) -> None:
+        """End the connection after an exception in a callback (poller.OnFault)."""
+        self._service.log.error("internal_error", peer=self._stream.peer, fault=fault)
+        self._scope.cancel()
 
     def tick(self, now: float) -> None:
         """Check the deadline and the access rights of the client, and whether a heartbeat is due (ticker.Ticking)."""

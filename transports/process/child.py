@@ -201,13 +201,13 @@ class Child:
     ) -> None:
         """Read and write until the process and all its descendants have ended. Cancelling kills them at once.
 
-        `on_exit` is called once, when no further line will come. An exception of the line handler kills the process and
-        is raised here. stderr passes `stderr_filter` before it is split into lines.
+        `on_exit` is called once, when no further line will come. An exception in a callback, such as the line handler, kills
+        the process and is raised here. stderr passes `stderr_filter` before it is split into lines.
         """
         self._stderr.meter = StderrMeter(self._limits.stderr_rate, on_stderr, stderr_filter)
-        self._poller.register(self._stdout.descriptor, self._stdout.read)
-        self._poller.register(self._stderr.descriptor, self._stderr.read)
-        self._poller.register(self._control.fileno(), self._read_keeper)
+        self._poller.register(self._stdout.descriptor, self._stdout.read, self._fail)
+        self._poller.register(self._stderr.descriptor, self._stderr.read, self._fail)
+        self._poller.register(self._control.fileno(), self._read_keeper, self._fail)
         try:
             async with trio.open_nursery() as nursery:
                 self._stderr.start(nursery)
@@ -307,6 +307,11 @@ class Child:
 
     def _stdin_stalled(self) -> None:
         self._reason = f"has not read its stdin for {self._limits.stdin_stall_seconds:g} s"
+        self.kill()
+
+    def _fail(self, fault: Exception) -> None:
+        """End the process after an exception in a callback (poller.OnFault)."""
+        self._stdout.fault = self._stdout.fault or fault
         self.kill()
 
     def _read_keeper(self, _left: bool) -> None:  # noqa: FBT001 - signature of poller.Ready

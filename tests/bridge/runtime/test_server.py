@@ -26,12 +26,15 @@ from mcpbridged.transports.endpoints.websocket import _Connection
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.ports import ModernRequest
+from mcpbridged.transports.process import child as child_module
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 from mcpbridged.validators.stateless_request import read_envelope
+
+from ...support.children import alive
 
 pytestmark = pytest.mark.anyio
 INITIALIZE = b'{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}'
@@ -368,6 +371,33 @@ async def test_no_process_starts_for_a_session_that_has_ended_during_its_wait():
             call()
         await trio.testing.wait_all_tasks_blocked()
         assert not any(upstream.busy for upstream in server._places.upstreams)
+
+
+@pytest.mark.parametrize(
+    "descriptor_of",
+    [
+        lambda child: child._stdout.descriptor,
+        lambda child: child._stderr.descriptor,
+        lambda child: child._control.fileno(),
+    ],
+    ids=["stdout", "stderr", "keeper"],
+)
+async def test_an_exception_in_a_callback_of_a_process_ends_its_session_only(descriptor_of, monkeypatch):
+    # Without reports of the keeper its end is not seen.
+    monkeypatch.setattr(child_module, "_KILL_SECONDS", 0.5)
+    log = LineLog(out=(lines := io.StringIO()))
+    async with running(log, sys.executable, "-c", SATED, spare=0) as server:
+        (one, its_pipe), (other, _) = await begun(server), await begun(server)
+        poller, child = server._parts.common.daemon.poller, one._process.child
+        one.receive(Request(b"2", "tools/call", b'{"name":"t"}'), None)
+        poller._callbacks[descriptor_of(child)] = fail
+        poller.call_again(descriptor_of(child))
+        assert "error" in await its_pipe.answer(2)
+        while child.pid in server.pids:
+            await trio.sleep(0.01)
+        assert (one.ended, other.ended, server.sessions) == (True, False, 1)
+        assert not alive(child.pid)
+    assert lines.getvalue().count("internal_error") == 1
 
 
 async def test_a_fault_of_ours_in_one_session_costs_no_other(monkeypatch):

@@ -1,9 +1,23 @@
-"""HTTP/1.1 connections during shutdown. The rest of HTTP/1.1 is tested in tests/hostile and tests/e2e."""
+"""HTTP/1.1 connections during shutdown, and faults in their callbacks.
+
+The rest of HTTP/1.1 is tested in tests/hostile and tests/e2e.
+"""
+
+import contextlib
 
 import pytest
 import trio
+import trio.testing
 
-from ...support.serving import TOKEN, listening
+from mcpbridged.transports.endpoints.websocket import WebSocket
+from mcpbridged.transports.http.http1 import Connection
+from mcpbridged.transports.http.listen import tls_context
+from mcpbridged.transports.send_queue import DISCONNECTED
+
+from ...support.exchange import FakeBackend
+from ...support.serving import TOKEN, echo, listening
+from ...support.tls import tls_client_context, write_certificate
+from ...support.wire import PING, TEXT, frame, fresh_key
 
 pytestmark = pytest.mark.anyio
 GET = f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
@@ -49,3 +63,101 @@ async def test_during_shutdown_a_connection_is_closed_after_its_event_stream(any
             server.streams[0].close()
             await until(stream, b"0\r\n\r\n")
             assert await stream.receive_some() == b""
+
+
+INITIALIZE = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}'
+# A request that leaves its connection in each state, and the end of the response that the state begins with.
+STATES = {
+    "idle": ("/echo", "", b"/echo"),
+    "in the middle of a head": ("/echo", "", b"/echo"),
+    "event stream": ("/stream", "", b"\r\n\r\n"),
+    "WebSocket": (
+        "/ws",
+        f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {fresh_key()}\r\n",
+        b"\r\n\r\n",
+    ),
+}
+
+
+class Broken:
+    """The callback of the first connection, which fails after `begin`."""
+
+    def __init__(self, monkeypatch):
+        self.began, self.connections = False, []
+        ready = Connection._ready
+
+        def fail(connection, left):
+            if connection not in self.connections:
+                self.connections.append(connection)
+            if self.began and connection is self.connections[0]:
+                raise RuntimeError("a bug of ours")
+            ready(connection, left)
+
+        monkeypatch.setattr(Connection, "_ready", fail)
+
+    def begin(self):
+        self.began = True
+
+
+@contextlib.asynccontextmanager
+async def connected(server, client_context):
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    if client_context is not None:
+        stream = trio.SSLStream(stream, client_context, server_hostname="127.0.0.1", https_compatible=True)
+    async with stream:
+        yield stream
+
+
+# Over TLS a task reads the input, usually before the callback is called.
+@pytest.mark.parametrize(
+    ("with_tls", "state"), [*((False, state) for state in STATES), (True, "event stream")]
+)
+async def test_an_exception_in_a_callback_ends_its_connection_only(
+    with_tls, state, monkeypatch, authority, tmp_path
+):
+    broken, backend = Broken(monkeypatch), FakeBackend()
+    theirs = tls_client_context(authority) if with_tls else None
+    ours = tls_context(*write_certificate(authority, tmp_path)) if with_tls else None
+    path, more, end = STATES[state]
+    async with listening(tls=ours) as server:
+        server.routes.replace(
+            {"/ws": WebSocket(backend, server.limits, server.log), "/stream": server.stream, "/echo": echo}
+        )
+        with trio.fail_after(10):
+            async with connected(server, theirs) as first, connected(server, theirs) as second:
+                await first.send_all(head(server, path, more))
+                await until(first, end)
+                if state == "WebSocket":
+                    await first.send_all(frame(TEXT, INITIALIZE))
+                elif state == "in the middle of a head":
+                    await first.send_all(b"GET /echo HTTP/1.1\r\n")
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert server.quota.connections == 1
+                broken.begin()
+                if with_tls:
+                    await first.transport_stream.send_eof()
+                else:
+                    await first.send_all(frame(PING) if state == "WebSocket" else b"G")
+                await ends(first)
+                assert faults_of(server) == ["a bug of ours"]
+                await second.send_all(head(server, "/echo"))
+                assert await until(second, b"/echo")
+                assert server.quota.connections == 1
+    assert [queue.state for queue in server.streams] == [DISCONNECTED] * (state == "event stream")
+    assert len(backend.conversation.ended) == (state == "WebSocket")
+
+
+def head(server, path, more=""):
+    host = f"Host: 127.0.0.1:{server.port}\r\n"
+    return f"GET {path} HTTP/1.1\r\n{host}Authorization: Bearer {TOKEN}\r\n{more}\r\n".encode()
+
+
+async def ends(stream):
+    """Wait for the end of a connection, which may be a reset."""
+    with contextlib.suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
+
+
+def faults_of(server):
+    return [str(fields["fault"]) for _, event, fields in server.log.events if event == "internal_error"]

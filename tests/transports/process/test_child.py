@@ -10,11 +10,16 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.process.child import ChildBusy, ChildGone, Exit
+from mcpbridged.transports.options import Launch
+from mcpbridged.transports.poller import Poller
+from mcpbridged.transports.process import child as child_module
+from mcpbridged.transports.process.child import Child, ChildBusy, ChildGone, Exit
 from mcpbridged.transports.process.lines import Overlong
+from mcpbridged.transports.process.stderr_reader import StderrReader
+from mcpbridged.transports.process.stdout_reader import StdoutReader
 from mcpbridged.validators.limits import Limits
 
-from ...support.children import python, start
+from ...support.children import ENV, Output, alive, python, start
 
 pytestmark = pytest.mark.anyio
 
@@ -359,3 +364,58 @@ async def test_a_stop_resumes_a_paused_child(spawner):
             child.pause()  # too late
             await output.over.wait()
     assert output.exits
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "line"),
+    [
+        (StdoutReader, "read", b"out"),
+        (StderrReader, "read", b"err"),
+        (Child, "_read_keeper", b"exit"),
+    ],
+)
+async def test_an_exception_in_a_callback_ends_its_process_only(spawner, monkeypatch, owner, name, line):
+    def fail(*_):
+        raise RuntimeError("a bug of ours")
+
+    code = (
+        "import sys\nfor line in sys.stdin.buffer:\n if b'exit' in line: sys.exit()\n"
+        " stream = sys.stderr if b'err' in line else sys.stdout\n stream.buffer.write(line); stream.flush()"
+    )
+    poller, faults, limits = Poller(), [], Limits()
+    launch = Launch(argv=python(code), env=ENV)
+    # Without reports of the keeper its end is not seen.
+    monkeypatch.setattr(child_module, "_KILL_SECONDS", 0.5)
+
+    async def run(child, output):
+        child.set_line_handler(output.line)
+        try:
+            await child.run(output.stderr.append, output.exit)
+        except* RuntimeError as group:
+            faults.extend(group.exceptions)
+
+    with trio.fail_after(20):
+        good = await spawner.spawn(launch, limits=limits, poller=poller)
+        child = await spawner.spawn(launch, limits=limits, poller=poller)
+        outputs = [Output(), Output()]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(poller.run)
+            nursery.start_soon(run, good, outputs[0])
+            await trio.testing.wait_all_tasks_blocked()
+            with monkeypatch.context() as patched:
+                patched.setattr(owner, name, fail)
+                nursery.start_soon(run, child, outputs[1])
+                await trio.testing.wait_all_tasks_blocked()
+            child.send(line)
+            await outputs[1].over.wait()
+            while not faults:
+                await trio.sleep(0.01)
+            good.send(b"out")
+            await outputs[0].until(1)
+            good.stop()
+            await outputs[0].over.wait()
+            nursery.cancel_scope.cancel()
+    poller.close()
+    assert [str(fault) for fault in faults] == ["a bug of ours"]
+    assert not alive(child.pid)
+    assert outputs[0].exits == [Exit(code=0)]
