@@ -39,6 +39,8 @@ _CONTROL_BYTES: Final = 64 * 1024
 # The largest payload of a control frame, and of a frame with its size in the second byte (bytes, RFC 6455 section 5.2).
 LARGEST_CONTROL: Final = 125
 _SHORT_HEADER: Final = 6
+# The first byte of a text frame without fragmentation (RFC 6455 section 5.2).
+_WHOLE_TEXT: Final = 0x80 | TEXT
 _LARGEST_MASKED_HEADER: Final = 14
 # A message above the limit is dropped; a message above this multiple of the limit closes the connection.
 _FAR_OVER: Final = 64
@@ -125,6 +127,27 @@ class FrameReader:
     def refuse(self, fault: Rejection) -> None:
         """Drop the current message, and report it with this fault at its end."""
         self._message.refuse(fault)
+
+    def read_message(self, data: bytes) -> bytes | None:
+        """Return the text of a small message in one whole frame, if the next bytes are exactly that.
+
+        Otherwise returns None, without effect. `feed` would return the text as its only event.
+        """
+        size = len(data) - _SHORT_HEADER
+        if size < 0 or data[0] != _WHOLE_TEXT or self._partial or self._fragmented or self._opcode >= 0:
+            return None
+        short, start = data[1] - 0x80, _SHORT_HEADER
+        if short > LARGEST_CONTROL:
+            size, start = size - 2, start + 2
+            if short != 126 or size <= LARGEST_CONTROL or size != int.from_bytes(data[2:4], "big"):
+                return None
+        elif short != size:
+            return None
+        # The size is below WORTH_CHECKING.
+        if size > self._limit or self._over:
+            return None
+        text = masked(data[start:], data[start - 4 : start])
+        return text if text.isascii() or _is_utf8(text) else None
 
     def feed(self, data: bytes, now: float) -> list[Event]:
         """Decode the next bytes of the client at a time (seconds)."""

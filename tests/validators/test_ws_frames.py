@@ -312,3 +312,79 @@ def test_a_message_that_is_refused_while_it_arrives_is_dropped_and_reported_at_i
     [event] = reader.feed(whole[150_000:], 0.0)
     assert fault_of(event.text).text == "too much is unfinished"
     assert [one.text for one in reader.feed(frame(payload=b"later"), 0.0)] == [b"later"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 300, 0xFFFF])
+def test_a_small_message_in_one_frame_is_read_in_one_step(size):
+    text = b"x" * size
+    assert FrameReader(100_000).read_message(frame(payload=text)) == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        frame()[:5],
+        frame()[:-1],
+        frame() + b"\x81",
+        frame(payload=b"x" * 126)[:7],
+        frame(payload=b"x" * 126)[:-1],
+        frame(payload=b"x" * 20, wide=2),
+        frame(payload=b"x" * 20, wide=8),
+        frame(payload=b"x" * 0x10000),
+        frame(payload=b"x" * 101),
+        frame(payload=b"\xff"),
+        frame(opcode=0),
+        frame(opcode=9),
+        frame(final=False),
+        frame(masked=False),
+        frame(masked=False, payload=b"x" * 30),
+        frame(reserved=0x40),
+    ],
+)
+def test_other_input_is_left_to_the_other_way_of_reading(data):
+    reader = FrameReader(100)
+    assert reader.read_message(data) is None
+    assert reader.feed(data, 0.0) == FrameReader(100).feed(data, 0.0)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"\x81", frame()[:-1], frame(final=False), frame(payload=b""[:0], length=2)[:6], frame(masked=False)],
+)
+def test_input_after_unfinished_input_or_a_fault_is_left_to_the_other_way_of_reading(before):
+    reader = FrameReader(100)
+    reader.feed(before, 0.0)
+    assert reader.read_message(frame()) is None
+
+
+frames = st.builds(
+    frame,
+    opcode=st.sampled_from([1, 1, 1, 1, 0, 9, 10, 8, 2]),
+    payload=st.sampled_from([b"", b"{}", b"\xc3", b"\xa9", b"x" * 126, b"y" * 200]),
+    final=st.sampled_from([True, True, True, False]),
+    masked=st.sampled_from([True] * 9 + [False]),
+)
+
+
+@given(st.lists(frames, max_size=8), st.lists(st.integers(1, 40), max_size=6))
+def test_both_ways_of_reading_give_the_same_events(whole, cuts):
+    reader, other = FrameReader(150), FrameReader(150)
+    pieces = [piece for one in whole for piece in _cut(one, cuts)]
+    for piece in pieces:
+        text = reader.read_message(piece)
+        events = reader.feed(piece, 0.0) if text is None else [Text(text)]
+        assert events == other.feed(piece, 0.0)
+        assert (reader.missing, reader.dropping, reader.reason) == (
+            other.missing,
+            other.dropping,
+            other.reason,
+        )
+
+
+def _cut(data, cuts):
+    """Return the data in pieces, one piece for every second frame."""
+    if len(data) % 2:
+        return [data]
+    places = sorted({cut for cut in cuts if cut < len(data)})
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
