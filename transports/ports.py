@@ -131,9 +131,15 @@ class Backend(Protocol):
         ...
 
     def start_request_now(
-        self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
+        self,
+        principal: str,
+        request: ModernRequest,
+        queue: SendQueue,
+        caller: Caller,
+        *,
+        pipe: bool = False,
     ) -> Upstream | None:
-        """Send a request as `start_request` with a queue of its own. Returns None, without effect, if that must wait."""
+        """Send a request as `start_request`. Returns None, without effect, if that must wait. Raises Rejection."""
         ...
 
     async def notify(
@@ -220,6 +226,10 @@ class EagerEndpoint(Protocol):
         ...
 
 
+# Called with received bytes. Returns whether input may be passed on further, False where the task must continue.
+OnInput = Callable[[bytes], bool]
+
+
 class UpgradedStream(Protocol):
     """The bytes of a connection after the head of an upgrade request, in the shape of trio.abc.Stream."""
 
@@ -228,6 +238,14 @@ class UpgradedStream(Protocol):
         ...
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
+    async def pass_input(self, max_bytes: int, on_input: OnInput) -> bool:
+        """Wait while `on_input` gets the input in the callback that reads it, at most `max_bytes` at once.
+
+        Returns True when `on_input` has returned False. Returns False when `receive_some` must be called, perhaps without a
+        checkpoint. Raises the exceptions of `on_input`.
+        """
+        ...
+
     async def send_all(self, data: bytes) -> None: ...
     def send_some(self, data: bytes) -> int: ...
     @property

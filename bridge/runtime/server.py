@@ -287,16 +287,25 @@ class LocalServer:
         return self._request(found, principal, request, queue, since, caller, pipe=pipe)
 
     def start_request_now(
-        self, principal: str, request: ModernRequest, queue: SendQueue, caller: Caller
+        self,
+        principal: str,
+        request: ModernRequest,
+        queue: SendQueue,
+        caller: Caller,
+        *,
+        pipe: bool = False,
     ) -> MultiplexedProcess | None:
         """Send a request to the process of an earlier one that declared the same, if there is one (ports.Backend)."""
         if self._tasks.closed or self._from_headers or request.envelope.state is not None:
+            return None
+        # `start_request` adds it.
+        if pipe and queue not in self._pipes:
             return None
         found = self._places.look_up(principal, NOTHING, caller, request.envelope)
         if found is None:
             return None
         since = trio.current_time() if self.server_log.log_calls else None
-        return self._request(found, principal, request, queue, since, caller, pipe=False)
+        return self._request(found, principal, request, queue, since, caller, pipe=pipe)
 
     def _request(
         self,

@@ -161,7 +161,9 @@ class FakeBackend:
         self.is_open, self.queue = True, queue
         return self.conversation
 
-    def start_request_now(self, principal: str, request: Any, queue: SendQueue, caller: Caller) -> Any:
+    def start_request_now(
+        self, principal: str, request: Any, queue: SendQueue, caller: Caller, *, pipe: bool = False
+    ) -> Any:
         if self.slow:
             return None
         if self.refusal is not None:

@@ -297,8 +297,8 @@ class Connection:
             and not service.ticker.shutting_down
         ):
             self._begin_eagerly(plain, admission.eager)
-        else:
-            plain.ready(left=left)
+        elif plain.ready(left=left):
+            service.poller.call_again(stream.sock.fileno())
 
     def _fail(self, fault: Exception) -> None:
         """End the connection after an exception in a callback (poller.OnFault)."""

@@ -12,7 +12,7 @@ from ...validators.http_head import Head
 from ...validators.rejection import Rejection
 from ..client_process import PRINCIPAL_HEADER, Caller
 from ..options import Headers
-from ..ports import Continuation, UpgradedStream
+from ..ports import Continuation, OnInput, UpgradedStream
 from ..send_queue import SendQueue
 from ..ticker import TICK
 from .http1_stream import Http1Stream, Wait
@@ -269,6 +269,12 @@ class _Http1Upgrade:
             return await self._wire.receive(max_bytes or READ)
         except OSError as fault:
             raise trio.BrokenResourceError from fault
+
+    async def pass_input(self, max_bytes: int, on_input: OnInput) -> bool:
+        """Pass input to `on_input` in the callback that reads it (ports.UpgradedStream). Over TLS return False."""
+        if self._plain is None or self._read_ahead:
+            return False
+        return await self._plain.pass_input(max_bytes, on_input)
 
     async def send_all(self, data: bytes) -> None:
         """Send all data. Raises trio.BrokenResourceError."""

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import trio
 
 from ..poller import WakeUpSlot
+from ..ports import OnInput
 
 # Bytes that are read from a socket at once.
 READ: Final = 64 * 1024
@@ -54,13 +55,60 @@ class PlainWire:
         # True, because the first request may precede the registration.
         self.readable = True
         self.sent = 0
+        # Set while the task waits in `pass_input`.
+        self._on_input: OnInput | None = None
+        self._max_bytes = 0
+        # What `pass_input` returns or raises.
+        self._passed = False
+        self._fault: Exception | None = None
 
-    def ready(self, *, left: bool) -> None:
-        """Note that input or an end of file has arrived. After `left` there are no further edges."""
+    def ready(self, *, left: bool) -> bool:
+        """Note that input or an end of file has arrived. After `left` there are no further edges.
+
+        Returns whether this must be called again, because there may be more input, for which no edge comes.
+        """
         self.readable = True
         if left:
             self._hung_up = True
+        elif self._on_input is not None and self._slot.occupied:
+            return self._pass(self._on_input)
         self._slot.wake()
+        return False
+
+    def _pass(self, on_input: OnInput) -> bool:
+        try:
+            data = self._sock.recv(self._max_bytes)
+        except BlockingIOError:
+            self.readable = False
+            return False
+        except OSError:
+            data = b""
+        # The task reads the end of file, too.
+        if data:
+            self.readable = len(data) == self._max_bytes
+            try:
+                if on_input(data):
+                    return self.readable
+                self._passed = True
+            except Exception as fault:  # noqa: BLE001 - raised again in the task
+                self._fault = fault
+        self._slot.wake()
+        return False
+
+    async def pass_input(self, max_bytes: int, on_input: OnInput) -> bool:
+        """Pass input to `on_input` in the callback that reads it (ports.UpgradedStream)."""
+        if self.readable:
+            return False
+        self._unblocked = 0
+        self._passed, self._max_bytes, self._on_input = False, max_bytes, on_input
+        try:
+            await self._slot.wait()
+        finally:
+            self._on_input = None
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        return self._passed
 
     async def receive(self, max_bytes: int) -> bytes:
         """Return some bytes, or none at the end. Raises OSError."""

@@ -261,11 +261,31 @@ async def test_a_connection_keeps_no_upstream_that_is_over():
             None, None, server, "owner", {}, pipe, Limits(), log, client_process.stream()
         )
         for number in range(1, 5):
-            await connection._start_request(Request(b"%d" % number, "server/discover", STATELESS))
+            rest = connection._dispatch(Request(b"%d" % number, "server/discover", STATELESS))
+            if rest is not None:
+                await rest()
             await pipe.answer(number)
             [upstream] = server._places.upstreams
             server._parts.end(upstream, "it is over")
         assert list(connection._upstreams) == [upstream]
+
+
+async def test_a_connection_with_requests_that_were_sent_at_once_is_closed_with_its_server():
+    log, caller = LineLog(out=io.StringIO()), stream()
+    request = Request(b"1", "server/discover", STATELESS)
+    asked = ModernRequest(request, read_envelope(request.method, STATELESS, Limits()), None)
+    async with running(log, sys.executable, "-c", MODERN, spare=0, era="modern", from_headers={}) as server:
+        pipes = [Pipe(), Pipe()]
+        for pipe in pipes:
+            # The server closes the pipes that `start_request` has seen.
+            assert server.start_request_now("owner", asked, pipe, caller, pipe=True) is None
+            upstream = await server.start_request("owner", {}, asked, pipe, pipe=True, caller=caller)
+            await pipe.answer(1)
+            pipe.answers.clear()
+            assert server.start_request_now("owner", asked, pipe, caller, pipe=True) is upstream
+            await pipe.answer(1)
+        await server.close("it is over")
+        assert [(pipe.state, pipe.close_reason) for pipe in pipes] == [("closed", "it is over")] * 2
 
 
 @pytest.mark.parametrize(

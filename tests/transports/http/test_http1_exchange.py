@@ -237,6 +237,25 @@ async def test_an_upgraded_connection_begins_with_the_bytes_behind_the_head(conn
     assert connection.received() == b"ab"
 
 
+async def test_bytes_behind_the_head_are_received_before_input_in_callbacks(connection):
+    connection.stream.buffer = b"early"
+    upgraded = exchange(connection, "GET").upgrade()
+    connection.stream.plain.readable = False
+    received = []
+    assert await upgraded.pass_input(10, received.append) is False
+    assert await upgraded.receive_some() == b"early"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(upgraded.pass_input, 10, received.append)
+        await settle()
+        connection.send(b"late")
+    assert received == [b"late"]
+
+
+async def test_over_tls_no_input_is_received_in_callbacks(connection):
+    connection.stream.plain = None
+    assert await exchange(connection, "GET").upgrade().pass_input(10, list.append) is False
+
+
 async def test_an_upgraded_connection_raises_what_a_stream_raises(connection):
     upgraded = exchange(connection, "GET").upgrade()
     connection.client.close()

@@ -1,5 +1,6 @@
 """Bytes over a pair of sockets. Edges of the poller are calls of `ready`."""
 
+import contextlib
 import socket
 import ssl
 
@@ -144,6 +145,126 @@ async def test_dropped_bytes_are_counted(pair):
     pair.peer.close()
     pair.wire.ready(left=True)
     assert [await pair.wire.drop(), await pair.wire.drop()] == [3, 0]
+
+
+class Input:
+    """Receives the input of a wire in callbacks. `needs_task` are the inputs after which the task is needed."""
+
+    def __init__(self, *needs_task):
+        self.needs_task = needs_task
+        self.received = []
+
+    def __call__(self, data):
+        self.received.append(data)
+        if data == b"fault":
+            raise RuntimeError("a bug of ours")
+        return data not in self.needs_task
+
+
+async def pass_input(pair, on_input, results):
+    results.append(await pair.wire.pass_input(10, on_input))
+
+
+@contextlib.asynccontextmanager
+async def passing(pair, on_input):
+    """Pass input in callbacks; yield the results, which are empty while the task waits."""
+    pair.wire.readable, results = False, []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pass_input, pair, on_input, results)
+        await settle()
+        yield results
+        await settle()
+        nursery.cancel_scope.cancel()
+
+
+async def test_input_is_passed_in_callbacks_until_the_task_is_needed(pair):
+    on_input = Input(b"task")
+    async with passing(pair, on_input) as results:
+        for piece in (b"one", b"two"):
+            pair.peer.send(piece)
+            assert pair.wire.ready(left=False) is False
+            await settle()
+        assert (on_input.received, results) == ([b"one", b"two"], [])
+        pair.peer.send(b"task")
+        pair.wire.ready(left=False)
+        # The task has not run yet.
+        pair.peer.send(b"later")
+        pair.wire.ready(left=False)
+    assert (on_input.received, results) == ([b"one", b"two", b"task"], [True])
+    assert await pair.wire.receive(10) == b"later"
+
+
+async def test_after_as_much_as_is_read_at_once_there_may_be_more_without_an_edge(pair):
+    on_input = Input()
+    async with passing(pair, on_input) as results:
+        pair.peer.send(b"x" * 20)
+        assert pair.wire.ready(left=False)
+        assert pair.wire.ready(left=False)
+        assert not pair.wire.ready(left=False)
+        assert results == []
+    assert on_input.received == [b"x" * 10] * 2
+
+
+async def test_the_task_reads_what_callbacks_have_left(pair):
+    on_input = Input(b"x" * 10)
+    async with passing(pair, on_input) as results:
+        pair.peer.send(b"x" * 10 + b"rest")
+        pair.wire.ready(left=False)
+    assert results == [True]
+    assert await pair.wire.pass_input(10, on_input) is False
+    assert await pair.wire.receive(10) == b"rest"
+
+
+async def test_an_end_is_left_to_the_task(pair):
+    on_input = Input()
+    async with passing(pair, on_input) as results:
+        pair.peer.send(b"last")
+        pair.peer.shutdown(socket.SHUT_WR)
+        pair.wire.ready(left=True)
+    assert (on_input.received, results) == ([], [False])
+    assert [await pair.wire.receive(100), await pair.wire.receive(100)] == [b"last", b""]
+
+
+async def test_an_end_that_was_not_reported_yet_is_left_to_the_task(pair):
+    on_input = Input()
+    async with passing(pair, on_input) as results:
+        pair.peer.close()
+        pair.wire.ready(left=False)
+    assert (on_input.received, results) == ([], [False])
+    assert await pair.wire.receive(100) == b""
+
+
+async def test_a_broken_socket_is_left_to_the_task(pair):
+    on_input = Input()
+    async with passing(pair, on_input) as results:
+        pair.sock.close()
+        pair.wire.ready(left=False)
+    assert (on_input.received, results) == ([], [False])
+
+
+async def test_an_exception_in_a_callback_is_raised_in_the_task(pair):
+    on_input = Input()
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a bug of ours")):
+        async with passing(pair, on_input):
+            pair.peer.send(b"fault")
+            pair.wire.ready(left=False)
+    on_input.needs_task = (b"x",)
+    async with passing(pair, on_input) as results:
+        pair.peer.send(b"x")
+        pair.wire.ready(left=False)
+    assert (on_input.received, results) == ([b"fault", b"x"], [True])
+
+
+async def test_callbacks_get_nothing_while_the_task_is_cancelled(pair):
+    on_input = Input()
+    pair.wire.readable = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pass_input, pair, on_input, [])
+        await settle()
+        pair.peer.send(b"x")
+        nursery.cancel_scope.cancel()
+        pair.wire.ready(left=False)
+    assert on_input.received == []
 
 
 @pytest.fixture(scope="module")
