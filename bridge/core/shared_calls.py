@@ -74,8 +74,8 @@ class SharedCalls:
         self.by_id: dict[bytes, SharedCall] = {}
         # Requests of the bridge itself, and cancelled calls at the server.
         self._abandoned = AbandonedRequests()
-        # Requests for a process that is not open yet, with their tokens, and their bytes. `take_held` removes all.
-        self._held: list[tuple[Front, Request, bytes]] = []
+        # Requests for a process that is not open yet, with their tokens, by wire id, and their bytes. `take_held` removes all.
+        self._held: dict[bytes, tuple[Front, Request, bytes]] = {}
         self._held_bytes = 0
         # Requests that wait until the server has fewer than `calls_at_once`, by wire id. `send_queued` removes entries.
         self.queued: dict[bytes, tuple[Front, Request, bytes]] = {}
@@ -91,17 +91,17 @@ class SharedCalls:
                 f"and the limit stdin_bytes is {self._limits.stdin_bytes}"
             )
             return (ToFront(front, failure(message.id, SERVER_ERROR, text)),)
-        self._held.append((front, message, token))
+        self._held[message.id] = (front, message, token)
         self._held_bytes += size
         self.by_id[message.id] = SharedCall(front, message.method, token)
         return ()
 
     def take_held(self) -> list[tuple[Front, Request, bytes]]:
         """Remove and return the requests that were held, each with its progress token."""
-        held, self._held, self._held_bytes = self._held, [], 0
-        for _, request, _ in held:
-            del self.by_id[request.id]
-        return held
+        held, self._held, self._held_bytes = self._held, {}, 0
+        for wire_id in held:
+            del self.by_id[wire_id]
+        return list(held.values())
 
     def begin(self, front: Front, message: Request, token: bytes) -> Effects:
         """Send a request of a front now, or when the server has fewer than `calls_at_once`."""
@@ -124,10 +124,11 @@ class SharedCalls:
         `params` are those of the front's cancellation, if there was one.
         """
         call = self.by_id.pop(wire_id)
-        held = [one for one in self._held if one[1].id == wire_id] if self._held else []
-        if held or call.method == "initialize":
-            self._held = [one for one in self._held if one not in held]
-            self._held_bytes -= sum(len(one[1].params) for one in held)
+        held = self._held.pop(wire_id, None)
+        if held is not None:
+            self._held_bytes -= len(held[1].params)
+            return ()
+        if call.method == "initialize":
             return ()
         if self.queued.pop(wire_id, None) is not None:
             return ()
@@ -186,7 +187,7 @@ class SharedCalls:
 
     def only_front(self) -> Front | None:
         """Return the front that may have caused a message without a request, None if several may have."""
-        involved = {find_front(self._fronts, owner) for owner in self.origins.owners}
+        involved = {find_front(self._fronts, owner) for owner in {*self.origins.owners}}
         if not involved:
             ready = {front for front in self._fronts if front.ready or front.translated}
             involved = {*(ready or self._fronts)}

@@ -3,7 +3,9 @@
 The URIs of a front (`Front.uris`) outlive the process. This class has what belongs to one process.
 """
 
+import re
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from ...validators import json_object
 from ...validators.jsonrpc import Notification, Request, Response
@@ -13,6 +15,10 @@ from .effects import ToServer
 from .front import Front
 from .shared_calls import SharedCall, SharedCalls
 from .shared_effects import Effects, ToFront, failure
+
+_SLASHES: Final = re.compile("/+")
+# As many as a URI of a scheme without an authority ends with: "file:///".
+_MOST_SLASHES: Final = 3
 
 
 class SharedSubscriptions:
@@ -86,9 +92,11 @@ class SharedSubscriptions:
 
     def on_updated(self, message: Notification) -> Effects:
         """Send `notifications/resources/updated` to the fronts that have subscribed to the resource."""
-        uri = _uri_in(message.params)
+        covering = _covering(_uri_in(message.params))
         return tuple(
-            ToFront(front, message) for front in self._fronts if front.translated or _covers(front.uris, uri)
+            ToFront(front, message)
+            for front in self._fronts
+            if front.translated or not front.uris.keys().isdisjoint(covering)
         )
 
     # ---- requests of the bridge
@@ -120,8 +128,8 @@ class SharedSubscriptions:
         ]
 
     def _only_of(self, front: Front) -> list[str]:
-        others = [one for one in self._fronts if one is not front]
-        return [uri for uri in front.uris if not any(uri in one.uris for one in others)]
+        own = set(front.uris).difference(*(one.uris for one in self._fronts if one is not front))
+        return [uri for uri in front.uris if uri in own]
 
     def _is_wanted(self, uri: str) -> bool:
         return any(uri in front.uris for front in self._fronts)
@@ -131,5 +139,12 @@ def _uri_in(params: bytes) -> str:
     return json_object.string(json_object.peek(params).get("uri"))
 
 
-def _covers(uris: dict[str, None], uri: str) -> bool:
-    return uri in uris or any(uri.startswith(one.rstrip("/") + "/") for one in uris)
+def _covering(uri: str) -> set[str]:
+    """Return a URI and those of all resources that it is a part of, each with and without slashes at its end.
+
+    There may be a thousand fronts with a thousand URIs each, so the URIs of a front are not compared one by one.
+    """
+    found = {uri}
+    for match in _SLASHES.finditer(uri):
+        found.update(uri[: match.start()] + "/" * count for count in range(_MOST_SLASHES + 1))
+    return found

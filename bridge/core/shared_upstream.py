@@ -252,11 +252,14 @@ class SharedUpstream:
         calls = self._calls.by_id
         effects: list[Effect] = [*self._server_requests.on_exit()]
         self._reset()
-        for front in self._fronts:
+        lost: dict[Front, list[bytes]] = {front: [] for front in self._fronts}
+        for wire_id, call in calls.items():
+            if call.front in lost:
+                lost[call.front].append(wire_id)
+        for front, wire_ids in lost.items():
             front.renewed = front.renewed or (opened and front.ready)
-            lost = tuple(wire_id for wire_id, call in calls.items() if call.front is front)
-            if lost or front.translated:
-                effects.append(CallsLost(front, lost, text, data))
+            if wire_ids or front.translated:
+                effects.append(CallsLost(front, tuple(wire_ids), text, data))
         return tuple(effects)
 
     def close(self, text: str) -> Effects:

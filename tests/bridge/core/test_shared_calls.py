@@ -3,6 +3,7 @@
 import gc
 import itertools
 import json
+import time
 import weakref
 
 import pytest
@@ -210,3 +211,15 @@ def test_the_wire_id_replaces_the_progress_token():
         "name": "t",
         "_meta": {"progressToken": 7, "other": 1},
     }
+
+
+def test_a_client_with_many_held_requests_leaves_in_a_short_time(fronts):
+    calls, _ = calls_of(fronts)
+    one, other = fronts
+    for number in range(4000):
+        assert calls.hold(one, call(b"%d" % number), b"") == ()
+    calls.hold(other, call(b"4000"), b"")
+    began = time.thread_time()
+    assert calls.cancel_all(one) == ()
+    assert time.thread_time() - began < 0.1
+    assert [held[1].id for held in calls.take_held()] == [b"4000"]

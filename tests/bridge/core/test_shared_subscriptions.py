@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 
 import pytest
 
@@ -118,6 +119,30 @@ def test_an_update_is_sent_to_the_clients_that_have_subscribed_to_the_resource_o
         "f:/a/c": [one, translated],
         "f:/ab": [translated],
     }
+
+
+@pytest.mark.parametrize("root", ["file:///", "x://", "x:/", "x:"])
+def test_a_root_covers_all_resources_below_it(shared, root):
+    subscriptions, (one, _), _ = shared
+    subscriptions.subscribe(one, request(b"1", root), b"")
+    [effect] = subscriptions.on_updated(updated(f"{root.rstrip('/')}///a//b"))
+    assert effect.front is one
+
+
+def test_an_update_and_a_departure_take_a_short_time_with_many_subscriptions(shared):
+    """A step of the event loop must not cost the product of the clients and their resources."""
+    subscriptions, fronts, _ = shared
+    for client in range(1000):
+        front = Front(Client(f"c{client}"), client)
+        front.uris = dict.fromkeys(f"x://{client}/{number}" for number in range(500))
+        fronts[front] = None
+    began = time.thread_time()
+    [effect] = subscriptions.on_updated(updated("x://999/499/part"))
+    assert effect.front is front
+    assert time.thread_time() - began < 0.02
+    began = time.thread_time()
+    assert len(subscriptions.remove(front)) == 500
+    assert time.thread_time() - began < 0.05
 
 
 def test_a_new_process_gets_each_subscription_once(shared):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 
 import pytest
 
@@ -802,6 +803,27 @@ def test_a_lost_process_fails_what_is_in_flight_and_the_next_gets_all_again(two)
     [restored] = [message.id for message in to_server(effects) if message.method == "resources/subscribe"]
     assert [message.id for _, message in to_front(talk.answer(restored))] == [held]
     assert to_front(talk.answer(again))[0][0] is other
+
+
+def test_the_calls_of_many_clients_are_lost_in_a_short_time(talk):
+    """A step of the event loop must not cost the product of the clients and the calls."""
+    fronts = [talk.join(f"c{number}") for number in range(800)]
+    talk.start()
+    for _ in range(80):
+        for front in fronts:
+            talk.request(front, "tools/call")
+    began = time.thread_time()
+    lost = [effect for effect in talk.it.on_exit("gone", {}) if isinstance(effect, CallsLost)]
+    assert time.thread_time() - began < 0.2
+    assert [effect.front for effect in lost] == fronts
+    assert {len(effect.wire_ids) for effect in lost} == {80}
+
+
+def test_a_request_of_a_client_that_has_left_is_lost_silently(two):
+    talk, one, _ = two
+    talk.it.detach(one)
+    talk.request(one, "tools/call")
+    assert talk.it.on_exit("gone", {}) == ()
 
 
 def test_a_front_of_another_process_goes_on_with_this_one(two):
