@@ -66,7 +66,7 @@ class ToChild(msgspec.Struct, frozen=True):
     line: bytes
 
 
-class ToUpstream(NamedTuple):
+class ToUpstream(msgspec.Struct, frozen=True):
     """Send this message to the shared server process of a session. `token` is the raw progress token of a request."""
 
     message: Message

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from ...validators.jsonrpc import Message, Request, Response
 from .attribution import Origin
 from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
@@ -9,7 +11,7 @@ from .errors import fault_text
 from .front import Front
 
 
-class ToFront(NamedTuple):
+class ToFront(msgspec.Struct, frozen=True):
     """Send this message of the server to a front. `about` is the wire id of the call that it belongs to, or nothing."""
 
     front: Front

@@ -372,7 +372,9 @@ class LocalConversation(LinkOwner[SessionProcess]):
         """Process a message of the shared process. `about` is the wire id of the request that it belongs to."""
         if type(message) is Response and message.error:
             self._log.count_errors()
-        self._perform(self._link.on_server_message(message, about))
+        # As in `_from_server`.
+        receiver = self._session if self._link.translator is None else self._link
+        self._perform(receiver.on_server_message(message, about))
 
     def on_calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
         """Fail these requests, because the shared process has exited."""
@@ -426,6 +428,8 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 reason = send_line(self._process.child, effect.line)
                 if reason:
                     self._not_sent(jsonrpc.decode(effect.line, self._limits, deep=True), reason)
+            elif isinstance(effect, ToUpstream) and self._route is not None:
+                self._route.send(effect.message, effect.token)
             else:
                 self._perform_rare(effect)
 

@@ -81,11 +81,15 @@ class LegacyRoute:
 
     def send(self, message: Message, token: bytes = b"") -> None:
         """Send a message of the client. `token` is the raw progress token of a request."""
+        process = self.process
         if isinstance(message, Request):
-            self._request(message, token)
+            if process is None or process.ended or message.method == "initialize":
+                process = self._open(message)
+            if process is not None:
+                process.send(self._fronts[process], message, token)
         elif isinstance(message, Notification) and message.method != _CANCELLED:
-            if self.process is not None and not self.process.ended:
-                self.process.send(self._fronts[self.process], message)
+            if process is not None and not process.ended:
+                process.send(self._fronts[process], message)
         else:
             # The message is about an id that only one of the processes has sent.
             for process, front in tuple(self._fronts.items()):
@@ -133,23 +137,25 @@ class LegacyRoute:
 
     # ---- requests of the client
 
-    def _request(self, message: Request, token: bytes) -> None:
+    def _open(self, message: Request) -> SharedProcess | None:
+        """Return the process for a request, None if the request was answered or sent on another route."""
         if message.method == "initialize":
             self._initialize = message
         process = self.process
-        if process is None or process.ended:
-            try:
-                process = self._find()
-            except Rejection as rejection:
-                self.on_shared_message(error_of(message, rejection), b"")
-                return
-            if process is None:
-                # The other route has sent `initialize`.
-                if message.method != "initialize":
-                    self._session.end("the server speaks another era since it was restarted")
-                return
-            self._join(process)
-        process.send(self._fronts[process], message, token)
+        if process is not None and not process.ended:
+            return process
+        try:
+            process = self._find()
+        except Rejection as rejection:
+            self.on_shared_message(error_of(message, rejection), b"")
+            return None
+        if process is None:
+            # The other route has sent `initialize`.
+            if message.method != "initialize":
+                self._session.end("the server speaks another era since it was restarted")
+            return None
+        self._join(process)
+        return process
 
     def _join(self, process: SharedProcess) -> None:
         front = Front(Client(self._session.id))

@@ -251,7 +251,14 @@ class SharedProcess:
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, ToServer):
-                self._write(effect.message)
+                message = effect.message
+                if type(message) is Request:
+                    text = jsonrpc.request(message.id, message.method, message.params)
+                else:
+                    text = jsonrpc.line(message)
+                reason = send_line(self._child, text)
+                if reason:
+                    self._not_sent(message, reason)
             elif isinstance(effect, ToFront):
                 self._members.deliver(effect.front, effect.message, effect.about)
             else:
@@ -310,10 +317,7 @@ class SharedProcess:
             self._log_budget -= 1
             self._log.info("log_message", reason="several clients", params=params[:_LOGGED_BYTES])
 
-    def _write(self, message: Message) -> None:
-        reason = send_line(self._child, jsonrpc.line(message))
-        if not reason:
-            return
+    def _not_sent(self, message: Message, reason: str) -> None:
         if isinstance(message, Request):
             self._from_server(Response(message.id, b"", fault_text(SERVER_ERROR, reason)))
         else:
