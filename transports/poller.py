@@ -69,6 +69,11 @@ class Poller:
         self._on_fault: dict[int, OnFault] = {}
         self._again: dict[int, None] = {}
         self._waiting = False
+        # The number of the round whose functions are being called, 0 between two rounds.
+        self.round = 0
+        self._rounds = 0
+        # Called at the end of the round, which clears the list.
+        self._at_end: list[Callable[[], None]] = []
         # A write to it ends the wait for the other descriptors.
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, _EDGES)
@@ -95,6 +100,10 @@ class Poller:
             self._waiting = False
             os.eventfd_write(self._waker, 1)
 
+    def call_at_end(self, function: Callable[[], None]) -> None:
+        """Call a function once at the end of the current round. `function` must not raise, or call this method."""
+        self._at_end.append(function)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait for edges until cancelled."""
         task_status.started()
@@ -111,6 +120,8 @@ class Poller:
             members = self._callbacks
             edges = self._epoll.poll(0, _BATCH)
             busy = len(edges) > 1
+            self._rounds += 1
+            self.round = self._rounds
             for descriptor, events in edges:
                 if again:
                     # One call for each descriptor in a round, however many edges it has.
@@ -128,6 +139,11 @@ class Poller:
                         ready(False)
                     except Exception as fault:  # noqa: BLE001 - the boundary of one connection or server
                         self._fail(descriptor, fault)
+            self.round = 0
+            if self._at_end:
+                for function in self._at_end:
+                    function()
+                self._at_end.clear()
 
     def _fail(self, descriptor: int, fault: Exception) -> None:
         on_fault = self._on_fault.get(descriptor)

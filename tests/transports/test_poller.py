@@ -140,3 +140,31 @@ async def test_a_function_may_unregister_itself_before_it_fails():
             nursery.cancel_scope.cancel()
     poller.close()
     assert faults == []
+
+
+async def test_a_function_for_the_end_of_a_round_is_called_once_after_those_of_all_descriptors():
+    poller, calls = Poller(), []
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    def ready(_left):
+        assert poller.round
+        poller.call_at_end(lambda: calls.append(("end", poller.round)))
+        calls.append(("ready", poller.round))
+
+    for ours, theirs in pairs:
+        poller.register(ours.fileno(), ready, unexpected)
+        theirs.send(b"x")
+    poller.call_again(pairs[0][0].fileno())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(poller.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert calls == [("ready", 1)] * 3 + [("end", 0)] * 3
+        poller.call_again(pairs[0][0].fileno())
+        await trio.testing.wait_all_tasks_blocked()
+        assert [name for name, _ in calls[6:]] == ["ready", "end"]
+        nursery.cancel_scope.cancel()
+    for pair in pairs:
+        poller.unregister(pair[0].fileno())
+        for sock in pair:
+            sock.close()
+    poller.close()

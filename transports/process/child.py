@@ -117,7 +117,12 @@ class Child:
         self._reason = ""
         self._exit: Exit | None = None
         self._stdin = StdinWriter(
-            pipes[0], limits, self._clock, on_closed=self._stdin_closed, on_stalled=self._stdin_stalled
+            pipes[0],
+            limits,
+            self._clock,
+            poller,
+            on_closed=self._stdin_closed,
+            on_stalled=self._stdin_stalled,
         )
         self._stdout = StdoutReader(
             pipes[1],

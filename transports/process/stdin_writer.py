@@ -1,4 +1,8 @@
-"""Write lines to the stdin of a server without waiting. The rest of a line that the pipe does not take is queued, within a limit."""
+"""Write lines to the stdin of a server without waiting. The rest of a line that the pipe does not take is queued, within a limit.
+
+Lines of many clients to one process are written together: in a round of the poller, the first line is written at once and the
+others at the end of the round.
+"""
 
 import fcntl
 import os
@@ -11,11 +15,14 @@ import trio
 
 from ...validators.limits import Limits
 from ..memory import LARGE, large_messages
+from ..poller import Poller
 from ..ticker import PausableClock
 from .lines import LARGE_LINE
 
 # Time for the queue to be written before the pipe is closed (seconds).
 _FLUSH_SECONDS: Final = 1.0
+# The most bytes that are gathered in one round of the poller.
+_GATHERED: Final = 16 * 1024
 
 # Called with each message and its direction.
 Watchers = Sequence[Callable[[str, bytes], None]]
@@ -80,6 +87,7 @@ class StdinWriter:
         descriptor: int,
         limits: Limits,
         clock: PausableClock,
+        poller: Poller,
         *,
         on_closed: Callable[[], None],
         on_stalled: Callable[[], None],
@@ -90,6 +98,13 @@ class StdinWriter:
         self.watchers: Watchers = ()
         self._limits = limits
         self._clock = clock
+        self._poller = poller
+        # The last round of the poller in which a line was sent.
+        self._round = 0
+        # The further lines of that round, and their bytes with line ends. `_write_gathered` removes all.
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._most_gathered = min(_GATHERED, limits.stdin_bytes)
         self._on_closed = on_closed
         self._on_stalled = on_stalled
         # One buffer, because an object for every short line would need ten times the limit.
@@ -104,6 +119,11 @@ class StdinWriter:
             raise ChildGone
         for watcher in self.watchers:
             watcher("to server", line)
+        current = self._poller.round
+        if current:
+            if current == self._round and self._gather(line):
+                return
+            self._round = current
         # The end of a large line is written on its own, which saves a copy of the line.
         data = line + b"\n" if len(line) <= LARGE_LINE else line
         sent = 0
@@ -122,16 +142,49 @@ class StdinWriter:
             raise ChildBusy(
                 f"the server does not read: {self._queue.size} bytes wait for it and the limit is {self._limits.stdin_bytes}"
             )
-        self._queue.add(memoryview(data)[sent:])
+        self._enqueue(memoryview(data)[sent:])
         if data is line:
             self._queue.add(memoryview(b"\n"))
+
+    def _gather(self, line: bytes) -> bool:
+        """Keep a line for the end of the round. Return False after writing the gathered lines, if the line is to be written now."""
+        size = self._gathered_bytes + len(line) + 1
+        if self._queue.size or size > self._most_gathered:
+            self._write_gathered()
+            return False
+        if not self._gathered:
+            self._poller.call_at_end(self._write_gathered)
+        self._gathered.append(line)
+        self._gathered_bytes = size
+        return True
+
+    def _write_gathered(self) -> None:
+        if not self._gathered:
+            return
+        self._gathered.append(b"")
+        data = b"\n".join(self._gathered)
+        self._gathered.clear()
+        self._gathered_bytes = 0
+        try:
+            sent = os.write(self.descriptor, data)
+        except BlockingIOError:
+            sent = 0
+        # The exit of the process fails the requests among the lines, as those after ChildGone.
+        except OSError:
+            self._on_closed()
+            return
+        if sent < len(data):
+            self._enqueue(memoryview(data)[sent:])
+
+    def _enqueue(self, data: memoryview) -> None:
+        self._queue.add(data)
         if not self._writing and self._nursery is not None:
             self._start_task(self._nursery)
 
     @property
     def has_unread(self) -> bool:
         """Whether the process has not read everything that was sent."""
-        if self._queue:
+        if self._queue or self._gathered:
             return True
         try:
             waiting = fcntl.ioctl(self.descriptor, termios.FIONREAD, bytes(4))

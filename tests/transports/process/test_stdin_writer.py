@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.memory import LARGE, large_messages
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.lines import LARGE_LINE
 from mcpbridged.transports.process.stdin_writer import ChildBusy, ChildGone, StdinWriter
 from mcpbridged.transports.ticker import PausableClock
@@ -16,6 +17,8 @@ from mcpbridged.validators.limits import Limits
 pytestmark = pytest.mark.anyio
 _F_SETPIPE_SZ = 1031
 PIPE = 4096
+# The most bytes that are gathered in a round.
+GATHERED = 16 * 1024
 
 
 class Pipe:
@@ -26,10 +29,12 @@ class Pipe:
         fcntl.fcntl(write_end, _F_SETPIPE_SZ, PIPE)
         self.events = []
         self.clock = PausableClock()
+        self.poller = Poller()
         self.writer = StdinWriter(
             write_end,
             Limits(**limits),
             self.clock,
+            self.poller,
             on_closed=lambda: self.events.append("closed"),
             on_stalled=lambda: self.events.append("stalled"),
         )
@@ -60,6 +65,7 @@ class Pipe:
         for descriptor in (self.read_end, self.writer.descriptor):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.poller.close()
 
 
 @pytest.fixture
@@ -221,3 +227,147 @@ async def test_a_large_line_that_is_not_read_is_counted_at_the_end_of_the_wait(p
         await trio.sleep(9)
         before = large_messages.count
     assert (pipe.events, large_messages.count) == (["stalled"], before + 1)
+
+
+# ---- lines of one round of the poller
+
+
+async def in_a_round(pipe, *functions):
+    """Call each function in a round of the poller of its own."""
+    faults = []
+    for function in functions:
+        called, descriptor = trio.Event(), os.eventfd(1, os.EFD_NONBLOCK)
+
+        def ready(_left, function=function, called=called):
+            if not called.is_set():
+                called.set()
+                function()
+
+        pipe.poller.register(descriptor, ready, faults.append)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(pipe.poller.run)
+            with trio.fail_after(5):
+                await called.wait()
+            nursery.cancel_scope.cancel()
+        pipe.poller.unregister(descriptor)
+        os.close(descriptor)
+        assert not faults
+
+
+async def test_the_first_line_of_a_round_is_written_at_once_and_the_others_together_at_its_end(pipe):
+    seen = []
+    pipe.writer.watchers = [lambda _direction, line: seen.append(line)]
+
+    def send():
+        for line in (b"1", b"2", b"3"):
+            pipe.writer.send(line)
+            assert pipe.read() == (b"1\n" if line == b"1" else b"")
+        assert pipe.writer.has_unread
+
+    for _ in range(2):
+        await in_a_round(pipe, send)
+        assert pipe.read() == b"2\n3\n"
+    assert seen == [b"1", b"2", b"3"] * 2
+    assert not pipe.writer.has_unread
+
+
+async def test_each_round_gathers_as_many_bytes(pipe):
+    def send():
+        pipe.writer.send(b"1")
+        pipe.writer.send(b"x" * 2000)
+        assert pipe.read() == b"1\n"
+
+    for _ in range(GATHERED // 2000 + 1):
+        await in_a_round(pipe, send)
+        assert pipe.read() == b"x" * 2000 + b"\n"
+
+
+async def test_a_line_between_two_rounds_is_written_at_once(pipe):
+    await in_a_round(pipe, lambda: pipe.writer.send(b"1"))
+    pipe.writer.send(b"2")
+    pipe.writer.send(b"3")
+    assert pipe.read() == b"1\n2\n3\n"
+
+
+@pytest.mark.parametrize("size", [GATHERED - 2, GATHERED - 1, GATHERED, LARGE_LINE + 1])
+async def test_lines_of_any_size_arrive_in_order_in_a_round(pipe, size):
+    large = b"x" * size
+
+    def send():
+        for line in (b"1", b"2", large, b"3", b"4"):
+            pipe.writer.send(line)
+
+    expected = b"1\n2\n" + large + b"\n3\n4\n"
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await in_a_round(pipe, send)
+        with trio.fail_after(10):
+            assert await pipe.read_until(len(expected)) == expected
+        assert not pipe.writer.has_unread
+
+
+@pytest.mark.parametrize("pipe", [{"stdin_bytes": 10}], indirect=True)
+@pytest.mark.parametrize("lines", [(b"123456789",), (b"1234", b"5678"), (b"1", b"2", b"3", b"4", b"5")])
+async def test_the_limit_counts_the_lines_of_a_round(pipe, lines):
+    def send():
+        pipe.writer.send(b"x" * (PIPE - 1))
+        for line in lines:
+            pipe.writer.send(line)
+        for _ in range(2):
+            with pytest.raises(ChildBusy):
+                pipe.writer.send(b"y")
+
+    await in_a_round(pipe, send)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        expected = b"x" * (PIPE - 1) + b"".join(b"\n" + line for line in lines) + b"\n"
+        assert await pipe.read_until(len(expected)) == expected
+
+
+async def test_lines_of_a_round_behind_queued_lines_are_queued(pipe):
+    def send():
+        pipe.writer.send(b"2")
+        pipe.writer.send(b"3")
+
+    pipe.writer.send(b"x" * PIPE)
+    await in_a_round(pipe, send)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        assert await pipe.read_until(PIPE + 5) == b"x" * PIPE + b"\n2\n3\n"
+
+
+async def test_a_pipe_that_is_closed_at_the_end_of_a_round_is_reported(pipe):
+    def send():
+        pipe.writer.send(b"1")
+        pipe.writer.send(b"2")
+        pipe.close_read_end()
+
+    await in_a_round(pipe, send)
+    assert pipe.events == ["closed"]
+    with pytest.raises(ChildGone):
+        pipe.writer.send(b"3")
+
+
+async def test_lines_before_a_stop_in_the_same_round_are_written(pipe):
+    def send():
+        for line in (b"1", b"2"):
+            pipe.writer.send(line)
+        pipe.writer.closed = True
+        with pytest.raises(ChildGone):
+            pipe.writer.send(b"3")
+
+    await in_a_round(pipe, send)
+    await pipe.writer.close()
+    assert pipe.read() == b"1\n2\n"
+
+
+async def test_a_process_that_does_not_read_the_lines_of_a_round_is_reported(pipe, autojump_clock):
+    def send():
+        pipe.writer.send(b"x" * (PIPE - 1))
+        pipe.writer.send(b"2")
+
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        await in_a_round(pipe, send)
+        await trio.sleep(Limits().stdin_stall_seconds + 1)
+    assert pipe.events == ["stalled"]
