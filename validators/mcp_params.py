@@ -51,11 +51,16 @@ class _Initialize(msgspec.Struct, gc=False):
     protocolVersion: str  # noqa: N815 - likewise
 
 
+class _OnlyMeta(msgspec.Struct, gc=False):
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+
+
 class _Named(msgspec.Struct, gc=False):
     name: str = ""
 
 
 _decode_named = msgspec.json.Decoder(_Named).decode
+_decode_only_meta = msgspec.json.Decoder(_OnlyMeta).decode
 _decode_params = msgspec.json.Decoder(_Params).decode
 _decode_cancelled = msgspec.json.Decoder(_Cancelled).decode
 _decode_progress = msgspec.json.Decoder(_Progress).decode
@@ -64,6 +69,13 @@ _decode_initialize = msgspec.json.Decoder(_Initialize).decode
 # A name that needs no decoding: ASCII without control characters, at the beginning of the params.
 _PLAIN_NAME: Final = re.compile(rb'\{"name":"([ !#-\[\]-~]++)"')
 _BACKSLASH: Final = 0x5C
+# The name of `_meta` and the text up to its value. A key may also be spelled with escapes of its characters.
+_META: Final = b'"_meta"'
+_COLON: Final = re.compile(rb"\s*+:\s*+")
+_ESCAPED_ASCII: Final = b"\\u00"
+# A longer `_meta` is found by decoding all params (bytes).
+_USUAL_META: Final = 4096
+_end_of_value = json.JSONDecoder(parse_int=len, parse_float=len).raw_decode
 # From this size (bytes) on, two searches cost less than parsing.
 _WORTH_SEARCHING: Final = 1024
 
@@ -104,7 +116,7 @@ def _read_again(named: str | None, params: bytes) -> _Params:
         try:
             return decoded(_decode_params, params)
         except UNREADABLE:
-            return _Params()
+            return _Params(meta=_read_meta(params))
     found = json_object.peek(params)
     meta, value = found.get("_meta"), found.get(named)
     read = _Params()
@@ -118,6 +130,15 @@ def _read_again(named: str | None, params: bytes) -> _Params:
         # This keeps lone surrogates, which the following check refuses.
         setattr(read, named, json.loads(bytes(value)))
     return read
+
+
+def _read_meta(params: bytes) -> _Meta | msgspec.UnsetType:
+    try:
+        meta = decoded(_decode_only_meta, params).meta
+    except UNREADABLE:
+        meta = msgspec.UNSET
+    token = None if meta is msgspec.UNSET else json_object.peek(meta).get("progressToken")
+    return msgspec.UNSET if token is None else _Meta(token)
 
 
 def _wrong_type(named: str) -> Rejection:
@@ -176,6 +197,41 @@ def read_progress(params: bytes) -> bytes:
         return bytes(decoded(_decode_progress, params or b"{}").progressToken)
     except UNREADABLE:
         return b""
+
+
+def with_progress_token(params: bytes, token: bytes) -> bytes:
+    """Return params that have a progress token with another one, raw JSON text. All bytes outside of `_meta` are usually kept.
+
+    Raises Rejection -32602 where that needs all members, and those that the specification does not name exceed their limit
+    (`json_object.has_room`).
+    """
+    at = params.find(_META)
+    colon = _COLON.match(params, at + len(_META))
+    # The only key, therefore a member of the params and not of their values.
+    if colon is not None and params.rfind(_META) == at and _ESCAPED_ASCII not in params:
+        start = colon.end()
+        end = start + _length_of_object(params[start : start + _USUAL_META])
+        if end > start:
+            text = memoryview(params)
+            return b"".join((text[:start], _with_token(text[start:end].tobytes(), token), text[end:]))
+    if not json_object.has_room(params):
+        raise Rejection(400, INVALID_PARAMS, json_object.TOO_MANY)
+    found = json_object.peek(params)
+    found["_meta"] = json_object.raw(_with_token(found.get("_meta"), token))
+    return json_object.write(found)
+
+
+def _length_of_object(text: bytes) -> int:
+    """Return the length of the JSON object at the beginning of a text (bytes), 0 if the text has no end of it."""
+    try:
+        # One character for each byte.
+        return int(_end_of_value(text.decode("latin-1"))[1])
+    except UNREADABLE:
+        return 0
+
+
+def _with_token(meta: bytes | msgspec.Raw | None, token: bytes) -> bytes:
+    return json_object.write({**json_object.peek(meta), "progressToken": json_object.raw(token)})
 
 
 def read_version(payload: bytes) -> str:

@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from ...validators import json_object
 from ...validators.jsonrpc import Notification, Request
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled_again
@@ -78,7 +77,7 @@ class SharedCalls:
         self._held: dict[bytes, tuple[Front, Request, bytes]] = {}
         self._held_bytes = 0
         # Requests that wait until the server has fewer than `calls_at_once`, by wire id. `send_queued` removes entries.
-        self.queued: dict[bytes, tuple[Front, Request, bytes]] = {}
+        self.queued: dict[bytes, tuple[Front, Request]] = {}
 
     # ---- requests of a front
 
@@ -107,9 +106,9 @@ class SharedCalls:
         """Send a request of a front now, or when the server has fewer than `calls_at_once`."""
         self.by_id[message.id] = SharedCall(front, message.method, token)
         if len(self.by_id) > self._limits.calls_at_once and message.method != "ping" and self._is_full(1):
-            self.queued[message.id] = (front, message, token)
+            self.queued[message.id] = (front, message)
             return ()
-        return self._send(front, message, token)
+        return self._send(front, message)
 
     def send_queued(self) -> Effects:
         """Send as many queued requests as the server may have at once."""
@@ -159,11 +158,11 @@ class SharedCalls:
         given = len(self.by_id) - len(self.queued) - len(waiting) - more
         return given >= self._limits.calls_at_once
 
-    def _send(self, front: Front, message: Request, token: bytes) -> Effects:
+    def _send(self, front: Front, message: Request) -> Effects:
         if not front.translated:
             may_ask = message.method in MAY_ASK
             self.origins.begin(message.id, front.client, front, front.declared, may_ask=may_ask)
-        return (ToServer(with_token(message) if token else message),)
+        return (ToServer(message),)
 
     # ---- requests of the bridge, and abandoned calls
 
@@ -195,12 +194,3 @@ class SharedCalls:
             return None
         front = involved.pop()
         return front if front in self._fronts else None
-
-
-def with_token(message: Request) -> Request:
-    """Return the request with its wire id as the progress token: unique, where those of the clients are not."""
-    found = json_object.peek(message.params)
-    meta = json_object.peek(found.get("_meta"))
-    meta["progressToken"] = json_object.raw(message.id)
-    found["_meta"] = json_object.raw(json_object.write(meta))
-    return Request(message.id, message.method, json_object.write(found))

@@ -11,7 +11,7 @@ from ...validators.rejection import INVALID_PARAMS
 from .attribution import Origin, Phase
 from .effects import ToServer
 from .front import Front
-from .shared_calls import SharedCall, SharedCalls, with_token
+from .shared_calls import SharedCall, SharedCalls
 from .shared_effects import Effects, ToFront, failure
 from .tasks import canonical_text, has_ended, related_task, task_in
 
@@ -97,7 +97,7 @@ class SharedTasks:
             task.since = None
             if message.method == "tasks/result" and task.origin is not None:
                 self._calls.origins.rename(task.origin, message.id)
-        return (ToServer(with_token(message) if token else message),)
+        return (ToServer(message),)
 
     def on_response(self, call: SharedCall, message: Response) -> None:
         """Handle the response to a request that names a task."""

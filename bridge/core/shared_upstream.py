@@ -18,8 +18,8 @@ import msgspec
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
-from ...validators.mcp_params import read_cancelled, read_progress
-from ...validators.rejection import INTERNAL_ERROR
+from ...validators.mcp_params import read_cancelled, read_progress, with_progress_token
+from ...validators.rejection import INTERNAL_ERROR, Rejection
 from . import extensions
 from .access_policy import AccessPolicy
 from .attribution import Client, Origins, Phase
@@ -178,6 +178,13 @@ class SharedUpstream:
         if type(message) is Request:
             if message.method == "initialize":
                 return self._on_initialize(front, message)
+            if token:
+                # The wire id is unique, where the tokens of the clients are not.
+                try:
+                    params = with_progress_token(message.params, message.id)
+                except Rejection as rejection:
+                    return (ToFront(front, failure(message.id, rejection.code, rejection.text)),)
+                message = Request(message.id, message.method, params)
             if self._phase == _OPEN:
                 return self._handlers.get(message.method, self._calls.begin)(front, message, token)
             return self._calls.hold(front, message, token) or self._start_process()

@@ -25,7 +25,11 @@ def larger(params):
         ("tools/list", b"{}", b""),
         ("tools/list", b'{"_meta":{"progressToken":-3}}', b"-3"),
         ("tools/list", b'{"_meta":{"\\u0070rogressToken":3}}', b"3"),
-        ("vendor/x", b'{"name":7,"_meta":{"progressToken":1}}', b""),
+        ("vendor/x", b'{"name":7,"_meta":{"progressToken":1}}', b"1"),
+        ("vendor/x", b'{"name":7,"_meta":{}}', b""),
+        ("vendor/x", b'{"name":7,"_meta":[]}', b""),
+        ("vendor/x", b'{"name":7}', b""),
+        ("vendor/x", b'["_meta"]', b""),
         ("resources/read", b'{"uri":"file:///a"}', b""),
         ("resources/read", b'{"uri":"custom://a/100%2525"}', b""),
         ("prompts/get", '{"name":"ein Name mit é/.."}'.encode(), b""),
@@ -39,7 +43,7 @@ def larger(params):
         ("tools/call", b'{"name":"a","x":"\\ud83d","_meta":{"a":1}}', b""),
         ("resources/read", b'{"uri":"a","x":"\\ud83d"}', b""),
         ("vendor/x", b'{"x":"\\ud83d","_meta":{"progressToken":7}}', b"7"),
-        ("vendor/x", b'{"name":7,"x":"\\ud83d","_meta":{"progressToken":7}}', b""),
+        ("vendor/x", b'{"name":7,"x":"\\ud83d","_meta":{"progressToken":7}}', b"7"),
     ],
 )
 def test_the_progress_token_of_a_request(method, params, token):
@@ -109,3 +113,55 @@ def test_the_version_of_initialize_is_required():
         mcp_params.read_version(b"{}")
     with pytest.raises(Rejection):
         mcp_params.read_version(b"")
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (b'{"_meta":{"progressToken":"x"},"a":1}', b'{"_meta":{"progressToken":7},"a":1}'),
+        (
+            b'{ "a" : [1.0,\t2],"_meta" :\t{"b":"\xc3\xa9", "progressToken" : 1 } , "c" : "\\n"}',
+            b'{ "a" : [1.0,\t2],"_meta" :\t{"b":"\xc3\xa9","progressToken":7} , "c" : "\\n"}',
+        ),
+        # The name of the member stands in another place too.
+        (
+            b'{"a" : {"_meta":{"progressToken":1}},"_meta":{"progressToken":2}}',
+            b'{"a":{"_meta":{"progressToken":1}},"_meta":{"progressToken":7}}',
+        ),
+        (
+            b'{"_meta" : {"progressToken":2},"a":"_meta"}',
+            b'{"_meta":{"progressToken":7},"a":"_meta"}',
+        ),
+        # The last of repeated members counts, and the others are dropped.
+        (
+            b'{"_meta":{"progressToken":1,"b":1},"_meta":{"progressToken":2}}',
+            b'{"_meta":{"progressToken":7}}',
+        ),
+        (
+            b'{"a":{"_meta":{"progressToken":1}},"\\u005fmeta":{"progressToken":2}}',
+            b'{"a":{"_meta":{"progressToken":1}},"_meta":{"progressToken":7}}',
+        ),
+        (b'{"_meta":{"progressToken":1,"progressToken":2}}', b'{"_meta":{"progressToken":7}}'),
+        (b'{"_meta":{"\\u0070rogressToken":1}}', b'{"_meta":{"progressToken":7}}'),
+        (
+            b'{"_meta" : {"progressToken":1,"b":"' + b"x" * 5000 + b'"}}',
+            b'{"_meta":{"progressToken":7,"b":"' + b"x" * 5000 + b'"}}',
+        ),
+        (
+            b'{"a":"\\ud83d","_meta":{"progressToken":1,"b":"\\ud83d"}}',
+            b'{"a":"\\ud83d","_meta":{"progressToken":7,"b":"\\ud83d"}}',
+        ),
+        (b'{"a":1}', b'{"a":1,"_meta":{"progressToken":7}}'),
+    ],
+)
+def test_a_progress_token_is_replaced(params, expected):
+    assert mcp_params.with_progress_token(params, b"7") == expected
+
+
+def test_a_progress_token_is_replaced_in_params_of_very_many_members():
+    members = b",".join(b'"m%d":1' % number for number in range(200_000))
+    params = b'{%b,"_meta":{"progressToken":1}}' % members
+    assert mcp_params.with_progress_token(params, b"7") == b'{%b,"_meta":{"progressToken":7}}' % members
+    with pytest.raises(Rejection, match="specification does not name") as caught:
+        mcp_params.with_progress_token(b'{"x":"_meta",%b' % params[1:], b"7")
+    assert caught.value.code == INVALID_PARAMS

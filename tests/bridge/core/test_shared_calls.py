@@ -12,7 +12,7 @@ from mcpbridged.bridge.core.attribution import Client, Origins, Phase
 from mcpbridged.bridge.core.effects import ToServer
 from mcpbridged.bridge.core.forwarded_requests import ForwardedRequests
 from mcpbridged.bridge.core.front import Front
-from mcpbridged.bridge.core.shared_calls import SharedCall, SharedCalls, with_token
+from mcpbridged.bridge.core.shared_calls import SharedCall, SharedCalls
 from mcpbridged.bridge.core.shared_effects import ToFront
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
@@ -203,14 +203,6 @@ def test_only_the_front_of_every_possible_call_gets_a_message_without_a_request(
     fronts[other] = None
     calls.begin(one, call(b"2"), b"")
     assert calls.only_front() is None
-
-
-def test_the_wire_id_replaces_the_progress_token():
-    message = Request(b"7", "tools/call", b'{"name":"t","_meta":{"progressToken":"x","other":1}}')
-    assert json.loads(with_token(message).params) == {
-        "name": "t",
-        "_meta": {"progressToken": 7, "other": 1},
-    }
 
 
 def test_a_client_with_many_held_requests_leaves_in_a_short_time(fronts):

@@ -260,6 +260,40 @@ def test_the_server_gets_the_wire_id_as_the_progress_token(two):
     assert json.loads(sent.params) == {"cursor": "c", "_meta": {"progressToken": int(wire_id)}}
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "tools/call",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "logging/setLevel",
+        "tasks/get",
+        "vendor/x",
+    ],
+)
+def test_no_request_reaches_the_server_with_the_token_of_its_client(two, method):
+    """It could be the wire id of a call of another client, which would then get the progress."""
+    talk, one, _ = two
+    params = {"name": "t", "uri": "x://a", "level": "info", "taskId": "t", "_meta": {"progressToken": 1}}
+    wire_id = talk.mint()
+    effects = talk.it.on_front_message(one, Request(wire_id, method, raw(params)), b"1")
+    sent = [json.loads(message.params) for message in to_server(effects)]
+    assert [one["_meta"] for one in sent] == [{"progressToken": int(wire_id)}] * (method != "tasks/get")
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_request_whose_token_cannot_be_replaced_is_refused(talk, opened):
+    one = talk.join("one")
+    if opened:
+        talk.start()
+    members = ",".join(f'"m{number}":1' for number in range(100_000))
+    params = f'{{"x":"_meta","_meta":{{"progressToken":1}},{members}}}'.encode()
+    [(front, response)] = to_front(talk.it.on_front_message(one, Request(b"77", "tools/call", params), b"1"))
+    assert front is one
+    assert json.loads(response.error)["code"] == -32602
+    assert talk.answer(b"77") == (LogDebug("response_unmatched", ("server", b"77")),)
+
+
 def test_only_a_call_of_its_own_is_cancelled(two):
     talk, one, other = two
     wire_id = talk.call(one)
