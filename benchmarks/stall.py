@@ -393,7 +393,8 @@ class Bench:
             Sse(self.port, "plain"),
             Http(self.port, "chosen"),
         )
-        socket_ = WebSocket(self.port, "plain")
+        socket_, shared_socket = WebSocket(self.port, "plain"), WebSocket(self.port, "shared")
+        shared_modern, token = ModernHttp(self.port, "shared"), b'"_meta":{"progressToken":"t"},'
         return {
             "H length": lambda shape: http.call(request(shape)),
             "H chunked": lambda shape: http.call(request(shape), chunked=True),
@@ -403,10 +404,14 @@ class Bench:
             "allow req": lambda shape: chosen.call(request(shape)),
             "modern req": lambda shape: modern.call(request(shape, META)),
             "shared req": lambda shape: shared.call(request(shape)),
+            "shared token": lambda shape: shared.call(request(shape, token)),
+            "shared W": lambda shape: shared_socket.call(request(shape, token)),
+            "shared mod": lambda shape: shared_modern.call(request(shape, META)),
             "H answer": lambda shape: http.call(self.answer(shape)),
             "W answer": lambda shape: socket_.call(self.answer(shape)),
             "modern ans": lambda shape: modern.call(self.answer(shape, META)),
             "shared ans": lambda shape: shared.call(self.answer(shape)),
+            "shared m ans": lambda shape: shared_modern.call(self.answer(shape, META)),
         }
 
     def measure(self, send: object, shape: bytes, pause: float = 0.3) -> tuple[float, float, bool]:
@@ -453,7 +458,7 @@ def report(bench: Bench, given: argparse.Namespace) -> None:
         print(
             f"\n{mib} MiB: the longest step in ms (budget {BUDGET.get(mib, 0)}), and the peak of memory in messages"
         )
-        print(f"{'':10}" + "".join(f"{name:>12}" for name in paths))
+        print(f"{'':10}" + "".join(f"{name:>13}" for name in paths))
         worst = 0.0
         for name in names:
             cells = []
@@ -463,7 +468,7 @@ def report(bench: Bench, given: argparse.Namespace) -> None:
                 worst = max(worst, steps)
                 wrong = "" if all(one[2] for one in rounds) else "!"
                 cells.append(f"{steps:.0f}{wrong} {peak / (mib * MIB):.1f}")
-            print(f"{name:10}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+            print(f"{name:10}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
         print(f"worst: {worst:.0f} ms")
 
 
