@@ -251,6 +251,37 @@ async def test_s1_equal_ids_and_progress_tokens_stay_apart(running):
             assert told["params"]["progressToken"] == "same"
 
 
+@pytest.mark.parametrize("share", SHARES)
+async def test_s1_many_sessions_with_equal_ids_and_tokens_at_once_stay_apart(running, share):
+    """Every client has all its calls in flight at once, and each call the id and the token of a call of all others."""
+    name, count = fresh(running, share), 24
+
+    async def calls(transport, number):
+        async with session(running, transport, name) as client:
+            text = f"{transport} {number}"
+            ids = {}
+            for token in range(count):
+                params = {"name": "progress", "arguments": {"text": f"{text}: {token}"}}
+                number = await client.begin("tools/call", {**params, "_meta": {"progressToken": token}})
+                ids[number] = token
+            expected = {token: f"{text}: {token}" for token in range(count)}
+            progress, results = {}, {}
+            while len(progress) < count or len(results) < count:
+                message = await client.receive()
+                if "method" in message:
+                    params = message["params"]
+                    progress[params["progressToken"]] = params["message"]
+                else:
+                    results[ids[message["id"]]] = message["result"]["content"][0]["text"]
+            assert progress == results == expected
+            assert len(client.received) == 2 * count + 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            for transport in TRANSPORTS:
+                nursery.start_soon(calls, transport, number)
+
+
 async def test_s1_a_log_line_reaches_the_client_whose_call_has_caused_it_only(running):
     name = fresh(running)
     async with session(running, "ws", name) as one, session(running, "http", name) as other:

@@ -57,9 +57,10 @@ class Server:
         self.send(method="notifications/message", params={"level": level, "data": text})
         return "logged"
 
-    def progress(self, token=None, **_):
-        self.send(method="notifications/progress", params={"progressToken": token, "progress": 1})
-        return "done"
+    def progress(self, token=None, text="done", **_):
+        params = {"progressToken": token, "progress": 1, "message": text}
+        self.send(method="notifications/progress", params=params)
+        return text
 
     def call(self, number, params):
         arguments = params.get("arguments", {})
@@ -72,7 +73,7 @@ class Server:
             case "log":
                 text = self.log(**arguments)
             case "progress":
-                text = self.progress(token)
+                text = self.progress(token, **arguments)
             case "die":
                 os._exit(3)
             case name:
