@@ -19,6 +19,8 @@ from .shared_effects import Effects, ToFront, failure
 _SLASHES: Final = re.compile("/+")
 # As many as a URI of a scheme without an authority ends with: "file:///".
 _MOST_SLASHES: Final = 3
+# The most characters of all URIs that `_covering` returns, because a server may send a long URI with many slashes.
+_MOST_COVERING: Final = 1024 * 1024
 
 
 class SharedSubscriptions:
@@ -142,9 +144,15 @@ def _uri_in(params: bytes) -> str:
 def _covering(uri: str) -> set[str]:
     """Return a URI and those of all resources that it is a part of, each with and without slashes at its end.
 
-    There may be a thousand fronts with a thousand URIs each, so the URIs of a front are not compared one by one.
+    There may be a thousand fronts with a thousand URIs each, so the URIs of a front are not compared one by one. Only the
+    shortest are returned if all have more than `_MOST_COVERING` characters together.
     """
     found = {uri}
+    left = _MOST_COVERING
     for match in _SLASHES.finditer(uri):
-        found.update(uri[: match.start()] + "/" * count for count in range(_MOST_SLASHES + 1))
+        end = match.start()
+        left -= (_MOST_SLASHES + 1) * (end + _MOST_SLASHES)
+        if left < 0:
+            break
+        found.update(uri[:end] + "/" * count for count in range(_MOST_SLASHES + 1))
     return found

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+import tracemalloc
 
 import pytest
 
@@ -142,6 +143,23 @@ def test_an_update_and_a_departure_take_a_short_time_with_many_subscriptions(sha
     assert time.thread_time() - began < 0.02
     began = time.thread_time()
     assert len(subscriptions.remove(front)) == 500
+    assert time.thread_time() - began < 0.05
+
+
+def test_an_update_of_a_long_uri_with_many_parts_takes_a_short_time_and_little_memory(shared):
+    """All URIs that could cover it have 64 MiB together."""
+    subscriptions, (one, other), _ = shared
+    uri = "x://" + "a/" * 4096
+    subscriptions.subscribe(one, request(b"1", "x://a/a"), b"")
+    subscriptions.subscribe(other, request(b"2", uri), b"")
+    began = time.thread_time()
+    tracemalloc.start()
+    try:
+        found = [effect.front for effect in subscriptions.on_updated(updated(uri))]
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert found == [one, other]
     assert time.thread_time() - began < 0.05
 
 
