@@ -1,5 +1,6 @@
-"""Clients of a shared server process, and the ids that belong to each of them. Pure."""
+"""Clients of a shared server process, and the ids that belong to each of them. Pure, except for a random secret of each client."""
 
+import os
 from collections.abc import Collection
 
 from ...validators import json_object
@@ -14,7 +15,17 @@ class Front:
     Other fronts have no owner, because the process keeps them until it has answered the last call of a client that has left.
     """
 
-    __slots__ = ("capabilities", "client", "level", "owner", "ready", "renewed", "translated", "uris")
+    __slots__ = (
+        "_secret",
+        "capabilities",
+        "client",
+        "level",
+        "owner",
+        "ready",
+        "renewed",
+        "translated",
+        "uris",
+    )
 
     def __init__(self, client: Client, owner: object = None, *, translated: bool = False) -> None:
         self.client = client
@@ -29,6 +40,15 @@ class Front:
         self.uris: dict[str, None] = {}
         # Whether the process has replaced the one that the client was initialized with.
         self.renewed = False
+        self._secret = os.urandom(8).hex().encode()
+
+    def progress_token(self, wire_id: bytes) -> bytes:
+        """Return the progress token (raw JSON text) that the server gets for a request of this client.
+
+        Another client cannot guess it. A server may read a member of its params that the bridge does not, such as the first
+        of two, or `ProgressToken`, and would send progress for it.
+        """
+        return b'"%b.%b"' % (wire_id, self._secret)
 
     def follow(self, before: "Front") -> None:
         """Take the state of a front of the process that this one replaces. That process sends no more updates of resources."""
@@ -87,6 +107,11 @@ class FrontIds:
     def remove(self, front: Front) -> None:
         """Drop all ids of a front."""
         self._fronts = {key: other for key, other in self._fronts.items() if other is not front}
+
+
+def call_in(token: bytes) -> bytes:
+    """Return the wire id in a progress token (`Front.progress_token`), and another text for any other token."""
+    return token[1:].partition(b".")[0]
 
 
 def find_front(fronts: Collection[Front], owner: object) -> Front | None:

@@ -15,10 +15,10 @@ from typing import Final
 
 import msgspec
 
-from ...validators import json_object, jsonrpc
+from ...validators import json_object
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
-from ...validators.mcp_params import read_cancelled, read_progress, with_progress_token
+from ...validators.mcp_params import read_cancelled, read_progress, read_request, with_progress_token
 from ...validators.rejection import INTERNAL_ERROR, Rejection
 from . import extensions
 from .access_policy import AccessPolicy
@@ -26,7 +26,7 @@ from .attribution import Client, Origins, Phase
 from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from .errors import fault_text, initialize_late, initialize_refused
 from .forwarded_requests import ForwardedRequests
-from .front import Front
+from .front import Front, call_in
 from .list_changes import KIND_OF
 from .shared_calls import SharedCall, SharedCalls
 from .shared_effects import (
@@ -55,6 +55,9 @@ _OPENING: Final = "opening"
 _REFUSED: Final = "refused"
 _OPEN: Final = "open"
 _OVER: Final = "over"
+
+# A translator writes the name without escapes.
+_TOKEN: Final = b'"progressToken"'
 
 _REQUEST: Final = "request"
 _ACCEPTED: Final = "initialize accepted"
@@ -178,13 +181,11 @@ class SharedUpstream:
         if type(message) is Request:
             if message.method == "initialize":
                 return self._on_initialize(front, message)
-            if token:
-                # The wire id is unique, where the tokens of the clients are not.
+            if token or (front.translated and _TOKEN in message.params):
                 try:
-                    params = with_progress_token(message.params, message.id)
+                    message, token = self._replace_token(front, message, token)
                 except Rejection as rejection:
                     return (ToFront(front, failure(message.id, rejection.code, rejection.text)),)
-                message = Request(message.id, message.method, params)
             if self._phase == _OPEN:
                 return self._handlers.get(message.method, self._calls.begin)(front, message, token)
             return self._calls.hold(front, message, token) or self._start_process()
@@ -192,6 +193,14 @@ class SharedUpstream:
             return self._server_requests.on_response(front, message)
         assert type(message) is Notification  # noqa: S101 - the union has three members
         return self._on_front_notification(front, message)
+
+    def _replace_token(self, front: Front, message: Request, token: bytes) -> tuple[Request, bytes]:
+        """Return a request with a progress token that no other client has or can guess, and the former token. Raises Rejection."""
+        token = token or read_request("", message.params, self._limits)
+        if not token:
+            return message, token
+        params = with_progress_token(message.params, front.progress_token(message.id))
+        return Request(message.id, message.method, params), token
 
     def _start_process(self) -> Effects:
         if self._phase != _IDLE:
@@ -416,17 +425,16 @@ class SharedUpstream:
         return (ToFront(front, message, self._calls.newest_of(front)),)
 
     def _on_progress(self, message: Notification) -> Effects:
-        raw_token = jsonrpc.wire_id(read_progress(message.params))
-        owner = self._calls.by_id.get(raw_token) or self._tasks.of_call(raw_token)
-        if owner is None:
+        token = read_progress(message.params)
+        wire_id = call_in(token)
+        owner = self._calls.by_id.get(wire_id) or self._tasks.of_call(wire_id)
+        if owner is None or token != owner.front.progress_token(wire_id):
             return (LogDebug("progress_unmatched"),)
-        if owner.front.translated:
-            return (ToFront(owner.front, message, raw_token),)
         if not owner.token:
             return (LogDebug("progress_without_token"),)
         found = json_object.peek(message.params)
         found["progressToken"] = json_object.raw(owner.token)
-        return (ToFront(owner.front, Notification(message.method, json_object.write(found)), raw_token),)
+        return (ToFront(owner.front, Notification(message.method, json_object.write(found)), wire_id),)
 
 
 def _refuse_many_members(message: Request | Notification) -> Effects:

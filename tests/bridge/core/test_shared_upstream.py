@@ -47,6 +47,11 @@ def to_front(effects):
     return [(effect.front, effect.message) for effect in effects if isinstance(effect, ToFront)]
 
 
+def token_of(front, wire_id):
+    """Return the progress token that the server gets for a request."""
+    return json.loads(front.progress_token(wire_id))
+
+
 class Talk:
     """An upstream and what is needed to speak to it."""
 
@@ -242,22 +247,34 @@ def test_equal_progress_tokens_of_two_clients_stay_apart(two):
     talk.call(one)
     for wire_id, front in ((first, one), (second, other)):
         [(got, message)] = to_front(
-            talk.notify("notifications/progress", {"progressToken": int(wire_id), "progress": 1})
+            talk.notify("notifications/progress", {"progressToken": token_of(front, wire_id), "progress": 1})
         )
         assert got is front
         assert json.loads(message.params) == {"progressToken": "t", "progress": 1}
     [note] = talk.notify("notifications/progress", {"progressToken": "t"})
     assert isinstance(note, LogDebug)
     third = talk.call(one)
-    [note] = talk.notify("notifications/progress", {"progressToken": int(third)})
-    assert isinstance(note, LogDebug)
+    assert talk.notify("notifications/progress", {"progressToken": token_of(one, third)}) == (
+        LogDebug("progress_without_token"),
+    )
 
 
-def test_the_server_gets_the_wire_id_as_the_progress_token(two):
+@pytest.mark.parametrize("spelling", ["number", "string", "own secret"])
+def test_a_client_cannot_guess_the_progress_token_of_another(two, spelling):
+    """A server may read members of its params that the bridge does not: the first of two, or `ProgressToken`."""
+    talk, one, other = two
+    wire_id = talk.call(one, b'"t"')
+    forged = {"number": int(wire_id), "string": wire_id.decode(), "own secret": token_of(other, wire_id)}
+    assert talk.notify("notifications/progress", {"progressToken": forged[spelling]}) == (
+        LogDebug("progress_unmatched"),
+    )
+
+
+def test_the_server_gets_an_unguessable_token_with_the_wire_id(two):
     talk, one, _ = two
     wire_id, effects = talk.request(one, "tools/list", {"cursor": "c"}, b"7")
     [sent] = to_server(effects)
-    assert json.loads(sent.params) == {"cursor": "c", "_meta": {"progressToken": int(wire_id)}}
+    assert json.loads(sent.params) == {"cursor": "c", "_meta": {"progressToken": token_of(one, wire_id)}}
 
 
 @pytest.mark.parametrize(
@@ -272,13 +289,13 @@ def test_the_server_gets_the_wire_id_as_the_progress_token(two):
     ],
 )
 def test_no_request_reaches_the_server_with_the_token_of_its_client(two, method):
-    """It could be the wire id of a call of another client, which would then get the progress."""
     talk, one, _ = two
     params = {"name": "t", "uri": "x://a", "level": "info", "taskId": "t", "_meta": {"progressToken": 1}}
     wire_id = talk.mint()
     effects = talk.it.on_front_message(one, Request(wire_id, method, raw(params)), b"1")
     sent = [json.loads(message.params) for message in to_server(effects)]
-    assert [one["_meta"] for one in sent] == [{"progressToken": int(wire_id)}] * (method != "tasks/get")
+    expected = [{"progressToken": token_of(one, wire_id)}] * (method != "tasks/get")
+    assert [params["_meta"] for params in sent] == expected
 
 
 @pytest.mark.parametrize("opened", [True, False])
@@ -713,7 +730,8 @@ def test_what_names_a_task_reaches_its_client(two):
     talk, one, other = two
     wire_id = become_task(talk, one, token=b'"p"')
     talk.call(other)
-    [(front, message)] = to_front(talk.notify("notifications/progress", {"progressToken": int(wire_id)}))
+    progress = {"progressToken": token_of(one, wire_id)}
+    [(front, message)] = to_front(talk.notify("notifications/progress", progress))
     assert (front, json.loads(message.params)) == (one, {"progressToken": "p"})
     about = {"_meta": {RELATED: {"taskId": "t1"}}}
     assert to_front(talk.ask(b"1", params=about))[0][0] is one
@@ -898,7 +916,11 @@ def begin(talk, front, translator, declared=True):
     """As a translator begins a call."""
     wire_id = talk.mint()
     origin = talk.it.origins.begin(wire_id, Client("m"), translator, lambda _method, _params: declared)
-    effects = talk.it.on_front_message(front, Request(wire_id, "tools/call", b"{}"))
+    params = raw({"name": "t", "_meta": {"progressToken": int(wire_id)}})
+    effects = talk.it.on_front_message(front, Request(wire_id, "tools/call", params))
+    [sent] = [json.loads(message.params) for message in to_server(effects)]
+    token = token_of(front, wire_id) if front.translated else int(wire_id)
+    assert sent == {"name": "t", "_meta": {"progressToken": token}}
     assert [message.id for message in to_server(effects)] == [wire_id]
     return wire_id, origin
 
@@ -911,14 +933,15 @@ def test_stateless_clients_use_the_same_process(talk):
     assert json.loads(opened.result)["capabilities"] == OFFERED
     assert [type(effect) for effect in stateless(talk)[2]] == [FrontOpened]
     wire_id, origin = begin(talk, front, translator)
-    [(got, message)] = to_front(talk.notify("notifications/progress", {"progressToken": int(wire_id)}))
+    progress = {"progressToken": token_of(front, wire_id)}
+    [(got, message)] = to_front(talk.notify("notifications/progress", progress))
     assert (got, json.loads(message.params)) == (front, {"progressToken": int(wire_id)})
     [effect] = talk.ask(b"q")
     assert effect == Assigned(front, Request(effect.message.id, "elicitation/create", b"{}"), origin)
     assert to_front(talk.notify("notifications/message", {"level": "debug"}))[0][0] is front
     assert to_front(talk.notify("notifications/resources/updated", {"uri": "x"}))[0][0] is front
     assert to_front(talk.answer(wire_id, {"task": {"taskId": "t1"}}))[0][0] is front
-    assert to_front(talk.notify("notifications/progress", {"progressToken": int(wire_id)}))[0][0] is front
+    assert to_front(talk.notify("notifications/progress", progress))[0][0] is front
     result, effects = talk.request(front, "tasks/result", {"taskId": "t1"})
     assert to_server(effects)
     assert to_front(talk.answer(result))[0][0] is front
@@ -970,6 +993,18 @@ def test_stateless_clients_are_part_of_every_end(talk):
     talk.ask(b"1")
     assert talk.it.on_exit("gone", {}) == (CallsLost(front, (wire_id,), "gone", {}),)
     assert origin
+
+
+def test_a_request_of_a_translator_without_a_token_gets_none(talk):
+    front, _, _ = stateless(talk)
+    talk.start()
+    params = raw({"name": "t", "arguments": {"progressToken": 1}})
+    wire_id = talk.mint()
+    [sent] = to_server(talk.it.on_front_message(front, Request(wire_id, "tools/call", params)))
+    assert sent == Request(wire_id, "tools/call", params)
+    assert talk.notify("notifications/progress", {"progressToken": token_of(front, wire_id)}) == (
+        LogDebug("progress_without_token"),
+    )
 
 
 def test_a_question_to_a_translator_that_has_left_is_refused(talk):

@@ -65,12 +65,15 @@ def raw(value):
 class Sent:
     """A request of a client at the bridge."""
 
-    def __init__(self, client, process, message, token):
+    def __init__(self, client, process, front, message, token):
+        self.front = front
         self.client, self.process, self.method, self.token = client, process, message.method, token
         self.params = json.loads(message.params or b"{}")
         self.state = OPEN
         # Whether the server has received it, and has answered it.
         self.at_server = self.answered = False
+        # The progress token that the server has received.
+        self.token_at_server = None
         # When it has ended for the client, and when the server has answered.
         self.ended_at = self.answered_at = 0.0
 
@@ -128,7 +131,7 @@ class Process:
     def send(self, front, message, token=b""):
         client = self.world.client_of(self, front)
         if isinstance(message, Request):
-            self.world.sent[message.id] = Sent(client, self, message, token)
+            self.world.sent[message.id] = Sent(client, self, front, message, token)
         elif message_is(message, "notifications/cancelled"):
             wire_id = raw(json.loads(message.params)["requestId"])
             sent = self.world.sent.get(wire_id)
@@ -461,8 +464,9 @@ class World:
             else:
                 assert (sent.process, sent.state, sent.at_server) == (process, OPEN, False)
                 sent.at_server = True
+                sent.token_at_server = params.get("_meta", {}).get("progressToken")
                 if sent.token:
-                    assert params["_meta"]["progressToken"] == int(message.id)
+                    assert sent.token_at_server == json.loads(sent.front.progress_token(message.id))
                 if sent.method in METHODS:
                     assert params.get("of") == sent.client.name
                     process.callers.add(sent.client)
@@ -707,16 +711,20 @@ class World:
         if method == "notifications/message":
             params = {"level": params["level"], "data": {"of": name}}
         elif method == "notifications/progress":
-            token = next(int(one) for one, other in self.sent.items() if other is sent)
-            params = {"progressToken": token, "progress": 1, "of": name, "token": sent.params.get("token")}
+            params = {
+                "progressToken": sent.token_at_server,
+                "progress": 1,
+                "of": name,
+                "token": sent.params.get("token"),
+            }
         self.from_server(process, Notification(method, raw(params)))
 
     def progress_wrongly(self):
         if process := self.any_process():
-            token = self.rng.choice([*TOKENS, 999999])
-            if raw(token) not in self.sent:
-                params = {"progressToken": token, "progress": 1, "of": "nobody"}
-                self.from_server(process, Notification("notifications/progress", raw(params)))
+            # A client can guess wire ids.
+            token = self.rng.choice([*TOKENS, 999999, *map(int, self.sent)])
+            params = {"progressToken": token, "progress": 1, "of": "nobody"}
+            self.from_server(process, Notification("notifications/progress", raw(params)))
 
     def change(self):
         if process := self.any_process():
