@@ -76,6 +76,7 @@ _ESCAPED_ASCII: Final = b"\\u00"
 # A longer `_meta` is found by decoding all params (bytes).
 _USUAL_META: Final = 4096
 _end_of_value = json.JSONDecoder(parse_int=len, parse_float=len).raw_decode
+_REQUEST_ID: Final = "requestId"
 # From this size (bytes) on, two searches cost less than parsing.
 _WORTH_SEARCHING: Final = 1024
 
@@ -184,11 +185,17 @@ def cancelled(raw_id: bytes, reason: bytes) -> bytes:
 def cancelled_again(params: bytes, raw_id: bytes) -> bytes:
     """Return the params of a `notifications/cancelled` with another id. Their other members are kept.
 
-    If the members that the specification does not name exceed their limit (`json_object.has_room`), only the reason is kept.
+    A name that differs in case only is dropped: some servers read it as the id, which could be that of another client. If the
+    members that the specification does not name exceed their limit (`json_object.has_room`), only the reason is kept.
     """
     if not json_object.has_room(params):
         return cancelled(raw_id, read_cancelled(params)[1])
-    return json_object.write({**json_object.peek(params), "requestId": json_object.raw(raw_id)})
+    found = {
+        name: value
+        for name, value in json_object.peek(params).items()
+        if name == _REQUEST_ID or name.casefold() != _REQUEST_ID.casefold()
+    }
+    return json_object.write({**found, _REQUEST_ID: json_object.raw(raw_id)})
 
 
 def read_progress(params: bytes) -> bytes:

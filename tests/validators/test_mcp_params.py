@@ -101,6 +101,13 @@ def test_cancellation():
     assert mcp_params.cancelled(b"7", b'"x"') == b'{"requestId":7,"reason":"x"}'
 
 
+@pytest.mark.parametrize("name", ["RequestId", "requestid", "reque\u017ftId", "re\\u0071uestID"])
+def test_a_cancellation_has_no_other_member_that_a_server_could_read_as_the_id(name):
+    """As encoding/json of Go, which ignores case by the rules of Unicode and uses the last of several members."""
+    params = f'{{"requestId":1,"{name}":2,"Reason":"r"}}'.encode()
+    assert mcp_params.cancelled_again(params, b"7") == b'{"requestId":7,"Reason":"r"}'
+
+
 def test_progress():
     assert mcp_params.read_progress(b'{"progressToken":"a","progress":1}') == b'"a"'
     assert mcp_params.read_progress(b"{}") == b""
