@@ -184,7 +184,7 @@ def _reason(fault: Exception) -> bytes:
     """Return the number and text of a failed system call, or 0 and the text of another exception."""
     if isinstance(fault, OSError):
         return b"%d %b" % (fault.errno or 0, os.strerror(fault.errno or 0).encode())
-    return b"0 " + str(fault).encode()
+    return b"0 " + (str(fault) or type(fault).__name__).encode(errors="replace")
 
 
 class _Children:
@@ -458,7 +458,8 @@ def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: 
         os.closerange(4, 1 << 20)
         failed = 3
         _execute(argv, environment)
-    except (OSError, ValueError) as fault:
+    # For example OverflowError of a limit, MemoryError below RLIMIT_AS, or EOFError of a launch that was cut off.
+    except Exception as fault:  # noqa: BLE001 - the daemon reports it
         os.write(failed, _reason(fault))
     finally:
         _exit(127)

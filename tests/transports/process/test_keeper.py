@@ -2,6 +2,7 @@
 
 import ast
 import json
+import marshal
 import os
 import re
 import resource
@@ -18,6 +19,7 @@ import trio.testing
 
 from mcpbridged.transports.options import SpawnFailed
 from mcpbridged.transports.process import keeper
+from mcpbridged.transports.process import spawner as spawner_module
 from mcpbridged.transports.process.spawner import Spawner
 from mcpbridged.validators.limits import Limits
 
@@ -138,6 +140,22 @@ async def test_why_a_program_was_not_executed_is_reported(spawner, argv, env, re
             await start(spawner, nursery, *argv, env={**ENV, **env})
     assert len(os.listdir("/proc/self/fd")) <= before + 1  # the epoll of the failed start
     assert await lines_of(spawner, "echo", "here") == [b"here"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"(", marshal.dumps((1, 2)), marshal.dumps(7), marshal.dumps(([], {}, None, 0, []))]
+)
+async def test_a_launch_that_cannot_be_read_is_reported(spawner, monkeypatch, content):
+    monkeypatch.setattr(spawner_module, "_described", lambda *_: content)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(SpawnFailed, match=r"cannot start 'true': [^ ]+ [^ ]+"):
+            await start(spawner, nursery, "true")
+
+
+async def test_a_limit_that_the_system_cannot_set_is_reported(spawner):
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(SpawnFailed, match="too large"):
+            await start(spawner, nursery, "true", rlimits={"cpu": 10**30})
 
 
 async def test_a_program_is_searched_in_the_path_of_its_own_environment(spawner, tmp_path):
