@@ -16,13 +16,14 @@ class Front:
     """
 
     __slots__ = (
+        "_level",
         "_secret",
         "capabilities",
         "client",
-        "level",
         "owner",
         "ready",
         "renewed",
+        "successor",
         "translated",
         "uris",
     )
@@ -34,8 +35,9 @@ class Front:
         self.capabilities: json_object.Members = {}
         # Whether `initialize` was answered.
         self.ready = False
-        # The log level of the client, or nothing.
-        self.level = ""
+        self._level = ""
+        # The front of the same client at the process that replaces this one, None if there is none.
+        self.successor: Front | None = None
         # The subscribed URIs.
         self.uris: dict[str, None] = {}
         # Whether the process has replaced the one that the client was initialized with.
@@ -56,6 +58,19 @@ class Front:
         self.ready = self.renewed = before.ready
         self.level = before.level
         self.uris, before.uris = before.uris, {}
+        before.successor = self
+
+    @property
+    def level(self) -> str:
+        """The log level of the client, or nothing. Both processes of a client filter by the level that it sets at the newer."""
+        front = self
+        while front.successor is not None:
+            front = front.successor
+        return front._level  # noqa: SLF001 - of the same class
+
+    @level.setter
+    def level(self, level: str) -> None:
+        self._level = level
 
     def declared(self, method: str, params: bytes) -> bool:
         """Return whether the client has declared the capability for a request (MCP 2025-11-25 client)."""

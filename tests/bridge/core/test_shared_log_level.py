@@ -118,3 +118,22 @@ def test_a_translated_front_filters_the_messages_itself(shared):
     translated = Front(Client("adapter"), "adapter", translated=True)
     fronts[translated] = None
     assert level.on_log_message(logged("debug")) == (ToFront(translated, logged("debug")),)
+
+
+def test_a_process_that_is_replaced_filters_by_the_level_that_the_client_sets_later(shared):
+    level, fronts, calls = shared
+    one, other = fronts
+    del fronts[other]
+    set_level(level, one, "debug")
+    later = one
+    # As many as no chain of calls could have.
+    for _ in range(2000):
+        before, later = later, Front(Client("one"))
+        later.follow(before)
+    assert later.level == "debug"
+    assert level.on_log_message(logged("info")) == (ToFront(one, logged("info"), b"50"),)
+    later.level = "error"
+    assert level.on_log_message(logged("info")) == ()
+    # A late refusal of the former process is about the level before.
+    level.on_refused(calls.by_id.pop(b"50"))
+    assert later.level == "error"
