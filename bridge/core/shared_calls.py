@@ -102,6 +102,17 @@ class SharedCalls:
             del self.by_id[wire_id]
         return list(held.values())
 
+    def take_combined(self, front: Front) -> list[tuple[Request, bytes]]:
+        """Remove and return the held requests of a front for its subscriptions and its log level, with their tokens."""
+        own = [
+            (request, token)
+            for one, request, token in self._held.values()
+            if one is front and request.method in _COMBINED
+        ]
+        for request, _ in own:
+            self.cancel(request.id, b"")
+        return own
+
     def begin(self, front: Front, message: Request, token: bytes) -> Effects:
         """Send a request of a front now, or when the server has fewer than `calls_at_once`."""
         self.by_id[message.id] = SharedCall(front, message.method, token)

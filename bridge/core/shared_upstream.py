@@ -162,6 +162,13 @@ class SharedUpstream:
             return effects
         return (*effects, *self._subscriptions.remove(front), *self._level.adjust())
 
+    def hand_over(self, front: Front) -> list[tuple[Request, bytes]]:
+        """Remove the requests of a front that another process must get, because it gets the later ones. Return them with tokens.
+
+        They are those for subscriptions and the log level that wait for this process to open.
+        """
+        return self._calls.take_combined(front)
+
     def _missed(self, front: Front) -> list[Effect]:
         """Return notifications of what may have changed while a front had no process."""
         if not front.renewed:

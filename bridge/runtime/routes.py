@@ -155,17 +155,21 @@ class LegacyRoute:
                 self._session.end("the server speaks another era since it was restarted")
             return None
         self._join(process)
-        return process
+        # None if the session has ended, for example because of what it missed.
+        return self.process
 
     def _join(self, process: SharedProcess) -> None:
         front = Front(Client(self._session.id))
-        before = next(reversed(self._fronts.values()), None)
+        former, before = next(reversed(self._fronts.items()), (None, None))
         if before is not None:
             front.follow(before)
         self._fronts = {one: front for one, front in self._fronts.items() if not one.ended}
         self._fronts[process] = front
         self.process = process
         process.join(front, self)
+        if former is not None and before is not None and self.process is process:
+            for request, token in former.hand_over(before):
+                process.send(front, request, token)
 
 
 class ModernMember(Protocol):

@@ -174,6 +174,10 @@ class SharedProcess:
         if self._members.remove(front):
             self._perform(self._upstream.detach(front))
 
+    def hand_over(self, front: Front) -> list[tuple[Request, bytes]]:
+        """Remove and return the requests of a session that another process must get (SharedUpstream)."""
+        return self._upstream.hand_over(front)
+
     def send(self, front: Front, message: Message, token: bytes = b"") -> None:
         """Send a message of a session to the server."""
         self._perform(self._upstream.on_front_message(front, message, token))

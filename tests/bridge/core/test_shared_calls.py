@@ -103,6 +103,23 @@ def test_held_requests_are_limited_in_bytes_and_returned_once(fronts):
     assert calls.hold(one, call(b"4"), b"") == calls.hold(one, call(b"5"), b"") == ()
 
 
+def test_held_requests_for_subscriptions_and_the_log_level_are_handed_over(fronts):
+    calls, _ = calls_of(fronts, stdin_bytes=40)
+    one, other = fronts
+    methods = ("resources/subscribe", "tools/call", "logging/setLevel", "resources/unsubscribe")
+    for wire_id, method in zip((b"1", b"2", b"3", b"4"), methods, strict=True):
+        assert calls.hold(one, Request(wire_id, method, b"{}"), b'"t"') == ()
+    calls.hold(other, Request(b"5", methods[0], b"{}"), b"")
+    assert calls.take_combined(one) == [
+        (Request(wire_id, method, b"{}"), b'"t"')
+        for wire_id, method in ((b"1", methods[0]), (b"3", methods[2]), (b"4", methods[3]))
+    ]
+    assert calls.take_combined(one) == []
+    assert [*calls.by_id] == [b"2", b"5"]
+    assert calls.hold(one, Request(b"6", "tools/call", b"x" * 36), b"") == ()
+    assert [held[1].id for held in calls.take_held()] == [b"2", b"5", b"6"]
+
+
 def test_the_first_held_request_may_be_larger_than_the_limit(fronts):
     calls, _ = calls_of(fronts, stdin_bytes=1)
     assert calls.hold(next(iter(fronts)), call(b"1"), b"") == ()

@@ -904,6 +904,21 @@ def test_a_process_that_has_ended_is_not_started_again(two):
     assert talk.request(one, "tools/list")[1] == ()
 
 
+def test_a_subscription_that_waits_for_a_process_is_handed_over_to_its_successor(talk):
+    one, successor = talk.join("one"), Talk()
+    wire_id, effects = talk.request(one, "resources/subscribe", {"uri": "x://a"}, b"7")
+    assert effects == ()
+    later = successor.join("one")
+    successor.start()
+    later.follow(one)
+    [(request, token)] = talk.it.hand_over(one)
+    talk.start()
+    [sent] = to_server(successor.it.on_front_message(later, request, token))
+    assert json.loads(sent.params) == {"uri": "x://a", "_meta": {"progressToken": token_of(later, wire_id)}}
+    assert one.uris == {}
+    assert list(later.uris) == ["x://a"]
+
+
 # ---- stateless clients behind a translator
 
 

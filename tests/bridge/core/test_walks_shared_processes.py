@@ -120,6 +120,9 @@ class Process:
             client.unclear.update(uri for _, uri in client.waiting.values())
         self.world.perform(self, self.upstream.attach(front))
 
+    def hand_over(self, front):
+        return self.upstream.hand_over(front)
+
     def leave(self, front):
         if self.members.pop(front, None) is not None:
             client = self.world.client_of(self, front)

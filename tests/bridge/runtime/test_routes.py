@@ -63,6 +63,12 @@ class Shared:
     def __init__(self):
         self.ended = False
         self.sent = []
+        # The requests that another process must get.
+        self.left = []
+
+    def hand_over(self, front):
+        assert front is self.front
+        return self.left
 
     def join(self, front, member):
         self.sent.append("join")
@@ -154,6 +160,33 @@ def test_a_process_that_replaces_another_knows_the_state_of_the_client():
     route.close()
     assert first.sent[-1] != "leave"
     assert second.sent[-1] == "leave"
+
+
+def test_a_process_that_replaces_another_gets_what_waits_for_it_before_later_requests():
+    first, second = Shared(), Shared()
+    route, _ = legacy_route(first, second)
+    route.send(INITIALIZE)
+    subscribe = Request(b"5", "resources/subscribe", b"{}")
+    first.left = [(subscribe, b'"t"')]
+    route.detach()
+    route.send(CALL)
+    assert second.sent == ["join", (subscribe, b'"t"'), (CALL, b"")]
+
+
+def test_a_session_that_ends_while_it_joins_a_process_sends_it_nothing():
+    class Ending(Shared):
+        def join(self, front, member):
+            super().join(front, member)
+            route.close()
+
+    first, second = Shared(), Ending()
+    route, _ = legacy_route(first, second)
+    route.send(INITIALIZE)
+    first.left = [(Request(b"5", "resources/subscribe", b"{}"), b"")]
+    route.detach()
+    route.send(CALL)
+    assert second.sent == ["join", "leave"]
+    assert route.process is None
 
 
 def test_a_request_without_a_process_fails():
