@@ -217,8 +217,11 @@ class Child:
             async with trio.open_nursery() as nursery:
                 self._stderr.start(nursery)
                 self._stdin.start(nursery)
-                await self._wait_end(nursery)
-                self._end()
+                try:
+                    await self._wait_end(nursery)
+                # Also if it was cancelled: no task can be started for a line while the tasks end.
+                finally:
+                    self._end()
                 on_exit(self._exit or Exit(reason=self._reason or "has ended"))
                 self._command_keeper(b"kill")
                 await self._end_keeper()

@@ -419,3 +419,34 @@ async def test_an_exception_in_a_callback_ends_its_process_only(spawner, monkeyp
     assert [str(fault) for fault in faults] == ["a bug of ours"]
     assert not alive(child.pid)
     assert outputs[0].exits == [Exit(code=0)]
+
+
+async def test_no_line_is_sent_while_a_cancellation_ends_the_tasks_of_a_child(spawner, monkeypatch):
+    """The last task may end before the child does, and then no other can be started for the line."""
+    ending, may_end = trio.Event(), trio.Event()
+
+    async def hold():
+        try:
+            await trio.sleep_forever()
+        finally:
+            ending.set()
+            with trio.CancelScope(shield=True):
+                await may_end.wait()
+
+    monkeypatch.setattr(StderrReader, "start", lambda _reader, nursery: nursery.start_soon(hold))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery, trio.open_nursery() as outer:
+            child, _ = await start(spawner, outer)
+
+            async def check():
+                await ending.wait()
+                await trio.testing.wait_all_tasks_blocked()
+                try:
+                    with pytest.raises(ChildGone):
+                        child.send(b"x")
+                finally:
+                    may_end.set()
+
+            nursery.start_soon(check)
+            await trio.testing.wait_all_tasks_blocked()
+            outer.cancel_scope.cancel()
