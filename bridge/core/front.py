@@ -98,12 +98,13 @@ class Front:
 class FrontIds:
     """The front of each id of one kind, at most `limit` ids of a front. An id of two fronts belongs to neither."""
 
-    __slots__ = ("_fronts", "_limit")
+    __slots__ = ("_fronts", "_limit", "_own")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Oldest first. Beyond the limit the oldest id of the front is dropped.
         self._fronts: dict[bytes, Front] = {}
+        # The same ids by front, oldest first. Beyond the limit the oldest id of the front is dropped.
+        self._own: dict[Front, dict[bytes, None]] = {}
 
     def get(self, key: bytes) -> Front | None:
         """Return the front of an id, None if there is none."""
@@ -111,17 +112,21 @@ class FrontIds:
 
     def add(self, key: bytes, front: Front) -> None:
         """Store an id of a front."""
-        if self._fronts.get(key, front) is not front:
-            del self._fronts[key]
+        owner = self._fronts.get(key, front)
+        if owner is not front:
+            del self._fronts[key], self._own[owner][key]
             return
         self._fronts[key] = front
-        own = [one for one, other in self._fronts.items() if other is front]
+        own = self._own.setdefault(front, {})
+        own[key] = None
         if len(own) > self._limit:
-            del self._fronts[own[0]]
+            oldest = next(iter(own))
+            del own[oldest], self._fronts[oldest]
 
     def remove(self, front: Front) -> None:
         """Drop all ids of a front."""
-        self._fronts = {key: other for key, other in self._fronts.items() if other is not front}
+        for key in self._own.pop(front, ()):
+            del self._fronts[key]
 
 
 def call_in(token: bytes) -> bytes:

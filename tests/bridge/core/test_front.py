@@ -1,5 +1,7 @@
 """The clients of a shared process, and the ids that belong to each."""
 
+import time
+
 from mcpbridged.bridge.core.attribution import Client
 from mcpbridged.bridge.core.front import Front, FrontIds, find_front
 
@@ -36,3 +38,20 @@ def test_the_oldest_id_of_a_front_is_dropped_at_the_limit_of_that_front():
     assert [ids.get(key) for key in (b"x", b"a", b"b", b"c")] == [other, None, one, one]
     ids.remove(one)
     assert [ids.get(key) for key in (b"x", b"b", b"c")] == [other, None, None]
+
+
+def test_an_id_takes_a_short_time_with_many_ids_of_other_fronts():
+    """A server can name a hundred URLs in one error response."""
+    ids = FrontIds(100)
+    for number in range(500):
+        other = front(f"{number}")
+        for key in range(100):
+            ids.add(b"%d of %d" % (key, number), other)
+    one = front("one")
+    began = time.thread_time()
+    for key in range(200):
+        ids.add(b"%d" % key, one)
+    ids.remove(one)
+    assert time.thread_time() - began < 0.02
+    assert ids.get(b"150") is None
+    assert ids.get(b"99 of 499") is other
