@@ -14,7 +14,7 @@ import trio
 
 # Called with whether the other side will send no more.
 Ready = Callable[[bool], None]
-# Called with an exception of a Ready function. Must not raise.
+# Called with an exception of a function that the poller has called. Must not raise.
 OnFault = Callable[[Exception], None]
 
 _EDGES: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -72,8 +72,8 @@ class Poller:
         # The number of the round whose functions are being called, 0 between two rounds.
         self.round = 0
         self._rounds = 0
-        # Called at the end of the round, which clears the list.
-        self._at_end: list[Callable[[], None]] = []
+        # Functions for the end of the round, and what gets their exceptions; the end of the round removes all.
+        self._at_end: list[tuple[Callable[[], None], OnFault]] = []
         # A write to it ends the wait for the other descriptors.
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, _EDGES)
@@ -100,9 +100,12 @@ class Poller:
             self._waiting = False
             os.eventfd_write(self._waker, 1)
 
-    def call_at_end(self, function: Callable[[], None]) -> None:
-        """Call a function once at the end of the current round. `function` must not raise, or call this method."""
-        self._at_end.append(function)
+    def call_at_end(self, function: Callable[[], None], on_fault: OnFault) -> None:
+        """Call a function once at the end of the current round. `function` must not call this method.
+
+        An exception of `function` is passed to `on_fault`.
+        """
+        self._at_end.append((function, on_fault))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait for edges until cancelled."""
@@ -141,9 +144,15 @@ class Poller:
                         self._fail(descriptor, fault)
             self.round = 0
             if self._at_end:
-                for function in self._at_end:
-                    function()
-                self._at_end.clear()
+                self._end_round()
+
+    def _end_round(self) -> None:
+        for function, on_fault in self._at_end:
+            try:
+                function()
+            except Exception as fault:  # noqa: BLE001 - the boundary of one server
+                on_fault(fault)
+        self._at_end.clear()
 
     def _fail(self, descriptor: int, fault: Exception) -> None:
         on_fault = self._on_fault.get(descriptor)

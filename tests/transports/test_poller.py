@@ -148,7 +148,7 @@ async def test_a_function_for_the_end_of_a_round_is_called_once_after_those_of_a
 
     def ready(_left):
         assert poller.round
-        poller.call_at_end(lambda: calls.append(("end", poller.round)))
+        poller.call_at_end(lambda: calls.append(("end", poller.round)), unexpected)
         calls.append(("ready", poller.round))
 
     for ours, theirs in pairs:
@@ -167,4 +167,30 @@ async def test_a_function_for_the_end_of_a_round_is_called_once_after_those_of_a
         poller.unregister(pair[0].fileno())
         for sock in pair:
             sock.close()
+    poller.close()
+
+
+async def test_an_exception_at_the_end_of_a_round_is_passed_on_and_ends_no_other_call():
+    poller, faults, calls = Poller(), [], []
+    ours, theirs = socket.socketpair()
+
+    def fail():
+        calls.append("broken")
+        raise RuntimeError("a bug of ours")
+
+    def ready(_left):
+        poller.call_at_end(fail, faults.append)
+        poller.call_at_end(lambda: calls.append("good"), unexpected)
+
+    with ours, theirs:
+        poller.register(ours.fileno(), ready, unexpected)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(poller.run)
+            for count in (1, 2):
+                theirs.send(b"x")
+                await trio.testing.wait_all_tasks_blocked()
+                assert [str(fault) for fault in faults] == ["a bug of ours"] * count
+                assert calls == ["broken", "good"] * count
+            nursery.cancel_scope.cancel()
+        poller.unregister(ours.fileno())
     poller.close()

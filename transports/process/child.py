@@ -123,6 +123,7 @@ class Child:
             poller,
             on_closed=self._stdin_closed,
             on_stalled=self._stdin_stalled,
+            on_fault=self._fail,
         )
         self._stdout = StdoutReader(
             pipes[1],

@@ -15,7 +15,7 @@ import trio
 
 from ...validators.limits import Limits
 from ..memory import LARGE, large_messages
-from ..poller import Poller
+from ..poller import OnFault, Poller
 from ..ticker import PausableClock
 from .lines import LARGE_LINE
 
@@ -79,7 +79,7 @@ class StdinWriter:
     """Write lines to a pipe, directly where it takes them, else by a task.
 
     `on_closed` is called when the process has closed its stdin, `on_stalled` when it has not read for
-    `limits.stdin_stall_seconds` on `clock`.
+    `limits.stdin_stall_seconds` on `clock`, and `on_fault` with an exception at the end of a round of the poller.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class StdinWriter:
         *,
         on_closed: Callable[[], None],
         on_stalled: Callable[[], None],
+        on_fault: OnFault,
     ) -> None:
         self.descriptor = descriptor
         # Whether `send` raises ChildGone.
@@ -107,6 +108,7 @@ class StdinWriter:
         self._most_gathered = min(_GATHERED, limits.stdin_bytes)
         self._on_closed = on_closed
         self._on_stalled = on_stalled
+        self._on_fault = on_fault
         # One buffer, because an object for every short line would need ten times the limit.
         self._queue = _Unwritten()
         self._nursery: trio.Nursery | None = None
@@ -153,7 +155,7 @@ class StdinWriter:
             self._write_gathered()
             return False
         if not self._gathered:
-            self._poller.call_at_end(self._write_gathered)
+            self._poller.call_at_end(self._write_gathered, self._on_fault)
         self._gathered.append(line)
         self._gathered_bytes = size
         return True

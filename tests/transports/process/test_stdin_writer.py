@@ -37,6 +37,7 @@ class Pipe:
             self.poller,
             on_closed=lambda: self.events.append("closed"),
             on_stalled=lambda: self.events.append("stalled"),
+            on_fault=self.events.append,
         )
 
     def read(self):
@@ -346,6 +347,19 @@ async def test_a_pipe_that_is_closed_at_the_end_of_a_round_is_reported(pipe):
     assert pipe.events == ["closed"]
     with pytest.raises(ChildGone):
         pipe.writer.send(b"3")
+
+
+async def test_lines_that_cannot_be_queued_at_the_end_of_a_round_are_a_fault_of_this_process_only(pipe):
+    """The nursery of a process that is cancelled is closed before the process is."""
+
+    def send():
+        pipe.writer.send(b"x")
+        pipe.writer.send(b"y" * (PIPE + 1))
+
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+    await in_a_round(pipe, send)
+    assert [type(event) for event in pipe.events] == [RuntimeError]
 
 
 async def test_lines_before_a_stop_in_the_same_round_are_written(pipe):
