@@ -51,6 +51,7 @@ class SharedCalls:
         "_limits",
         "_requests",
         "by_id",
+        "counted",
         "next_id",
         "origins",
         "queued",
@@ -78,6 +79,9 @@ class SharedCalls:
         self._held_bytes = 0
         # Requests that wait until the server has fewer than `calls_at_once`, by wire id. `send_queued` removes entries.
         self.queued: dict[bytes, tuple[Front, Request]] = {}
+        # Wire ids of the requests at the server that `calls_at_once` counts: not those that never wait, such as pings, because
+        # they would delay the queued requests of others. A response or `cancel` removes an id.
+        self.counted: set[bytes] = set()
 
     # ---- requests of a front
 
@@ -116,16 +120,20 @@ class SharedCalls:
     def begin(self, front: Front, message: Request, token: bytes) -> Effects:
         """Send a request of a front now, or when the server has fewer than `calls_at_once`."""
         self.by_id[message.id] = SharedCall(front, message.method, token)
-        if len(self.by_id) > self._limits.calls_at_once and message.method != "ping" and self._is_full(1):
-            self.queued[message.id] = (front, message)
-            return ()
+        if message.method != "ping":
+            if len(self.counted) >= self._limits.calls_at_once and self._is_full():
+                self.queued[message.id] = (front, message)
+                return ()
+            self.counted.add(message.id)
         return self._send(front, message)
 
     def send_queued(self) -> Effects:
         """Send as many queued requests as the server may have at once."""
         effects: list[Effect] = []
-        while self.queued and not self._is_full(0):
-            effects.extend(self._send(*self.queued.pop(next(iter(self.queued)))))
+        while self.queued and not self._is_full():
+            wire_id = next(iter(self.queued))
+            self.counted.add(wire_id)
+            effects.extend(self._send(*self.queued.pop(wire_id)))
         return tuple(effects)
 
     def cancel(self, wire_id: bytes, params: bytes) -> Effects:
@@ -142,6 +150,7 @@ class SharedCalls:
             return ()
         if self.queued.pop(wire_id, None) is not None:
             return ()
+        self.counted.discard(wire_id)
         self._abandoned.add(wire_id)
         if call.method in _COMBINED:
             return ()
@@ -163,11 +172,10 @@ class SharedCalls:
             effect for wire_id in own for effect in self.cancel(wire_id, b'{"reason":"the client left"}')
         )
 
-    def _is_full(self, more: int) -> bool:
+    def _is_full(self) -> bool:
         # A call that waits for its client must not delay calls of others.
-        waiting = self._requests.calls() & self.by_id.keys()
-        given = len(self.by_id) - len(self.queued) - len(waiting) - more
-        return given >= self._limits.calls_at_once
+        waiting = self._requests.calls() & self.counted
+        return len(self.counted) - len(waiting) >= self._limits.calls_at_once
 
     def _send(self, front: Front, message: Request) -> Effects:
         if not front.translated:

@@ -326,6 +326,7 @@ class SharedUpstream:
         call = self._calls.by_id.pop(wire_id, None)
         if call is None:
             return self._on_unmatched(message)
+        self._calls.counted.discard(wire_id)
         front = call.front
         effects: Effects = (ToFront(front, message),)
         if call.detail or call.task or call.method in self._handlers:

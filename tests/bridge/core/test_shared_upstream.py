@@ -353,8 +353,8 @@ def test_the_server_gets_so_many_calls_at_once():
     ping, effects = talk.request(other, "ping")
     assert to_server(effects)
     assert talk.tell(other, "notifications/cancelled", {"requestId": int(waiting[2][0])}) == ()
-    assert to_server(talk.answer(first)) == []  # the ping is one
-    assert [message.id for message in to_server(talk.answer(ping))] == [waiting[0][0]]
+    assert to_server(talk.answer(ping)) == []
+    assert [message.id for message in to_server(talk.answer(first))] == [waiting[0][0]]
     sent = to_server(talk.tell(other, "notifications/cancelled", {"requestId": int(waiting[0][0])}))
     assert [message.id for message in sent if isinstance(message, Request)] == [waiting[1][0]]
     assert to_front(talk.answer(waiting[1][0]))[0][0] is one
@@ -1110,3 +1110,26 @@ def test_a_message_of_too_many_members_is_refused_or_dropped(two):
     assert refusal.message.id == b"7"
     assert note == ServerRequestRefused("elicitation/create", "too_many_members")
     assert talk.notify("notifications/message", params) == (LogDebug("notification_with_too_many_members"),)
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("ping", {}),
+        ("logging/setLevel", {"level": "info"}),
+        ("resources/subscribe", {"uri": ""}),
+    ],
+)
+def test_requests_that_never_wait_delay_no_call_of_another_client(method, params):
+    """Two clients that always have more of them in flight than `calls_at_once` would stop the calls of all others."""
+    talk = Talk(calls_at_once=2)
+    one, other = talk.join("one"), talk.join("other")
+    talk.start()
+    pings = [talk.request(one, method, params)[0] for _ in range(5)]
+    first, second = talk.call(other), talk.call(other)
+    third, effects = talk.request(other, "tools/call", {"name": "t"})
+    fourth, _ = talk.request(other, "tools/call", {"name": "t"})
+    assert to_server(effects) == to_server(talk.answer(pings[0])) == []
+    assert [message.id for message in to_server(talk.answer(second))] == [third]
+    cancelled = talk.tell(other, "notifications/cancelled", {"requestId": int(first)})
+    assert [message.id for message in to_server(cancelled) if isinstance(message, Request)] == [fourth]
