@@ -1,15 +1,17 @@
 """Bytes over a pair of sockets. Edges of the poller are calls of `ready`."""
 
 import contextlib
+import random
 import socket
 import ssl
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 
 from mcpbridged.transports.http.wire import READ, PlainWire, TlsWire, unread_by_peer
-from mcpbridged.transports.poller import WakeUpSlot
+from mcpbridged.transports.poller import Poller, WakeUpSlot
 
 from ...support.tls import tls_client_context
 
@@ -265,6 +267,76 @@ async def test_callbacks_get_nothing_while_the_task_is_cancelled(pair):
         nursery.cancel_scope.cancel()
         pair.wire.ready(left=False)
     assert on_input.received == []
+
+
+async def send_all(rng, sock, received):
+    """Send pieces of random sizes, and close the sending side at once or when all are received. Returns the bytes."""
+    sent, waits = b"", rng.random() < 0.5
+    for _ in range(rng.randrange(1, 50)):
+        data = rng.randbytes(rng.choice([1, 10, 99, 100, 101, 1000, 5000]))
+        with contextlib.suppress(BlockingIOError):
+            sent += data[: sock.send(data)]
+        for _ in range(rng.choice([0, 0, 1, 2, 10])):
+            await trio.lowlevel.checkpoint()
+    # The end would be an edge, which would hide that another one was missed.
+    while waits and len(received) < len(sent):
+        await trio.sleep(0.001)
+    sock.shutdown(socket.SHUT_WR)
+    return sent
+
+
+async def receive_all(rng, wire, received):
+    """Receive until the end, in callbacks and in this task, with exceptions and cancellations. Returns the bytes."""
+
+    def on_input(data):
+        received.extend(data)
+        if rng.random() < 0.05:
+            raise RuntimeError
+        return rng.random() < 0.7
+
+    while True:
+        size = rng.choice([1, 7, 100, 100, 1000])
+        if rng.random() < 0.7:
+            with trio.CancelScope() as scope, contextlib.suppress(RuntimeError):
+                if rng.random() < 0.3:
+                    scope.deadline = trio.current_time() + rng.choice([0, 0.0002])
+                await wire.pass_input(size, on_input)
+            for _ in range(rng.choice([0, 0, 1, 5])):
+                await trio.lowlevel.checkpoint()
+        if wire.readable or rng.random() < 0.3:
+            data = await wire.receive(size)
+            if not data:
+                return bytes(received)
+            received.extend(data)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_callbacks_and_the_task_get_each_byte_once_and_in_order(seed):
+    rng, poller, results = random.Random(seed), Poller(), {}
+    pairs = [Pair() for _ in range(rng.randrange(1, 5))]
+
+    async def run(key, function, *arguments):
+        results[key] = await function(random.Random(f"{seed} {key}"), *arguments)
+
+    def ready(pair, left):
+        if pair.wire.ready(left=left):
+            poller.call_again(pair.sock.fileno())
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(poller.run)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as transfers:
+                for number, pair in enumerate(pairs):
+                    poller.register(pair.sock.fileno(), partial(ready, pair), pytest.fail)
+                    received = bytearray()
+                    transfers.start_soon(run, f"sent {number}", send_all, pair.peer, received)
+                    transfers.start_soon(run, f"received {number}", receive_all, pair.wire, received)
+        nursery.cancel_scope.cancel()
+    for number, pair in enumerate(pairs):
+        poller.unregister(pair.sock.fileno())
+        pair.close()
+        assert results[f"received {number}"] == results[f"sent {number}"]
+    poller.close()
 
 
 @pytest.fixture(scope="module")
