@@ -333,8 +333,8 @@ def test_the_comparison_in_the_readme_has_the_figures_that_were_measured():
         assert [one, sixteen, many] == [rate[name, connections][0] for connections in ("1", "16", "64")]
         assert cpu == rate[name, "16"][1]
     text = " ".join(read("README.md").split())
-    [ratio] = re.findall(r"16 connections, against mcp-proxy \(npm\) \| ≥ 8 × \| (\S+) ×", measured)
-    [floor] = re.findall(r"16 connections, against the floor \| ≥ 0.6 × \| (\S+) ×", measured)
+    [ratio] = re.findall(r"16 connections, against mcp-proxy \(npm\) \| ≥ 10 × \| (\S+) ×", measured)
+    [floor] = re.findall(r"16 connections, against the floor \| ≥ 0.85 × \| (\S+) ×", measured)
     assert f"{float(ratio):.1f} times mcp-proxy (npm) and {floor} of the floor" in text
     assert f"({rate['supergateway ws', '32'][0]} against {rate['mcp-bridge ws', '32'][0]} per second" in text
 
