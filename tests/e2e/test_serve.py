@@ -1093,7 +1093,8 @@ async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_pat
     }
     with daemon(tmp_path, {"one": example()}) as running:
         await echo(running, "one")
-        before = sorted(running.family())
+        # Those of the probe for the era, among them, may end meanwhile.
+        before = set(running.family())
         bodies = [
             evil,
             {**request("tools/list"), **evil},
@@ -1117,7 +1118,7 @@ async def test_no_request_can_start_what_the_configuration_does_not_name(tmp_pat
                     target = f"{path}?command=touch&args={tmp_path}/evil"
                     await connection.send("POST", target, more, json.dumps(body).encode())
                     assert (await connection.answer()).status in {200, 202, 400, 404, 405, 406}
-        assert sorted(running.family()) == before
+        assert set(running.family()) <= before
     assert not (tmp_path / "evil").exists()
 
 

@@ -374,13 +374,14 @@ def compare_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
 def compare_shared_input(bridge: Record, taken: Sequence[bytes]) -> Iterator[Check]:
     """Compare the messages of a client with the lines at the stdin of a process that several clients share.
 
-    The bridge sends the handshake and answers pings. The progress token of a request is its id at the server.
+    The bridge sends the handshake and answers pings. The progress token of a request is a string that begins with its id at
+    the server and a dot.
     """
     arrived: Counter[tuple[str, str, bytes]] = Counter()
     for seen in filter(None, map(read, taken)):
         payload, token = _without_token(seen)
         if token:
-            yield Check(f"progress token at stdin: {seen.method}", seen.id, token)
+            yield Check(f"progress token at stdin: {seen.method}", seen.id, token[1:].partition(b".")[0])
         arrived[seen.kind, seen.method, payload] += 1
     for seen in bridge.sent:
         if seen.method in HANDSHAKE or (seen.method == "ping" and not arrived[seen.body]):
