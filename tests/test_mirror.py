@@ -33,7 +33,7 @@ TESTED_AS_A_WHOLE = {
         "bridge/core/pending_requests.py",
         "bridge/core/server_messages.py",
         "bridge/core/server_requests.py",
-        "bridge/core/session_replay.py",
+        "validators/session_replay.py",
     },
     "tests/bridge/core/test_multiplexer.py": {
         "bridge/core/notification_targets.py",

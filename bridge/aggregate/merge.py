@@ -13,13 +13,13 @@ from ...validators import json_object, stateless_request
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Notification
 from ...validators.limits import Limits
+from ...validators.list_changes import KIND_OF, NOTIFICATION_OF
 from ...validators.mcp_params import read_items
 from ...validators.rejection import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, too_large
 from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
 from ..core.aggregate_members import Membership
 from ..core.errors import RESOURCE_NOT_FOUND, read_fault
-from ..core.list_changes import KIND_OF, NOTIFICATION_OF
 from .uri_templates import literal_length, matches
 
 SEPARATOR: Final = "__"

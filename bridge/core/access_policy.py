@@ -18,10 +18,10 @@ from ...validators import json_object, stateless_request
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
+from ...validators.list_changes import CAPABILITY_OF
 from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
-from .list_changes import CAPABILITY_OF
 
 # Features by the first word of their methods. They are named as the capabilities (MCP 2025-11-25 basic/lifecycle).
 _FEATURES: Final = {

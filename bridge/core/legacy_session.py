@@ -19,6 +19,7 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled_again, read_cancelled, read_name, read_request, read_version
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection, retry_after
 from ...validators.revisions import DEFAULT_REVISION
+from ...validators.session_replay import REPLAYED, SessionReplay
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
 from .effects import (
@@ -39,7 +40,6 @@ from .handshake import is_ordinary
 from .held_messages import HeldMessages
 from .pending_requests import PendingRequest, PendingRequests
 from .server_messages import ServerMessages
-from .session_replay import REPLAYED, SessionReplay
 from .tasks import task_of
 
 # The error of a cancelled request, as the Python SDK of MCP sends it. HTTP requires a response.

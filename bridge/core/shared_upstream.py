@@ -18,6 +18,7 @@ import msgspec
 from ...validators import json_object
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
+from ...validators.list_changes import KIND_OF
 from ...validators.mcp_params import read_cancelled, read_progress, read_request, with_progress_token
 from ...validators.rejection import INTERNAL_ERROR, Rejection
 from . import extensions
@@ -27,7 +28,6 @@ from .effects import LogDebug, ServerRequestRefused, StartProcess, ToServer
 from .errors import fault_text, initialize_late, initialize_refused
 from .forwarded_requests import ForwardedRequests
 from .front import Front, call_in
-from .list_changes import KIND_OF
 from .shared_calls import SharedCall, SharedCalls
 from .shared_effects import (
     CallsLost,

@@ -7,11 +7,11 @@ import msgspec
 
 from ...validators import json_object
 from ...validators.jsonrpc import Notification, Request
+from ...validators.list_changes import declared_changes
 from ...validators.revisions import LATEST_LEGACY, LEGACY_REVISIONS, negotiated_version
 from . import extensions
 from .access_policy import AccessPolicy
 from .handshake import client_info
-from .list_changes import declared_changes
 
 # The capabilities in `initialize`. A request that the client of the call has not declared is refused.
 _CAPABILITIES: Final = msgspec.json.encode(

@@ -19,6 +19,7 @@ from ...validators import json_object, jsonrpc
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
+from ...validators.list_changes import KIND_OF
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from ...validators.revisions import COMPLETION_CONTEXT_SINCE, MODERN_REVISIONS
@@ -28,7 +29,6 @@ from ..core.abandoned_requests import AbandonedRequests
 from ..core.attribution import INTERACTIVE, Origin, Origins
 from ..core.effects import Effect, Effects, EraMismatch, LogDebug, Timer, ToRequester, ToServer
 from ..core.handshake import CORE_METHODS, Handshake, HandshakePhase, initialize_params
-from ..core.list_changes import KIND_OF
 from ..core.requests import ClientRequest
 from . import rules_legacy_to_modern
 from .input_rounds import InputRounds

@@ -13,13 +13,13 @@ from ...validators import json_object
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Notification, Request, Response
 from ...validators.limits import Limits
+from ...validators.list_changes import CAPABILITY_OF, KIND_OF, NOTIFICATION_OF
 from ...validators.mcp_params import cancelled
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from ...validators.stateless_request import LISTEN
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.effects import Effect, Effects, LogDebug, SetTimer, ToRequester, ToServer
 from ..core.errors import Fault, read_fault
-from ..core.list_changes import CAPABILITY_OF, KIND_OF, NOTIFICATION_OF
 from .client_handshake import ClientHandshake
 from .responses import fail, respond
 from .timers import ListenDue

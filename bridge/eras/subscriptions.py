@@ -9,10 +9,10 @@ import msgspec
 
 from ...validators import json_object, stateless_request
 from ...validators.jsonrpc import Notification, Request, Response
+from ...validators.list_changes import CAPABILITY_OF, KIND_OF
 from ..core.abandoned_requests import AbandonedRequests
 from ..core.effects import Effect, Effects, LogDebug, ToRequester, ToServer
 from ..core.handshake import Handshake
-from ..core.list_changes import CAPABILITY_OF, KIND_OF
 
 
 class _Listener:

@@ -8,7 +8,7 @@ import msgspec
 from ....validators import json_object, jsonrpc
 from ....validators.jsonrpc import Request
 from ....validators.limits import Limits
-from ...core.list_changes import declared_changes
+from ....validators.list_changes import declared_changes
 from .effects import ToClient, ToServer
 from .raw_messages import value_of
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ...validators import json_object
+from . import json_object
 
 # By the kind of change that a subscription requests: the capability that declares it with `listChanged`.
 CAPABILITY_OF: Final = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mcpbridged.bridge.core.list_changes import KIND_OF, NOTIFICATION_OF, declared_changes
 from mcpbridged.validators import json_object
+from mcpbridged.validators.list_changes import KIND_OF, NOTIFICATION_OF, declared_changes
 
 
 @pytest.mark.parametrize(

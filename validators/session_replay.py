@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from ...validators import json_object, jsonrpc
-from ...validators.limits import Limits
-from ...validators.mcp_params import read_uri
+from . import json_object, jsonrpc
+from .limits import Limits
 from .list_changes import declared_changes
+from .mcp_params import read_uri
 
 # Requests that change the state of a session.
 REPLAYED: Final = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
