@@ -14,6 +14,7 @@ from ..validators.stateless_request import Envelope
 from .client_process import Caller
 from .options import Headers
 from .send_queue import SendQueue
+from .server_io import Exit, Filter, OnLine, OnStderr, Watchers
 
 
 class Log(Protocol):
@@ -23,6 +24,87 @@ class Log(Protocol):
     def info(self, event: str, **fields: object) -> None: ...
     def warning(self, event: str, **fields: object) -> None: ...
     def error(self, event: str, **fields: object) -> None: ...
+
+
+class ServerConnection(Protocol):
+    """A connection to one server: a process (`process.child.Child`) or a remote server.
+
+    A line is one JSON-RPC message without line end. No method but `run` waits. All but `send` need `run` to be running.
+    """
+
+    @property
+    def pid(self) -> int:
+        """The process id. Of a remote server: a negative number that no other connection of the daemon has."""
+        ...
+
+    def send(self, line: bytes, /) -> None:
+        """Write one line without waiting. Raises ChildGone if the server reads no further line, and ChildBusy over a limit."""
+        ...
+
+    @property
+    def related(self) -> bytes:
+        """The wire id of the request whose response stream carried the line that is passed on now; empty if not known.
+
+        A server request on the response stream of a request belongs to that request (MCP 2025-11-25 basic/transports). Valid
+        during the call of the line handler. Always empty for a process.
+        """
+        ...
+
+    @property
+    def watchers(self) -> Watchers:
+        """Functions that are called with each message and its direction. The list may be shared and change at any time."""
+        ...
+
+    @watchers.setter
+    def watchers(self, watchers: Watchers, /) -> None: ...
+    @property
+    def has_unread_input(self) -> bool:
+        """Whether the server has not read everything that was sent."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further line will be read."""
+        ...
+
+    @property
+    def unfinished(self) -> tuple[bytes, bytes]:
+        """The beginnings of the unfinished lines of stdout and stderr."""
+        ...
+
+    def set_line_handler(self, on_line: OnLine) -> None:
+        """Pass each line from now on to `on_line`, until `stop`. Lines before the first call are dropped."""
+        ...
+
+    def pause(self) -> None:
+        """Stop reading lines until `resume`, unless the connection is ending."""
+        ...
+
+    def resume(self) -> None:
+        """Continue to read lines."""
+        ...
+
+    def active_time(self, now: float) -> float:
+        """Return the time `now` without all pauses (seconds), for the time limits of the server."""
+        ...
+
+    def stop(self) -> None:
+        """End the connection in an orderly way. No further line is passed on."""
+        ...
+
+    def kill(self) -> None:
+        """End the connection at once. No further line is passed on."""
+        ...
+
+    async def run(
+        self, on_stderr: OnStderr, on_exit: Callable[[Exit], None], stderr_filter: Filter | None = None
+    ) -> None:
+        """Read and write until the connection and all that belongs to it have ended. Cancelling ends it at once.
+
+        `on_exit` is called once, when no further line will come. An exception in a callback, such as the line handler, ends
+        the connection and is raised here. stderr passes `stderr_filter` before it is split into lines.
+        """
+        ...
 
 
 class Conversation(Protocol):

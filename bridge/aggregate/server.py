@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ...transports.process.lines import LineSplitter, Overlong
+from ...transports.process.lines import LineSplitter
+from ...transports.server_io import Overlong
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import UNLIMITED

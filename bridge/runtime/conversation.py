@@ -12,9 +12,9 @@ from typing import Final, Protocol, assert_never
 import trio
 
 from ...transports import client_process
-from ...transports.process.child import Child, OnLine
-from ...transports.process.stdout_reader import ignore
+from ...transports.ports import ServerConnection
 from ...transports.send_queue import SendQueue
+from ...transports.server_io import OnLine, ignore
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
@@ -290,7 +290,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
         """Expect a modern server behind translators that `make` makes, or else a legacy one. `trial` shows which it is."""
         self._link.make, self._trial = make, trial
 
-    def on_start(self, child: Child) -> None:
+    def on_start(self, child: ServerConnection) -> None:
         """Use this process from now on."""
         self._process.child = child
         if self.ended:

@@ -12,9 +12,9 @@ import trio
 
 from ...transports.options import Launch
 from ...transports.poller import Poller
-from ...transports.process.child import Child, ChildBusy, ChildGone, Exit, OnLine
-from ...transports.process.lines import Overlong
+from ...transports.ports import ServerConnection
 from ...transports.process.spawner import Spawner
+from ...transports.server_io import ChildBusy, ChildGone, Exit, OnLine, Overlong
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
@@ -77,7 +77,7 @@ async def probe_era(
     return answer.id == _ID and is_modern(answer)
 
 
-async def confirms(child: Child, attach: Callable[[OnLine], None], limits: Limits) -> bool:
+async def confirms(child: ServerConnection, attach: Callable[[OnLine], None], limits: Limits) -> bool:
     """Return whether a running process speaks the modern era. `attach` sets the receiver of its lines."""
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
@@ -107,7 +107,7 @@ async def takes_initialize(launch: Launch, spawner: Spawner, poller: Poller, lim
 
 
 async def _send_request(
-    child: Child, request: bytes, limits: Limits, otherwise: bytes = b""
+    child: ServerConnection, request: bytes, limits: Limits, otherwise: bytes = b""
 ) -> Response | None:
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
@@ -141,7 +141,7 @@ async def _send_request(
     return found
 
 
-def _sent(child: Child, line: bytes) -> bool:
+def _sent(child: ServerConnection, line: bytes) -> bool:
     try:
         child.send(line)
     except (ChildGone, ChildBusy):
@@ -149,7 +149,7 @@ def _sent(child: Child, line: bytes) -> bool:
     return True
 
 
-async def _wait_from_reading(child: Child, patience: trio.CancelScope, otherwise: bytes) -> None:
+async def _wait_from_reading(child: ServerConnection, patience: trio.CancelScope, otherwise: bytes) -> None:
     while child.has_unread_input:  # noqa: ASYNC110 - a pipe has no event for it
         await trio.sleep(_LOOK)
     patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)

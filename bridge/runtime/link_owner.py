@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Generic, TypeVar
 
-from ...transports.process.child import Child
+from ...transports.ports import ServerConnection
 from ...validators.jsonrpc import Message, Request, Response
 from ..core.errors import fault_text
 from .message_reader import INVALID_RESPONSE
@@ -18,7 +18,7 @@ class LinkOwner(Generic[P]):
     error_code: ClassVar[int]
     _process: P
 
-    def is_served_by(self, child: Child) -> bool:
+    def is_served_by(self, child: ServerConnection) -> bool:
         """Return whether this is the current process (ProcessOwner)."""
         return self._process.child is child
 

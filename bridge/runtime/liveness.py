@@ -8,8 +8,8 @@ a process is not read because its client is behind.
 import secrets
 from typing import Final
 
-from ...transports.process.child import Child, ChildBusy, ChildGone, OnLine, Rest
-from ...transports.process.lines import Overlong
+from ...transports.ports import ServerConnection
+from ...transports.server_io import ChildBusy, ChildGone, OnLine, Overlong, Rest
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
@@ -26,7 +26,7 @@ class Liveness:
     """The pings of one process. `on_other_line` receives all lines but their responses, `now` is in seconds."""
 
     def __init__(
-        self, child: Child, on_other_line: OnLine, limits: Limits, now: float, *, modern: bool
+        self, child: ServerConnection, on_other_line: OnLine, limits: Limits, now: float, *, modern: bool
     ) -> None:
         self.silent = False
         self._child = child

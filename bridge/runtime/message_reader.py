@@ -9,8 +9,7 @@ from functools import partial
 from typing import Final
 
 from ...transports.ports import Log
-from ...transports.process.child import Rest
-from ...transports.process.lines import Overlong
+from ...transports.server_io import Overlong, Rest
 from ...validators import jsonrpc
 from ...validators.json_object import LARGE, decoded_once
 from ...validators.jsonrpc import Message, Response, call_of_invalid_line, wire_id

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
-from ...transports.process.child import Child, OnLine
-from ...transports.process.stdout_reader import ignore
+from ...transports.ports import ServerConnection
 from ...transports.rate_limited_log import RateLimitedLog
 from ...transports.send_queue import SendQueue
+from ...transports.server_io import OnLine, ignore
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
@@ -186,7 +186,7 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
 
     # ---- ProcessOwner
 
-    def on_start(self, child: Child) -> None:
+    def on_start(self, child: ServerConnection) -> None:
         """Use this process from now on."""
         self._process.child = child
         if self.ended:

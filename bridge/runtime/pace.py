@@ -10,7 +10,7 @@ from ...validators.limits import Limits
 from ..core.requests import ClientRequest
 
 if TYPE_CHECKING:
-    from ...transports.process.child import Child
+    from ...transports.ports import ServerConnection
 
 
 class PacedProcess:
@@ -20,7 +20,7 @@ class PacedProcess:
 
     def __init__(self) -> None:
         # None before the first process. Written by the owner.
-        self.child: Child | None = None
+        self.child: ServerConnection | None = None
         # Whether the process is read although a client is behind, because it is to be stopped. Written by the owner.
         self.reads_on = False
         self._clock = PausableClock()

@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from typing import Protocol
 
-from ...transports.process.child import Child, ChildBusy, ChildGone, Rest
-from ...transports.process.lines import Overlong
+from ...transports.ports import ServerConnection
+from ...transports.server_io import ChildBusy, ChildGone, Overlong, Rest
 from ..core.client_environment import ClientEnvironment
 
 
-def send_line(child: Child | None, line: bytes) -> str:
+def send_line(child: ServerConnection | None, line: bytes) -> str:
     """Send a line to a process. Return the reason if its stdin takes no more, and an empty string otherwise.
 
     Without a process, or if it has exited, the line is dropped: `ProcessOwner.on_exit` fails the requests in flight.
@@ -55,11 +55,11 @@ class ProcessOwner(Protocol):
         """Whether every server should accept the `initialize` that the process receives."""
         ...
 
-    def is_served_by(self, child: Child) -> bool:
+    def is_served_by(self, child: ServerConnection) -> bool:
         """Return whether this process is the current one, and was not discarded."""
         ...
 
-    def on_start(self, child: Child) -> None:
+    def on_start(self, child: ServerConnection) -> None:
         """Use this process from now on."""
         ...
 

@@ -8,7 +8,8 @@ import attrs
 import trio
 
 from ...transports.options import Launch, SpawnFailed
-from ...transports.process.child import Child, ChildBusy, ChildGone, Exit
+from ...transports.ports import ServerConnection
+from ...transports.server_io import ChildBusy, ChildGone, Exit
 from ...validators.jsonrpc import Response
 from ..config.executable import explained
 from ..config.settings import PRINCIPAL_VARIABLE
@@ -189,7 +190,7 @@ class ProcessPool:
             self._monitor.on_exit(process, owner, exit_)
 
 
-async def _dispose_of(child: Child) -> None:
+async def _dispose_of(child: ServerConnection) -> None:
     with trio.CancelScope() as over:
         over.cancel()
         await child.run(_ignore, _ignore)

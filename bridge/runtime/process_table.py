@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import attrs
 import trio
 
-from ...transports.process.child import Child
+from ...transports.ports import ServerConnection
 from ..core.start_errors import Output
 from .liveness import Liveness
 from .process_owner import ProcessOwner
@@ -17,7 +17,7 @@ from .startup import Startup
 class ServerProcess:
     """One process. `started` is the time of its start (seconds)."""
 
-    child: Child
+    child: ServerConnection
     startup: Startup
     started: float
     # None while the process is a warm standby.
@@ -39,7 +39,7 @@ class ProcessTable:
         self.changed = trio.lowlevel.ParkingLot()
         self._server_log = server_log
         # By child; added and removed by `ProcessPool`.
-        self._processes: dict[Child, ServerProcess] = {}
+        self._processes: dict[ServerConnection, ServerProcess] = {}
 
     def __iter__(self) -> Iterator[ServerProcess]:
         return iter(self._processes.values())
@@ -84,7 +84,7 @@ class ProcessTable:
         process = self.current(owner)
         return process is not None and process.startup.refused
 
-    def another_serves(self, child: Child) -> bool:
+    def another_serves(self, child: ServerConnection) -> bool:
         """Return whether another process has opened its session."""
         return any(
             process.startup.over and not process.startup.refused

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from ...transports.client_process import Caller
-from ...transports.process.child import OnLine
 from ...transports.send_queue import Backlog, SendQueue
+from ...transports.server_io import OnLine
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import read_cancelled

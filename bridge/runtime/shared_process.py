@@ -9,7 +9,7 @@ from typing import Final, Protocol, assert_never
 
 import trio
 
-from ...transports.process.child import Child
+from ...transports.ports import ServerConnection
 from ...transports.rate_limited_log import RateLimitedLog
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Request, Response
@@ -102,7 +102,7 @@ class SharedProcess:
         self._upstream = upstream
         self._hooks = hooks
         self._members = SharedMembers(hooks.on_fault)
-        self._child: Child | None = None
+        self._child: ServerConnection | None = None
         # ProcessOwner.on_line.
         self.on_line = MessageReader(limits, server_log, self._from_server, self._on_invalid_line).on_line
         # How many log messages of the server may be logged until the next tick.
@@ -184,11 +184,11 @@ class SharedProcess:
 
     # ---- ProcessOwner
 
-    def is_served_by(self, child: Child) -> bool:
+    def is_served_by(self, child: ServerConnection) -> bool:
         """Return whether this is the current process."""
         return self._child is child
 
-    def on_start(self, child: Child) -> None:
+    def on_start(self, child: ServerConnection) -> None:
         """Send `initialize` to this process."""
         if self.ended:
             child.stop()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...transports.ports import Log
-from ...transports.process.child import Exit
+from ...transports.server_io import Exit
 from ..config.child_environment import named
 from ..core.start_errors import StartFault
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import trio
 
-from ...transports.process.child import Exit
+from ...transports.server_io import Exit
 from ...validators.jsonrpc import Response
 from ..core import era_cache
 from ..core.errors import read_fault

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ...transports.process.child import Child, OnLine, Rest
-from ...transports.process.lines import Overlong
+from ...transports.ports import ServerConnection
+from ...transports.server_io import OnLine, Overlong, Rest
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
@@ -29,7 +29,7 @@ class Startup:
 
     def __init__(
         self,
-        child: Child,
+        child: ServerConnection,
         limits: Limits,
         printed: Callable[[bytes], None],
         answered: Callable[[Response | None], None],

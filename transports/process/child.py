@@ -7,23 +7,20 @@ descendants (`keeper`).
 
 import enum
 import os
-import signal
 import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-import attrs
 import trio
 
 from ...validators.limits import Limits
 from ..poller import Poller, WakeUpSlot
+from ..server_io import Exit, Filter, OnLine, OnStderr, Watchers, ignore
 from ..ticker import PausableClock
-from .stderr_reader import Filter, OnStderr, StderrMeter, StderrReader
-from .stdin_writer import ChildBusy, ChildGone, StdinWriter, Watchers
-from .stdout_reader import DRAIN_SECONDS, OnLine, Rest, StdoutReader, ignore
-
-__all__ = ["Child", "ChildBusy", "ChildGone", "Exit", "Filter", "Keeper", "OnLine", "Rest"]
+from .stderr_reader import StderrMeter, StderrReader
+from .stdin_writer import StdinWriter
+from .stdout_reader import DRAIN_SECONDS, StdoutReader
 
 # Time for which the output of an exited process is read, as long as there is more of it (seconds).
 _LAST_SECONDS: Final = 2.0
@@ -31,27 +28,6 @@ _LAST_SECONDS: Final = 2.0
 _SILENT_SECONDS: Final = 2.0
 # Time for a keeper to end all processes (seconds).
 _KILL_SECONDS: Final = 12.0
-
-
-@attrs.frozen
-class Exit:
-    """How a process ended. `reason` is set where the bridge ended it."""
-
-    code: int | None = None
-    signal: int | None = None
-    reason: str = ""
-
-    def describe(self) -> str:
-        """Return a predicate for the subject "the server"."""
-        if self.reason:
-            return self.reason
-        if self.signal is not None:
-            try:
-                name = f" ({signal.Signals(self.signal).name})"
-            except ValueError:
-                name = ""
-            return f"was killed by signal {self.signal}{name}"
-        return f"exited with code {self.code}"
 
 
 class ProcessState(enum.Flag):
@@ -93,7 +69,7 @@ def _drop(_line: bytes) -> None:
 
 
 class Child:
-    """A server process. All methods but `send` need `run` to be running."""
+    """A server process (ports.ServerConnection). All methods but `send` need `run` to be running."""
 
     def __init__(
         self,
@@ -146,6 +122,11 @@ class Child:
     @watchers.setter
     def watchers(self, watchers: Watchers) -> None:
         self._stdin.watchers = self._stdout.watchers = watchers
+
+    @property
+    def related(self) -> bytes:
+        """Nothing: no line of a process names the request in whose course it was written (ServerConnection)."""
+        return b""
 
     @property
     def has_unread_input(self) -> bool:

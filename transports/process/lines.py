@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from ..server_io import Overlong
+
 _BOM: Final = b"\xef\xbb\xbf"
 # Bytes kept of the beginning of a dropped line, from which its id is read.
 _PREFIX: Final = 256
@@ -23,15 +25,6 @@ _CR: Final = 0x0D
 
 # Bytes kept of the end of a dropped line, because some programs write the id of a response last.
 _SUFFIX: Final = 1024
-
-
-@attrs.frozen
-class Overlong:
-    """A dropped line: bytes received when it was reported, its beginning, and its end if the beginning has no id."""
-
-    size_seen: int
-    prefix: bytes
-    suffix: bytes = attrs.field(default=b"", eq=False)
 
 
 class LineSplitter:

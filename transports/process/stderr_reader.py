@@ -1,13 +1,13 @@
 """Read the stderr of a server: redacted, in lines, and at a limited rate."""
 
 import os
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from ..poller import Poller
-from .lines import LineSplitter, Overlong
+from ..server_io import Filter, OnStderr, Overlong
+from .lines import LineSplitter
 
 _READ: Final = 64 * 1024
 # Reads in a row, after which other descriptors get a turn.
@@ -20,37 +20,6 @@ _LINE: Final = 4096
 _UNFINISHED: Final = 256
 # Least number of bytes that a line counts for, because handling a line costs more than its bytes.
 _SHORT_LINE: Final = 64
-
-OnStderr = Callable[[bytes], None]
-
-
-class Filter(Protocol):
-    """A filter of stderr before it is split into lines, for redaction."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether bytes are held back."""
-        ...
-
-    def feed(self, data: bytes) -> bytes:
-        """Add bytes and return filtered ones."""
-        ...
-
-    def tick(self) -> tuple[bytes, bool]:
-        """Return bytes that are not held back any longer, and whether others still are."""
-        ...
-
-    def gap(self) -> bytes:
-        """Return the bytes held back, because the next bytes were dropped."""
-        ...
-
-    def peek(self) -> bytes:
-        """Return the filtered form of what is held back, without removing it."""
-        ...
-
-    def end(self) -> bytes:
-        """Return the filtered rest."""
-        ...
 
 
 class _NoFilter:

@@ -8,7 +8,7 @@ import fcntl
 import os
 import termios
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -16,6 +16,7 @@ import trio
 from ...validators.limits import Limits
 from ..memory import LARGE, large_messages
 from ..poller import OnFault, Poller
+from ..server_io import ChildBusy, ChildGone, Watchers
 from ..ticker import PausableClock
 from .lines import LARGE_LINE
 
@@ -23,17 +24,6 @@ from .lines import LARGE_LINE
 _FLUSH_SECONDS: Final = 1.0
 # The most bytes that are gathered in one round of the poller.
 _GATHERED: Final = 16 * 1024
-
-# Called with each message and its direction.
-Watchers = Sequence[Callable[[str, bytes], None]]
-
-
-class ChildGone(Exception):
-    """The process reads no further lines."""
-
-
-class ChildBusy(Exception):
-    """The process does not read its stdin, and too much is queued."""
 
 
 class _Unwritten:

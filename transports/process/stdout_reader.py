@@ -4,14 +4,12 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..memory import LARGE, large_messages
 from ..poller import Poller
-from .lines import LARGE_LINE, LineSplitter, Overlong
-
-if TYPE_CHECKING:
-    from .stdin_writer import Watchers
+from ..server_io import OnLine, Overlong, Watchers, ignore
+from .lines import LARGE_LINE, LineSplitter
 
 # Bytes that are read at once. In the middle of a large line: as many as a pipe holds.
 _READ: Final = 64 * 1024
@@ -20,14 +18,6 @@ _READ_LARGE: Final = 256 * 1024
 _TURN_SECONDS: Final = 0.002
 # The same after its exit (seconds). Not much is left to read, and callers must get errors within 200 ms.
 DRAIN_SECONDS: Final = 0.1
-
-# Work on a line that is left for the next turn of the event loop, before any further line.
-Rest = Callable[[], None] | None
-OnLine = Callable[[bytes | Overlong], Rest]
-
-
-def ignore(_line: bytes | Overlong) -> None:
-    """Drop a line (OnLine)."""
 
 
 class StdoutReader:

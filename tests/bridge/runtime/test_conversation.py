@@ -12,9 +12,8 @@ from mcpbridged.bridge.core.era_trial import OVER, EraTrial
 from mcpbridged.bridge.core.event_store import Stream
 from mcpbridged.bridge.eras.modern_adapter import ModernAdapter
 from mcpbridged.bridge.runtime.conversation import LocalConversation
-from mcpbridged.transports.process.child import ChildBusy, ChildGone
-from mcpbridged.transports.process.stdout_reader import ignore
 from mcpbridged.transports.send_queue import CLOSED, OPEN, SendQueue
+from mcpbridged.transports.server_io import ChildBusy, ChildGone, ignore
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mcpbridged.bridge.runtime.liveness import Liveness
-from mcpbridged.transports.process.child import ChildBusy, ChildGone
+from mcpbridged.transports.server_io import ChildBusy, ChildGone
 from mcpbridged.validators.limits import Limits
 
 

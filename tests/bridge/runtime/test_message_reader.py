@@ -1,7 +1,7 @@
 import pytest
 
 from mcpbridged.bridge.runtime.message_reader import MessageReader
-from mcpbridged.transports.process.lines import Overlong
+from mcpbridged.transports.server_io import Overlong
 from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits
 

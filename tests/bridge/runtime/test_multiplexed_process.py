@@ -13,9 +13,8 @@ from mcpbridged.bridge.core.requests import ClientRequest
 from mcpbridged.bridge.eras.legacy_adapter import LegacyAdapter
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.bridge.runtime.multiplexed_process import MultiplexedProcess
-from mcpbridged.transports.process.child import ChildBusy
-from mcpbridged.transports.process.stdout_reader import ignore
 from mcpbridged.transports.send_queue import CLOSED, DISCONNECTED, OPEN, SendQueue
+from mcpbridged.transports.server_io import ChildBusy, ignore
 from mcpbridged.validators.jsonrpc import Notification, Request
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection

@@ -1,7 +1,7 @@
 """A line to a process that may be busy or gone."""
 
 from mcpbridged.bridge.runtime.process_owner import send_line
-from mcpbridged.transports.process.child import ChildBusy, ChildGone
+from mcpbridged.transports.server_io import ChildBusy, ChildGone
 
 
 class Child:

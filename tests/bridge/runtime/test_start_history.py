@@ -5,7 +5,7 @@ import pytest
 from mcpbridged.bridge.core.start_errors import Output, StartFault
 from mcpbridged.bridge.runtime import start_history
 from mcpbridged.bridge.runtime.start_history import StartHistory
-from mcpbridged.transports.process.child import Exit
+from mcpbridged.transports.server_io import Exit
 
 FAULT = StartFault("exited with code 1", Output((), ("a line about someone",)), ended=True)
 

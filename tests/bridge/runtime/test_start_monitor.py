@@ -7,7 +7,7 @@ import pytest
 from mcpbridged.bridge.core.client_environment import NOTHING, ClientEnvironment
 from mcpbridged.bridge.core.start_errors import Output
 from mcpbridged.bridge.runtime.start_monitor import StartMonitor
-from mcpbridged.transports.process.child import Exit
+from mcpbridged.transports.server_io import Exit
 from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.limits import Limits
 

@@ -13,10 +13,10 @@ import trio.testing
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process import child as child_module
-from mcpbridged.transports.process.child import Child, ChildBusy, ChildGone, Exit
-from mcpbridged.transports.process.lines import Overlong
+from mcpbridged.transports.process.child import Child
 from mcpbridged.transports.process.stderr_reader import StderrReader
 from mcpbridged.transports.process.stdout_reader import StdoutReader
+from mcpbridged.transports.server_io import ChildBusy, ChildGone, Exit, Overlong
 from mcpbridged.validators.limits import Limits
 
 from ...support.children import ENV, Output, alive, python, start
@@ -63,11 +63,6 @@ async def test_a_kill_is_reported_within_200_ms(spawner):
             await output.over.wait()
             assert output.over_at - begun < 0.2
     assert output.exits[0].describe() == "was killed by signal 9 (SIGKILL)"
-
-
-def test_an_exit_describes_itself():
-    assert Exit(signal=200).describe() == "was killed by signal 200"
-    assert Exit(code=1, reason="did this").describe() == "did this"
 
 
 async def test_lines_of_any_content(spawner):

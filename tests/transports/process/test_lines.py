@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.transports.process.lines import LineSplitter, Overlong
+from mcpbridged.transports.process.lines import LineSplitter
+from mcpbridged.transports.server_io import Overlong
 
 
 def split(*chunks, limit=100):

@@ -10,7 +10,8 @@ import trio.testing
 from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.lines import LARGE_LINE
-from mcpbridged.transports.process.stdin_writer import ChildBusy, ChildGone, StdinWriter
+from mcpbridged.transports.process.stdin_writer import StdinWriter
+from mcpbridged.transports.server_io import ChildBusy, ChildGone
 from mcpbridged.transports.ticker import PausableClock
 from mcpbridged.validators.limits import Limits
 

@@ -7,8 +7,8 @@ import pytest
 
 from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.transports.process import stdout_reader
-from mcpbridged.transports.process.lines import Overlong
-from mcpbridged.transports.process.stdout_reader import StdoutReader, ignore
+from mcpbridged.transports.process.stdout_reader import StdoutReader
+from mcpbridged.transports.server_io import Overlong, ignore
 
 
 class Pipe:
