@@ -137,6 +137,11 @@ TESTED_AS_A_WHOLE = {
         "bridge/aggregate/subscription.py",
         "bridge/aggregate/timing.py",
     },
+    "tests/transports/endpoints/test_websocket.py": {
+        "transports/endpoints/client_messages.py",
+        "transports/endpoints/message_writer.py",
+        "transports/endpoints/receiver.py",
+    },
     "tests/cases/test_certificates.py": {
         "bridge/daemon/certificates.py",
     },

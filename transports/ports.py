@@ -147,6 +147,11 @@ class Conversation(Protocol):
         """End a stream. `begun` is false where the client disconnected before it received an event id."""
         ...
 
+    @property
+    def calling(self) -> bool:
+        """Whether a request of the client has no response yet."""
+        ...
+
     def end(self, reason: str) -> None:
         """End the session: cancel running requests, close all streams, stop the server process."""
         ...
@@ -166,6 +171,10 @@ class Upstream(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a client waits for a response or a subscription."""
+        ...
+
+    def waits(self, queue: SendQueue) -> bool:
+        """Return whether a request whose response goes to this queue has none yet. Subscriptions do not count."""
         ...
 
     def on_disconnect(self, queue: SendQueue) -> None:
@@ -281,8 +290,12 @@ class Exchange(Protocol):
         """
         ...
 
-    def upgrade(self) -> "UpgradedStream":
-        """Hand over the connection after the head, for WebSocket. Raises Rejection on other HTTP versions."""
+    def upgrade(self, *, local: bool = False) -> "UpgradedStream":
+        """Hand over the connection after the head, for WebSocket and for the pipe endpoint.
+
+        With `local` the peer may stop reading for any time. Raises Rejection on other HTTP versions, and with `local` over
+        TLS and for a peer that is not on this machine.
+        """
         ...
 
 
@@ -312,8 +325,8 @@ class EagerEndpoint(Protocol):
 OnInput = Callable[[bytes], bool]
 
 
-class UpgradedStream(Protocol):
-    """The bytes of a connection after the head of an upgrade request, in the shape of trio.abc.Stream."""
+class ByteStream(Protocol):
+    """The bytes of one client in both directions, in the shape of trio.abc.Stream."""
 
     def receiving(self) -> AbstractContextManager[Callable[[int], None]]:
         """Return a context in which the bytes of an unfinished message are counted (`Quota.receiving`)."""
@@ -328,8 +341,23 @@ class UpgradedStream(Protocol):
         """
         ...
 
-    async def send_all(self, data: bytes) -> None: ...
-    def send_some(self, data: bytes) -> int: ...
+    async def send_all(self, data: bytes) -> None:
+        """Send all data. Raises trio.BrokenResourceError where the peer does not read any more."""
+        ...
+
+    def send_some(self, data: bytes) -> int:
+        """Send without waiting and return the number of bytes, also 0."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether the peer reads no more, which is not the same as the end of its input."""
+        ...
+
+
+class UpgradedStream(ByteStream, Protocol):
+    """The bytes of a connection after the head of an upgrade request."""
+
     @property
     def exempt_from_pings(self) -> bool:
         """Whether the peer needs no pings: on a Unix socket, and where it is the aggregate of this daemon."""

@@ -320,6 +320,14 @@ class SendQueue:
         self._heartbeat = False
         return Signal.HEARTBEAT
 
+    def dequeue_more(self, most: int) -> list[bytes]:
+        """Remove further messages after `dequeue` has returned one, while they have at most `most` bytes in all."""
+        found: list[bytes] = []
+        queue = self._queue
+        while queue and (most := most - len(queue[0][1])) >= 0:
+            found.append(self._pop()[1])
+        return found
+
     async def wait_answer(self) -> bool:
         """Wait for the beginning of a response. Returns whether the queue is closed with at most one message.
 
@@ -402,6 +410,11 @@ class SendQueue:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def unsent(self) -> int:
+        """The bytes of messages that were not sent, as they are counted."""
+        return self._bytes
 
     def _set_state(self, state: str) -> None:
         self.state = state

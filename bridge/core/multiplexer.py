@@ -107,6 +107,13 @@ class Multiplexer:
         """The queues of the requests without a response."""
         return {call.queue for call in (*self._calls.values(), *self._tools.waiting)}
 
+    def waits(self, queue: object) -> bool:
+        """Return whether a request of this queue has no response yet, subscriptions excepted."""
+        sent = self._queues.get(queue, {}).values()
+        return any(call.queue is queue for call in self._tools.waiting) or any(
+            self._calls[wire_id].request.method != LISTEN for wire_id in sent
+        )
+
     # ---- events from clients
 
     def on_request(self, call: ClientRequest) -> Effects:

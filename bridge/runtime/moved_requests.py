@@ -14,6 +14,10 @@ class Destination(Protocol):
         """Whether a client waits for a message of this process."""
         ...
 
+    def waits(self, queue: object) -> bool:
+        """Return whether a request of a send queue has no response yet."""
+        ...
+
     def on_disconnect(self, queue: object) -> None:
         """Cancel the requests of a send queue whose client has disconnected."""
         ...
@@ -58,6 +62,12 @@ class MovedRequests:
     def remove(self, request: ClientRequest) -> None:
         """Remove a request that no other process accepts."""
         self._waiting.remove(request)
+
+    def waits(self, queue: object) -> bool:
+        """Return whether a request of a send queue has no response yet."""
+        return any(request.queue is queue for request in self._waiting) or any(
+            destination.waits(queue) for destination in self._moved.get(queue, ())
+        )
 
     def on_disconnect(self, queue: object) -> None:
         """Cancel the requests of a send queue whose client has disconnected."""

@@ -163,6 +163,10 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         """Start the process before a request needs it."""
         self._perform(self._link.through(self._multiplexer.start_process()))
 
+    def waits(self, queue: object) -> bool:
+        """Return whether a request with this send queue has no response yet, subscriptions excepted."""
+        return self._multiplexer.waits(queue) or self._moved.waits(queue)
+
     def on_disconnect(self, queue: object) -> None:
         """Cancel the requests of a send queue whose client has disconnected."""
         self._moved.on_disconnect(queue)

@@ -41,6 +41,8 @@ class FakeExchange:
     first_heartbeat: float | None = None
     # Whether the client disconnects before the queue is attached.
     is_gone: bool = False
+    # Whether the endpoint requires a local peer.
+    is_local: bool = False
 
     async def read_body(self) -> bytes:
         return self.body
@@ -77,7 +79,8 @@ class FakeExchange:
         if self.ends_with_client:
             self.attached.on_disconnect()
 
-    def upgrade(self) -> Any:
+    def upgrade(self, *, local: bool = False) -> Any:
+        self.is_local = local
         return self.upgraded
 
 
@@ -93,6 +96,7 @@ class FakeConversation:
     ended: list[str] = attrs.field(factory=list)
     streams: list[Any] = attrs.field(factory=list)
     first_event: bytes = b""
+    calling: bool = False
 
     def receive(self, message: Any, queue: SendQueue | None) -> None:
         self.received.append(message)
@@ -126,6 +130,11 @@ class FakeUpstream:
     busy: bool = False
     disconnects: int = 0
     cancelled: list[bytes] = attrs.field(factory=list)
+    # Whether a request waits for its response.
+    waiting: bool = False
+
+    def waits(self, queue: SendQueue) -> bool:
+        return self.waiting
 
     def on_disconnect(self, queue: SendQueue) -> None:
         self.disconnects += 1

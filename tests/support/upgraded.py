@@ -22,6 +22,8 @@ class FakeUpgrade:
         self.exempt_from_pings = False
         self.blocked = False
         self.broken = False
+        # Whether the client reads no more.
+        self.gone = False
         # Bytes of unfinished messages, and the limit of them.
         self.held = 0
         self.most = 1 << 30

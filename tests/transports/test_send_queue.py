@@ -334,3 +334,19 @@ def test_a_queue_whose_response_was_sent_directly_is_freed_without_the_garbage_c
         assert freed() is None
     finally:
         gc.enable()
+
+
+async def test_further_messages_of_one_send_count_as_unsent_until_all_are_sent():
+    queue = SendQueue(Limits())
+    for message in (b"a", b"bb", b"c" * 100, b"d"):
+        queue.enqueue(message)
+    assert await queue.dequeue() == (b"", b"a")
+    unsent = queue.unsent
+    assert queue.dequeue_more(100) == [b"bb"]
+    assert (queue.unsent, len(queue)) == (unsent, 2)
+    assert await queue.dequeue() == (b"", b"c" * 100)
+    assert queue.dequeue_more(1) == [b"d"]
+    assert queue.dequeue_more(1000) == []
+    assert 0 < queue.unsent < unsent
+    queue.on_sent()
+    assert queue.unsent == 0

@@ -16,7 +16,8 @@ from ...validators.ws_frames import (
 )
 from ..ports import Log, UpgradedStream
 from ..rate_limited_log import RateLimitedLog
-from ..send_queue import DISCONNECTED, OVERFLOWED, SendQueue, Signal
+from ..send_queue import DISCONNECTED, OVERFLOWED, SendQueue
+from .message_writer import MessageWriter
 
 # Time that a client may leave pings unanswered (seconds), because its program may be stopped, which its kernel does not
 # report. With heartbeats shorter than the default the limit is `_MISSED` of them. A host that is gone acknowledges nothing,
@@ -47,11 +48,8 @@ class CloseLog:
         )
 
 
-class FrameWriter:
-    """Send frames to one client, in the order of its send queue.
-
-    A message is sent as soon as it is enqueued, while the socket takes it (`SendQueue.shortcut`). A task sends the rest.
-    """
+class FrameWriter(MessageWriter):
+    """Send frames to one client, in the order of its send queue."""
 
     def __init__(
         self,
@@ -61,8 +59,8 @@ class FrameWriter:
         log: RateLimitedLog,
         closes: CloseLog | None = None,
     ) -> None:
-        self._stream = stream
-        self._queue = queue
+        super().__init__(stream, queue)
+        self._upgraded = stream
         self._limits = limits
         self._log = log
         self._closes = closes
@@ -70,42 +68,26 @@ class FrameWriter:
         self.closed_because = ""
         # Code and reason of the close frame of the client, if it was first.
         self.closed_by_client = ""
-        self._sending = trio.Lock()
-        # The rest of a frame that the socket took in part.
-        self._rest = b""
-        # Whether a frame is being sent, or was given up in part.
-        self._cut = False
         # The payload of the newest ping without a pong (RFC 6455 section 5.5.3).
         self._pong: bytes | None = None
         # When the client was pinged (seconds). The reading side sets 0 when the client sends something.
         self.pinged_at = 0.0
 
-    def start(self) -> None:
-        """Send messages as they are enqueued."""
-        self._queue.shortcut = self._send_at_once
-        self._queue.eager = True
+    def _framed(self, message: bytes) -> bytes:
+        return text_frame(message)
 
-    async def run(self, scope: trio.CancelScope) -> None:
-        """Send what is queued until the queue ends, then close; cancel `scope` at the end."""
-        queue = self._queue
-        try:
-            while True:
-                if self._rest or self._pong is not None:
-                    await self._send(b"")
-                match await queue.dequeue():
-                    case Signal.END:
-                        break
-                    case Signal.HEARTBEAT:
-                        # Also the wake-up for the rest of a frame: a ping after each would cause a flood of pongs.
-                        if not self._rest and self._pong is None:
-                            await self.heartbeat()
-                    case (_, message):
-                        await self._send(text_frame(message))
-            await self._close()
-        # The client has disconnected.
-        except trio.BrokenResourceError:
-            pass
-        scope.cancel()
+    @property
+    def _has_rest(self) -> bool:
+        return bool(self._rest) or self._pong is not None
+
+    def _take_rest(self) -> bytes:
+        rest = super()._take_rest()
+        if self._pong is not None:
+            rest, self._pong = rest + pong_frame(self._pong), None
+        return rest
+
+    async def _on_heartbeat(self) -> None:
+        await self.heartbeat()
 
     def answer_ping(self, payload: bytes) -> None:
         """Send a pong, now or with the next frame.
@@ -130,7 +112,7 @@ class FrameWriter:
         now, limit = trio.current_time(), _MISSED * self._limits.heartbeat_seconds
         if self._limits.heartbeat_seconds >= _USUAL_HEARTBEAT:
             limit = max(limit, _PONG_SECONDS)
-        if self._stream.exempt_from_pings:
+        if self._upgraded.exempt_from_pings:
             return
         if not self.pinged_at:
             self.pinged_at = now
@@ -172,18 +154,6 @@ class FrameWriter:
             except trio.BrokenResourceError:
                 return
 
-    def _send_at_once(self, text: bytes) -> bool:
-        if self._rest or self._sending.locked():
-            return False
-        frame = text_frame(text)
-        sent = self._stream.send_some(frame)
-        if 0 < sent < len(frame):
-            self._rest = frame[sent:]
-            self._queue.count_unsent(len(self._rest))
-            # Wakes the writing task.
-            self._queue.heartbeat()
-        return sent > 0
-
     async def _close(self) -> None:
         if self._queue.state == DISCONNECTED:
             return
@@ -194,14 +164,9 @@ class FrameWriter:
         # The response of the client ends the reading, which cancels this.
         await trio.sleep(_CLOSE_SECONDS)
 
-    async def _send(self, frame: bytes) -> None:
-        async with self._sending:
-            rest, self._rest = self._rest, b""
-            if self._pong is not None:
-                rest, self._pong = rest + pong_frame(self._pong), None
-            began, self._cut = trio.current_time(), True
-            await self._stream.send_all(rest + frame if rest else frame)
-            self._cut = False
+    async def _send(self, data: bytes) -> None:
+        began = trio.current_time()
+        await super()._send(data)
         now = trio.current_time()
         # The pong of a client that was slow to read is on its way, so its time begins anew.
         if self.pinged_at and now - began > 1:

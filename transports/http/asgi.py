@@ -284,9 +284,9 @@ class AsgiExchange:
             self._last_sent = now
             self._queue.heartbeat()
 
-    def upgrade(self) -> UpgradedStream:
+    def upgrade(self, *, local: bool = False) -> UpgradedStream:  # noqa: ARG002 - both kinds need HTTP/1.1
         """Raise Rejection: an HTTP/2 stream has no connection of its own (ports.Exchange)."""
-        raise Rejection(400, INVALID_REQUEST, "WebSocket needs HTTP/1.1")
+        raise Rejection(400, INVALID_REQUEST, "this path needs an upgrade of HTTP/1.1")
 
     def count_refusal(self, rejection: Rejection) -> None:
         self._service.refusals.count(rejection, self._peer)

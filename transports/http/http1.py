@@ -349,7 +349,7 @@ class Connection:
         if stream.has_progress(now):
             if queue is not None:
                 queue.on_progress()
-        elif now - stream.deadline.since > seconds and not stream.is_aggregate:
+        elif now - stream.deadline.since > seconds and not stream.may_stall:
             self._service.log.warning("client_stalled", peer=stream.peer, seconds=seconds)
             if queue is not None:
                 queue.on_stall()

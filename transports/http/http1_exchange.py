@@ -1,6 +1,8 @@
 """One request and its response over HTTP/1.1."""
 
 import contextlib
+import ipaddress
+import select
 import socket
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -9,7 +11,7 @@ import trio
 
 from ...validators.http_body import check_length
 from ...validators.http_head import Head
-from ...validators.rejection import Rejection
+from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import PRINCIPAL_HEADER, Caller
 from ..options import Headers
 from ..ports import Continuation, OnInput, UpgradedStream
@@ -225,22 +227,41 @@ class Http1Exchange:
             # The peer may have closed its sending side only, and gets its response.
             self._stream.last_sent = self._stream.service.ticker.now
 
-    def upgrade(self) -> UpgradedStream:
+    def upgrade(self, *, local: bool = False) -> UpgradedStream:
         stream = self._stream
+        if local and (stream.plain is None or not _is_local(stream.sock)):
+            raise Rejection(
+                400,
+                INVALID_REQUEST,
+                "the pipe endpoint is on the Unix socket, and on loopback without TLS",
+            )
         self.upgraded = True
         stream.close = True
         # The aggregate reads as fast as its own client, which has a time limit. Other peers are refused with this header.
         delegates = stream.service.gate.delegates is not None
-        stream.is_aggregate = delegates and PRINCIPAL_HEADER in self.head.headers
+        is_aggregate = delegates and PRINCIPAL_HEADER in self.head.headers
+        # The kernel reports the end of a local peer. One that is only stopped is kept, as a server on stdio keeps its client.
+        stream.may_stall = is_aggregate or local
         return _Http1Upgrade(
             stream,
             partial(stream.service.quota.receiving, self.principal),
             # The kernel reports the end of a peer on the same machine, so a Unix socket needs no pings.
-            exempt_from_pings=stream.is_aggregate or stream.sock.family == socket.AF_UNIX,
+            exempt_from_pings=is_aggregate or stream.sock.family == socket.AF_UNIX,
         )
 
     def count_refusal(self, rejection: Rejection) -> None:
         self._stream.service.refusals.count(rejection, self._stream.peer)
+
+
+def _is_local(sock: socket.socket) -> bool:
+    """Return whether the peer is on this machine."""
+    if sock.family == socket.AF_UNIX:
+        return True
+    try:
+        return ipaddress.ip_address(sock.getpeername()[0]).is_loopback
+    # The peer has disconnected.
+    except OSError:
+        return False
 
 
 class _Http1Upgrade:
@@ -253,12 +274,21 @@ class _Http1Upgrade:
         *,
         exempt_from_pings: bool,
     ) -> None:
+        self._sock = stream.sock
         self._wire = stream.wire
         self._plain = stream.plain
         self._read_ahead = stream.buffer
         self._send = stream.send
         self.receiving = receiving
         self.exempt_from_pings = exempt_from_pings
+
+    @property
+    def gone(self) -> bool:
+        """Whether the peer has closed the connection in both directions (ports.ByteStream)."""
+        poll = select.poll()
+        # These events are reported without being requested (poll(2)).
+        poll.register(self._sock, 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some bytes, or none at the end. Raises trio.BrokenResourceError."""

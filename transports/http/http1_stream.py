@@ -86,8 +86,8 @@ class Http1Stream:
         self.close = False
         # Whether the peer has closed its sending side.
         self.disconnected = False
-        # Whether the peer is the aggregate of this daemon, which reads as fast as its own client.
-        self.is_aggregate = False
+        # Whether the peer may stop reading for any time.
+        self.may_stall = False
         # Bytes that the peer had received at the last check.
         self._peer_received: int = 0
 

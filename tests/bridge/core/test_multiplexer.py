@@ -53,6 +53,17 @@ def test_a_subscription_is_no_call_that_an_end_would_wait_for():
     assert (talk.it.in_flight, talk.it.calling) == (1, False)
 
 
+def test_a_queue_waits_for_the_responses_to_its_own_requests_and_not_for_subscriptions():
+    talk = Talk()
+    one, _ = talk.ask(1, "tools/list")
+    other, _ = talk.ask(1, "subscriptions/listen", params(notifications={}))
+    assert (talk.it.waits(one), talk.it.waits(other), talk.it.waits("another")) == (True, False, False)
+    talk.answer(1, {})
+    assert not talk.it.waits(one)
+    calling, _ = talk.ask(1, "tools/call", call("plain"), headers={})
+    assert (talk.it.waits(calling), talk.it.waits(one)) == (True, False)
+
+
 def test_the_first_request_starts_the_server_and_all_wait_for_it():
     talk = Talk(started=False)
     _, effects = talk.ask(1, "tools/list")

@@ -9,7 +9,11 @@ from mcpbridged.validators.stateless_request import Envelope
 class Destination:
     def __init__(self):
         self.busy = True
+        self.waiting = False
         self.events = []
+
+    def waits(self, queue):
+        return self.waiting and queue == "q"
 
     def on_disconnect(self, queue):
         self.events.append(("disconnect", queue))
@@ -43,6 +47,18 @@ def test_requests_are_moved_in_their_order():
     assert moved.busy
     destination.busy = False
     assert not moved.busy
+
+
+def test_a_request_waits_wherever_it_is():
+    moved, destination = MovedRequests(), Destination()
+    assert not moved.waits("q")
+    first = request("q", b"1")
+    moved.begin([first])
+    assert (moved.waits("q"), moved.waits("other")) == (True, False)
+    moved.on_moved(first, destination)
+    assert not moved.waits("q")
+    destination.waiting = True
+    assert (moved.waits("q"), moved.waits("other")) == (True, False)
 
 
 def test_a_cancellation_reaches_the_request_wherever_it_is():

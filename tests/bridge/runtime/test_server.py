@@ -22,7 +22,7 @@ from mcpbridged.bridge.runtime.server import LocalServer
 from mcpbridged.bridge.runtime.server_log import ServerLog
 from mcpbridged.transports import client_process
 from mcpbridged.transports.client_process import stream
-from mcpbridged.transports.endpoints.websocket import _Connection
+from mcpbridged.transports.endpoints.client_messages import ClientMessages
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.ports import ModernRequest
@@ -257,9 +257,7 @@ async def test_a_connection_keeps_no_upstream_that_is_over():
     log = LineLog(out=io.StringIO())
     async with running(log, sys.executable, "-c", MODERN, spare=0, era="modern", from_headers={}) as server:
         pipe = Pipe()
-        connection = _Connection(
-            None, None, server, "owner", {}, pipe, Limits(), log, client_process.stream()
-        )
+        connection = ClientMessages(server, "owner", {}, pipe, Limits(), log, client_process.stream())
         for number in range(1, 5):
             rest = connection._dispatch(Request(b"%d" % number, "server/discover", STATELESS))
             if rest is not None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.endpoints import websocket
+from mcpbridged.transports.endpoints import client_messages
 from mcpbridged.transports.endpoints.websocket import WebSocket
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
@@ -295,7 +295,7 @@ async def test_an_exception_of_the_bridge_closes_one_connection(monkeypatch):
     def fail(*_):
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(websocket, "decode", fail)
+    monkeypatch.setattr(client_messages, "decode", fail)
     world = World()
     [(opcode, payload)] = await world.run(sends(world.client, INITIALIZE))
     assert (opcode, payload[2:]) == (CLOSE, b"internal error")

@@ -1,5 +1,9 @@
 """One request and its response over a pair of sockets."""
 
+import contextlib
+import socket
+import types
+
 import pytest
 import trio
 import trio.testing
@@ -280,7 +284,43 @@ async def test_the_disconnect_of_an_upgraded_connection_is_left_to_its_reader(co
 async def test_only_the_aggregate_is_known_to_read(delegates, aggregate):
     with line(make_service(delegates=delegates)) as connection:
         exchange(connection, "GET", {"Mcp-Bridge-Principal": "alice"}).upgrade()
-        assert connection.stream.is_aggregate is aggregate
+        assert connection.stream.may_stall is aggregate
+
+
+async def test_a_local_peer_may_stop_reading_for_any_time(connection):
+    exchange(connection, "GET").upgrade(local=True)
+    assert connection.stream.may_stall
+
+
+async def test_a_local_upgrade_over_tls_is_refused(connection):
+    connection.stream.plain = None
+    request = exchange(connection, "GET")
+    with pytest.raises(Rejection, match="on the Unix socket, and on loopback without TLS"):
+        request.upgrade(local=True)
+    assert (request.upgraded, connection.stream.may_stall) == (False, False)
+
+
+@pytest.mark.parametrize(("peer", "accepted"), [("127.0.0.1", True), ("::1", True), ("192.0.2.1", False)])
+async def test_a_local_upgrade_is_for_peers_on_this_machine(connection, monkeypatch, peer, accepted):
+    sock = types.SimpleNamespace(family=socket.AF_INET, getpeername=lambda: (peer, 1))
+    connection.stream.sock = sock
+    with contextlib.nullcontext() if accepted else pytest.raises(Rejection):
+        exchange(connection, "GET").upgrade(local=True)
+
+
+async def test_a_local_upgrade_of_a_peer_that_has_left_is_refused(connection):
+    connection.stream.sock = socket.socket()
+    with connection.stream.sock, pytest.raises(Rejection):
+        exchange(connection, "GET").upgrade(local=True)
+
+
+async def test_a_peer_that_only_ends_its_input_still_reads(connection):
+    upgraded = exchange(connection, "GET").upgrade(local=True)
+    assert not upgraded.gone
+    connection.client.shutdown(socket.SHUT_WR)
+    assert not upgraded.gone
+    connection.client.close()
+    assert upgraded.gone
 
 
 async def test_refusals_are_counted_by_kind(connection):
