@@ -43,6 +43,7 @@ complete -c mcp-bridge -n __fish_use_subcommand -l ssePath -r
 complete -c mcp-bridge -n __fish_use_subcommand -l messages-path -r
 complete -c mcp-bridge -n __fish_use_subcommand -l messagePath -r
 complete -c mcp-bridge -n __fish_use_subcommand -l ws-path -r
+complete -c mcp-bridge -n __fish_use_subcommand -l pipe-path -r
 complete -c mcp-bridge -n __fish_use_subcommand -l health -r
 complete -c mcp-bridge -n __fish_use_subcommand -l healthEndpoint -r
 complete -c mcp-bridge -n __fish_use_subcommand -l output-transport -x -a 'streamableHttp sse ws'

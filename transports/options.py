@@ -50,12 +50,13 @@ class Paths:
     sse: str = "/sse"
     messages: str = "/messages"
     ws: str = "/ws"
+    pipe: str = "/pipe"
 
     @classmethod
     def below(cls, name: str) -> "Paths":
         """Return the paths of a server with this name."""
         root = f"/servers/{name}"
-        return cls(f"{root}/mcp", f"{root}/sse", f"{root}/messages", f"{root}/ws")
+        return cls(f"{root}/mcp", f"{root}/sse", f"{root}/messages", f"{root}/ws", f"{root}/pipe")
 
 
 class SpawnFailed(Exception):

@@ -116,6 +116,7 @@ def _settings(
         "sse": options.sse_path,
         "messages": options.messages_path,
         "ws": options.ws_path,
+        "pipe": options.pipe_path,
     }
     if options.output_transport:
         paths = {

@@ -137,6 +137,13 @@ def options_parser() -> Parser:
     )
     path("--ws-path", type=_path, default="/ws", metavar="PATH", help="WebSocket (default %(default)s)")
     path(
+        "--pipe-path",
+        type=_path,
+        default="/pipe",
+        metavar="PATH",
+        help="lines over an upgraded local connection, for `mcp-bridge connect` (default %(default)s)",
+    )
+    path(
         "--health",
         "--healthEndpoint",
         action="append",

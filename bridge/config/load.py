@@ -135,7 +135,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         hosts=frozenset(file.listen.hosts),
         origins=frozenset(file.listen.origins),
         root=AGGREGATE if file.aggregate else "",
-        paths=Paths() if file.aggregate else Paths("", "", "", ""),
+        paths=Paths() if file.aggregate else Paths("", "", "", "", ""),
         health=file.listen.health,
         limits=limits,
         log_level=file.log.level,

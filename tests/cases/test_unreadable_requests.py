@@ -50,10 +50,12 @@ def peer(request, running):
 
 @pytest.mark.parametrize(("text", "id_", "code"), UNREADABLE)
 def test_t6_a_request_that_cannot_be_read_is_answered_under_its_id(peer, text, id_, code):
+    if peer.path.transport == "P" and b"\n" in text:
+        pytest.skip("a newline ends a line")
     peer.send(text)
     found = json.loads(peer.receive())
     assert (found["id"], found["error"]["code"]) == (id_, code)
-    if peer.path.transport != "W":
+    if peer.path.transport not in ("W", "P"):
         assert peer.status == 400
     assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
 
@@ -74,7 +76,7 @@ def test_t6_a_request_that_cannot_be_read_is_answered_under_its_id(peer, text, i
 )
 def test_t6_a_refused_batch_is_answered_for_each_request_on_a_socket_and_once_by_a_post(peer, text, ids):
     peer.send(text)
-    if peer.path.transport != "W":
+    if peer.path.transport not in ("W", "P"):
         found = json.loads(peer.receive())
         assert (peer.status, found["id"]) == (400, None)
         return

@@ -27,6 +27,7 @@ SERVERS = {
     "shared": {"command": [*SCRIPTED, "legacy"], "era": "legacy", "share": "principal"},
     "modern": {"command": [*SCRIPTED, "modern"], "era": "modern"},
 }
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 # Time in which a message that must not come would have arrived (seconds).
 SILENCE = 0.2
 
@@ -52,8 +53,8 @@ class Pair:
         return f"{self.era} {self.transport} {self.server}"
 
 
-H, S, W = "H", "S", "W"
-CARRIERS = [Pair("legacy", transport, "legacy") for transport in (H, S, W)]
+H, S, W, P = "H", "S", "W", "P"
+CARRIERS = [Pair("legacy", transport, "legacy") for transport in (H, S, W, P)]
 PAIRS = [
     *CARRIERS,
     Pair("legacy", H, "shared"),
@@ -65,6 +66,9 @@ PAIRS = [
     Pair("modern", W, "modern"),
     Pair("modern", H, "modern"),
     Pair("modern", W, "aggregate"),
+    Pair("modern", P, "legacy"),
+    Pair("modern", P, "modern"),
+    Pair("legacy", P, "aggregate"),
 ]
 
 
@@ -213,6 +217,21 @@ class Frames(Client):
         return payload
 
 
+class Lines(Client):
+    """The pipe endpoint."""
+
+    def __init__(self, running, path, connection):
+        super().__init__(running, path)
+        self.connection = connection
+
+    def send(self, text):
+        # White space of JSON, which would end a line.
+        self.connection.send(text.translate(_ONE_LINE) + b"\n")
+
+    def receive(self, timeout=20):
+        return self.connection.until(b"\n", timeout)[:-1]
+
+
 @contextmanager
 def client(running, path, *, opened=True):
     if path.transport == H:
@@ -234,6 +253,10 @@ def client(running, path, *, opened=True):
                 events,
                 target if target.startswith("/") else f"/servers/{path.server}/{target}",
             )
+        elif path.transport == P:
+            found = Lines(running, path, connection)
+            connection.send(found.head("GET", "/pipe", "Connection: Upgrade", "Upgrade: mcp-pipe"))
+            assert connection.reply().status == 101
         else:
             found = Frames(running, path, connection)
             connection.send(

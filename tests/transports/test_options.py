@@ -43,7 +43,7 @@ def test_discovery_paths_are_unambiguous(path, found):
 
 def test_a_server_has_its_paths_below_its_name():
     assert Paths.below("a") == Paths(
-        "/servers/a/mcp", "/servers/a/sse", "/servers/a/messages", "/servers/a/ws"
+        "/servers/a/mcp", "/servers/a/sse", "/servers/a/messages", "/servers/a/ws", "/servers/a/pipe"
     )
 
 

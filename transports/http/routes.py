@@ -8,6 +8,7 @@ from ...validators.http_head import Head
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..endpoints.http_sse import EventStream, MessagePost
+from ..endpoints.pipe import Pipe
 from ..endpoints.rejections import method_not_allowed
 from ..endpoints.streamable_http import StreamableHttp
 from ..endpoints.websocket import WebSocket
@@ -39,6 +40,7 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
         paths.sse: EventStream(backend, limits, paths.messages),
         paths.messages: MessagePost(backend, limits),
         paths.ws: WebSocket(backend, limits, log),
+        paths.pipe: Pipe(backend, limits, log),
     }
     table.pop("", None)
     return table

@@ -49,7 +49,7 @@ def test_a_command_after_two_dashes_is_used_word_by_word():
 def test_the_defaults():
     given = read()
     assert (given.host, given.port, given.authenticate, given.unix) == ("127.0.0.1", 8808, True, None)
-    assert given.paths == Paths("/mcp", "/sse", "/messages", "/ws")
+    assert given.paths == Paths("/mcp", "/sse", "/messages", "/ws", "/pipe")
     assert given.health == ("/healthz",)
     assert given.limits == Limits()
     assert given.scheme == "http"
@@ -81,10 +81,11 @@ def test_the_defaults():
         (("--messages-path", "/a"), "paths", Paths(messages="/a")),
         (("--messagePath", "/a"), "paths", Paths(messages="/a")),
         (("--ws-path", "/a"), "paths", Paths(ws="/a")),
+        (("--pipe-path", "/a"), "paths", Paths(pipe="/a")),
         (("--health", "/a", "--healthEndpoint", "/b"), "health", ("/a", "/b")),
-        (("--outputTransport", "sse"), "paths", Paths("", "/sse", "/messages", "")),
-        (("--output-transport", "ws"), "paths", Paths("", "", "", "/ws")),
-        (("--outputTransport", "streamableHttp"), "paths", Paths("/mcp", "", "", "")),
+        (("--outputTransport", "sse"), "paths", Paths("", "/sse", "/messages", "", "")),
+        (("--output-transport", "ws"), "paths", Paths("", "", "", "/ws", "")),
+        (("--outputTransport", "streamableHttp"), "paths", Paths("/mcp", "", "", "", "")),
         (("--sessionTimeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
         (("--session-timeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
         (("--limit", "body=10", "--limit", "head_seconds=0.5"), "limits", Limits(body=10, head_seconds=0.5)),

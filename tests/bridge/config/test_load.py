@@ -40,7 +40,7 @@ def test_every_key_has_an_effect(write):
     assert settings.tls_key == Path("/etc/key.pem")
     assert (settings.log_level, settings.log_format, settings.log_calls) == ("debug", "json", True)
     assert settings.limits == Limits(body=1000, head_seconds=0.5)
-    assert settings.paths == Paths("", "", "", "")
+    assert settings.paths == Paths("", "", "", "", "")
     [git] = settings.servers
     assert (git.name, git.share, git.era, git.spare) == ("git", "server", "legacy", 1)
     assert git.launch.argv == ("uvx", "mcp-server-git")

@@ -71,7 +71,7 @@ def test_a_principal_uses_only_the_servers_of_its_rights():
 
 def test_an_empty_path_disables_a_transport():
     table = endpoints(Paths(sse="", messages=""), FakeBackend(), Limits(), RecordingLog())
-    assert set(table) == {"/mcp", "/ws"}
+    assert set(table) == {"/mcp", "/ws", "/pipe"}
     assert isinstance(table["/mcp"], StreamableHttp)
 
 

@@ -1,0 +1,133 @@
+"""One client that sends and receives lines, as over stdio: on the pipe endpoint, or on stdin and stdout of this process.
+
+`initialize` opens the one session of a connection. Requests of the stateless era are independent of it. The end of the input
+does not end the session: the requests in flight get their responses first (MCP 2025-11-25 basic/lifecycle, "Shutdown").
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import trio
+
+from ...validators.limits import Limits
+from ...validators.pipe_lines import LineReader, is_control
+from ...validators.rejection import Rejection
+from ..client_process import Caller
+from ..ports import Backend, ByteStream
+from ..rate_limited_log import RateLimitedLog
+from ..send_queue import SendQueue
+from .client_messages import ClientMessages
+from .message_writer import MessageWriter
+from .receiver import READ, OnText, Receiver, Rest
+
+# The time between two looks at the requests in flight of a client that sends no more (seconds).
+_ROUND: Final = 0.02
+
+
+class PipeConnection:
+    """One client with lines in both directions. `queue` carries everything that is sent to it.
+
+    `headers` are those of the request that opened the connection; on stdin and stdout there are none.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        backend: Backend,
+        principal: str,
+        headers: Mapping[str, str],
+        caller: Caller,
+        queue: SendQueue,
+        limits: Limits,
+        log: RateLimitedLog,
+    ) -> None:
+        self._stream = stream
+        self._queue = queue
+        self._limits = limits
+        self._log = log
+        self._messages = ClientMessages(backend, principal, headers, queue, limits, log, caller)
+        self._writer = LineWriter(stream, queue)
+        self._receiver = LineReceiver(stream, limits, self._on_line)
+        # Whether the client has closed its sending side.
+        self._input_ended = False
+
+    async def run(self) -> None:
+        """Serve until either side closes. An exception of the bridge is logged, and ends this connection only."""
+        try:
+            self._writer.start()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._writer.run, nursery.cancel_scope)
+                await self._receiver.run()
+                await self._finish()
+                nursery.cancel_scope.cancel()
+        # The client has disconnected.
+        except trio.BrokenResourceError:
+            pass
+        except Exception as fault:  # noqa: BLE001 - the boundary of one connection: its requests have no other response
+            self._log.error("internal_error", fault=fault)
+        finally:
+            self._messages.end(self._end_reason())
+
+    def _on_line(self, held: list[bytes]) -> Rest | None:
+        """Process one line (receiver.OnText)."""
+        return None if is_control(held[0]) else self._messages.receive(held)
+
+    async def _finish(self) -> None:
+        """Send the responses of the requests in flight, because no more input comes."""
+        if self._stream.gone:
+            return
+        self._input_ended = True
+        await self._receiver.finish()
+        while not self._stream.gone and (self._messages.waiting or self._queue.unsent):  # noqa: ASYNC110 - see below
+            # An event for each response would cost all of them.
+            await trio.sleep(_ROUND)
+
+    def _end_reason(self) -> str:
+        if self._queue.stalled:
+            return f"the client has not read its connection for {self._limits.write_stall_seconds:g} s"
+        if self._queue.close_reason:
+            return f"the bridge closed the connection: {self._queue.close_reason}"
+        return "the client has ended its input" if self._input_ended else "the client has disconnected"
+
+
+class LineWriter(MessageWriter):
+    """Send messages as lines."""
+
+    def _framed(self, message: bytes) -> bytes:
+        return message + b"\n"
+
+
+class LineReceiver(Receiver[bytes]):
+    """Receive the lines of one client, and pass them to `on_text` in order."""
+
+    def __init__(self, stream: ByteStream, limits: Limits, on_text: OnText) -> None:
+        super().__init__(stream, on_text)
+        self._reader = LineReader(limits.body, limits.json_depth)
+
+    async def finish(self) -> None:
+        """Handle the last line, if it has no newline."""
+        for line in self._reader.end():
+            rest = self._on_text([line])
+            if rest is not None:
+                await rest()
+
+    @property
+    def _is_large(self) -> bool:
+        return self._reader.unfinished > READ
+
+    @property
+    def _held(self) -> int:
+        return self._reader.held
+
+    def _refuse(self, fault: Rejection) -> None:
+        self._reader.refuse(fault)
+
+    def _read_message(self, data: bytes) -> bytes | None:
+        return self._reader.read_line(data)
+
+    def _find_events(self, data: bytes) -> list[bytes]:
+        return self._reader.feed(data)
+
+    def _handle_next(self, events: list[bytes]) -> Rest | None:
+        # A large line has one reference only, which the callee removes.
+        return self._on_text([events.pop()])
