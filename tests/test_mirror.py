@@ -19,6 +19,8 @@ DECLARATIONS = {
     "bridge/log_levels.py",
     "bridge/runtime/common_parts.py",
     "bridge/runtime/owner_control.py",
+    "transports/client/options.py",
+    "transports/client/ports.py",
     "transports/ports.py",
     "validators/limits.py",
 }

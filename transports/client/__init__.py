@@ -1,0 +1,1 @@
+"""Clients of remote MCP servers: Streamable HTTP, HTTP+SSE and WebSocket."""
