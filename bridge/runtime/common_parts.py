@@ -3,9 +3,11 @@
 import attrs
 
 from ...transports.poller import Poller
+from ...transports.ports import ServerConnection
 from ...transports.process.spawner import Spawner
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
+from .connector import Connector
 from .era_facts import EraFacts
 from .era_store import EraStore
 from .owner_control import OwnerControl
@@ -37,9 +39,14 @@ class CommonParts:
     log: ServerLog
     tasks: ServerTasks
     checks: StartChecks
+    connector: Connector
     policies: PolicyTable
     breakers: CircuitBreakers
     processes: ProcessTable
     facts: EraFacts
     adapters: AdapterFactory
     control: OwnerControl
+
+    async def connect(self) -> ServerConnection:
+        """Open a connection to the server that serves no client yet. Raises SpawnFailed."""
+        return await self.connector.connect(self.checks.config)

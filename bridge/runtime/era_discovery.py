@@ -8,7 +8,6 @@ import trio
 
 from ...transports.options import SpawnFailed
 from ...validators.rejection import SERVER_ERROR, Rejection
-from ..config.executable import explained
 from ..core import era_cache
 from .common_parts import CommonParts
 from .era_probe import confirms, probe_era, takes_initialize
@@ -115,11 +114,7 @@ class EraDiscovery:
     async def _takes_initialize(self) -> bool:
         try:
             await self._common.checks.check()
-            launch = self._common.checks.config.launch
-            with explained(launch):
-                return await takes_initialize(
-                    launch, self._common.daemon.spawner, self._common.daemon.poller, self._limits
-                )
+            return await takes_initialize(self._common.connect, self._limits)
         except SpawnFailed as fault:
             self._common.breakers.not_started(fault, self._common.breakers.find(""))
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
@@ -167,15 +162,7 @@ class EraDiscovery:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_after_opened)
             try:
-                launch = self._common.checks.config.launch
-                with explained(launch):
-                    modern = await probe_era(
-                        launch,
-                        self._common.daemon.spawner,
-                        self._common.daemon.poller,
-                        self._limits,
-                        start_beside,
-                    )
+                modern = await probe_era(self._common.connect, self._limits, start_beside)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -187,10 +174,7 @@ class EraDiscovery:
             if probe.refused:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
                 await self._common.processes.wait_until_gone(probe.beside.upstream)
-                launch = self._common.checks.config.launch
-                modern = await probe_era(
-                    launch, self._common.daemon.spawner, self._common.daemon.poller, self._limits
-                )
+                modern = await probe_era(self._common.connect, self._limits)
         return modern
 
     async def _end_beside(self, probe: Probe) -> None:

@@ -10,10 +10,7 @@ from typing import Final
 import msgspec
 import trio
 
-from ...transports.options import Launch
-from ...transports.poller import Poller
 from ...transports.ports import ServerConnection
-from ...transports.process.spawner import Spawner
 from ...transports.server_io import ChildBusy, ChildGone, Exit, OnLine, Overlong
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Response
@@ -21,6 +18,7 @@ from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 from ...validators.revisions import LATEST_LEGACY, MODERN_REVISION
 from ..core import errors
+from .connector import Connect
 
 # The time for a response, from when the server has read the request (seconds).
 PATIENCE: Final = 10.0
@@ -51,15 +49,13 @@ _INITIALIZE: Final = jsonrpc.request(_ID, "initialize", _PARAMS)
 _INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 
 
-async def speaks_modern(launch: Launch, spawner: Spawner, poller: Poller, limits: Limits) -> bool:
+async def speaks_modern(connect: Connect, limits: Limits) -> bool:
     """Return whether a new process speaks the modern era. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
-    return await probe_era(launch, spawner, poller, limits) is True
+    return await probe_era(connect, limits) is True
 
 
 async def probe_era(
-    launch: Launch,
-    spawner: Spawner,
-    poller: Poller,
+    connect: Connect,
     limits: Limits,
     started: Callable[[], None] = lambda: None,
 ) -> bool | None:
@@ -69,7 +65,7 @@ async def probe_era(
     npx and uvx fetch a package first, and what they have half installed when they are killed stays broken. Text that is no
     response, such as a banner, changes nothing.
     """
-    child = await spawner.spawn(launch, limits=limits, poller=poller)
+    child = await connect()
     started()
     answer = await _send_request(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
     if answer is None or (answer.id != _ID and answer.error):
@@ -99,9 +95,9 @@ async def confirms(child: ServerConnection, attach: Callable[[OnLine], None], li
     return found is not None and is_modern(found)
 
 
-async def takes_initialize(launch: Launch, spawner: Spawner, poller: Poller, limits: Limits) -> bool:
+async def takes_initialize(connect: Connect, limits: Limits) -> bool:
     """Return whether a new process accepts an ordinary `initialize`. Raises SpawnFailed."""
-    child = await spawner.spawn(launch, limits=limits, poller=poller)
+    child = await connect()
     answer = await _send_request(child, _INITIALIZE, limits)
     return answer is not None and not answer.error
 

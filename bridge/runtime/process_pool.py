@@ -1,19 +1,19 @@
 """Start the processes of one server, keep warm standbys, and watch each process until it has exited."""
 
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-import attrs
 import trio
 
-from ...transports.options import Launch, SpawnFailed
+from ...transports.options import SpawnFailed
 from ...transports.ports import ServerConnection
 from ...transports.server_io import ChildBusy, ChildGone, Exit
 from ...validators.jsonrpc import Response
-from ..config.executable import explained
 from ..config.settings import PRINCIPAL_VARIABLE
 from .common_parts import CommonParts
+from .connector import NO_VARIABLES
 from .process_owner import ProcessOwner
 from .process_table import ServerProcess
 from .start_monitor import StartMonitor
@@ -56,7 +56,7 @@ class ProcessPool:
                     return
                 await self._common.checks.resolve()
                 self._common.breakers.find("").on_start(trio.current_time())
-                process = await self._spawn(self._common.checks.config.launch, None)
+                process = await self._spawn(NO_VARIABLES, None)
                 if self._common.tasks.closed:
                     process.child.stop()
                 else:
@@ -100,7 +100,7 @@ class ProcessPool:
 
     async def assign(self, owner: ProcessOwner) -> ServerProcess:
         """Give a process to an owner, a standby or a new one. Raises SpawnFailed."""
-        variables = owner.client_environment.variables
+        variables = dict(owner.client_environment.variables)
         # A standby was started without variables of a client.
         if self._standbys and not variables:
             process = self._standbys.popleft()
@@ -111,13 +111,9 @@ class ProcessPool:
             self._common.breakers.find(owner.principal, owner.client_environment).on_start(
                 trio.current_time()
             )
-            config = self._common.checks.config
-            launch = config.launch
-            if config.knows_principal:
-                launch = attrs.evolve(launch, env={**launch.env, PRINCIPAL_VARIABLE: owner.principal})
-            if variables:
-                launch = attrs.evolve(launch, env={**launch.env, **dict(variables)})
-            process = await self._spawn(launch, owner)
+            if self._common.checks.config.knows_principal:
+                variables = {PRINCIPAL_VARIABLE: owner.principal, **variables}
+            process = await self._spawn(variables, owner)
         self._wanted = self._common.checks.config.spare
         self._common.tasks.start_soon(self.warm)
         if self._introduction:
@@ -137,15 +133,12 @@ class ProcessPool:
                     "process_silent", pid=process.child.pid, seconds=self._limits.ping_seconds
                 )
 
-    async def _spawn(self, launch: Launch, owner: ProcessOwner | None) -> ServerProcess:
+    async def _spawn(self, variables: Mapping[str, str], owner: ProcessOwner | None) -> ServerProcess:
         await self._common.checks.check()
         hidden = owner.client_environment.secrets if owner is not None else ()
         self._common.log.hide(hidden)
         try:
-            with explained(launch):
-                child = await self._common.daemon.spawner.spawn(
-                    launch, limits=self._limits, poller=self._common.daemon.poller
-                )
+            child = await self._common.connector.connect(self._common.checks.config, variables)
             if self._common.tasks.nursery is None:
                 await _dispose_of(child)
                 raise stopping()

@@ -10,6 +10,7 @@ from ..config.settings import ServerConfig, TokenConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .common_parts import CommonParts, DaemonParts
+from .connector import ProcessConnector
 from .era_discovery import EraDiscovery
 from .era_facts import EraFacts
 from .era_moves import EraMoves
@@ -51,6 +52,7 @@ class ServerParts:
             log=log,
             tasks=tasks,
             checks=checks,
+            connector=ProcessConnector(daemon.spawner, daemon.poller),
             policies=PolicyTable(config.policy, roles),
             breakers=CircuitBreakers(log),
             processes=ProcessTable(log),

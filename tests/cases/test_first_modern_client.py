@@ -2,11 +2,14 @@
 
 import os
 import sys
+from functools import partial
 
 import pytest
 import trio
 
+from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.runtime import era_probe
+from mcpbridged.bridge.runtime.connector import ProcessConnector
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
@@ -111,7 +114,8 @@ async def test_h5_text_before_the_response_to_the_era_probe_is_no_response(monke
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(poller.run)
-                assert await era_probe.speaks_modern(launch, spawner, poller, Limits())
+                connect = partial(ProcessConnector(spawner, poller).connect, ServerConfig("one", launch))
+                assert await era_probe.speaks_modern(connect, Limits())
                 nursery.cancel_scope.cancel()
     finally:
         spawner.close()

@@ -2,11 +2,14 @@
 
 import os
 import sys
+from functools import partial
 
 import pytest
 import trio
 
+from mcpbridged.bridge.config.settings import ServerConfig
 from mcpbridged.bridge.runtime import era_probe
+from mcpbridged.bridge.runtime.connector import ProcessConnector
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
@@ -31,7 +34,9 @@ async def speaks_modern(code, limits=None):
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(poller.run)
-                verdicts.append(await era_probe.speaks_modern(launch, spawner, poller, limits or Limits()))
+                config = ServerConfig("one", launch, limits=limits or Limits())
+                connect = partial(ProcessConnector(spawner, poller).connect, config)
+                verdicts.append(await era_probe.speaks_modern(connect, config.limits))
                 nursery.cancel_scope.cancel()
     finally:
         spawner.close()

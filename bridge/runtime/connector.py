@@ -1,0 +1,46 @@
+"""Make the connections to one server: start a process, or open a connection to a remote server."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+
+from ...transports.ports import ServerConnection
+from ..config.executable import explained
+from ..config.settings import ServerConfig
+
+if TYPE_CHECKING:
+    from ...transports.poller import Poller
+    from ...transports.process.spawner import Spawner
+
+# Make one more connection to a server. Raises SpawnFailed.
+Connect = Callable[[], Awaitable[ServerConnection]]
+NO_VARIABLES: Final[Mapping[str, str]] = {}
+
+
+class Connector(Protocol):
+    """The way to one server."""
+
+    async def connect(
+        self, config: ServerConfig, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> ServerConnection:
+        """Return a new connection, whose process gets these variables as well. Raises SpawnFailed."""
+        ...
+
+
+class ProcessConnector:
+    """Starts a process of the server for each connection (Connector)."""
+
+    def __init__(self, spawner: "Spawner", poller: "Poller") -> None:
+        self._spawner = spawner
+        self._poller = poller
+
+    async def connect(
+        self, config: ServerConfig, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> ServerConnection:
+        """Start a process (Connector)."""
+        launch = config.launch
+        if variables:
+            launch = attrs.evolve(launch, env={**launch.env, **variables})
+        with explained(launch):
+            return await self._spawner.spawn(launch, limits=config.limits, poller=self._poller)
