@@ -9,7 +9,7 @@ from ..config.settings import AGGREGATE
 from ..core.exit_codes import EX_OK
 from ..log import escaped
 from ..runtime.pinning import PinChecker, Subject
-from .effective import find_server, resolved
+from .effective import find_process_server, resolved
 from .invocation import Invocation
 from .output import notice, print_line
 from .reload import report_change
@@ -22,7 +22,7 @@ def approve(invocation: Invocation) -> int:
     text = source.file.read_bytes().decode()
     checker = PinChecker()
     for name in invocation.options.servers:
-        subject = checker.subject(find_server(source.file, servers, name))
+        subject = checker.subject(find_process_server(source.file, servers, name))
         text = edit.with_pin(text, name, subject.pin)
         print_line(escaped(name))
         for key, value in _rows(subject):

@@ -55,7 +55,8 @@ def _faults(settings: Settings) -> Iterator[str]:
             yield f"servers.{server.name}: {server.fault}"
     for server in settings.servers:
         for reason in replaceable_server_files(server):
-            yield f"servers.{server.name}: other users could replace a file that it executes: {reason}"
+            use = "executes" if server.remote is None else "reads"
+            yield f"servers.{server.name}: other users could replace a file that it {use}: {reason}"
     for reason in replaceable_socket_places(settings):
         yield f"listen: unix: {reason}"
 

@@ -85,7 +85,7 @@ def _row(server: dict[str, Any]) -> tuple[object, ...]:
         server["name"],
         server["state"],
         server["era"],
-        len(server["pids"]),
+        len(server["pids"]) + server.get("connections", 0),
         server["sessions"],
         server["in_flight"],
         server["calls"],
@@ -98,10 +98,12 @@ def _row(server: dict[str, Any]) -> tuple[object, ...]:
 def _notes(server: dict[str, Any]) -> list[str]:
     name = server["name"]
     notes = [f"{name}: left out {member}: {why}" for member, why in server.get("left_out", {}).items()]
+    # A daemon from before an update does not send the URL.
+    last = "the last connection" if server.get("url") else "the last process"
     if server["last_exit"]:
-        notes.append(f"{name}: the last process {server['last_exit']}")
+        notes.append(f"{name}: {last} {server['last_exit']}")
         notes.extend(f"  {line}" for line in server["stderr"])
-    if server["fault"].startswith("the last process "):
+    if server["fault"].startswith(f"{last} "):
         notes.append(f"{name}: {server['state']}: {server['fault']}")
     # A daemon from before an update does not send it.
     if server.get("withheld"):

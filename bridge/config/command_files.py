@@ -82,8 +82,8 @@ def runs_unknown(launch: Launch) -> bool:
 
 
 def find_command_files(launch: Launch) -> CommandFiles:
-    """Return the files of a command: its program, and every word that is a file or a module."""
-    program = find_program(launch.argv, launch.env)
+    """Return the files of a command: its program, and every word that is a file or a module. A remote server has none."""
+    program = find_program(launch.argv, launch.env) if launch.argv else None
     if program is None:
         return CommandFiles(())
     search = _Search(launch)

@@ -33,6 +33,8 @@ from .credentials import BadCredential, check_source, expand_home, is_file_sourc
 from .executable import NotRunnable, check_program, check_word, why_not_there
 from .header_names import header_name
 from .helper_programs import Helpers
+from .remote import Remote
+from .remote_table import BadRemote, files_of, remote_of, with_secrets
 from .schema import Aggregate, File, Listen, Server, Token
 from .settings import (
     AGGREGATE,
@@ -156,6 +158,8 @@ def _server(
     name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str], *, needs_pin: bool
 ) -> ServerConfig:
     where = f"servers.{name}"
+    if server.url:
+        return _remote_server(name, server, limits, base, environment)
     try:
         cwd = expand_home(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
@@ -201,6 +205,53 @@ def _server(
     config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment))
     # Without other files and helpers the variables can be read at once.
     return config if server.secrets or server.env_file else config.resolved(Helpers())
+
+
+def _remote_server(
+    name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str]
+) -> ServerConfig:
+    where = f"servers.{name}"
+    try:
+        remote = remote_of(server, base)
+        limits = changed_limits(limits, server.limits)
+    except BadLimit as fault:
+        raise BadConfig(f"{where}: limits: {fault}") from None
+    except BadCredential as fault:
+        raise BadConfig(f"{where}: {fault}") from None
+    sources = filter(is_file_source, server.secret_headers.values())
+    config = ServerConfig(
+        name,
+        era=server.era,
+        share=server.share,
+        eager=server.start == "eager",
+        allow=server.tools.get("allow", (ALL,)),
+        deny=server.tools.get("deny", ()),
+        without=server.features.get("deny", ()),
+        limits=limits,
+        outside=tuple(base / expand_home(file) for file in (*files_of(server), *sources)),
+        pending=True,
+        remote=remote,
+    )
+    config = attrs.evolve(
+        config, resolver=partial(_resolve_remote, config, remote, server, base, environment)
+    )
+    return config if server.secret_headers else config.resolved(Helpers())
+
+
+def _resolve_remote(
+    config: ServerConfig,
+    remote: Remote,
+    server: Server,
+    base: Path,
+    environment: Mapping[str, str],
+    helpers: Helpers,
+) -> ServerConfig:
+    """Return the configuration of a remote server with its secrets, or with the reason why it cannot be used."""
+    try:
+        found = with_secrets(remote, server, base, environment, helpers)
+    except (BadCredential, BadRemote) as fault:
+        return attrs.evolve(config, pending=False, fault=str(fault))
+    return attrs.evolve(config, pending=False, remote=found)
 
 
 def _resolve(

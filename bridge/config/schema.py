@@ -12,6 +12,7 @@ from msgspec import Meta
 from ..core.aggregate_members import DEFAULT_NAME
 from ..log_levels import Level
 from .addresses import DEFAULT_PORT
+from .oauth_settings import OAuth
 from .settings import ALL
 
 # The version of the format.
@@ -79,7 +80,7 @@ class Log:
 
 @attrs.frozen
 class Server:
-    """[servers.NAME]: one stdio server."""
+    """[servers.NAME]: one server, a stdio program (command) or a remote server (url)."""
 
     command: Annotated[
         tuple[Text, ...],
@@ -88,7 +89,43 @@ class Server:
             max_length=MOST_WORDS,
             description="The program and its arguments; no shell is involved.",
         ),
-    ]
+    ] = ()
+    url: Annotated[Text, Meta(description="The URL of a remote server, in place of a command.")] = ""
+    transport: Annotated[
+        Literal["auto", "http", "sse", "websocket"],
+        Meta(description="The MCP transport of the url; auto detects it."),
+    ] = "auto"
+    headers: Annotated[
+        dict[str, Text],
+        Meta(description="Header fields of each request to the url; secrets belong into secret_headers."),
+    ] = attrs.field(factory=dict[str, str])
+    secret_headers: Annotated[
+        dict[str, Text],
+        Meta(
+            description="Header fields of each request to the url whose values are kept elsewhere (see SECRETS)."
+        ),
+    ] = attrs.field(factory=dict[str, str])
+    ca_file: Annotated[
+        Text, Meta(description="Certificates (PEM) that are trusted in addition to those of the system.")
+    ] = ""
+    client_cert: Annotated[Text, Meta(description="The certificate (PEM) that is shown to the url.")] = ""
+    client_key: Annotated[
+        Text, Meta(description="The private key (PEM) of client_cert; empty if client_cert has it.")
+    ] = ""
+    proxy: Annotated[
+        Text,
+        Meta(
+            description='The URL of an HTTP proxy, "env" for the variables of the daemon, or empty for none.'
+        ),
+    ] = "env"
+    connect_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="Time limit of one connection attempt to the url (seconds)."),
+    ] = 30
+    plain_http: Annotated[
+        bool, Meta(description="Whether credentials may be sent to another machine without encryption.")
+    ] = False
+    oauth: Annotated[OAuth | None, Meta(description="How the bridge logs in at the url.")] = None
     enabled: Annotated[bool, Meta(description="Whether the server is available to clients.")] = True
     share: Annotated[
         Literal["", "session", "client", "principal", "server"],
@@ -259,9 +296,13 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Server, Token, Aggregate):
+    for cls in (File, Listen, Log, Server, OAuth, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
+    server = definitions["Server"]
+    # It has a default for a remote server only, and no empty command is accepted.
+    del server["properties"]["command"]["default"]
+    server["oneOf"] = [{"required": ["command"]}, {"required": ["url"]}]
     for key in ("servers", "tokens"):
         definitions["File"]["properties"][key]["propertyNames"] = _portable({"pattern": NAME})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mcp-bridge", **described}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -13,6 +14,7 @@ from ..redaction import SHORTEST_SECRET
 from .addresses import DEFAULT_PORT
 from .child_environment import shown
 from .helper_programs import Helpers
+from .remote import Remote
 
 # The name in /servers/NAME/ of the server of `mcp-bridge --stdio`.
 WRAPPED = "stdio"
@@ -29,6 +31,10 @@ ALL = "*"
 
 # Limits that may be 0, which turns them off.
 _CAN_BE_OFF = frozenset({"free_heap_bytes"})
+
+
+# The launch of a server that is no process of the bridge.
+NO_LAUNCH: Final = Launch((), {})
 
 
 class BadLimit(ValueError):
@@ -53,14 +59,14 @@ class AggregateConfig:
 
 @attrs.frozen
 class ServerConfig:
-    """The configuration of one stdio server.
+    """The configuration of one server: a process (`launch`), or a remote server (`remote`, with an empty launch).
 
     `share` is "session", "client", "principal", "server", or empty for the default of each protocol era. An `eager` server
     starts with the daemon. `spare` is the number of warm standby processes.
     """
 
     name: str
-    launch: Launch
+    launch: Launch = NO_LAUNCH
     era: str = "auto"
     share: str = ""
     eager: bool = False
@@ -73,6 +79,8 @@ class ServerConfig:
     hidden: frozenset[str] = frozenset()
     # Whether PRINCIPAL_VARIABLE is set for its processes. Only the aggregate gets it.
     knows_principal: bool = False
+    # Set for a server with a url.
+    remote: Remote | None = None
     # Set for the aggregate only.
     aggregate: AggregateConfig | None = None
     # The variables that request headers of the client set, with the name of the header in lower case.
@@ -112,7 +120,13 @@ class ServerConfig:
     def secrets(self) -> tuple[str, ...]:
         """Return the values to redact. Shorter values are left out, because they also occur in other text."""
         values = (self.launch.env[name] for name in self.hidden)
-        return tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+        found = tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+        return found if self.remote is None else (*found, *self.remote.secrets)
+
+    @property
+    def subject(self) -> str:
+        """Return what errors name as the server: its program, or its URL without secrets."""
+        return repr(self.launch.argv[0]) if self.remote is None else self.remote.shown
 
     @property
     def shares(self) -> bool:

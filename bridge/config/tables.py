@@ -16,6 +16,8 @@ from ...transports.options import LOCAL
 from ...validators.limits import Limits
 from .child_environment import shown
 from .credentials import PRINCIPAL, BadCredential, check_trusted
+from .oauth_settings import OAuth
+from .remote_table import BadRemote, check_kind, check_remote
 from .schema import NAME, VERSION, Aggregate, File, Listen, Log, Server, Token
 from .settings import BadLimit, changed_limits
 
@@ -24,7 +26,22 @@ T = TypeVar("T")
 LARGEST_FILE: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
 # Keys whose values may hold a secret. No error shows these values.
-_NEVER_SHOWN: Final = frozenset({"command", "args", "env", "headers", "secrets", "sha256", "token", "url"})
+_NEVER_SHOWN: Final = frozenset(
+    {
+        "command",
+        "args",
+        "env",
+        "client_secret",
+        "headers",
+        "private_key",
+        "proxy",
+        "secret_headers",
+        "secrets",
+        "sha256",
+        "token",
+        "url",
+    }
+)
 # More decimal digits than Python reads as a number; TOML allows underscores between them.
 _LONG_NUMBER: Final = re.compile(r"[0-9](?:_?[0-9]){4300,}")
 # log.format, in its table or with a dotted key, in a text that is not valid TOML.
@@ -171,13 +188,36 @@ def _read_tables(table: dict[str, Any]) -> File:
     parts: dict[str, Any] = {
         "listen": _convert(Listen, table.pop("listen", {}), "listen"),
         "log": _convert(Log, table.pop("log", {}), "log"),
-        "servers": _named(Server, table, "servers"),
+        "servers": _servers(table),
         "tokens": _named(Token, table, "tokens"),
     }
     if "aggregate" in table:
         parts["aggregate"] = _convert(Aggregate, table.pop("aggregate"), "aggregate")
     rest = _convert(File, {key: value for key, value in table.items() if key not in parts}, "")
     return attrs.evolve(rest, **parts)
+
+
+def _servers(table: dict[str, Any]) -> dict[str, Server]:
+    """Return the servers, each of which is either a process or a remote server."""
+    oauth: dict[str, OAuth] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    for name, value in _sub(table, "servers").items():
+        if isinstance(value, dict):
+            given = cast("dict[str, Any]", value)
+            keys[name] = tuple(given)
+            if "oauth" in given:
+                # Converted by itself, because unknown keys of an inner table would be ignored.
+                oauth[name] = _convert(OAuth, given.pop("oauth"), f"servers.{name}.oauth")
+    servers = _named(Server, table, "servers")
+    for name, server in servers.items():
+        try:
+            check_kind(keys[name])
+            servers[name] = attrs.evolve(server, oauth=oauth.get(name))
+            if "url" in keys[name]:
+                check_remote(servers[name])
+        except BadRemote as fault:
+            raise BadConfig(f"servers.{name}: {fault}", f"servers.{name}", fault.key) from None
+    return servers
 
 
 def _sub(table: dict[str, Any], key: str) -> dict[str, Any]:

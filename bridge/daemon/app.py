@@ -142,7 +142,9 @@ def _cgroup(log: LineLog) -> Path | None:
 def _check_command(settings: Settings) -> None:
     # A missing program fails its server only. The wrapper has no other server, so it does not start.
     for config in settings.servers:
-        if config.name == settings.root and find_program(config.launch.argv, config.launch.env) is None:
+        if config.name != settings.root or config.remote is not None:
+            continue
+        if find_program(config.launch.argv, config.launch.env) is None:
             reason = why_not_found(config.launch.argv[0])
             raise CannotStart(EX_UNAVAILABLE, f"the server cannot be started: {reason}")
 

@@ -17,7 +17,10 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """One server. `state` is idle, serving, silent, failed, failing or unapproved. `memory` is that of all processes (bytes)."""
+    """One server. `state` is idle, serving, connected, silent, failed, failing, unapproved or login required.
+
+    `memory` is that of all processes (bytes). A remote server has a `url` and `connections` in place of a command and pids.
+    """
 
     name: str
     state: str
@@ -39,6 +42,8 @@ class ServerStatus(msgspec.Struct, frozen=True):
     stderr: tuple[str, ...]
     withheld: tuple[str, ...]
     stdout: tuple[str, ...] = ()
+    url: str = ""
+    connections: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -97,6 +102,8 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         stderr=tuple(lines[-5:]),
         withheld=server_log.history.lacking,
         stdout=tuple(printed[-5:]),
+        url="" if server.config.remote is None else server.config.remote.shown,
+        connections=server.connections,
     )
 
 

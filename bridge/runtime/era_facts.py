@@ -82,8 +82,9 @@ class EraFacts:
             # Another task may have read the facts while this one waited.
             if now < self._recalled_at:
                 return
-            launch, before = self._checks.config.launch, self._name
-            name, valid, fact = await trio.to_thread.run_sync(self._store.recall, launch)
+            config, before = self._checks.config, self._name
+            identity = () if config.remote is None else config.remote.identity
+            name, valid, fact = await trio.to_thread.run_sync(self._store.recall, config.launch, identity)
             self._recalled_at = trio.current_time()
             if name == before:
                 return

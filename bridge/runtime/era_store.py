@@ -12,6 +12,7 @@ import secrets
 import stat
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -54,12 +55,16 @@ class EraStore:
         # Why the file was not written; empty if it was.
         self.fault = ""
 
-    def recall(self, launch: Launch) -> tuple[str, float, Fact | None]:
-        """Return the name of the fact of this command, for how long one is valid (seconds), and the fact if it is valid."""
-        valid = valid_seconds(launch)
+    def recall(self, launch: Launch, identity: tuple[str, ...] = ()) -> tuple[str, float, Fact | None]:
+        """Return the name of the fact of this command, for how long one is valid (seconds), and the fact if it is valid.
+
+        A remote server has an `identity` in place of a command. Its updates cannot be seen, so its facts are valid for
+        `FACT_SECONDS`.
+        """
+        valid = FACT_SECONDS if identity else valid_seconds(launch)
         with self._lock:
             file = self._read() or self._write(_File(secrets.token_hex(32), {}))
-            name = _name(file.key, launch)
+            name = _hmac(file.key, identity) if identity else _name(file.key, launch)
             fact = file.facts.get(name)
             age = time.time() - fact.since if fact is not None else 0.0
             return name, valid, fact if -_SKEW <= age <= valid else None
@@ -139,4 +144,8 @@ def _name(key: str, launch: Launch) -> str:
         identities.append([path, found.st_dev, found.st_ino, found.st_size, *times])
     cwd = launch.cwd or os.getcwd()  # noqa: PTH109 - a text
     parts = [launch.argv, cwd, sorted(launch.env.items()), identities]
+    return _hmac(key, parts)
+
+
+def _hmac(key: str, parts: Sequence[object]) -> str:
     return hmac.new(bytes.fromhex(key), json.dumps(parts).encode(), hashlib.sha256).hexdigest()

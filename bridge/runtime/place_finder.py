@@ -175,7 +175,8 @@ class PlaceFinder:
     ) -> Place | None:
         """Return a place for a legacy process that is started beside the probe. None where that may not be.
 
-        Two processes at a time must be within the limits, and must not fetch the same package.
+        Two processes at a time must be within the limits, and must not fetch the same package. The probe of a remote server
+        is fast, and would leave a session behind there.
         """
         limits, now = self._common.checks.config.limits, trio.current_time()
         mine = sum(place.key.principal == principal for place in self._places)
@@ -184,6 +185,7 @@ class PlaceFinder:
             or self._common.control.used + 2 > limits.sessions
             or self._common.log.history.fault is not None
             or not self._common.breakers.find(principal, client_environment).is_closed(now)
+            or self._common.checks.config.remote is not None
             or downloads_without_lock(self._common.checks.config.launch.argv)
         ):
             return None

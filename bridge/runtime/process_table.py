@@ -59,7 +59,12 @@ class ProcessTable:
     @property
     def pids(self) -> tuple[int, ...]:
         """The ids of the running processes."""
-        return tuple(child.pid for child in self._processes)
+        return tuple(child.pid for child in self._processes if child.pid > 0)
+
+    @property
+    def connections(self) -> int:
+        """The number of connections to a remote server."""
+        return sum(child.pid < 0 for child in self._processes)
 
     @property
     def silent(self) -> tuple[int, ...]:

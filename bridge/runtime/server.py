@@ -169,6 +169,11 @@ class LocalServer:
         return self._parts.common.processes.pids
 
     @property
+    def connections(self) -> int:
+        """The number of connections to a remote server."""
+        return self._parts.common.processes.connections
+
+    @property
     def sessions(self) -> int:
         """The number of sessions, and of processes that sessions and stateless clients share."""
         return self._parts.used
@@ -224,6 +229,8 @@ class LocalServer:
             return "silent"
         if self.server_log.history.fault is not None:
             return "failed"
+        if self.connections:
+            return "connected"
         return "serving" if self.pids else "idle"
 
     @property
@@ -231,9 +238,10 @@ class LocalServer:
         """The reason of the state "failed" or "failing", empty in another state."""
         if self.config.fault:
             return self.config.fault
+        last = "the last process" if self.config.remote is None else "the last connection"
         if self.server_log.history.fault is not None:
-            return f"the last process {self.server_log.history.fault.summary}"
-        return f"the last process {self.server_log.history.last_exit}" if self.failing else ""
+            return f"{last} {self.server_log.history.fault.summary}"
+        return f"{last} {self.server_log.history.last_exit}" if self.failing else ""
 
     @property
     def eras(self) -> dict[str, bool | None]:

@@ -64,20 +64,23 @@ class ServerLog:
 
     def debug(self, event: str, **fields: object) -> None:
         """Log an event for developers."""
-        self._log.debug(event, server=self.name, **fields)
+        self._log.debug(event, server=self.name, **_named(fields))
 
     def info(self, event: str, **fields: object) -> None:
         """Log an event, and store it."""
+        fields = _named(fields)
         self._log.info(event, server=self.name, **fields)
         self._note("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
         """Log and store an event that an operator should look at."""
+        fields = _named(fields)
         self._log.warning(event, server=self.name, **fields)
         self._note("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
         """Log and store a failure."""
+        fields = _named(fields)
         self._log.error(event, server=self.name, **fields)
         self._note("error", event, fields)
 
@@ -135,7 +138,7 @@ class ServerLog:
     def stderr(self, pid: int, line: bytes) -> None:
         """Log and store a line of stderr."""
         text = str(self._log.plain(line))
-        self._log.info("stderr", server=self.name, pid=pid, line=line)
+        self._log.info("stderr", server=self.name, **_named({"pid": pid, "line": line}))
         self.buffer.add(Entry(time.time(), "stderr", pid, text))
 
     # ---- redaction
@@ -160,3 +163,14 @@ class ServerLog:
         pid = fields.pop("pid", 0)
         text = "".join(f" {key}={self._log.plain(value)}" for key, value in fields.items())
         self.buffer.add(Entry(time.time(), level, pid if isinstance(pid, int) else 0, event + text))
+
+
+def _named(fields: dict[str, object]) -> dict[str, object]:
+    """Return the fields of an event with `connection` in place of the negative pid of a remote server."""
+    pid = fields.get("pid")
+    if not isinstance(pid, int) or pid >= 0:
+        return fields
+    return {
+        "connection" if key == "pid" else key: -pid if key == "pid" else value
+        for key, value in fields.items()
+    }

@@ -67,7 +67,9 @@ class StartMonitor:
         self._common.log.history.on_exit(process.child.pid, exit_)
         if trio.current_time() - process.started < _SOON:
             self._common.log.history.on_start_failed(
-                StartFault(exit_.describe(), self._common.processes.output(process), ended=True)
+                StartFault(
+                    exit_.describe(), self._common.processes.output(process), ended=process.child.pid > 0
+                )
             )
 
     def on_exit(self, process: ServerProcess, owner: ProcessOwner, exit_: Exit) -> None:
@@ -94,7 +96,7 @@ class StartMonitor:
         if not process.startup.over:
             before = "before its first answer" if owner.speaks_modern else "before it answered initialize"
             fault = StartFault(
-                f"{exit_.describe()} {before}", self._common.processes.output(process), ended=True
+                f"{exit_.describe()} {before}", self._common.processes.output(process), ended=pid > 0
             )
             self._start_failed(owner, fault)
             text, data = _error(fault, data, alone=alone)
@@ -148,7 +150,11 @@ class StartMonitor:
     def _silence(self, process: ServerProcess | None, reason: str) -> StartFault:
         if process is None:
             return StartFault(reason)
-        return StartFault(reason, self._common.processes.output(process), hangs=not process.startup.over)
+        return StartFault(
+            reason,
+            self._common.processes.output(process),
+            hangs=process.child.pid > 0 and not process.startup.over,
+        )
 
 
 def _error(fault: StartFault, data: dict[str, object], *, alone: bool) -> tuple[str, dict[str, object]]:

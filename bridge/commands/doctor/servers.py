@@ -32,6 +32,9 @@ def check_server(
             ERROR, f"servers.{server.name}: {server.fault}", _fix_of_fault(server.fault, environment)
         )
         return
+    if server.remote is not None:
+        yield Finding(OK, f"servers.{server.name}: {server.remote.shown}")
+        return
     program = find_program(server.launch.argv, server.launch.env)
     if program is None:
         yield _not_found(server, server.launch.argv[0], "", source, environment)
@@ -138,6 +141,6 @@ def check_replaceable(server: ServerConfig) -> Iterator[Finding]:
     for reason in replaceable_server_files(server):
         yield Finding(
             ERROR,
-            f"servers.{server.name}: other users could replace a file that it executes: {reason}",
+            f"servers.{server.name}: other users could replace a file that it {'executes' if server.remote is None else 'reads'}: {reason}",
             "remove write permission for others, or use a copy of your own",
         )
