@@ -17,6 +17,8 @@ from .rejection import INVALID_REQUEST, Rejection
 # Known methods, which get 405 where they are not allowed. Others get 501 (RFC 9110 section 15.6.2).
 _METHODS: Final = ("GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH", "TRACE")
 TCHAR: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+# The value of a field that is sent: no white space around it, no control character but the tab (RFC 9110 section 5.5).
+FIELD_VALUE: Final = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?\Z")
 # All quantifiers are possessive, because each character is then examined once and the cost is linear.
 _HEAD: Final = re.compile(
     rf"({'|'.join(_METHODS)}) "

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 import trio
 
-from ...validators.http_head import TCHAR
+from ...validators.http_head import FIELD_VALUE, TCHAR
 from ...validators.remote_url import (
     HTTP_SCHEMES,
     WEBSOCKET_SCHEMES,
@@ -34,7 +34,6 @@ __all__ = ["HttpClient", "RemoteResponse"]
 
 _METHOD: Final = re.compile(rf"{TCHAR}+\Z")
 _NAME: Final = re.compile(rf"{TCHAR}+\Z".encode())
-_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*\Z")
 # Fields that belong to the connection, and are set here only.
 _OWN: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"connection", b"accept-encoding", b"upgrade", b"te")
@@ -159,9 +158,9 @@ class HttpClient:
         fixed = () if not same_origin(url, self.home) else self._options.headers
         added = [(name, value) for name, value in fixed if name.lower() not in given]
         for name, value in (*headers, *added):
-            if not _NAME.match(name) or not _VALUE.match(value):
+            if not _NAME.match(name) or not FIELD_VALUE.match(value):
                 raise ValueError(
-                    f"the header field {name[:64]!r} has a line end or another control character"
+                    f"the header field {name[:64]!r} has a control character, or spaces around it"
                 )
             if name.lower() in _OWN:
                 raise ValueError(f"the header field {name[:64]!r} cannot be set")
