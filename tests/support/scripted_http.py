@@ -85,5 +85,11 @@ async def scripted_server(script, *, tls=None):
                 await trio.aclose_forcefully(stream)
 
         nursery.start_soon(trio.serve_listeners, serve, [listener])
-        yield server
+        fault = None
+        try:
+            yield server
+        except Exception as raised:  # noqa: BLE001 - raised below, without an exception group around it
+            fault = raised
         nursery.cancel_scope.cancel()
+    if fault is not None:
+        raise fault

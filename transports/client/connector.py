@@ -241,13 +241,14 @@ def tls_reason(fault: Exception, url: RemoteUrl, failed: str) -> str:
     cause = _first_cause(fault)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"{failed}: its TLS certificate is not trusted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
         if cause.reason in _NO_TLS:
             plain = {"https": "http", "wss": "ws"}[url.scheme]
             return f"{url.origin} does not use TLS; use a {plain}:// URL"
         if is_certificate_alert(cause):
             return f"{failed}: it does not accept the client certificate, or requires one ({cause.reason})"
-        return f"{failed}: TLS failed: {cause.reason or cause}"
+        hint = "; it may require a client certificate" if "HANDSHAKE_FAILURE" in (cause.reason or "") else ""
+        return f"{failed}: TLS failed: {cause.reason or cause}{hint}"
     return f"{failed}: the connection was closed during the TLS handshake"
 
 

@@ -45,6 +45,8 @@ _MOST_IDLE: Final = 16
 # Of a document that a server has named (bytes, seconds).
 DISCOVERY_BYTES: Final = 64 * 1024
 DISCOVERY_SECONDS: Final = 5.0
+# Of the body of a refusal that is stored while other credentials are obtained (bytes).
+_REFUSAL_BYTES: Final = 64 * 1024
 # Attempts to obtain other credentials for one request.
 _MOST_RENEWALS: Final = 3
 
@@ -119,6 +121,7 @@ class HttpClient:
         try:
             yield response
         finally:
+            response.close()
             self._release(http)
 
     @asynccontextmanager
@@ -145,10 +148,12 @@ class HttpClient:
                 if authorizer is None or response.status not in (401, 403) or renewals == _MOST_RENEWALS:
                     yield response
                     return
-                challenge = Challenge(response.status, response.www_authenticate, url)
-            renewals += 1
+                await response.preload(_REFUSAL_BYTES)
+            challenge = Challenge(response.status, response.www_authenticate, url)
             if not await authorizer.renew(challenge, used):
-                renewals = _MOST_RENEWALS
+                yield response
+                return
+            renewals += 1
 
     def _fields(self, method: str, url: RemoteUrl, headers: Headers, body: bytes | None) -> Headers:
         """Return all header fields of a request. Raises ValueError."""

@@ -26,6 +26,8 @@ _TLS_ALERT: Final = b"\x15"
 # Time that an idle connection is kept if the server does not announce another (seconds). Common servers close after 5 seconds.
 KEEP_SECONDS: Final = 4.0
 _LONGEST_KEEP_SECONDS: Final = 60.0
+# Parts of a body that are returned without waiting, before other tasks run. Each chunk of the chunked coding is a part.
+_MOST_AT_ONCE: Final = 16
 
 
 class RemoteResponse:
@@ -44,19 +46,58 @@ class RemoteResponse:
         self._decode = _decoder(self.headers.get("content-encoding", ""), http.name)
         # Decoded pieces that were not returned yet.
         self._decoded: Iterator[bytes] = iter(())
+        # The whole body, once it was read by `preload`.
+        self._preloaded: list[bytes] | None = None
+        # The end of the body was read.
+        self._ended = False
+        # Parts that were returned, and their bytes.
+        self._parts = self._size = 0
+        # The connection may carry another response already.
+        self._closed = False
 
     async def receive(self) -> bytes:
-        """Return the next part of the body, empty at its end. Raises Unreachable for an incomplete body."""
-        while True:
-            piece = next(self._decoded, b"")
-            if piece:
-                return piece
+        """Return the next part of the body, empty at its end. Raises Unreachable for an incomplete body.
+
+        Raises ClosedResourceError after `close`.
+        """
+        if self._preloaded is not None:
+            return self._preloaded.pop(0) if self._preloaded else b""
+        if self._closed:
+            raise trio.ClosedResourceError("the context of the response was left")
+        piece = next(self._decoded, b"")
+        while not (piece or self._ended):
             data = await self._http.receive_body()
             if not data:
-                return b""
-            if self._decode is None:
-                return data
-            self._decoded = self._decode(data)
+                self._ended = True
+            elif self._decode is None:
+                piece = data
+            else:
+                self._decoded = self._decode(data)
+                piece = next(self._decoded, b"")
+        self._parts += 1
+        if not self._parts % _MOST_AT_ONCE:
+            # Parts that were received already are returned without waiting.
+            await trio.lowlevel.checkpoint()
+        self._size += len(piece)
+        if self._http.most is not None and self._size > self._http.most:
+            raise self._over(self._http.most)
+        return piece
+
+    async def preload(self, limit: int) -> None:
+        """Read the body, so that it can be received when the connection is closed. It ends at `limit` bytes, or at a fault."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while size < limit and (piece := await self.receive()):
+                parts.append(piece[: limit - size])
+                size += len(piece)
+        except Unreachable:
+            pass
+        self._preloaded = parts
+
+    def close(self) -> None:
+        """Read no further part of the body."""
+        self._closed = True
 
     def chunks(self) -> "_Chunks":
         """Return an asynchronous iterator over the rest of the body, in parts as they arrive."""
@@ -64,16 +105,15 @@ class RemoteResponse:
 
     async def read(self, limit: int) -> bytes:
         """Return the rest of the body. Raises Unreachable for a body of more than `limit` bytes."""
-        if self._http.most is not None:
-            limit = min(limit, self._http.most)
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()
         while piece := await self.receive():
-            size += len(piece)
-            if size > limit:
-                raise Unreachable(f"{self._http.name} sent a response of more than {limit} bytes", sent=True)
-            parts.append(piece)
-        return b"".join(parts)
+            body += piece
+            if len(body) > limit:
+                raise self._over(limit)
+        return bytes(body)
+
+    def _over(self, limit: int) -> Unreachable:
+        return Unreachable(f"{self._http.name} sent a response of more than {limit} bytes", sent=True)
 
 
 class _Chunks:
@@ -111,12 +151,10 @@ class HttpConnection:
         self._written = 0
         self._head_bytes = 0
         self._keep_seconds = KEEP_SECONDS
-        self.responded = False
 
     async def exchange(self, method: str, target: str, headers: Headers, body: bytes) -> RemoteResponse:
         """Send a request and return its response. Raises Unreachable. The connection is closed if it fails."""
         self._written = self._head_bytes = 0
-        self.responded = False
         try:
             request = h11.Request(method=method, target=target, headers=list(headers))
             data = self._h11.send(request) or b""
@@ -147,10 +185,14 @@ class HttpConnection:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(read)
-            fault = await self._write(data)
-            if fault:
-                faults.append(fault)
-        (head,) = heads
+            try:
+                fault = await self._write(data)
+            except Unreachable as stalled:
+                heads.append(stalled)
+                nursery.cancel_scope.cancel()
+            else:
+                faults.extend([fault] if fault else [])
+        head = heads[0]
         if isinstance(head, Unreachable):
             raise head
         if self._written < len(data):
@@ -194,12 +236,11 @@ class HttpConnection:
                 raise self._invalid(error) from None
             if isinstance(event, h11.Response):
                 self._take_keep_alive(event)
-                self.responded = True
                 return event
             if event is not h11.NEED_DATA:
                 # An interim response (RFC 9110 section 15.2).
                 continue
-            room = LARGEST_HEAD + 1 - self._head_bytes
+            room = LARGEST_HEAD - self._head_bytes
             if room <= 0:
                 raise self._failed(f"sent a response head of more than {LARGEST_HEAD} bytes")
             data = await self._receive(room, fault or (faults[0] if faults else ""))
@@ -218,9 +259,10 @@ class HttpConnection:
                 except h11.RemoteProtocolError:
                     raise self._failed("sent an incomplete or invalid response") from None
                 if isinstance(event, h11.Data):
-                    if event.data:
-                        return bytes(event.data)
-                elif event is h11.NEED_DATA:
+                    if not event.data:
+                        continue
+                    return bytes(event.data)
+                if event is h11.NEED_DATA:
                     self._h11.receive_data(await self._receive(_PIECE, "", body=True))
                 else:
                     return b""
@@ -230,13 +272,15 @@ class HttpConnection:
 
     async def _receive(self, size: int, fault: str, *, body: bool = False) -> bytes:
         """Return received bytes; empty at the end of the stream in the middle of a body."""
-        limit = min(self.deadline, trio.current_time() + self.idle_seconds)
-        what = "response" if not body else "rest of the response"
+        what = "rest of the response" if body else "response"
+        idle = trio.current_time() + self.idle_seconds
         try:
-            with trio.fail_at(limit):
+            with trio.fail_at(min(self.deadline, idle)):
                 data = bytes(await self.connection.stream.receive_some(size))
         except trio.TooSlowError:
-            raise self._failed(f"has not sent the {what} in time") from None
+            if idle < self.deadline:
+                raise self._failed(f"has sent nothing for {self.idle_seconds:g} s") from None
+            raise self._failed("has not sent a complete response in time") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if is_certificate_alert(error):
                 self._written = 0
@@ -273,8 +317,8 @@ class HttpConnection:
         """Return whether the connection can carry another request. Otherwise it is closed."""
         try:
             # The end of the body may have been received and not been read.
-            while not (isinstance(event := self._h11.next_event(), h11.EndOfMessage | h11.ConnectionClosed)):
-                if not isinstance(event, h11.Data):
+            for _ in range(_MOST_AT_ONCE):
+                if not isinstance(self._h11.next_event(), h11.Data):
                     break
             done = self._h11.our_state is self._h11.their_state is h11.DONE
             if done and self._keep_seconds > 0 and not self._h11.trailing_data[0]:

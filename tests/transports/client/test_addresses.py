@@ -1,50 +1,20 @@
-import socket
-
 import pytest
-import trio
 
 from mcpbridged.transports.client.addresses import Guard
 from mcpbridged.transports.client.ports import Unreachable
 from mcpbridged.validators.remote_url import parse_remote_url
 
+from ...support.resolver import resolving
+
 pytestmark = pytest.mark.anyio
 
 
-class Resolver(trio.abc.HostnameResolver):
-    """Resolves names to these addresses; the last answer is repeated."""
-
-    def __init__(self, **answers):
-        self.answers = {name.replace("_", "."): list(found) for name, found in answers.items()}
-
-    async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # noqa: A002
-        name = host.decode() if isinstance(host, bytes) else host
-        found = self.answers[name]
-        addresses = found.pop(0) if len(found) > 1 else found[0]
-        if not addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (
-                socket.AF_INET6 if ":" in address else socket.AF_INET,
-                socket.SOCK_STREAM,
-                6,
-                "",
-                (address, port),
-            )
-            for address in addresses
-        ]
-
-    async def getnameinfo(self, sockaddr, flags):
-        raise NotImplementedError
-
-
 async def permitted(home, url, **answers):
-    trio.socket.set_custom_hostname_resolver(Resolver(**answers))
-    try:
-        return await Guard(parse_remote_url(home)).permitted(parse_remote_url(url))
-    except Unreachable as refused:
-        return refused.reason
-    finally:
-        trio.socket.set_custom_hostname_resolver(None)
+    with resolving(**answers):
+        try:
+            return await Guard(parse_remote_url(home)).permitted(parse_remote_url(url))
+        except Unreachable as refused:
+            return refused.reason
 
 
 @pytest.mark.parametrize(
