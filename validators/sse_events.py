@@ -15,17 +15,21 @@ _FIELD: Final = 64
 _LONGEST_ID: Final = 4096
 # The longest reconnection time that is read (decimal digits, milliseconds).
 _RETRY_DIGITS: Final = 12
+# How much of the beginning and of the end of an event over the limit is kept (bytes).
+_EDGE: Final = 1024
 
 
 class SseEvent(NamedTuple):
     """An event with at least one data field. `id` is that of the last event so far that has set one; empty is none.
 
     An id that cannot be sent as Last-Event-ID is empty too: it is too long, or has control characters or spaces around it.
+    `dropped` is 0, or the number of bytes that are missing between the beginning and the end of the data.
     """
 
     type: bytes
     data: bytes
     id: bytes
+    dropped: int = 0
 
 
 class SseOverflow(Exception):
@@ -33,9 +37,12 @@ class SseOverflow(Exception):
 
 
 class SseParser:
-    """Parses one event stream. An event of more than `limit` bytes, finished or not, raises SseOverflow."""
+    """Parses one event stream. An event of more than `limit` bytes, finished or not, raises SseOverflow.
 
-    def __init__(self, limit: int) -> None:
+    With `cut` it is returned with its first and last bytes only.
+    """
+
+    def __init__(self, limit: int, *, cut: bool = False) -> None:
         # The id of the last complete event that has set one, to be sent as Last-Event-ID.
         self.last_event_id = b""
         # The reconnection time that the server wants (seconds), None for none.
@@ -50,6 +57,13 @@ class SseParser:
         self._type = b""
         self._id = b""
         self._data: bytes | bytearray | None = None
+        self._cut = cut
+        self._dropped = 0
+
+    @property
+    def held(self) -> int:
+        """The size of the unfinished event (bytes)."""
+        return len(self._unfinished) + (0 if self._data is None else len(self._data))
 
     def feed(self, data: bytes) -> Iterator[SseEvent]:
         """Yield the events that the next bytes of the stream complete. Raises SseOverflow.
@@ -85,25 +99,39 @@ class SseParser:
 
     def _keep(self, piece: bytes) -> None:
         self._unfinished += piece
-        self._check(len(self._unfinished) - _FIELD)
+        if self._over(len(self._unfinished) - _FIELD):
+            self._drop_middle(self._unfinished)
 
-    def _check(self, more: int) -> None:
-        size = more + (0 if self._data is None else len(self._data))
-        if size > self._limit:
+    def _over(self, more: int) -> bool:
+        """Return whether an event with more bytes is over the limit. Raises SseOverflow."""
+        size = more + (0 if self._data is None else len(self._data)) + self._dropped
+        if size > self._limit and not self._cut:
             raise SseOverflow(f"sent an event of more than {self._limit} bytes")
+        return size > self._limit
+
+    def _drop_middle(self, text: bytearray) -> None:
+        size = len(text)
+        del text[_EDGE:-_EDGE]
+        # At least one, because an event is incomplete if it is over a limit below the edges as well.
+        self._dropped += max(size - len(text), 1)
 
     def _take_field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._check(len(value) + (self._data is not None))
-            if self._data is None:
+            over = self._over(len(value) + (self._data is not None))
+            if self._data is None and not over:
                 self._data = value
+                return
+            if self._data is None:
+                data = bytearray()
             else:
-                if isinstance(self._data, bytes):
-                    self._data = bytearray(self._data)
-                self._data += b"\n"
-                self._data += value
+                data = self._data if isinstance(self._data, bytearray) else bytearray(self._data)
+                data += b"\n"
+            data += value
+            if over:
+                self._drop_middle(data)
+            self._data = data
         elif name == b"event":
             self._type = value
         elif name == b"id" and b"\0" not in value:
@@ -114,8 +142,8 @@ class SseParser:
     def _finish(self) -> SseEvent | None:
         """Return the event that an empty line completes, None without data."""
         self.last_event_id = self._id
-        data, kind = self._data, self._type
-        self._data, self._type = None, b""
+        data, kind, dropped = self._data, self._type, self._dropped
+        self._data, self._type, self._dropped = None, b"", 0
         if data is None:
             return None
-        return SseEvent(kind or b"message", bytes(data), self._id)
+        return SseEvent(kind or b"message", bytes(data), self._id, dropped)

@@ -8,8 +8,8 @@ from mcpbridged.validators.http_head import FIELD_VALUE
 from mcpbridged.validators.sse_events import SseEvent, SseOverflow, SseParser
 
 
-def events_of(*pieces, limit=1000):
-    parser = SseParser(limit)
+def events_of(*pieces, limit=1000, cut=False):
+    parser = SseParser(limit, cut=cut)
     return [event for piece in pieces for event in parser.feed(piece)]
 
 
@@ -143,6 +143,36 @@ def test_an_event_over_the_limit_is_refused_before_its_end(stream):
         events_of(stream, limit=100)
     with pytest.raises(SseOverflow):
         events_of(*(stream[at : at + 1] for at in range(len(stream))), limit=100)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 100_000])
+@pytest.mark.parametrize("lines", [1, 2, 50])
+def test_an_event_over_the_limit_keeps_its_edges_if_it_is_to_be_cut(size, lines):
+    value = bytes(range(48, 122)) * 800
+    parts = [value[at * len(value) // lines : (at + 1) * len(value) // lines] for at in range(lines)]
+    stream = b"".join(b"data: %b\n" % part for part in parts) + b"\ndata: next\n\n"
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    over, following = events_of(*pieces, limit=5000, cut=True)
+    whole = b"\n".join(parts)
+    assert over.data.startswith(whole[:1000])
+    assert over.data.endswith(whole[-1000:])
+    assert len(over.data) <= 5000
+    assert over.dropped > 0
+    assert following == (b"message", b"next", b"", 0)
+
+
+def test_a_cut_event_holds_little():
+    parser = SseParser(5000, cut=True)
+    for _ in range(1000):
+        assert not list(parser.feed(b"data: " + b"x" * 3000 + b"\n"))
+        assert not list(parser.feed(b": " + b"x" * 3000))
+        assert not list(parser.feed(b"x" * 3000))
+        assert parser.held < 20_000
+        assert not list(parser.feed(b"\n"))
+    (event,) = parser.feed(b"\n")
+    assert event.dropped > 2_000_000
+    assert [event.dropped for event in events_of(b"data: abc\n\n", limit=2, cut=True)] == [1]
+    assert [event.dropped for event in events_of(b"data: ab\n\n", limit=2, cut=True)] == [0]
 
 
 @pytest.mark.parametrize("value", [b"a\x1bb", b" a", b"a ", b"a" * 5000])
