@@ -12,6 +12,7 @@ from ..validators.jsonrpc import Message, Notification, Request
 from ..validators.rejection import Rejection
 from ..validators.stateless_request import Envelope
 from .client_process import Caller
+from .open_pipes import OpenPipes
 from .options import Headers
 from .send_queue import SendQueue
 from .server_io import Exit, Filter, OnLine, OnStderr, Watchers
@@ -192,6 +193,11 @@ class Upstream(Protocol):
 class Backend(Protocol):
     """One MCP server, as the endpoints use it."""
 
+    @property
+    def pipes(self) -> OpenPipes:
+        """The open connections with lines."""
+        ...
+
     async def open(
         self, principal: str, headers: Mapping[str, str], queue: SendQueue | None = None
     ) -> Conversation:
@@ -357,6 +363,10 @@ class ByteStream(Protocol):
 
 class UpgradedStream(ByteStream, Protocol):
     """The bytes of a connection after the head of an upgrade request."""
+
+    def call_when_revoked(self, call: Callable[[], None]) -> None:
+        """Call `call`, instead of aborting the connection, when its client is no longer admitted."""
+        ...
 
     @property
     def exempt_from_pings(self) -> bool:

@@ -18,6 +18,7 @@ from ...transports.ports import Endpoint
 from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
+from ..core.exit_codes import EX_UNAVAILABLE
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
 from ..runtime.era_store import EraStore
@@ -137,7 +138,7 @@ class Supervisor:
             if name in configs:
                 reason = "its configuration has changed"
                 refusal = "the server is being replaced: the configuration of the server has changed"
-            self._remove(self._members.pop(name), reason, refusal)
+            self._remove(self._members.pop(name), reason, refusal, is_replaced=name in configs)
         for name in (*replaced, *changes.added):
             self._members[name] = await self._start_server(configs[name])
         self._members = {name: self._members[name] for name in configs}
@@ -215,16 +216,16 @@ class Supervisor:
                     server_log.error("internal_error", fault=fault)
                     await trio.sleep(_RETRY_SECONDS)
 
-    def _remove(self, member: _Member, reason: str, refusal: str) -> None:
+    def _remove(self, member: _Member, reason: str, refusal: str, *, is_replaced: bool) -> None:
         assert self._nursery is not None  # noqa: S101 - `run` is running
         self._draining.add(member.server)
-        self._nursery.start_soon(self._drain_removed, member, reason, refusal)
+        self._nursery.start_soon(self._drain_removed, member, reason, refusal, is_replaced)
 
-    async def _drain_removed(self, member: _Member, reason: str, refusal: str) -> None:
+    async def _drain_removed(self, member: _Member, reason: str, refusal: str, is_replaced: bool) -> None:  # noqa: FBT001 - start_soon passes no keywords
         server = member.server
         with trio.move_on_after(server.config.limits.drain_seconds):
-            await server.drain(refusal)
-        await server.close(reason)
+            await server.drain(refusal, moves=is_replaced)
+        await server.close(reason, 0 if is_replaced else EX_UNAVAILABLE)
         await server.emptied()
         member.scope.cancel()
         self._draining.discard(server)

@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from ...transports.client_process import UNKNOWN, Caller
+from ...transports.open_pipes import OpenPipes
 from ...transports.ports import ModernRequest
 from ...transports.send_queue import OPEN, SendQueue
 from ...transports.ticker import HELD_UP
@@ -51,7 +52,8 @@ class LocalServer:
         self.server_log = server_log
         server_log.history.fault = None
         self._from_headers = config.from_headers
-        # WebSockets that have carried a stateless request. They are closed with the server; those that are closed are
+        self.pipes = OpenPipes()
+        # Connections that have carried a stateless request. They are closed with the server; those that are closed are
         # removed in each round.
         self._pipes: set[SendQueue] = set()
         self._parts = parts = ServerParts(config, daemon, server_log, {} if roles is None else roles)
@@ -114,8 +116,15 @@ class LocalServer:
         self.server_log.history.fault = None
         self._parts.restart()
 
-    async def drain(self, refusal: str = STOPPING) -> None:
-        """Refuse new requests with this reason, and wait until every call in flight has a response."""
+    async def drain(self, refusal: str = STOPPING, *, moves: bool = True) -> None:
+        """Refuse new requests with this reason, and wait until every call in flight has a response.
+
+        With `moves` the clients of pipe connections connect again, to this or to another daemon or server. Before requests
+        are refused, these clients are asked to send none.
+        """
+        self.pipes.refusal = refusal
+        if moves:
+            await self.pipes.drain()
         self._tasks.closed = refusal
         self._parts.discovery.drain()
         self._parts.common.checks.drain()
@@ -124,12 +133,17 @@ class LocalServer:
             conversation.read_on()
         for upstream in self._places.upstreams:
             upstream.read_on()
-        while self.in_flight:  # noqa: ASYNC110 - an event for each call would cost all of them
+        while self.in_flight or self.pipes.finishing:  # noqa: ASYNC110 - an event for each call would cost all of them
             await trio.sleep(_DRAIN_ROUND)
 
-    async def close(self, reason: str) -> None:
-        """Close every session and stop its process; `emptied` waits for the exits."""
+    async def close(self, reason: str, exit_code: int = 0) -> None:
+        """Close every session and stop its process; `emptied` waits for the exits.
+
+        With an `exit_code` the clients of pipe connections exit with it and do not connect again.
+        """
         self._tasks.closed = self._tasks.closed or STOPPING
+        self.pipes.refusal = self.pipes.refusal or STOPPING
+        self.pipes.set_exit_code(exit_code)
         self._end_all(reason)
         await trio.lowlevel.checkpoint()
 
@@ -143,6 +157,7 @@ class LocalServer:
         while self._pipes:
             # A client that connects again may reach another server.
             self._pipes.pop().close(reason)
+        self.pipes.close(reason)
 
     async def emptied(self) -> None:
         """Wait until every process has exited."""

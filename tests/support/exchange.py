@@ -6,6 +6,7 @@ import attrs
 import trio
 
 from mcpbridged.transports.client_process import Caller
+from mcpbridged.transports.open_pipes import OpenPipes
 from mcpbridged.transports.send_queue import SendQueue
 from mcpbridged.validators.http_head import Head, parse_head
 from mcpbridged.validators.limits import Limits
@@ -161,6 +162,7 @@ class FakeBackend:
     requests: list[Any] = attrs.field(factory=list)
     notifications: list[Any] = attrs.field(factory=list)
     opened: int = 0
+    pipes: OpenPipes = attrs.field(factory=OpenPipes)
 
     async def open(self, principal: str, headers: Any, queue: SendQueue | None = None) -> FakeConversation:
         await trio.lowlevel.checkpoint()

@@ -75,6 +75,9 @@ class FakeUpgrade:
             raise trio.BrokenResourceError
         self.sent += data
 
+    def call_when_revoked(self, call):
+        self.revoke = call
+
     def send_some(self, data):
         taken = len(data) if self.room is None else min(self.room, len(data))
         if self.room is not None:

@@ -65,6 +65,14 @@ class ClientMessages:
             upstream.waits(self._queue) for upstream in self._upstreams
         )
 
+    def close(self, reason: str) -> None:
+        """End the session, cancel all other requests, and close the queue, which still gets the errors."""
+        for upstream in self._upstreams:
+            upstream.on_disconnect(self._queue)
+        if self._conversation is not None:
+            self._conversation.end(reason)
+        self._queue.close(reason)
+
     def end(self, reason: str) -> None:
         """End the session and cancel all requests, because the connection has ended."""
         self._queue.on_disconnect()

@@ -28,6 +28,7 @@ class Pipe:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_pipe_upgrade(head.upgrade, head.version, head.content_length, chunked=head.chunked)
+        self._backend.pipes.check_open()
         stream = exchange.upgrade(local=True)
         queue = SendQueue(self._limits)
         exchange.attach(queue, ends_with_client=True)
@@ -42,6 +43,7 @@ class Pipe:
             self._limits,
             self._log,
         )
+        stream.call_when_revoked(connection.revoke)
         try:
             await stream.send_all(UPGRADED)
             await connection.run()

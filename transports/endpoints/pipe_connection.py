@@ -4,18 +4,18 @@
 does not end the session: the requests in flight get their responses first (MCP 2025-11-25 basic/lifecycle, "Shutdown").
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
 
 from ...validators.limits import Limits
-from ...validators.pipe_lines import LineReader, is_control
+from ...validators.pipe_lines import DRAIN, LineReader, end_line, is_control
 from ...validators.rejection import Rejection
 from ..client_process import Caller
 from ..ports import Backend, ByteStream
 from ..rate_limited_log import RateLimitedLog
-from ..send_queue import SendQueue
+from ..send_queue import DISCONNECTED, SendQueue
 from .client_messages import ClientMessages
 from .message_writer import MessageWriter
 from .receiver import READ, OnText, Receiver, Rest
@@ -24,8 +24,14 @@ from .receiver import READ, OnText, Receiver, Rest
 _ROUND: Final = 0.02
 
 
+# The exit status of a client that is no longer admitted: EX_UNAVAILABLE of sysexits.h.
+_REFUSED: Final = 69
+# Time that a client may take to read the last lines after it is no longer admitted (seconds).
+_REVOKED_SECONDS: Final = 1.0
+
+
 class PipeConnection:
-    """One client with lines in both directions. `queue` carries everything that is sent to it.
+    """One client with lines in both directions (open_pipes.OpenPipe). `queue` carries everything that is sent to it.
 
     `headers` are those of the request that opened the connection; on stdin and stdout there are none.
     """
@@ -41,32 +47,53 @@ class PipeConnection:
         limits: Limits,
         log: RateLimitedLog,
     ) -> None:
+        # The status with which the client exits after the connection, 0 where it connects again.
+        self.exit_code = 0
+        self._pipes = backend.pipes
+        # Whether the client has closed its sending side.
+        self._input_ended = False
         self._stream = stream
         self._queue = queue
         self._limits = limits
         self._log = log
         self._messages = ClientMessages(backend, principal, headers, queue, limits, log, caller)
-        self._writer = LineWriter(stream, queue)
+        self._writer = LineWriter(stream, queue, lambda: self.exit_code)
         self._receiver = LineReceiver(stream, limits, self._on_line)
-        # Whether the client has closed its sending side.
-        self._input_ended = False
+        self._scope = trio.CancelScope()
 
     async def run(self) -> None:
         """Serve until either side closes. An exception of the bridge is logged, and ends this connection only."""
+        self._pipes.add(self)
         try:
-            self._writer.start()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._writer.run, nursery.cancel_scope)
-                await self._receiver.run()
-                await self._finish()
-                nursery.cancel_scope.cancel()
+            with self._scope:
+                self._writer.start()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._writer.run, self._scope)
+                    await self._receiver.run()
+                    await self._finish()
+                    self._scope.cancel()
         # The client has disconnected.
         except trio.BrokenResourceError:
             pass
         except Exception as fault:  # noqa: BLE001 - the boundary of one connection: its requests have no other response
             self._log.error("internal_error", fault=fault)
         finally:
+            self._pipes.remove(self)
             self._messages.end(self._end_reason())
+
+    def drain(self) -> None:
+        """Have the client send nothing more and close its sending side (open_pipes.OpenPipe)."""
+        self._queue.enqueue(DRAIN)
+
+    def close(self, reason: str) -> None:
+        """Close the connection after what is queued (open_pipes.OpenPipe)."""
+        self._queue.close(reason)
+
+    def revoke(self) -> None:
+        """End the session and the connection, because the client is no longer admitted, and have it exit."""
+        self.exit_code = _REFUSED
+        self._messages.close("the client is no longer admitted")
+        self._scope.deadline = trio.current_time() + _REVOKED_SECONDS
 
     def _on_line(self, held: list[bytes]) -> Rest | None:
         """Process one line (receiver.OnText)."""
@@ -78,6 +105,7 @@ class PipeConnection:
             return
         self._input_ended = True
         await self._receiver.finish()
+        self._pipes.end_input(self)
         while not self._stream.gone and (self._messages.waiting or self._queue.unsent):  # noqa: ASYNC110 - see below
             # An event for each response would cost all of them.
             await trio.sleep(_ROUND)
@@ -91,7 +119,16 @@ class PipeConnection:
 
 
 class LineWriter(MessageWriter):
-    """Send messages as lines."""
+    """Send messages as lines. With an `exit_code` the last line has the client exit with it."""
+
+    def __init__(self, stream: ByteStream, queue: SendQueue, exit_code: Callable[[], int]) -> None:
+        super().__init__(stream, queue)
+        self._exit_code = exit_code
+
+    async def _close(self) -> None:
+        code = self._exit_code()
+        if code and self._queue.state != DISCONNECTED:
+            await self._send(self._framed(end_line(code)))
 
     def _framed(self, message: bytes) -> bytes:
         return message + b"\n"

@@ -316,7 +316,7 @@ class Connection:
                 service.log.info(
                     "connection_closed", reason="access_revoked", peer=stream.peer, principal=self._principal
                 )
-                stream.abort()
+                (stream.on_revoked or stream.abort)()
         if exchange.upgraded and service.ticker.shutting_down and queue is not None:
             queue.close("the bridge is stopping")
         deadline, limits = stream.deadline, service.limits

@@ -274,7 +274,7 @@ class _Http1Upgrade:
         *,
         exempt_from_pings: bool,
     ) -> None:
-        self._sock = stream.sock
+        self._stream = stream
         self._wire = stream.wire
         self._plain = stream.plain
         self._read_ahead = stream.buffer
@@ -287,8 +287,12 @@ class _Http1Upgrade:
         """Whether the peer has closed the connection in both directions (ports.ByteStream)."""
         poll = select.poll()
         # These events are reported without being requested (poll(2)).
-        poll.register(self._sock, 0)
+        poll.register(self._stream.sock, 0)
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    def call_when_revoked(self, call: Callable[[], None]) -> None:
+        """Call `call` when the client is no longer admitted (ports.UpgradedStream)."""
+        self._stream.on_revoked = call
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return some bytes, or none at the end. Raises trio.BrokenResourceError."""

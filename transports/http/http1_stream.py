@@ -3,7 +3,7 @@
 import contextlib
 import enum
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -16,6 +16,9 @@ from ..poller import WakeUpSlot
 from .quota import Seat
 from .service import Service
 from .wire import READ, PlainWire, TlsWire, Wire, unread_by_peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Bytes read at once before the credential is known, so that unauthenticated peers cost little memory.
 _FIRST_READ: Final = 16 * 1024
@@ -88,6 +91,8 @@ class Http1Stream:
         self.disconnected = False
         # Whether the peer may stop reading for any time.
         self.may_stall = False
+        # Called when the peer is no longer admitted. None aborts the connection.
+        self.on_revoked: Callable[[], None] | None = None
         # Bytes that the peer had received at the last check.
         self._peer_received: int = 0
 

@@ -53,3 +53,11 @@ async def test_a_client_that_has_left_is_not_served():
     client.broken = True
     await Pipe(backend, Limits(), RecordingLog())(exchange)
     assert backend.opened == 0
+
+
+async def test_a_server_that_ends_accepts_no_connection():
+    client, exchange, backend = world()
+    backend.pipes.refusal = "the bridge is stopping"
+    with pytest.raises(Rejection) as caught:
+        await Pipe(backend, Limits(), RecordingLog())(exchange)
+    assert (caught.value.status, client.sent) == (503, b"")

@@ -284,3 +284,65 @@ async def test_a_large_line_is_received_and_answered():
     world = World(conversation=FakeConversation(reply=answer))
     large = b'{"jsonrpc":"2.0","id":5,"method":"x","params":{"y":"' + b"z" * 2_000_000 + b'"}}'
     assert await world.run(INITIALIZE, large) == [b'{"jsonrpc":"2.0","id":5,"result":{}}']
+
+
+async def test_a_drain_is_one_line_and_the_end_of_the_input_is_noted():
+    world = World()
+    pipes = world.backend.pipes
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.connection.run)
+        await world.send(INITIALIZE)
+        assert len(pipes) == 1
+        world.backend.conversation.calling = True
+        nursery.start_soon(pipes.drain)
+        await settle()
+        assert world.lines == [b"#drain"]
+        await world.client.from_client(NOTE)
+        await world.client.leave()
+        await settle()
+        assert pipes.finishing
+        # The last line was received before the drain was over.
+        assert world.methods == ["initialize", "x"]
+        world.backend.conversation.calling = False
+    assert (len(pipes), pipes.finishing) == (0, False)
+
+
+@pytest.mark.parametrize(("code", "lines"), [(0, [PONG]), (69, [PONG, b"#end 69"])])
+async def test_a_connection_that_is_closed_for_good_has_the_client_exit(code, lines):
+    world = World()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.connection.run)
+        await world.send(INITIALIZE)
+        world.backend.pipes.set_exit_code(code)
+        world.queue.enqueue(PONG)
+        world.backend.pipes.close("removed")
+    assert world.lines == lines
+    assert world.ended == ["the bridge closed the connection: removed"]
+
+
+async def test_a_client_that_is_no_longer_admitted_gets_its_errors_and_exits():
+    class Conversation(FakeConversation):
+        def end(self, reason):
+            super().end(reason)
+            world.queue.enqueue(PONG)
+
+    world = World(conversation=Conversation())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.connection.run)
+        await world.send(INITIALIZE, CALL)
+        world.connection.revoke()
+    assert world.lines == [PONG, b"#end 69"]
+    assert world.ended[0] == "the client is no longer admitted"
+    assert world.backend.upstream.disconnects == 2
+
+
+async def test_a_client_that_is_no_longer_admitted_and_does_not_read_is_closed(autojump_clock):
+    world = World()
+    world.client.room, world.client.blocked = 0, True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.connection.run)
+        await world.send(INITIALIZE)
+        world.queue.enqueue(PONG)
+        await settle()
+        world.connection.revoke()
+    assert (world.lines, trio.current_time()) == ([], 1)
