@@ -28,7 +28,7 @@ from .addresses import Guard
 from .connector import Connector
 from .http_connection import HttpConnection, RemoteResponse
 from .options import RemoteOptions
-from .ports import Challenge, Unreachable
+from .ports import Challenge, Redirected, Unreachable
 
 __all__ = ["HttpClient", "RemoteResponse"]
 
@@ -221,19 +221,19 @@ class HttpClient:
         return response
 
     def _redirected(self, url: RemoteUrl, response: RemoteResponse) -> RemoteUrl:
-        """Return the URL to which a request is repeated. Raises Unreachable."""
+        """Return the URL to which a request is repeated. Raises Redirected."""
         try:
             target = resolve_reference(url, response.headers.get("location", ""))
             name = f"to {target.origin}"
         except BadRemoteUrl:
             target, name = None, "to an invalid URL"
         if target is None or self._discovery or not same_origin(url, target):
-            raise Unreachable(
+            raise Redirected(
                 f"{url.origin} redirects {name}, which is not followed; configure the URL of the server itself",
                 sent=True,
             )
         if response.status not in (307, 308):
-            raise Unreachable(
+            raise Redirected(
                 f"{url.origin} redirects {name} with status {response.status}, which does not repeat a request;"
                 " configure the URL of the server itself",
                 sent=True,

@@ -24,6 +24,10 @@ class Unreachable(Exception):
         self.sent = sent
 
 
+class Redirected(Unreachable):
+    """The response is a redirect that is not followed."""
+
+
 class Lost(Exception):
     """The stream of a carrier has ended. The text names the server and the cause.
 
