@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,10 +46,16 @@ class Helpers:
                 if process.poll() is None:
                     _kill(process.pid)
 
-    def run(self, words: Sequence[str], environment: Mapping[str, str], longest: int) -> bytes:
-        """Return the output of a helper, at most `longest` bytes. Blocks. Raises HelperFailed."""
+    def run(
+        self, words: Sequence[str], environment: Mapping[str, str], longest: int, sent: bytes = b""
+    ) -> bytes:
+        """Return the output of a helper, at most `longest` bytes. Blocks. Raises HelperFailed.
+
+        `sent` is the content of its standard input, which is empty otherwise.
+        """
         name = repr(words[0])
-        process = self._started(name, words, environment)
+        with _input(sent) as source:
+            process = self._started(name, words, environment, source)
         try:
             output = self._output(process, name, time.monotonic() + self.seconds)
             code = process.returncode
@@ -69,7 +75,7 @@ class Helpers:
         return output
 
     def _started(
-        self, name: str, words: Sequence[str], environment: Mapping[str, str]
+        self, name: str, words: Sequence[str], environment: Mapping[str, str], source: int
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._ended:
@@ -78,7 +84,7 @@ class Helpers:
                 process = orphans.start_tracked(
                     lambda: subprocess.Popen(  # noqa: S603 - the configuration names the program, and no shell is involved
                         words,
-                        stdin=subprocess.DEVNULL,
+                        stdin=source,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.DEVNULL,
                         env=environment,
@@ -128,6 +134,22 @@ class Helpers:
                 f"the helper {name} did not finish within {self.seconds:g} s (limits.helper_seconds)"
             )
         return ready
+
+
+@contextlib.contextmanager
+def _input(content: bytes) -> Generator[int]:
+    """Yield what is the standard input of a helper: a file in memory, so that a helper that does not read blocks no writer."""
+    if not content:
+        yield subprocess.DEVNULL
+        return
+    descriptor = os.memfd_create("helper-input", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _take(descriptor: int, output: bytearray) -> bool:

@@ -19,6 +19,15 @@ def test_the_output_is_returned():
     assert run("printf secret") == b"secret"
 
 
+def test_a_helper_reads_what_is_sent_to_it():
+    assert Helpers().run(("cat",), ENVIRONMENT, 100_000, b"x" * 65_000) == b"x" * 65_000
+    assert Helpers().run(("cat",), ENVIRONMENT, 100) == b""
+
+
+def test_a_helper_that_reads_nothing_blocks_no_writer():
+    assert Helpers().run(("echo",), ENVIRONMENT, 100, b"x" * 1_000_000) == b"\n"
+
+
 @pytest.mark.parametrize(("size", "allowed"), [(100, True), (101, False)])
 def test_the_output_has_a_limit(size, allowed):
     script = f"head -c {size} /dev/zero"
