@@ -87,6 +87,11 @@ TESTED_AS_A_WHOLE = {
     "tests/bridge/config/test_load.py": {
         "bridge/config/trust.py",
     },
+    "tests/bridge/oauth/test_authorizer.py": {
+        "bridge/oauth/entries.py",
+        "bridge/oauth/exchange.py",
+        "bridge/oauth/flow.py",
+    },
     "tests/cases/test_pins.py": {
         "bridge/commands/approve.py",
         "bridge/config/command_files.py",

@@ -5,6 +5,7 @@ a word. No secret is in the file: `client_secret` and `private_key` are places o
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -142,3 +143,26 @@ def _check_redirect_uri(text: str) -> None:
         raise BadOAuthTable(
             "redirect_uri must be an http URL of 127.0.0.1, [::1] or localhost, without query and fragment"
         )
+
+
+def _no_secret(source: str) -> str:
+    raise LookupError(source)
+
+
+@attrs.frozen
+class OAuthSettings:
+    """The OAuth client of one server. `name` is what follows `mcp-bridge login`: the name of the server, or its URL.
+
+    `secret_from` returns a secret from its place; it blocks and raises BadCredential. Secrets are read at each use, so that
+    a changed secret or key needs no reload.
+    """
+
+    name: str
+    url: str
+    table: OAuth = attrs.field(factory=OAuth)
+    secret_from: Callable[[str], str] = attrs.field(default=_no_secret, eq=False, repr=False)
+
+    @property
+    def client(self) -> str:
+        """Return the configured client ID, or the URL of its metadata document; empty for a client that registers itself."""
+        return self.table.client_id or self.table.client_metadata_url

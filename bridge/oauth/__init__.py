@@ -1,0 +1,1 @@
+"""The OAuth client of remote servers: discovery, login, credentials and their store."""
