@@ -12,6 +12,8 @@ complete -c mcp-bridge -n __fish_use_subcommand -a env
 complete -c mcp-bridge -n __fish_use_subcommand -a config
 complete -c mcp-bridge -n __fish_use_subcommand -a approve
 complete -c mcp-bridge -n __fish_use_subcommand -a token
+complete -c mcp-bridge -n __fish_use_subcommand -a login
+complete -c mcp-bridge -n __fish_use_subcommand -a logout
 complete -c mcp-bridge -n __fish_use_subcommand -a client-config
 complete -c mcp-bridge -n __fish_use_subcommand -a doctor
 complete -c mcp-bridge -n __fish_use_subcommand -a completion
@@ -111,6 +113,12 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-code
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cursor

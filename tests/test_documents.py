@@ -36,6 +36,7 @@ SECTIONS = {
     "[log]": schema.Log,
     "[servers.NAME]": schema.Server,
     "[servers.NAME.oauth]": schema.OAuth,
+    "[oauth]": schema.OAuthStore,
     "[tokens.NAME]": schema.Token,
     "[aggregate]": schema.Aggregate,
 }

@@ -92,6 +92,11 @@ TESTED_AS_A_WHOLE = {
         "bridge/oauth/exchange.py",
         "bridge/oauth/flow.py",
     },
+    "tests/e2e/test_login.py": {
+        "bridge/commands/login.py",
+        "bridge/commands/remote_login.py",
+        "bridge/oauth/factory.py",
+    },
     "tests/cases/test_pins.py": {
         "bridge/commands/approve.py",
         "bridge/config/command_files.py",

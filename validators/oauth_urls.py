@@ -1,7 +1,8 @@
 """Check the URLs of an OAuth discovery, and derive well-known URLs (RFC 9728 section 3.1, RFC 8414 sections 3.1 and 5).
 
 Every URL that a server names must be https. http is accepted for a loopback host only if the configured server is on the
-loopback itself, so that a remote server cannot direct requests to programs of this machine.
+loopback itself, so that a remote server cannot direct requests to programs of this machine, and for the origin of a server
+for which the user has accepted plain HTTP.
 """
 
 from typing import Final
@@ -18,6 +19,7 @@ from .remote_url import (
     address_of,
     parse_remote_url,
     reach_of,
+    same_origin,
 )
 
 _PROTECTED_RESOURCE: Final = "/.well-known/oauth-protected-resource"
@@ -27,14 +29,17 @@ _OPENID: Final = "/.well-known/openid-configuration"
 _HTTP_OF: Final = {"ws": "http", "wss": "https"}
 
 
-def configured_server(text: str) -> RemoteUrl:
-    """Return the configured URL of a server with its HTTP scheme. Raises OAuthRefusal if credentials cannot be sent to it."""
+def configured_server(text: str, *, plain_http: bool = False) -> RemoteUrl:
+    """Return the configured URL of a server with its HTTP scheme. Raises OAuthRefusal if credentials cannot be sent to it.
+
+    With `plain_http` the user accepts that credentials are sent without encryption.
+    """
     try:
         url = parse_remote_url(text, (*HTTP_SCHEMES, *WEBSOCKET_SCHEMES))
     except BadRemoteUrl as fault:
         raise OAuthRefusal(str(fault)) from None
     url = attrs.evolve(url, scheme=_HTTP_OF.get(url.scheme, url.scheme))
-    if not url.tls and not is_loopback(url):
+    if not url.tls and not plain_http and not is_loopback(url):
         raise OAuthRefusal(
             f"{url.origin} uses no TLS; OAuth needs an https URL, or an http URL of a loopback address (RFC 6750 section 5.3)"
         )
@@ -60,7 +65,8 @@ def check_named(text: object, what: str, server: RemoteUrl) -> RemoteUrl:
         raise OAuthRefusal(f"{what} {shown(text)} is refused: {fault}") from None
     if "#" in text:
         raise OAuthRefusal(f"{what} {shown(text)} is refused: it has a fragment")
-    if not url.tls and not (is_loopback(url) and is_loopback(server)):
+    # The server's own origin is http only if `configured_server` has accepted it.
+    if not url.tls and not (is_loopback(url) and is_loopback(server)) and not same_origin(url, server):
         raise OAuthRefusal(
             f"{what} {shown(text)} is refused: it must be https (http only on the loopback, for a server on the loopback)"
         )

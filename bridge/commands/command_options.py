@@ -80,6 +80,10 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
         metavar="SERVER",
         help="servers that a new token may use (default: all)",
     )
+    for name in ("login", "logout"):
+        command(name).add_argument(
+            "server", metavar="NAME|URL", help="name of a remote server in the configuration, or its URL"
+        )
     clients = command("client-config")
     clients.add_argument("client", choices=CLIENTS)
     clients.add_argument("server", metavar="NAME", help=_SERVER)

@@ -1,6 +1,6 @@
 """Run one of the commands beside `mcp-bridge --stdio`, and return its exit code.
 
-Commands other than `serve`, `connect`, `doctor` and `config check` load no event loop.
+Commands other than `serve`, `connect`, `login`, `logout`, `doctor` and `config check` load no event loop.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from .control_client import ErrorResponse, Unreachable
 from .doctor.command import doctor
 from .env import env
 from .invocation import BadUsage, Invocation
+from .login import login, logout
 from .logs import logs, tap
 from .output import notice
 from .parser import Parser, form_of
@@ -52,13 +53,15 @@ _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "config": config,
     "approve": approve,
     "token": token,
+    "login": login,
+    "logout": logout,
     "client-config": client_config,
     "doctor": doctor,
     "completion": completion,
 }
 # The commands that work with the file of the running daemon. The others read a file only for the path of the socket.
 _WITH_DAEMON_FILE: Final = frozenset(
-    {"reload", "env", "config", "approve", "token", "client-config", "doctor"}
+    {"reload", "env", "config", "approve", "token", "login", "logout", "client-config", "doctor"}
 )
 
 

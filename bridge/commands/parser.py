@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "config": "check, show or import a configuration, or print its JSON Schema",
     "approve": "pin the commands of servers by hash",
     "token": "create, list, revoke or rotate tokens",
+    "login": "log in at a remote server, and keep the credentials for the daemon",
+    "logout": "erase the credentials for a remote server, and revoke them if possible",
     "client-config": "print the configuration snippet for a client",
     "doctor": "diagnose this machine and the configuration, and suggest fixes",
     "completion": "print the completion script for a shell",

@@ -10,7 +10,7 @@ import re
 import secrets
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -126,7 +126,7 @@ def check_source(source: str) -> None:
     """Check the syntax of the place of a secret. Raises BadCredential."""
     kind, colon, rest = source.partition(":")
     if colon and kind == "exec":
-        _words(rest)
+        split_helper(rest)
     elif not source:
         raise BadCredential("the place of a secret is empty")
     elif is_file_source(source):
@@ -152,18 +152,28 @@ def _shown_name(source: str) -> str:
     return source if looks_like_a_path else ""
 
 
-def _words(command: str) -> list[str]:
+def split_helper(command: str) -> list[str]:
+    """Return the words of the command of a helper. Raises BadCredential."""
     try:
         words = shlex.split(command)
     except ValueError as fault:
         raise BadCredential(f"the helper cannot be split into words: {fault}") from None
     if not words:
-        raise BadCredential("the helper exec: names no program")
+        raise BadCredential("the helper names no program")
     return words
 
 
 def _output_of_helper(command: str, environment: Mapping[str, str], helpers: Helpers) -> bytes:
-    words = _words(command)
+    words = split_helper(command)
+    check_helper(words, environment)
+    try:
+        return helpers.run(words, environment, _LARGEST)
+    except HelperFailed as fault:
+        raise BadCredential(str(fault)) from None
+
+
+def check_helper(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Check that only this user and root can replace what a helper executes. Raises BadCredential."""
     for file in find_command_files(Launch(tuple(words), environment)).files:
         try:
             check_executed(Path(file))
@@ -171,10 +181,6 @@ def _output_of_helper(command: str, environment: Mapping[str, str], helpers: Hel
             raise BadCredential(
                 f"the helper {words[0]!r} is refused, because others could replace it: {fault}"
             ) from None
-    try:
-        return helpers.run(words, environment, _LARGEST)
-    except HelperFailed as fault:
-        raise BadCredential(str(fault)) from None
 
 
 def check_key(path: Path) -> None:

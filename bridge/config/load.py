@@ -29,7 +29,15 @@ from .child_environment import (
     shown,
     withheld,
 )
-from .credentials import BadCredential, check_source, expand_home, is_file_source, read_private, read_secret
+from .credentials import (
+    BadCredential,
+    check_source,
+    expand_home,
+    is_file_source,
+    read_private,
+    read_secret,
+    split_helper,
+)
 from .executable import NotRunnable, check_program, check_word, why_not_there
 from .header_names import header_name
 from .helper_programs import Helpers
@@ -143,8 +151,19 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         log_level=file.log.level,
         log_format=file.log.format,
         log_calls=file.log.calls,
+        oauth_helper=oauth_helper(file),
         file=path,
     )
+
+
+def oauth_helper(file: File) -> tuple[str, ...]:
+    """Return the words of `oauth.helper`. Raises BadConfig."""
+    if not file.oauth.helper:
+        return ()
+    try:
+        return tuple(split_helper(file.oauth.helper))
+    except BadCredential as fault:
+        raise BadConfig(f"oauth: {fault}") from None
 
 
 def why_not_served(name: str, file: File, served: Iterable[str]) -> str:

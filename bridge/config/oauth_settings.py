@@ -160,6 +160,8 @@ class OAuthSettings:
     name: str
     url: str
     table: OAuth = attrs.field(factory=OAuth)
+    # Whether credentials may be sent to another machine without encryption (`plain_http` of the server).
+    plain_http: bool = False
     secret_from: Callable[[str], str] = attrs.field(default=_no_secret, eq=False, repr=False)
 
     @property

@@ -220,6 +220,18 @@ class Server:
 
 
 @attrs.frozen
+class OAuthStore:
+    """[oauth]: where the credentials for remote servers are kept."""
+
+    helper: Annotated[
+        Text,
+        Meta(
+            description="A program that keeps the credentials, such as one for a keyring (see LOGINS); empty for a file of mode 0600."
+        ),
+    ] = ""
+
+
+@attrs.frozen
 class Token:
     """[tokens.NAME]: a bearer token. Its name is the principal."""
 
@@ -286,6 +298,9 @@ class File:
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
     )
+    oauth: Annotated[OAuthStore, Meta(description="Where the credentials for remote servers are kept.")] = (
+        attrs.field(factory=OAuthStore)
+    )
     aggregate: Annotated[Aggregate | None, Meta(description="Several servers combined as one.")] = None
     tokens: Annotated[
         dict[str, Token], Meta(description="Additional tokens, by the name of their principal.")
@@ -296,7 +311,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Server, OAuth, Token, Aggregate):
+    for cls in (File, Listen, Log, Server, OAuth, OAuthStore, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]

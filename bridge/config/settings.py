@@ -184,6 +184,8 @@ class Settings:
     log_format_given: str = ""
     log_calls: bool = False
     as_root: bool = False
+    # The program that keeps the credentials for remote servers, as words; empty for a file.
+    oauth_helper: tuple[str, ...] = ()
     # The configuration file, which a reload reads again.
     file: Path | None = None
 
@@ -219,6 +221,7 @@ class Settings:
             ),
             "log": (self.log_level, self.log_format, self.log_calls),
             "limits": (self.limits,),
+            "oauth": (self.oauth_helper,),
         }
 
 

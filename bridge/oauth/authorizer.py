@@ -173,7 +173,7 @@ class OAuthAuthorizer:
             return True, False
 
     def _flow(self, client: DiscoveryClient) -> Flow:
-        server = configured_server(self._settings.url)
+        server = configured_server(self._settings.url, plain_http=self._settings.plain_http)
         return Flow(Exchange(client), server, self._settings, self._store, self._clock)
 
     async def _current(self) -> Credentials | None:

@@ -8,6 +8,7 @@ and `secret` is its content in one line. `get` prints a line secret=..., or noth
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ..config.credentials import BadCredential, check_helper
 from ..config.helper_programs import HelperFailed, Helpers
 from .store import StoreFault
 
@@ -46,6 +47,7 @@ class HelperBackend:
     def _run(self, action: str, key: str, more: bytes = b"") -> bytes:
         sent = f"service={SERVICE}\nkey={key}\n".encode() + more + b"\n"
         try:
+            check_helper(self._words, self._environment)
             return self._helpers.run((*self._words, action), self._environment, _LARGEST, sent)
-        except HelperFailed as fault:
+        except (BadCredential, HelperFailed) as fault:
             raise StoreFault(f"{fault} (oauth.helper, action {action})") from None

@@ -52,7 +52,9 @@ class World:
 
     def authorizer(self, *, prompt=None, **keys):
         url = self.server.url
-        settings = OAuthSettings("remote", url, OAuth(**keys), lambda source: f"content of {source}")
+        settings = OAuthSettings(
+            "remote", url, OAuth(**keys), secret_from=lambda source: f"content of {source}"
+        )
         return OAuthAuthorizer(
             settings,
             self.store,

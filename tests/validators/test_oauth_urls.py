@@ -92,6 +92,14 @@ def test_a_server_on_the_loopback_may_name_others_there():
         check_named("http://as.example/token", "the endpoint", LOCAL)
 
 
+def test_a_server_for_which_plain_http_was_accepted_may_name_its_own_origin():
+    server = configured_server("http://h.example:8000/mcp", plain_http=True)
+    assert check_named("http://h.example:8000/token", "the endpoint", server).target == "/token"
+    for other in ("http://h.example/token", "http://as.example:8000/token", "http://127.0.0.1:8000/token"):
+        with pytest.raises(OAuthRefusal, match="must be https"):
+            check_named(other, "the endpoint", server)
+
+
 def test_an_issuer_has_no_query():
     assert check_issuer("https://as.example/t", REMOTE).target == "/t"
     with pytest.raises(OAuthRefusal, match="it has a query"):

@@ -40,7 +40,7 @@ def metadata(methods=None, algorithms=None):
 
 def settings(**keys):
     return OAuthSettings(
-        "x", "https://h", OAuth(client_id="c", **keys), lambda source: f"content of {source}"
+        "x", "https://h", OAuth(client_id="c", **keys), secret_from=lambda source: f"content of {source}"
     )
 
 

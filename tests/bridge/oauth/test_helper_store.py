@@ -66,6 +66,14 @@ async def test_a_failure_names_the_action_and_no_secret(tmp_path, script, reason
         await store.read("a", Credentials)
 
 
+async def test_a_program_that_others_could_replace_is_not_run(tmp_path):
+    program = tmp_path / "helper"
+    program.write_text("#!/bin/sh\ntouch ran\n")
+    program.chmod(0o777)
+    with pytest.raises(StoreFault, match="others could replace it"):
+        await store_of((str(program),), tmp_path).read("a", Credentials)
+
+
 async def test_an_answer_without_a_secret_is_no_entry(tmp_path):
     store = store_of(("sh", "-c", "printf 'secret=\\nsecret\\nother=x\\n'"), tmp_path)
     assert await store.read("a", Credentials) is None

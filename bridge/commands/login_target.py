@@ -1,0 +1,64 @@
+"""Find the remote server that `login` and `logout` name: in the configuration, or by its URL."""
+
+import attrs
+
+from ..config import load, tables
+from ..config.helper_programs import Helpers
+from ..config.oauth_settings import OAuth
+from ..config.remote import Remote
+from ..config.remote_table import BadRemote, is_open, read_url, remote_of, with_secrets
+from ..config.schema import File
+from ..config.tables import BadConfig
+from .invocation import BadUsage, Invocation
+
+
+@attrs.frozen
+class Target:
+    """A remote server, what the user calls it, and the program that keeps credentials, if any."""
+
+    name: str
+    remote: Remote
+    table: OAuth
+    helper: tuple[str, ...] = ()
+
+
+def target_of(invocation: Invocation) -> Target:
+    """Return the server that the command names. Blocks. Raises BadUsage, BadConfig and BadCredential."""
+    name, path = invocation.options.server, invocation.file
+    file = tables.read(path) if path.exists() else File()
+    helper = load.oauth_helper(file)
+    if "://" in name:
+        try:
+            url = read_url(name)
+        except BadRemote as fault:
+            raise BadUsage(str(fault)) from None
+        if is_open(url):
+            raise BadUsage(
+                f"{url.origin} uses no TLS, and credentials are not sent to another machine without it"
+            )
+        return Target(name, Remote(name), OAuth(), helper)
+    server = file.servers.get(name)
+    if server is None:
+        known = (one for one, found in file.servers.items() if found.url)
+        raise BadConfig(
+            f"{path}: there is no server {name!r}; the remote servers are {', '.join(known) or 'none'}"
+        )
+    if not server.url:
+        raise BadUsage(f"servers.{name} is a process (command); only a remote server (url) has a login")
+    if any(header.lower() == "authorization" for header in server.secret_headers):
+        raise BadUsage(
+            f"servers.{name} has its credential in secret_headers.Authorization, and needs no login"
+        )
+    helpers = Helpers(file.limits.get("helper_seconds"))
+    try:
+        remote = with_secrets(
+            remote_of(server, path.parent), server, path.parent, invocation.environment, helpers
+        )
+    except BadRemote as fault:
+        raise BadConfig(f"{path}: servers.{name}: {fault}") from None
+    if not remote.authorizes:
+        raise BadConfig(
+            f"{path}: servers.{name}: the url uses no TLS, and credentials are not sent to another machine without it; plain_http ="
+            " true allows it"
+        )
+    return Target(name, remote, server.oauth or OAuth(), helper)
