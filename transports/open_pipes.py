@@ -17,11 +17,12 @@ _CLOSE_SECONDS: Final = 2.0
 class OpenPipe(Protocol):
     """One connection."""
 
-    # The status with which the client exits after the connection, 0 where it connects again.
-    exit_code: int
-
     def drain(self) -> None:
         """Have the client send nothing more and close its sending side."""
+        ...
+
+    def set_exit_code(self, code: int) -> None:
+        """Have the client exit with this status after the connection, instead of connecting again."""
         ...
 
     def close(self, reason: str) -> None:
@@ -81,7 +82,7 @@ class OpenPipes:
     def set_exit_code(self, code: int) -> None:
         """Have the clients exit with this status after their connections. Call it before anything is closed."""
         for pipe in self._open:
-            pipe.exit_code = code
+            pipe.set_exit_code(code)
 
     def close(self, reason: str) -> None:
         """Close all connections after what is queued."""

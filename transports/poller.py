@@ -81,11 +81,13 @@ class Poller:
     def register(self, descriptor: int, ready: Ready, on_fault: OnFault) -> None:
         """Call `ready` at each edge of the descriptor, and at once if it is ready now.
 
-        An exception of `ready` unregisters the descriptor and is passed to `on_fault`, once.
+        An exception of `ready` unregisters the descriptor and is passed to `on_fault`, once. Raises OSError for a file that
+        cannot be polled.
         """
+        # First, because it may raise OSError.
+        self._epoll.register(descriptor, _EDGES)
         self._callbacks[descriptor] = ready
         self._on_fault[descriptor] = on_fault
-        self._epoll.register(descriptor, _EDGES)
 
     def unregister(self, descriptor: int) -> None:
         """Stop calling. Call this before the descriptor is closed."""

@@ -12,6 +12,7 @@ from ..validators.jsonrpc import Message, Notification, Request
 from ..validators.rejection import Rejection
 from ..validators.stateless_request import Envelope
 from .client_process import Caller
+from .lent_descriptors import LentDescriptors
 from .open_pipes import OpenPipes
 from .options import Headers
 from .send_queue import SendQueue
@@ -363,6 +364,10 @@ class ByteStream(Protocol):
 
 class UpgradedStream(ByteStream, Protocol):
     """The bytes of a connection after the head of an upgrade request."""
+
+    def lent_descriptors(self) -> AbstractContextManager[LentDescriptors | None]:
+        """Return a context in which descriptors are received together with bytes. None where the peer cannot send any."""
+        ...
 
     def call_when_revoked(self, call: Callable[[], None]) -> None:
         """Call `call`, instead of aborting the connection, when its client is no longer admitted."""

@@ -15,15 +15,22 @@ UPGRADED: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nU
 
 # Lines of the daemon. The client sends nothing more, closes its sending side, and connects again after the end.
 DRAIN: Final = b"#drain"
+# The client sleeps; it must wake, for any reason; its stdin cannot be watched, so it cannot sleep.
+ASLEEP: Final = b"#asleep"
+WAKE: Final = b"#wake"
+AWAKE: Final = b"#awake"
+# Line of the client, with its stdin attached to the first byte: it wants to sleep.
+SLEEP: Final = b"#sleep"
 
 # Bytes of the end of a dropped line that are stored, because the id may be the last member.
 _SUFFIX: Final = 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-def end_line(code: int) -> bytes:
-    """Return the line after which the client exits with this status and does not connect again."""
-    return b"#end %d" % code
+def end_line(code: int, reason: str = "") -> bytes:
+    """Return the line after which the client shows the reason, exits with this status and does not connect again."""
+    words = " ".join(reason.split()).encode(errors="replace")
+    return b"#end %d %b" % (code, words) if words else b"#end %d" % code
 
 
 def is_control(line: bytes) -> bool:

@@ -143,7 +143,8 @@ class LocalServer:
         """
         self._tasks.closed = self._tasks.closed or STOPPING
         self.pipes.refusal = self.pipes.refusal or STOPPING
-        self.pipes.set_exit_code(exit_code)
+        if exit_code:
+            self.pipes.set_exit_code(exit_code)
         self._end_all(reason)
         await trio.lowlevel.checkpoint()
 

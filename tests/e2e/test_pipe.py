@@ -1,7 +1,11 @@
 """Lines in both directions at /servers/NAME/pipe, with a real daemon and real servers."""
 
+import array
+import contextlib
 import hashlib
 import json
+import os
+import pty
 import socket
 import threading
 import time
@@ -210,9 +214,9 @@ def test_clients_of_a_removed_server_get_their_answers_and_exit(own):
         write_config(own.config, {"other": EXAMPLES["other"]})
         assert own.reload()["removed"] == ["one"]
         *before, last = client.lines_to_the_end()
-        assert last == b"#end 69"
+        assert last == b"#end 69 the session has ended: the server was removed from the configuration"
         assert [json.loads(line)["id"] for line in before if b'"result"' in line] == [1]
-        assert idle.lines_to_the_end() == [b"#end 69"]
+        assert idle.lines_to_the_end() == [b"#end 69 the server was removed from the configuration"]
 
 
 def test_the_client_of_a_removed_token_exits(tmp_path):
@@ -230,7 +234,7 @@ def test_the_client_of_a_removed_token_exits(tmp_path):
         write_config(running.config, EXAMPLES)
         running.reload()
         *before, last = client.lines_to_the_end()
-        assert last == b"#end 69"
+        assert last.startswith(b"#end 69 the session has ended: its token is no longer accepted")
         assert [json.loads(line)["error"]["message"] for line in before if b'"id":1,' in line]
         assert wait_until_empty(running.children) == []
 
@@ -261,3 +265,87 @@ def test_the_death_of_the_daemon_ends_the_connection(own):
     with pipe(own, "one") as client:
         own.kill()
         assert client.lines_to_the_end() == []
+
+
+# ---- the nap of an idle client
+
+
+def sleep(client, *descriptors):
+    """Lend descriptors to the daemon."""
+    rights = array.array("i", descriptors)
+    client.sock.sendmsg(
+        [b"#sleep\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
+    )
+
+
+def open_files(running):
+    return len(os.listdir(f"/proc/{running.process.pid}/fd"))
+
+
+def test_a_sleeping_client_is_woken_by_its_stdin_and_by_messages(running):
+    reading, writing = os.pipe()
+    with pipe(running, "one") as client:
+        before = open_files(running)
+        for _ in range(3):
+            sleep(client, reading)
+            assert client.line() == b"#asleep"
+            assert open_files(running) == before + 1
+            os.write(writing, b"x")
+            assert client.line() == b"#wake"
+            assert open_files(running) == before
+            assert os.read(reading, 10) == b"x"
+        client.call(1, "slow", seconds=0.5, steps=1)
+        sleep(client, reading)
+        assert client.line() == b"#asleep"
+        assert client.line() == b"#wake"
+        assert client.answer(1)
+        sleep(client, reading)
+        assert client.line() == b"#asleep"
+        os.close(writing)
+        assert client.line() == b"#wake"
+    os.close(reading)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal", "file", "null", "none", "many"])
+def test_a_client_sleeps_with_a_stdin_that_can_be_watched(running, tmp_path, kind):
+    with contextlib.ExitStack() as stack:
+        if kind in ("pipe", "many"):
+            found = list(os.pipe()) * (5 if kind == "many" else 1)
+        elif kind == "socket":
+            found = [one.detach() for one in socket.socketpair()]
+        elif kind == "terminal":
+            found = list(pty.openpty())[::-1]
+        elif kind == "none":
+            found = []
+        else:
+            found = [os.open("/dev/null" if kind == "null" else tmp_path, os.O_RDONLY)]
+        for descriptor in {*found}:
+            stack.callback(os.close, descriptor)
+        client = stack.enter_context(pipe(running, "one"))
+        before = open_files(running)
+        sleep(client, *(found if kind == "many" else found[:1]))
+        refused = kind in ("file", "null", "none")
+        assert client.line() == (b"#awake" if refused else b"#asleep")
+        assert open_files(running) == before + (not refused)
+        client.call(1, "echo", text="a")
+        assert result(client.answer(1)) == "a"
+        assert open_files(running) == before
+
+
+def test_a_sleeping_client_is_moved_and_leaves_nothing_behind(own):
+    reading, writing = os.pipe()
+    with pipe(own, "one") as client, pipe(own, "one") as other:
+        before = open_files(own)
+        for one in (client, other):
+            sleep(one, reading)
+            assert one.line() == b"#asleep"
+        other.sock.close()
+        wait_until(lambda: open_files(own) < before)
+        stopping = threading.Thread(target=own.stop)
+        stopping.start()
+        assert [client.line(), client.line()] == [b"#wake", b"#drain"]
+        client.end_input()
+        assert client.lines_to_the_end() == []
+        stopping.join()
+    os.close(reading)
+    os.close(writing)

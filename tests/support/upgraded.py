@@ -75,6 +75,10 @@ class FakeUpgrade:
             raise trio.BrokenResourceError
         self.sent += data
 
+    @contextlib.contextmanager
+    def lent_descriptors(self):
+        yield None
+
     def call_when_revoked(self, call):
         self.revoke = call
 

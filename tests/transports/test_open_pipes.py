@@ -19,6 +19,9 @@ class Pipe:
     def drain(self):
         self.events.append("drain")
 
+    def set_exit_code(self, code):
+        self.exit_code = code
+
     def close(self, reason):
         self.events.append((reason, self.exit_code))
 

@@ -127,6 +127,7 @@ def test_control_lines():
     assert is_control(b"#drain")
     assert not is_control(b"{}")
     assert end_line(69) == b"#end 69"
+    assert end_line(69, "the\r\nserver \ud800") == b"#end 69 the server ?"
 
 
 def test_the_upgrade_needs_its_name():

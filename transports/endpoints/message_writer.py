@@ -40,6 +40,9 @@ class MessageWriter:
         """Whether bytes precede the next message."""
         return bool(self._rest)
 
+    def _on_sent(self) -> None:
+        """Handle the end of each send of the task."""
+
     async def _on_heartbeat(self) -> None:
         """Handle a heartbeat that is due."""
 
@@ -97,3 +100,4 @@ class MessageWriter:
             self._cut = True
             await self._stream.send_all(rest + data if rest else data)
             self._cut = False
+        self._on_sent()

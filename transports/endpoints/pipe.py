@@ -33,20 +33,22 @@ class Pipe:
         queue = SendQueue(self._limits)
         exchange.attach(queue, ends_with_client=True)
         caller, ends_with_stream = exchange.caller.for_stream(head.headers)
-        connection = PipeConnection(
-            stream,
-            self._backend,
-            exchange.principal,
-            head.headers,
-            caller,
-            queue,
-            self._limits,
-            self._log,
-        )
-        stream.call_when_revoked(connection.revoke)
         try:
-            await stream.send_all(UPGRADED)
-            await connection.run()
+            with stream.lent_descriptors() as lent:
+                connection = PipeConnection(
+                    stream,
+                    self._backend,
+                    exchange.principal,
+                    head.headers,
+                    caller,
+                    queue,
+                    self._limits,
+                    self._log,
+                    lent,
+                )
+                stream.call_when_revoked(connection.revoke)
+                await stream.send_all(UPGRADED)
+                await connection.run()
         # The client has disconnected.
         except trio.BrokenResourceError:
             pass

@@ -4,13 +4,13 @@
 does not end the session: the requests in flight get their responses first (MCP 2025-11-25 basic/lifecycle, "Shutdown").
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import trio
 
 from ...validators.limits import Limits
-from ...validators.pipe_lines import DRAIN, LineReader, end_line, is_control
+from ...validators.pipe_lines import DRAIN, SLEEP, WAKE, LineReader, end_line, is_control
 from ...validators.rejection import Rejection
 from ..client_process import Caller
 from ..ports import Backend, ByteStream
@@ -18,6 +18,7 @@ from ..rate_limited_log import RateLimitedLog
 from ..send_queue import DISCONNECTED, SendQueue
 from .client_messages import ClientMessages
 from .message_writer import MessageWriter
+from .nap import Lent, Nap
 from .receiver import READ, OnText, Receiver, Rest
 
 # The time between two looks at the requests in flight of a client that sends no more (seconds).
@@ -33,7 +34,8 @@ _REVOKED_SECONDS: Final = 1.0
 class PipeConnection:
     """One client with lines in both directions (open_pipes.OpenPipe). `queue` carries everything that is sent to it.
 
-    `headers` are those of the request that opened the connection; on stdin and stdout there are none.
+    `headers` are those of the request that opened the connection; on stdin and stdout there are none. `lent` is the stdin that
+    the client may lend, to sleep.
     """
 
     def __init__(
@@ -46,9 +48,8 @@ class PipeConnection:
         queue: SendQueue,
         limits: Limits,
         log: RateLimitedLog,
+        lent: Lent | None = None,
     ) -> None:
-        # The status with which the client exits after the connection, 0 where it connects again.
-        self.exit_code = 0
         self._pipes = backend.pipes
         # Whether the client has closed its sending side.
         self._input_ended = False
@@ -57,7 +58,8 @@ class PipeConnection:
         self._limits = limits
         self._log = log
         self._messages = ClientMessages(backend, principal, headers, queue, limits, log, caller)
-        self._writer = LineWriter(stream, queue, lambda: self.exit_code)
+        self._nap = Nap(queue, lent, self._on_fault)
+        self._writer = LineWriter(stream, queue, self._nap)
         self._receiver = LineReceiver(stream, limits, self._on_line)
         self._scope = trio.CancelScope()
 
@@ -76,8 +78,9 @@ class PipeConnection:
         except trio.BrokenResourceError:
             pass
         except Exception as fault:  # noqa: BLE001 - the boundary of one connection: its requests have no other response
-            self._log.error("internal_error", fault=fault)
+            self._on_fault(fault)
         finally:
+            self._nap.end()
             self._pipes.remove(self)
             self._messages.end(self._end_reason())
 
@@ -85,19 +88,35 @@ class PipeConnection:
         """Have the client send nothing more and close its sending side (open_pipes.OpenPipe)."""
         self._queue.enqueue(DRAIN)
 
+    def set_exit_code(self, code: int) -> None:
+        """Have the client exit with this status after the connection (open_pipes.OpenPipe)."""
+        self._writer.exit_code = code
+
     def close(self, reason: str) -> None:
         """Close the connection after what is queued (open_pipes.OpenPipe)."""
         self._queue.close(reason)
 
     def revoke(self) -> None:
         """End the session and the connection, because the client is no longer admitted, and have it exit."""
-        self.exit_code = _REFUSED
-        self._messages.close("the client is no longer admitted")
+        self.set_exit_code(_REFUSED)
+        self._messages.close("its token is no longer accepted for this server")
         self._scope.deadline = trio.current_time() + _REVOKED_SECONDS
+
+    def _on_fault(self, fault: Exception) -> None:
+        """End the connection after an exception of the bridge (poller.OnFault)."""
+        self._log.error("internal_error", fault=fault)
+        self._scope.cancel()
 
     def _on_line(self, held: list[bytes]) -> Rest | None:
         """Process one line (receiver.OnText)."""
-        return None if is_control(held[0]) else self._messages.receive(held)
+        line = held[0]
+        if self._nap.active:
+            self._nap.end()
+        if not is_control(line):
+            return self._messages.receive(held)
+        if line == SLEEP:
+            self._nap.begin()
+        return None
 
     async def _finish(self) -> None:
         """Send the responses of the requests in flight, because no more input comes."""
@@ -121,14 +140,27 @@ class PipeConnection:
 class LineWriter(MessageWriter):
     """Send messages as lines. With an `exit_code` the last line has the client exit with it."""
 
-    def __init__(self, stream: ByteStream, queue: SendQueue, exit_code: Callable[[], int]) -> None:
+    def __init__(self, stream: ByteStream, queue: SendQueue, nap: Nap) -> None:
         super().__init__(stream, queue)
-        self._exit_code = exit_code
+        self._nap = nap
+        self.exit_code = 0
+
+    def _send_at_once(self, text: bytes) -> bool:
+        if self._nap.asleep:
+            self._nap.wake()
+            if len(self._queue):
+                return False
+        return super()._send_at_once(text)
+
+    def _on_sent(self) -> None:
+        if self._nap.active:
+            self._queue.on_sent()
+            self._nap.try_again()
 
     async def _close(self) -> None:
-        code = self._exit_code()
-        if code and self._queue.state != DISCONNECTED:
-            await self._send(self._framed(end_line(code)))
+        if self.exit_code and self._queue.state != DISCONNECTED:
+            line = self._framed(end_line(self.exit_code, self._queue.close_reason))
+            await self._send(self._framed(WAKE) + line if self._nap.asleep else line)
 
     def _framed(self, message: bytes) -> bytes:
         return message + b"\n"

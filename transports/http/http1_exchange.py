@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import lru_cache, partial
 
 import trio
@@ -13,6 +13,7 @@ from ...validators.http_body import check_length
 from ...validators.http_head import Head
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import PRINCIPAL_HEADER, Caller
+from ..lent_descriptors import LentDescriptors
 from ..options import Headers
 from ..ports import Continuation, OnInput, UpgradedStream
 from ..send_queue import SendQueue
@@ -289,6 +290,21 @@ class _Http1Upgrade:
         # These events are reported without being requested (poll(2)).
         poll.register(self._stream.sock, 0)
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    @contextlib.contextmanager
+    def lent_descriptors(self) -> Generator[LentDescriptors | None]:
+        """Receive descriptors while the context is open (ports.UpgradedStream)."""
+        plain, stream = self._plain, self._stream
+        if plain is None or stream.sock.family != socket.AF_UNIX:
+            yield None
+            return
+        lent = LentDescriptors(stream.sock, stream.service.poller)
+        receive, plain.receive_bytes = plain.receive_bytes, lent.receive
+        try:
+            yield lent
+        finally:
+            plain.receive_bytes = receive
+            lent.close()
 
     def call_when_revoked(self, call: Callable[[], None]) -> None:
         """Call `call` when the client is no longer admitted (ports.UpgradedStream)."""

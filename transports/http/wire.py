@@ -5,12 +5,15 @@ import socket
 import ssl
 import sys
 import termios
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from ..poller import WakeUpSlot
 from ..ports import OnInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Bytes that are read from a socket at once.
 READ: Final = 64 * 1024
@@ -50,6 +53,8 @@ class PlainWire:
     def __init__(self, sock: socket.socket, slot: WakeUpSlot) -> None:
         self._sock = sock
         self._slot = slot
+        # Replaced where descriptors come with the bytes. Raises OSError.
+        self.receive_bytes: Callable[[int], bytes] = sock.recv
         self._unblocked = 0
         self._hung_up = False
         # True, because the first request may precede the registration.
@@ -77,7 +82,7 @@ class PlainWire:
 
     def _pass(self, on_input: OnInput) -> bool:
         try:
-            data = self._sock.recv(self._max_bytes)
+            data = self.receive_bytes(self._max_bytes)
         except BlockingIOError:
             self.readable = False
             return False
@@ -117,7 +122,7 @@ class PlainWire:
                 self._unblocked = 0
                 await self._slot.wait()
             try:
-                data = self._sock.recv(max_bytes)
+                data = self.receive_bytes(max_bytes)
             except BlockingIOError:
                 self.readable = False
                 continue

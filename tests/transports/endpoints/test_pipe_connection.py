@@ -307,7 +307,7 @@ async def test_a_drain_is_one_line_and_the_end_of_the_input_is_noted():
     assert (len(pipes), pipes.finishing) == (0, False)
 
 
-@pytest.mark.parametrize(("code", "lines"), [(0, [PONG]), (69, [PONG, b"#end 69"])])
+@pytest.mark.parametrize(("code", "lines"), [(0, [PONG]), (69, [PONG, b"#end 69 removed"])])
 async def test_a_connection_that_is_closed_for_good_has_the_client_exit(code, lines):
     world = World()
     async with trio.open_nursery() as nursery:
@@ -331,8 +331,9 @@ async def test_a_client_that_is_no_longer_admitted_gets_its_errors_and_exits():
         nursery.start_soon(world.connection.run)
         await world.send(INITIALIZE, CALL)
         world.connection.revoke()
-    assert world.lines == [PONG, b"#end 69"]
-    assert world.ended[0] == "the client is no longer admitted"
+    reason = "its token is no longer accepted for this server"
+    assert world.lines == [PONG, b"#end 69 " + reason.encode()]
+    assert world.ended[0] == reason
     assert world.backend.upstream.disconnects == 2
 
 
