@@ -846,7 +846,7 @@ def opened(
     lines: Sequence[bytes | Wait],
     reply: Sequence[bytes | Action] = (handshake(),),
     *,
-    ways: Sequence[str] = ("H", "S", "W", "C"),
+    ways: Sequence[str] = ("H", "S", "W", "L", "C"),
     wanted: int = 1,
     answers: Mapping[str, bytes] | None = None,
     variants: Sequence[Variant] = (),
@@ -866,11 +866,11 @@ def unopened(name: str, line: bytes) -> Group:
     """Return a group whose `initialize` is refused."""
     refused = Refused(PARAMS, (b"0",), "initialize names a protocolVersion")
     variant = Variant(name, "openings", {"legacy": Face((line,), fenced=False)}, {}, {"*": refused})
-    return Group(name, {"legacy": Face((), 0, fenced=False)}, (variant,), ways=("H", "S", "W", "C"))
+    return Group(name, {"legacy": Face((), 0, fenced=False)}, (variant,), ways=("H", "S", "W", "L", "C"))
 
 
 def openings() -> Iterator[Group]:
-    pipes = ("S", "W", "C")
+    pipes = ("S", "W", "L", "C")
     for revision in ("2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2099-01-01", "draft"):
         yield opened(f"revision {revision}", (initialize(revision), INITIALIZED), [handshake(revision)])
     yield opened("another revision is answered", (initialize(), INITIALIZED), [handshake("2024-11-05")])
@@ -992,7 +992,7 @@ def openings() -> Iterator[Group]:
         b'[{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}},{"jsonrpc":"2.0","method":"notifications/x"}]'
     ]
     for revision in ("2025-03-26", "2024-11-05"):
-        ways = ("H", "S", "W", "C") if revision == "2025-03-26" else pipes
+        ways = ("H", "S", "W", "L", "C") if revision == "2025-03-26" else pipes
         variants = [
             Variant(name, "batches", {"legacy": Face((line,), wanted)}, {})
             for name, line, wanted in (
@@ -1006,6 +1006,7 @@ def openings() -> Iterator[Group]:
         yield opened(f"batches of {revision}", opening_, [handshake(revision)], variants=variants, ways=ways)
     refused = {
         "W": Refused(INVALID, (b"1", b'"b"'), "batches are of 2025-03-26 and before"),
+        "L": Refused(INVALID, (b"1", b'"b"'), "batches are of 2025-03-26 and before"),
         "C": Refused(INVALID, (b"1", b'"b"'), "batches are of 2025-03-26 and before"),
         "*": Refused(INVALID, (b"null",), "batches are of 2025-03-26 and before"),
     }
@@ -1030,7 +1031,9 @@ def openings() -> Iterator[Group]:
     era = Refused(PARAMS, (b"7",), none.why)
     kind = "requests before initialize"
     before = Variant("before initialize", kind, {"legacy": Face(lines)}, {}, {"legacy S": none, "*": era})
-    yield Group("before initialize", {"legacy": Face((), 0, fenced=False)}, (before,), ways=("W", "S", "C"))
+    yield Group(
+        "before initialize", {"legacy": Face((), 0, fenced=False)}, (before,), ways=("W", "L", "S", "C")
+    )
 
 
 def groups() -> list[Group]:

@@ -41,6 +41,7 @@ CARRIERS: Mapping[str, Callable[[Daemon, str], contextlib.AbstractAsyncContextMa
     "H": carriers.over_http,
     "S": carriers.over_sse,
     "W": carriers.over_websocket,
+    "L": carriers.over_lines,
     "C": carriers.over_connect,
 }
 # Messages that the client and the server have received of each variant.

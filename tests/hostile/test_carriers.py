@@ -1,10 +1,10 @@
-"""The texts of test_json over HTTP+SSE and WebSocket, because a check that one transport lacks is a common vulnerability."""
+"""The texts of test_json over HTTP+SSE, WebSocket and lines, because a check that one transport lacks is a common vulnerability."""
 
 import json
 
 import pytest
 
-from ..support.hostile_carriers import METHOD, Frames, frames, posts
+from ..support.hostile_carriers import METHOD, Lines, Posts, frames, lines, posts
 from ..support.json_texts import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("still_serving")
 ECHO = METHOD % (b"1", b"test/echo")
 
 
-@pytest.fixture(scope="module", params=[posts, frames], ids=["messages", "ws"])
+@pytest.fixture(scope="module", params=[posts, frames, lines], ids=["messages", "ws", "pipe"])
 def carrier(request, bridge):
     with request.param(bridge) as carrier:
         yield carrier
@@ -68,6 +68,8 @@ NO_VALUES = [(name, value) for name, value in INVALID_VALUES.items() if is_utf8(
 
 @pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in NO_VALUES])
 def test_j01_invalid_json_never_reaches_the_child(carrier, value):
+    if isinstance(carrier, Lines) and b"\n" in value:
+        pytest.skip("a newline ends a line")
     assert_refused(carrier, call(value), PARSE_ERROR, 1)
 
 
@@ -87,6 +89,15 @@ def test_j01_invalid_utf8_is_refused_by_a_post_and_ends_a_websocket(bridge, valu
 
 
 @pytest.mark.parametrize(
+    "value", [pytest.param(value, id=name) for name, value in INVALID_VALUES.items() if not is_utf8(value)]
+)
+def test_j01_invalid_utf8_is_refused_by_a_line_and_the_session_continues(bridge, value):
+    with lines(bridge) as carrier:
+        assert_refused(carrier, call(value), PARSE_ERROR)
+        assert_passed(carrier, ECHO)
+
+
+@pytest.mark.parametrize(
     "value", [pytest.param(value, id=name) for name, value in (VALUES | OPTIONAL_VALUES).items()]
 )
 def test_j01_valid_json_reaches_the_child_byte_for_byte(carrier, value):
@@ -100,6 +111,8 @@ def test_j01_valid_json_reaches_the_child_byte_for_byte(carrier, value):
     [b"", b" ", b"\0", b"{", b'"', b"nul", ECHO + ECHO, ECHO + b"\n" + ECHO, ECHO + b"\0", ECHO + b",", ECHO + b"]", b"\xef\xbb\xbf" + ECHO, ECHO.decode().encode("utf-16-le")],
 )  # fmt: skip
 def test_w11_anything_but_one_json_text_is_a_parse_error_and_the_session_continues(carrier, text):
+    if isinstance(carrier, Lines) and (not text.strip() or b"\n" in text):
+        pytest.skip("a newline ends a line, and blank lines are skipped")
     assert_refused(carrier, text, PARSE_ERROR, 1)
 
 
@@ -118,12 +131,12 @@ def test_w11_j06_a_batch_of_another_revision_is_refused(carrier, text):
     refusal, messages, lines = carrier.exchange(text)
     errors = [refusal, *messages] if refusal else messages
     ids = [request["id"] for request in json.loads(text) if isinstance(request, dict)]
-    assert [error["id"] for error in errors] == ((ids or [None]) if isinstance(carrier, Frames) else [None])
+    assert [error["id"] for error in errors] == ([None] if isinstance(carrier, Posts) else (ids or [None]))
     assert {error["error"]["code"] for error in errors} == {INVALID_REQUEST}
     assert lines == []
 
 
-@pytest.mark.parametrize("open_carrier", [posts, frames], ids=["messages", "ws"])
+@pytest.mark.parametrize("open_carrier", [posts, frames, lines], ids=["messages", "ws", "pipe"])
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26"])
 def test_j06_a_batch_of_a_revision_with_batches_is_split(bridge, open_carrier, version):
     with open_carrier(bridge, version) as carrier:
@@ -257,10 +270,10 @@ def test_m01_a_websocket_starts_no_server_before_initialize(bridge, text):
 
 
 def test_carriers_do_not_share_responses(bridge):
-    """Use equal ids over both transports and on two WebSockets. Each client gets its own responses."""
-    with posts(bridge) as one, frames(bridge) as two, frames(bridge) as three:
+    """Use equal ids over all transports and on two WebSockets. Each client gets its own responses."""
+    with posts(bridge) as one, frames(bridge) as two, frames(bridge) as three, lines(bridge) as four:
         for turn in range(5):
-            for number, carrier in enumerate((one, two, three)):
+            for number, carrier in enumerate((one, two, three, four)):
                 answer = assert_passed(carrier, call(b'"%d/%d"' % (turn, number)))
                 assert answer["result"]["params"]["x"] == f"{turn}/{number}"
 

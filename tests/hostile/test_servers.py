@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from ..support.hostile_carriers import StatelessFrames, StatelessPosts, frames, posts
+from ..support.hostile_carriers import StatelessFrames, StatelessPosts, frames, lines, posts
 from ..support.json_texts import META
 
 pytestmark = pytest.mark.usefixtures("still_serving")
@@ -51,13 +51,13 @@ def call(hex_, id_, more=b""):
     return b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%b}}' % (id_, params)
 
 
-@pytest.fixture(params=["POST", "messages", "WebSocket", "stateless POST", "stateless WebSocket"])
+@pytest.fixture(params=["POST", "messages", "WebSocket", "pipe", "stateless POST", "stateless WebSocket"])
 def call_raw(request, bridge, session):
     """Yield a function that calls the tool `raw` and returns what the transport delivers."""
     if request.param == "POST":
         yield lambda hex_, id_: bridge.exchange(bridge.post(call(hex_, id_), session))
-    elif request.param in ("messages", "WebSocket"):
-        with (posts if request.param == "messages" else frames)(bridge) as carrier:
+    elif request.param in ("messages", "WebSocket", "pipe"):
+        with {"messages": posts, "WebSocket": frames, "pipe": lines}[request.param](bridge) as carrier:
             yield lambda hex_, id_: carrier.exchange(call(hex_, id_))[1]
     elif request.param == "stateless POST":
         yield lambda hex_, id_: StatelessPosts(bridge).exchange(call(hex_, id_, b"," + META), "raw")[1]

@@ -141,6 +141,14 @@ class Bridge:
             yield socket
 
     @contextmanager
+    def pipe(self):
+        """Open a connection with lines."""
+        with self.connect() as connection:
+            connection.send(self.request("GET", "/pipe").add("Connection: Upgrade", "Upgrade: mcp-pipe"))
+            assert connection.head().status == 101
+            yield connection
+
+    @contextmanager
     def event_stream(self):
         """Open an HTTP+SSE session. Yield its events and the path for POST."""
         with self.connect() as connection:

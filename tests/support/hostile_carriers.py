@@ -1,4 +1,4 @@
-"""Ways to send hostile texts to a bridge: HTTP+SSE and WebSocket, with and without sessions."""
+"""Ways to send hostile texts to a bridge: HTTP+SSE, WebSocket and lines, with and without sessions."""
 
 import json
 from contextlib import contextmanager
@@ -71,6 +71,25 @@ class Frames(Carrier):
         return self._socket.message()
 
 
+class Lines(Carrier):
+    """The pipe endpoint: a text is a line, and its response or error is a line."""
+
+    def __init__(self, bridge, connection):
+        super().__init__(bridge)
+        self._connection = connection
+
+    def send(self, text):
+        self._connection.send(one_line(text) + b"\n")
+
+    def receive(self):
+        return json.loads(self._connection.until(b"\n"))
+
+
+def one_line(text):
+    """Return a JSON text without the white space that would end a line."""
+    return text.replace(b"\n", b" ")
+
+
 @contextmanager
 def posts(bridge, version=VERSION):
     with bridge.event_stream() as (events, path), bridge.connect() as connection:
@@ -83,6 +102,14 @@ def posts(bridge, version=VERSION):
 def frames(bridge, version=VERSION):
     with bridge.websocket(initialized=False) as socket:
         carrier = Frames(bridge, socket)
+        carrier.open(version)
+        yield carrier
+
+
+@contextmanager
+def lines(bridge, version=VERSION):
+    with bridge.pipe() as connection:
+        carrier = Lines(bridge, connection)
         carrier.open(version)
         yield carrier
 
@@ -123,16 +150,31 @@ class StatelessFrames:
         self.bridge = bridge
         self._socket = socket
 
+    def _send(self, *texts):
+        self._socket.connection.send(b"".join(frame(TEXT, text) for text in texts))
+
+    def _message(self):
+        return self._socket.message()
+
     def exchange(self, text, name="echo", method="tools/call"):
         # The child answers in order. The response to the text therefore comes before the response to the mark.
-        mark = call(b"0", b'"mark"', b"sync-")
-        self._socket.connection.send(frame(TEXT, text) + frame(TEXT, mark))
-        found = [self._socket.message()]
+        self._send(text, call(b"0", b'"mark"', b"sync-"))
+        found = [self._message()]
         while found[-1]["id"] != "mark":
-            found.append(self._socket.message())
+            found.append(self._message())
         requests = json.loads(text) if text.startswith(b"[{") else [None]
         assert len(found) == 1 + len(requests)
         return None, found[0]
 
     def sync(self, number):
         assert self.exchange(call(b"0", b"0", b"sync-%d" % number))[1]["id"] == 0
+
+
+class StatelessLines(StatelessFrames):
+    """The same over the pipe endpoint."""
+
+    def _send(self, *texts):
+        self._socket.send(b"".join(one_line(text) + b"\n" for text in texts))
+
+    def _message(self):
+        return json.loads(self._socket.until(b"\n"))

@@ -233,6 +233,38 @@ async def over_sse(running: Daemon, name: str) -> AsyncIterator[Carrier]:
 
 
 @contextlib.asynccontextmanager
+async def over_lines(running: Daemon, name: str) -> AsyncIterator[Carrier]:
+    """Carry lines over the pipe endpoint."""
+    put, received = trio.open_memory_channel[bytes](math.inf)
+    async with await trio.open_unix_socket(running.unix) as stream, trio.open_nursery() as nursery:
+        await stream.send_all(
+            b"GET /servers/%b/pipe HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: mcp-pipe\r\n\r\n"
+            % name.encode()
+        )
+        buffer = b""
+        while b"\r\n\r\n" not in buffer:
+            buffer += await stream.receive_some(1)
+        assert buffer.startswith(b"HTTP/1.1 101 "), buffer
+
+        async def send(line: bytes) -> None:
+            await stream.send_all(line + b"\n")
+
+        async def read() -> None:
+            begun: list[bytes] = []
+            async with put:
+                while data := await stream.receive_some(65536):
+                    first, *more = data.split(b"\n")
+                    begun.append(first)
+                    for part in more:
+                        await put.send(b"".join(begun))
+                        begun = [part]
+
+        nursery.start_soon(read)
+        yield Carrier(send, received)
+        nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
 async def over_websocket(running: Daemon, name: str) -> AsyncIterator[Carrier]:
     put, received = trio.open_memory_channel[bytes](math.inf)
     async with (
