@@ -102,11 +102,13 @@ class HttpClient:
         body: bytes | None = None,
         *,
         idle_seconds: float = float("inf"),
+        upgrade: bytes = b"",
     ) -> AsyncGenerator[RemoteResponse]:
         """Send a request and yield its response; leaving the context before the end of the body closes the connection.
 
         The configured headers are added, unless `headers` has a field of the same name. `idle_seconds` is the longest time
-        without a byte of the response. Raises Unreachable, also for a redirect that is not followed, and ValueError for
+        without a byte of the response. `upgrade` names the protocol to change to, if the server agrees (status 101). Raises
+        Unreachable, also for a redirect that is not followed, and ValueError for
         header fields that would be another request.
         """
         try:
@@ -116,8 +118,12 @@ class HttpClient:
         if not self._discovery and not same_origin(target, self.home):
             raise Unreachable(f"{target.origin} is not the origin of the configured URL, {self.home.origin}")
         fields = self._fields(method, target, headers, body)
+        if upgrade:
+            fields = (*fields, (b"Connection", b"Upgrade"), (b"Upgrade", upgrade))
         deadline = trio.current_time() + DISCOVERY_SECONDS if self._discovery else float("inf")
-        http, response = await self._send(method, target, fields, body or b"", idle_seconds, deadline)
+        http, response = await self._send(
+            method, target, fields, body or b"", idle_seconds, deadline, upgrade=bool(upgrade)
+        )
         try:
             yield response
         finally:
@@ -133,6 +139,7 @@ class HttpClient:
         body: bytes | None = None,
         *,
         idle_seconds: float = float("inf"),
+        upgrade: bytes = b"",
     ) -> AsyncGenerator[RemoteResponse]:
         """Send a request with the credentials of `options.authorizer`, and again with others if it is refused (401, 403).
 
@@ -143,7 +150,7 @@ class HttpClient:
         while True:
             used = () if authorizer is None else await authorizer.headers()
             async with self.request(
-                method, url, (*headers, *used), body, idle_seconds=idle_seconds
+                method, url, (*headers, *used), body, idle_seconds=idle_seconds, upgrade=upgrade
             ) as response:
                 if authorizer is None or response.status not in (401, 403) or renewals == _MOST_RENEWALS:
                     yield response
@@ -187,9 +194,11 @@ class HttpClient:
         body: bytes,
         idle_seconds: float,
         deadline: float,
+        *,
+        upgrade: bool,
     ) -> tuple[HttpConnection, RemoteResponse]:
         for _ in range(_MOST_REDIRECTS + 1):
-            http = await self._connection(url, deadline)
+            http = await self._connection(url, deadline, upgrade=upgrade)
             http.idle_seconds, http.deadline = idle_seconds, deadline
             http.most = DISCOVERY_BYTES if self._discovery else None
             try:
@@ -240,8 +249,8 @@ class HttpClient:
             )
         return target
 
-    async def _connection(self, url: RemoteUrl, deadline: float) -> HttpConnection:
-        if not self._discovery:
+    async def _connection(self, url: RemoteUrl, deadline: float, *, upgrade: bool) -> HttpConnection:
+        if not self._discovery and not upgrade:
             while self._idle:
                 http = self._idle.pop()
                 if http.usable:
@@ -252,7 +261,7 @@ class HttpClient:
         if len(self._open) >= limit:
             raise Unreachable(f"{url.origin} has {limit} connections already (limits.connections)")
         seconds = min(self._options.connect_seconds, deadline - trio.current_time())
-        connection = await self._connector.open(url, seconds=seconds)
+        connection = await self._connector.open(url, seconds=seconds, tunnel=upgrade)
         http = HttpConnection(connection, url.origin, self._options.limits.write_stall_seconds)
         self._open.add(http)
         return http

@@ -33,8 +33,10 @@ _MOST_AT_ONCE: Final = 16
 class RemoteResponse:
     """A response whose body has not been read yet. Header names are in lower case."""
 
-    def __init__(self, http: "HttpConnection", head: h11.Response) -> None:
+    def __init__(self, http: "HttpConnection", head: h11.Response | h11.InformationalResponse) -> None:
         self.status = head.status_code
+        # With status 101: the connection, and the bytes of the other protocol that were received already.
+        self.upgraded = http.upgraded if head.status_code == 101 else None
         fields: dict[str, list[str]] = {}
         for name, value in head.headers:
             fields.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
@@ -151,6 +153,8 @@ class HttpConnection:
         self._written = 0
         self._head_bytes = 0
         self._keep_seconds = KEEP_SECONDS
+        # Set by a response of status 101 (RFC 9110 section 7.8).
+        self.upgraded: tuple[Connection, bytes] | None = None
 
     async def exchange(self, method: str, target: str, headers: Headers, body: bytes) -> RemoteResponse:
         """Send a request and return its response. Raises Unreachable. The connection is closed if it fails."""
@@ -171,10 +175,10 @@ class HttpConnection:
             self.connection.close()
             raise
 
-    async def _write_and_receive(self, data: bytes) -> h11.Response:
+    async def _write_and_receive(self, data: bytes) -> h11.Response | h11.InformationalResponse:
         """Write a request while the response is awaited: a server may refuse a body before it has read it."""
         faults: list[str] = []
-        heads: list[h11.Response | Unreachable] = []
+        heads: list[h11.Response | h11.InformationalResponse | Unreachable] = []
         async with trio.open_nursery() as nursery:
 
             async def read() -> None:
@@ -228,7 +232,9 @@ class HttpConnection:
             return "closed the connection before it had read the request"
         return ""
 
-    async def _receive_head(self, fault: str, faults: list[str] | None = None) -> h11.Response:
+    async def _receive_head(
+        self, fault: str, faults: list[str] | None = None
+    ) -> h11.Response | h11.InformationalResponse:
         while True:
             try:
                 event = self._h11.next_event()
@@ -236,6 +242,9 @@ class HttpConnection:
                 raise self._invalid(error) from None
             if isinstance(event, h11.Response):
                 self._take_keep_alive(event)
+                return event
+            if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                self.upgraded = self.connection, self._h11.trailing_data[0]
                 return event
             if event is not h11.NEED_DATA:
                 # An interim response (RFC 9110 section 15.2).
