@@ -203,6 +203,24 @@ def check_param_headers(
             raise _mismatch(_shown(annotation), "its argument")
 
 
+def mirror_arguments(params: bytes, annotations: Sequence[ParamHeader]) -> list[tuple[bytes, bytes]]:
+    """Return the header fields that mirror the annotated arguments of a `tools/call`.
+
+    An argument that is absent or null has none. No argument can end a field: other characters are encoded (`encode_value`).
+    """
+    if not annotations:
+        return []
+    levels: dict[tuple[str, ...], json_object.Members] = {(): _arguments(params)}
+    fields: list[tuple[bytes, bytes]] = []
+    for annotation in annotations:
+        value = _level(levels, annotation.path[:-1]).get(annotation.path[-1])
+        argument = b"null" if value is None else bytes(value)
+        if argument != b"null":
+            text = json_object.string(argument) if argument.startswith(b'"') else argument.decode()
+            fields.append((_shown(annotation).encode(), encode_value(text).encode()))
+    return fields
+
+
 def _arguments(params: bytes) -> json_object.Members:
     return json_object.peek(json_object.peek(params).get("arguments"))
 

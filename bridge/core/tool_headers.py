@@ -3,57 +3,13 @@
 The annotations of the tools are read from the results of `tools/list`, of the bridge and of clients.
 """
 
-from collections.abc import Container
-from typing import Final
-
 import msgspec
 
 from ...validators import json_object, mirrored_headers
 from ...validators.limits import Limits
-from ...validators.mcp_params import read_items, read_list
-from ...validators.mirrored_headers import ParamHeader, SchemaReader
 from ...validators.rejection import Rejection
+from ...validators.tool_headers import ToolHeaders, read_tools
 from .requests import ClientRequest
-
-# The most names of tools and headers that are stored.
-TOOLS: Final = 16 * 1024
-
-Mirrors = tuple[ParamHeader, ...] | Rejection
-
-
-class ToolHeaders:
-    """The header annotations of the listed tools by name. At the limit the oldest are dropped."""
-
-    __slots__ = ("_size", "by_name", "incomplete")
-
-    def __init__(self) -> None:
-        # By the name of a tool its annotations, or why they cannot be read. `add` and the limit drop entries.
-        self.by_name: dict[str, Mirrors] = {}
-        # The number of names of tools and headers.
-        self._size = 0
-        # Whether tools were dropped.
-        self.incomplete = False
-
-    def add(self, name: str, mirrors: Mirrors, needed: Container[str] = ()) -> None:
-        """Store the annotations of a tool. A needed name is not dropped for others."""
-        self._drop(name)
-        self.by_name[name] = mirrors
-        self._size += _weight(mirrors)
-        while self._size > TOOLS:
-            self.incomplete = True
-            oldest = next((one for one in self.by_name if one != name and one not in needed), None)
-            if oldest is None:
-                return
-            self._drop(oldest)
-
-    def _drop(self, name: str) -> None:
-        mirrors = self.by_name.pop(name, None)
-        if mirrors is not None:
-            self._size -= _weight(mirrors)
-
-
-def _weight(mirrors: Mirrors) -> int:
-    return 1 if isinstance(mirrors, Rejection) else 1 + len(mirrors)
 
 
 class ToolHeaderCache:
@@ -148,21 +104,4 @@ class ToolHeaderCache:
         self._tools, self.listing_id = None, b""
 
     def _read(self, result: bytes | msgspec.Raw, tools: ToolHeaders) -> json_object.Members:
-        found = read_list(result, self._limits)
-        schemas = SchemaReader(self._limits)
-        needed = {one.envelope.name for one in self.waiting}
-        for one in read_items(found.get("tools"), self._limits):
-            tool = json_object.peek(one)
-            mirrors: Mirrors
-            try:
-                mirrors = schemas.param_headers(bytes(tool.get("inputSchema", b"{}")))
-            # A client must drop a tool with invalid annotations, so there is nothing to compare.
-            except ValueError:
-                mirrors = ()
-            except Rejection as rejection:
-                mirrors = rejection
-            name = json_object.string(tool.get("name"))
-            # A longer name cannot be called.
-            if len(name) <= self._limits.name:
-                tools.add(name, mirrors, needed)
-        return found
+        return read_tools(result, tools, self._limits, {one.envelope.name for one in self.waiting})

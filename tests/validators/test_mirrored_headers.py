@@ -390,3 +390,28 @@ def test_headers_of_a_tool_without_annotations_are_ignored():
 )
 def test_the_name_of_the_annotation_in_data_is_not_an_annotation(schema):
     assert mirrored_headers.param_headers(schema) == ()
+
+
+def test_arguments_are_mirrored():
+    annotations = [
+        ParamHeader("mcp-param-a", ("a",), "string"),
+        ParamHeader("mcp-param-b", ("o", "b"), "integer"),
+        ParamHeader("mcp-param-c", ("o", "c"), "boolean"),
+        ParamHeader("mcp-param-d", ("d",), "string"),
+        ParamHeader("mcp-param-e", ("e",), "string"),
+        ParamHeader("mcp-param-f", ("f",), "string"),
+    ]
+    params = (
+        '{"name":"t","arguments":{"a":"x\\r\\nY: z","o":{"b":-42,"c":true},"d":null,"f":[1,\n"é"]}}'.encode()
+    )
+    fields = mirrored_headers.mirror_arguments(params, annotations)
+    assert fields == [
+        (b"Mcp-Param-a", b"=?base64?eA0KWTogeg==?="),
+        (b"Mcp-Param-b", b"-42"),
+        (b"Mcp-Param-c", b"true"),
+        (b"Mcp-Param-f", b"=?base64?WzEsCiLDqSJd?="),
+    ]
+    # A server of the same rules accepts them.
+    headers = {name.decode().lower(): value.decode() for name, value in fields}
+    mirrored_headers.check_param_headers(headers, params, annotations)
+    assert mirrored_headers.mirror_arguments(params, []) == []

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mcpbridged.bridge.core import tool_headers
 from mcpbridged.bridge.core.access_policy import AccessPolicy
 from mcpbridged.bridge.core.effects import (
     EraMismatch,
@@ -11,6 +10,7 @@ from mcpbridged.bridge.core.effects import (
     StartProcess,
 )
 from mcpbridged.bridge.core.request_state import StateSigner
+from mcpbridged.validators import tool_headers
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
