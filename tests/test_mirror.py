@@ -19,6 +19,7 @@ DECLARATIONS = {
     "bridge/log_levels.py",
     "bridge/runtime/common_parts.py",
     "bridge/runtime/owner_control.py",
+    "transports/client/link.py",
     "transports/client/options.py",
     "transports/client/ports.py",
     "transports/ports.py",
@@ -46,6 +47,15 @@ TESTED_AS_A_WHOLE = {
         "bridge/core/forwarded_requests.py",
         "bridge/core/tasks.py",
         "bridge/core/upstream_handshake.py",
+    },
+    "tests/transports/client/test_legacy_http.py": {
+        "transports/client/calls.py",
+        "transports/client/http_calls.py",
+        "transports/client/server_stream.py",
+        "transports/client/streamable_http.py",
+    },
+    "tests/transports/client/test_remote_server.py": {
+        "transports/client/connection.py",
     },
     "tests/bridge/core/test_attribution.py": {
         "bridge/core/aggregate_members.py",

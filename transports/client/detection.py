@@ -1,0 +1,44 @@
+"""Find the transport of a remote server.
+
+A server of the first revision has HTTP+SSE only. It does not accept an `initialize` by POST, and sends the event `endpoint` to
+a GET of the same URL (MCP 2026-07-28 basic/transports/streamable-http, "Backward Compatibility"; MCP 2025-03-26
+basic/transports). Whether a failure of the network or of a gateway, missing credentials or a rate limit is one of the server
+cannot be known, so they decide nothing.
+"""
+
+from typing import Final
+
+import attrs
+
+from ...validators.remote_url import WEBSOCKET_SCHEMES
+from .options import RemoteOptions
+
+HTTP: Final = "http"
+SSE: Final = "sse"
+WEBSOCKET: Final = "websocket"
+
+# Client errors that have another cause than a POST that the server does not know: credentials, time and rate.
+_NO_EVIDENCE: Final = frozenset({401, 403, 407, 408, 425, 429})
+
+
+def refuses_post(status: int) -> bool:
+    """Return whether this status of the response to `initialize` may mean that the server has HTTP+SSE only."""
+    return 400 <= status < 500 and status not in _NO_EVIDENCE
+
+
+@attrs.define(eq=False)
+class RemoteMemory:
+    """What the connections to one server have learned of it. They share it, and it is lost with the configuration."""
+
+    # The transport, or empty. Written when a server has answered over it.
+    transport: str = ""
+
+    def transport_for(self, options: RemoteOptions) -> str:
+        """Return the transport of the next connection, empty where `initialize` must find it."""
+        if options.transport == "websocket" or options.url.partition(":")[0].lower() in WEBSOCKET_SCHEMES:
+            return WEBSOCKET
+        return self.transport if options.transport == "auto" else options.transport
+
+    def found(self, transport: str) -> None:
+        """Store the transport over which the server has answered."""
+        self.transport = transport

@@ -1,0 +1,354 @@
+"""The Streamable HTTP client of the handshake revisions (MCP 2025-03-26 to 2025-11-25 basic/transports).
+
+Messages are sent in the order of the client as far as the server can see it: a notification waits for its acceptance before the
+next message is sent; requests run beside each other. A response to the server never waits.
+
+A request is sent once. It is sent again only if the server has refused it because its session has ended (404), for other
+credentials, or if no connection was made.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from ...validators import jsonrpc
+from ...validators.mcp_params import read_cancelled
+from ..options import Headers
+from .calls import Call, Calls
+from .detection import HTTP, refuses_post
+from .http_calls import POST, Endpoint, HttpCalls
+from .http_connection import RemoteResponse
+from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
+from .link import Link
+from .messages import CANCELLED, INITIALIZE, INITIALIZED, Received, Sent, read_sent
+from .ports import LoginRequired, Unreachable
+from .replay import LegacySession
+from .response_reader import EVENTS, ResponseReader, StreamProgress, media_type
+from .server_stream import ServerStreams
+
+# Time for the server to accept a notification before the next message is sent (seconds).
+_ACCEPT_SECONDS: Final = 2.0
+# Notifications that belong to one request only, so that other messages need not wait for them.
+_INDEPENDENT: Final = frozenset({CANCELLED, "notifications/progress"})
+# How often one request is sent again because its session has ended.
+_MOST_REFUSALS: Final = 2
+# How long the stream of a cancelled request is read (seconds).
+_WITHDRAWN_SECONDS: Final = 30.0
+_INITIALIZED: Final = jsonrpc.notification(INITIALIZED, b"")
+_NOTHING: Final = Failure("", {})
+_SESSION_LOST: Final = Failure(
+    f"has ended the session before it has answered; {MAY_HAVE_RUN}", {"reason": "session lost"}
+)
+_NO_RESPONSE: Final = Failure(
+    f"has ended the response without an answer; {MAY_HAVE_RUN}", {"reason": "no response"}
+)
+_ACCEPTED_ONLY: Final = Failure(
+    f"has accepted the request and sends no answer; {MAY_HAVE_RUN}", {"reason": "no response"}
+)
+_ALWAYS_LOST: Final = Failure(
+    "has ended each of several sessions before the request", {"reason": "session lost"}
+)
+
+
+class LegacyHttp:
+    """One session of one client."""
+
+    def __init__(self, endpoint: Endpoint, link: Link, nursery: trio.Nursery) -> None:
+        self._link = link
+        self._nursery = nursery
+        self._session = LegacySession(link.limits)
+        self._calls = Calls()
+        reader = ResponseReader(link, self._calls, self._session.add_request, self._session.withdrawn)
+        self._http = HttpCalls(endpoint, link, self._calls, reader)
+        self._streams = ServerStreams(self._http, self._session, self._lose)
+        # Messages that are to be sent, oldest first.
+        self._waiting: deque[Call | Sent] = deque()
+        # Whether nothing is sent, because `initialize` or a notification has no response yet.
+        self._held = False
+        # Whether nothing is sent, because the session is opened again.
+        self._reopening = False
+        self._wake = trio.Event()
+        # The session id in the head of the response to `initialize`.
+        self._offered_id: str | None = None
+        # Of the stream of messages that belong to no request; None for none.
+        self._listening: trio.CancelScope | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has begun a session."""
+        return self._session.begun
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a message waits to be sent."""
+        return bool(self._waiting)
+
+    @property
+    def session_headers(self) -> Headers:
+        """The header fields that name the session, empty if there is none that the server could end."""
+        return self._session.headers if self._session.id else ()
+
+    # ---- from the client
+
+    def send(self, sent: Sent) -> None:
+        """Send a message as soon as its order permits."""
+        if not sent.method:
+            if self._session.answers(sent.id):
+                self._nursery.start_soon(self._notify, sent)
+            else:
+                self._link.settled(sent)
+            return
+        self._session.record(sent)
+        if sent.method == CANCELLED and self._withdraw(sent):
+            self._link.settled(sent)
+            return
+        if sent.id:
+            call = Call(sent, self._on_opened if sent.method == INITIALIZE else None)
+            self._calls.add(call)
+            self._waiting.append(call)
+        else:
+            self._waiting.append(sent)
+        self._wake.set()
+
+    def _withdraw(self, sent: Sent) -> bool:
+        """Process the cancellation of a request. Return True if the server must not receive it."""
+        call = self._calls.find(read_cancelled(sent.params)[0])
+        if call is None or call.sent.method == INITIALIZE:
+            # Only a request in progress can be cancelled, except `initialize` (MCP 2025-11-25 basic/utilities/cancellation).
+            return True
+        call.withdrawn = True
+        if call in self._waiting:
+            self._waiting.remove(call)
+            self._http.fail(call, _NOTHING)
+            return True
+        if call.elsewhere:
+            self._http.fail(call, _NOTHING)
+        call.scope.deadline = min(call.scope.deadline, trio.current_time() + _WITHDRAWN_SECONDS)
+        return False
+
+    async def run(self) -> None:
+        """Send what waits, in order, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._waiting and not (self._held or self._reopening):
+                message = self._waiting.popleft()
+                if isinstance(message, Call):
+                    self._held = message.sent.method == INITIALIZE
+                    self._nursery.start_soon(self._call, message)
+                else:
+                    self._held = message.method not in _INDEPENDENT
+                    self._nursery.start_soon(self._notify_in_order, message)
+                # The task of a message begins before that of the next one.
+                await trio.lowlevel.checkpoint()
+
+    def _release(self) -> None:
+        self._held = False
+        self._wake.set()
+
+    # ---- notifications and responses
+
+    async def _notify_in_order(self, sent: Sent) -> None:
+        if sent.method in _INDEPENDENT:
+            await self._notify(sent)
+            return
+        opens = sent.method == INITIALIZED
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                self._release_later, self._link.limits.start_seconds if opens else _ACCEPT_SECONDS
+            )
+            await self._notify(sent)
+            nursery.cancel_scope.cancel()
+        self._release()
+        if opens:
+            self._listen()
+
+    async def _release_later(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self._release()
+
+    async def _notify(self, sent: Sent) -> None:
+        """Send a notification or a response of the client."""
+        generation, session = self._session.generation, self._session.id
+        headers = (*POST, *self._session.headers)
+        what = sent.method or "a response"
+        try:
+            async with self._http.endpoint.request("POST", headers, sent.line) as response:
+                self._link.settled(sent)
+                if response.status == 404 and session:
+                    self._lose(generation)
+                elif media_type(response) != EVENTS:
+                    body = await self._http.endpoint.beginning(response)
+                    if response.status >= 300:
+                        failure = self._http.endpoint.status_failure(response, body)
+                        self._link.note(f"{what} was refused: {failure.text}")
+        except (Unreachable, LoginRequired) as fault:
+            self._link.settled(sent)
+            self._link.note(f"{what} was not sent: {fault}")
+
+    # ---- requests
+
+    async def _call(self, call: Call) -> None:
+        failure: Failure | None = None
+        # Another one for each time that it is sent.
+        call.scope = trio.CancelScope(deadline=call.scope.deadline)
+        with call.scope:
+            failure = await self._exchange(call)
+        if call.ended or call.elsewhere or call in self._waiting:
+            return
+        if call.withdrawn:
+            self._http.fail(call, _NOTHING)
+        elif call.sent.method == INITIALIZE:
+            self._link.end((failure or _NO_RESPONSE).predicate)
+        else:
+            self._http.fail(call, failure or _NO_RESPONSE)
+
+    async def _exchange(self, call: Call) -> Failure | None:
+        """Send a request and read its response. Returns why there is none, if that is known."""
+        progress = StreamProgress()
+        opens = call.sent.method == INITIALIZE
+        call.generation = self._session.generation
+        call.session = "" if opens else self._session.id
+        headers = POST if opens else (*POST, *self._session.headers)
+        failure: Failure | None = None
+        try:
+            async with self._http.endpoint.request("POST", headers, call.sent.line) as response:
+                self._link.settled(call.sent)
+                failure = await self._read(call, response, progress)
+        except LoginRequired as fault:
+            failure = login_required(fault)
+        except Unreachable as fault:
+            failure = unreachable(fault, sent=call.begun or fault.sent)
+        if progress.last_event_id and not call.ended:
+            failure = await self._streams.resume(call, progress)
+        return failure
+
+    async def _read(self, call: Call, response: RemoteResponse, progress: StreamProgress) -> Failure | None:
+        opens = call.sent.method == INITIALIZE
+        if response.status == 404 and call.session:
+            return self._refused(call)
+        if not 200 <= response.status < 300:
+            failure = await self._http.read_refusal(call, response)
+            if opens and not call.internal and failure is not None and refuses_post(response.status):
+                self._change_transport(call, failure)
+            return failure
+        call.begun = True
+        if opens:
+            self._offered_id = response.headers.get("mcp-session-id")
+        elif response.status in (202, 204):
+            # Its answer may come on the stream of the session.
+            call.elsewhere = self._listening is not None
+            return _ACCEPTED_ONLY
+        return await self._http.read(call, response, progress)
+
+    def _refused(self, call: Call) -> Failure | None:
+        """Send a request in the next session, because the server has refused it with the former."""
+        call.refusals += 1
+        if call.internal:
+            return _SESSION_LOST
+        if call.refusals > _MOST_REFUSALS:
+            failure = _ALWAYS_LOST
+        else:
+            failure = None
+            self._waiting.appendleft(call)
+        self._lose(call.generation)
+        return failure
+
+    # ---- the session
+
+    def _on_opened(self, received: Received) -> bytes:
+        """Process the response to `initialize` of the client (Call.on_response)."""
+        self._session.open(received, self._offered_id)
+        self._link.answered(HTTP)
+        self._release()
+        return received.line
+
+    def _change_transport(self, call: Call, failure: Failure) -> None:
+        if self._link.change_transport([call.sent, *self._take_waiting()], failure):
+            self._calls.end(call)
+
+    def _take_waiting(self) -> list[Sent]:
+        taken: list[Sent] = []
+        while self._waiting:
+            one = self._waiting.popleft()
+            if isinstance(one, Call):
+                self._calls.end(one)
+                one = one.sent
+            taken.append(one)
+        return taken
+
+    def _lose(self, generation: int) -> None:
+        """Open the session again, because the server has ended it."""
+        if generation != self._session.generation or self._reopening:
+            self._wake.set()
+            return
+        self._reopening = True
+        self._link.note("the server has ended the session, which is opened again")
+        if self._listening is not None:
+            self._listening.cancel()
+        for line in self._session.lose():
+            self._link.put(line)
+        for call in self._calls:
+            # The response of another request may still show that it was not carried out.
+            if call.begun and call not in self._waiting:
+                self._http.fail(call, _SESSION_LOST)
+                call.scope.cancel()
+        self._nursery.start_soon(self._open_again)
+
+    async def _open_again(self) -> None:
+        seconds = self._link.limits.start_seconds
+        reason = f"has ended the session, and has not opened another within {seconds:g} s"
+        with trio.move_on_after(seconds):
+            reason = await self._open()
+        if reason:
+            self._link.end(reason)
+            return
+        for line in self._session.missed():
+            self._link.put(line)
+        self._reopening = False
+        self._wake.set()
+
+    async def _open(self) -> str:
+        """Open the session again, and bring it into the state of the former. Returns why that is not possible."""
+        reason = ""
+
+        def on_response(received: Received) -> bytes:
+            nonlocal reason
+            reason = self._session.open(received, self._offered_id)
+            return b""
+
+        failure = await self._request(self._session.initialize_again(), on_response)
+        if failure is not None or reason:
+            cause = reason or (failure or _NO_RESPONSE).predicate
+            return f"has ended the session, and has not opened another: it {cause}"
+        if self._session.initialized:
+            await self._notify(read_sent(_INITIALIZED))
+            self._listen()
+        for sent in self._session.restore():
+            # The server may refuse them, as it may have done before.
+            if await self._request(sent, lambda _: b"") is _SESSION_LOST:
+                return "has ended two sessions in a row"
+        return ""
+
+    async def _request(self, sent: Sent, on_response: Callable[[Received], bytes]) -> Failure | None:
+        """Send a request of the bridge itself. Returns why it has no response."""
+        call = Call(sent, on_response, internal=True)
+        self._calls.add(call)
+        failure = await self._exchange(call)
+        return (failure or _NO_RESPONSE) if self._calls.end(call) else None
+
+    def _listen(self) -> None:
+        """Open the stream of messages that belong to no request."""
+        if self._listening is None:
+            self._listening = trio.CancelScope()
+            self._nursery.start_soon(self._read_stream, self._listening)
+
+    async def _read_stream(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._streams.listen()
+        self._listening = None
+        for call in self._calls:
+            if call.elsewhere:
+                self._http.fail(call, _ACCEPTED_ONLY)

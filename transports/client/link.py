@@ -1,0 +1,73 @@
+"""Interfaces between the parts of a connection to a remote server."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from ...validators.limits import Limits
+from ..options import Headers
+from ..server_io import Overlong
+from .http_connection import RemoteResponse
+from .http_failures import Failure
+from .messages import Sent
+
+
+class Http(Protocol):
+    """The HTTP client of one server (`http_client.HttpClient`)."""
+
+    def authorized_request(
+        self, method: str, url: str, headers: Headers = (), body: bytes | None = None
+    ) -> AbstractAsyncContextManager[RemoteResponse]:
+        """Send a request with credentials. Raises Unreachable and LoginRequired."""
+        ...
+
+
+class Link(Protocol):
+    """The connection, as its transport uses it."""
+
+    limits: Limits
+    # The origin of the server, for texts.
+    origin: str
+    # How long attempts to connect are repeated (seconds).
+    connect_seconds: float
+    # Whether the server has not answered over this connection yet.
+    is_new: bool
+
+    def put(self, line: bytes | Overlong, related: bytes = b"") -> None:
+        """Pass on a line of the server. `related` is the id of the request that it belongs to."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until more may be read from the server."""
+        ...
+
+    def hold(self, size: int) -> bool:
+        """Count bytes of unfinished messages (a negative number: fewer). Return False over the limit, which counts nothing."""
+        ...
+
+    def settled(self, sent: Sent) -> None:
+        """Count a message as read by the server."""
+        ...
+
+    def note(self, text: str, /) -> None:
+        """Write a line to the log of the server."""
+        ...
+
+    def end(self, reason: str, /) -> None:
+        """End the connection. `reason` is a predicate for the subject "the server"."""
+        ...
+
+    def answered(self, transport: str) -> None:
+        """Note that the server has answered over this transport."""
+        ...
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the server has ever answered, over this or another connection."""
+        ...
+
+    def change_transport(self, messages: list[Sent], failure: Failure) -> bool:
+        """Send `initialize` and what follows it over HTTP+SSE instead, or return False.
+
+        `failure` is that of `initialize`, and is reported if HTTP+SSE fails as well.
+        """
+        ...
