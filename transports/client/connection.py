@@ -13,6 +13,7 @@ from .detection import SSE, WEBSOCKET, RemoteMemory
 from .http_calls import Endpoint
 from .http_client import http_url
 from .http_failures import Failure
+from .http_sse import HttpSse
 from .link import Http
 from .messages import Sent, read_sent
 from .options import RemoteOptions
@@ -34,7 +35,7 @@ class Connection:
         self,
         options: RemoteOptions,
         memory: RemoteMemory,
-        make_carrier: MakeCarrier,
+        make_carrier: MakeCarrier | None,
         deliveries: Deliveries,
         *,
         note: Callable[[str], None],
@@ -52,7 +53,7 @@ class Connection:
         self.unsent = 0
         self._options = options
         self._memory = memory
-        self._make_carrier = make_carrier
+        self._make_carrier = make_carrier or self._carrier
         # Bytes of unfinished messages of the server.
         self._held = 0
         self._deliveries = deliveries
@@ -112,6 +113,9 @@ class Connection:
             session.pause()
         nursery.start_soon(session.run)
         return session
+
+    def _carrier(self, _transport: str) -> Carrier:
+        return HttpSse(self._options)
 
     async def flush(self) -> None:
         """Wait a short time until the server has begun its responses to all messages."""

@@ -52,7 +52,7 @@ class RemoteServer:
         options: RemoteOptions,
         memory: RemoteMemory,
         pid: int,
-        make_carrier: MakeCarrier,
+        make_carrier: MakeCarrier | None = None,
         open_http: OpenHttp = HttpClient,
     ) -> None:
         self.pid = pid
