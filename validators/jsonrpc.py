@@ -93,6 +93,7 @@ _HEADROOM: Final = 64
 # Values that count as absent where a member is not allowed, because some programs write every known member.
 _EMPTY: Final = re.compile(rb'null|\[\s*+\]|\{\s*+\}|""')
 _NULL: Final = b"null"
+_REPLACEMENT: Final = "\ufffd".encode()
 _NO_INTEGER: Final = Decimal("0.5")
 # The members whose values are raw text.
 _RAW: Final = ("id", "params", "result", "error")
@@ -217,7 +218,9 @@ def readable_id(text: bytes) -> bytes:
     try:
         text.decode()
     except UnicodeDecodeError:
-        return _NULL
+        # An id in which bytes are replaced is not that of the peer.
+        raw_id = readable_id(text.decode(errors="replace").encode())
+        return _NULL if _REPLACEMENT in raw_id else raw_id
     found, whole = outline(text)
     # An error with the id of a response would end an unrelated request of the peer.
     return _NULL if whole and "method" not in found else _request_id(found)

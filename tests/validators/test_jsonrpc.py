@@ -189,7 +189,9 @@ def test_a_written_message_is_one_line_with_the_same_id():
         (b'{"id":"' + b"x" * 300 + b'","method":"a"}', b"null"),
         (b"[]", b"null"),
         (b"{", b"null"),
-        (b'{"id":7,"method":"\xff"}', b"null"),
+        (b'{"id":7,"method":"\xff"}', b"7"),
+        (b'{"id":"\xff","method":"a"}', b"null"),
+        (b'{"id":7,"result":"\xff"}', b"null"),
         (b"[" * 10_000, b"null"),
     ],
 )
