@@ -139,6 +139,18 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/doctor/examine.py",
         "bridge/commands/doctor/machine.py",
     },
+    "tests/bridge/commands/pump/test_conversation.py": {
+        "bridge/commands/pump/in_flight.py",
+        "bridge/commands/pump/session_setup.py",
+        "bridge/commands/pump/texts.py",
+    },
+    "tests/bridge/commands/test_connect_pump.py": {
+        "bridge/commands/pump/client_input.py",
+        "bridge/commands/pump/link.py",
+        "bridge/commands/pump/program.py",
+        "bridge/commands/pump/settings.py",
+        "bridge/commands/pump/streams.py",
+    },
     "tests/e2e/test_connect.py": {
         "bridge/commands/connect/client_messages.py",
         "bridge/commands/connect/command.py",

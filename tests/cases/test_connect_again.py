@@ -162,8 +162,8 @@ def test_c01_connect_exits_with_the_reason_if_its_server_is_removed(home):
         client.open()
         home.configure(name="")
         running.reload()
-        assert client.wait() == 1
-    assert client.stderr.splitlines()[-1] == "mcp-bridge: there is no server 'one'"
+        assert client.wait() == 69
+    assert client.stderr.splitlines()[-1] == "mcp-bridge: the daemon no longer offers 'one' to this client"
 
 
 def test_c01_c02_connect_exits_with_the_reason_if_the_daemon_does_not_come_back(home):

@@ -1,7 +1,6 @@
 """`mcp-bridge connect` answers each call and exits with a reason if its peer is unusual or hostile."""
 
 import json
-import signal
 import subprocess
 from contextlib import ExitStack
 
@@ -360,27 +359,11 @@ def test_r15_the_limits_of_the_configuration_reach_connect(tmp_path):
         assert len(json.loads(done.stdout)["result"]["content"][0]["text"]) == 6_000_000
         done = run_connect(running, "two", [call, request("tools/list", id=2)])
         answers = {one["id"]: one for one in map(json.loads, done.stdout.splitlines())}
-        assert "the limit is 100000 (limits.body)" in answers[1]["error"]["message"]
+        assert "100000 bytes, the limit (limits.body)" in answers[1]["error"]["message"]
         assert "result" in answers[2]
 
 
 # ---- calls in flight
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_r15_a_signal_ends_it_and_each_call_is_answered(tmp_path, number):
-    with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running, start_connect(running, "one") as process:
-        exchange(process, request("tools/list"))
-        process.stdin.write(
-            json.dumps(request("tools/call", tool("slow", seconds=60), id=2)).encode() + b"\n"
-        )
-        process.stdin.write(json.dumps(request("tools/list", id=3)).encode() + b"\n")
-        process.stdin.flush()
-        assert json.loads(process.stdout.readline())["id"] == 3
-        process.send_signal(number)
-        answer = json.loads(process.stdout.readline())
-        assert (answer["id"], number.name in answer["error"]["message"]) == (2, True)
-        assert process.wait(10) == (0 if number == signal.SIGTERM else 130)
 
 
 def test_r15_when_the_daemon_is_killed_each_call_is_answered(tmp_path):

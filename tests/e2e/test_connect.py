@@ -84,7 +84,7 @@ def test_a_line_within_the_limits_of_the_server_passes(tmp_path):
 
 def test_an_unknown_server_is_named(running):
     done = run_connect(running, "nobody", [])
-    assert (done.returncode, done.stderr) == (1, "mcp-bridge: there is no server 'nobody'\n")
+    assert (done.returncode, done.stderr) == (69, "mcp-bridge: there is no server 'nobody'\n")
 
 
 def test_a_refused_request_gets_an_error(running):
@@ -100,7 +100,7 @@ def test_connect_exits_on_a_signal_also_during_calls(running):
         process.stdin.write(json.dumps(slow).encode() + b"\n")
         process.stdin.flush()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(10) == -signal.SIGTERM
 
 
 def test_a_message_of_the_maximum_depth_arrives(tmp_path):

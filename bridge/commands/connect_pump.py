@@ -1,0 +1,61 @@
+"""Run `mcp-bridge connect NAME`: a lean program that carries lines between stdin and stdout and a server of the daemon."""
+
+import posix
+import sys
+
+from .pump import record
+from .pump.daemon_socket import usual_socket
+from .pump.program import Program
+from .pump.settings import Settings
+from .pump.streams import open_standard_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import NoReturn
+else:
+    import _signal as signal
+
+# The interpreter is started without `site`, so that it has no path to the package.
+_CODE = f"import sys;sys.path.append(sys.argv[1]);from {__name__} import main;main()"
+
+
+def run_plain(name: str) -> "int | None":
+    """Connect to a server of the daemon at the usual socket, and return the exit code.
+
+    Returns None, without effect, if the configuration may name another socket.
+    """
+    path = usual_socket(posix.environ)
+    if path is None:
+        return None
+    return run(Settings(name.encode("utf-8", "surrogateescape"), path))
+
+
+def run(settings: Settings) -> int:
+    """Connect to a server, and return the exit code."""
+    open_standard_streams()
+    # Signals end the program at once; the daemon then ends the session.
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return Program(settings).run()
+
+
+def execute(settings: Settings) -> "NoReturn":
+    """Replace this process with one that runs the program and has loaded nothing else. Raises OSError."""
+    descriptor = record.store(record.settings_values(settings))
+    posix.execv(sys.executable, command(str(descriptor)))
+
+
+def command(*words: str) -> "list[str]":
+    """Return the command that calls `main` with these words."""
+    return [sys.executable, "-I", "-S", "-c", _CODE, _folder(), *words]
+
+
+def _folder() -> str:
+    """Return the folder that holds the package."""
+    return __file__.rsplit("/", __name__.count(".") + 1)[0]
+
+
+def main() -> "NoReturn":
+    """Run with the settings that `execute` has stored in the file whose descriptor is the last word of the command."""
+    sys.exit(run(record.settings_of(record.load(int(sys.argv[2])))))
