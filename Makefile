@@ -76,6 +76,7 @@ quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute
 conformance: .venv/.test  ## run the official conformance suite and the official TypeScript clients (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
+	$(BIN)/python tests/conformance/client_scenarios.py --way direct
 
 isolation: .venv/.test  ## make 10,000 calls of 4 to 32 clients of one process with equal ids, and check whose each message is
 	ISOLATION_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider tests/cases/test_shared_isolation.py
