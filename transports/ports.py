@@ -48,7 +48,7 @@ class ServerConnection(Protocol):
         """The wire id of the request whose response stream carried the line that is passed on now; empty if not known.
 
         A server request on the response stream of a request belongs to that request (MCP 2025-11-25 basic/transports). Valid
-        during the call of the line handler. Always empty for a process.
+        during the call of the line handler, and of the rest that it returns. Always empty for a process.
         """
         ...
 

@@ -1,7 +1,8 @@
 """Attribute requests of a legacy server to calls: the table of the calls of one server process, and the rule. Pure.
 
-On stdio a server does not name the call that has caused its request (MCP 2025-11-25 basic/transports). A wrong choice shows
-the data of one client to another, so a request is assigned only if every possible call belongs to the same client.
+Over HTTP a server sends its request on the response stream of the call that has caused it (MCP 2025-11-25 basic/transports).
+On stdio, and on a stream of no request, it does not name the call. A wrong choice shows the data of one client to another, so
+such a request is assigned only if every possible call belongs to the same client.
 
 Invariant: `assign` never returns a call of one client while a call of another client may have caused the request.
 """
@@ -163,27 +164,39 @@ class Origins:
         return tuple(origin.owner for origin in self._by_id.values())
 
     def assign(
-        self, method: str, params: bytes, task: bytes = b"", again_for: Client | None = None
+        self,
+        method: str,
+        params: bytes,
+        task: bytes = b"",
+        again_for: Client | None = None,
+        *,
+        related: bytes = b"",
     ) -> Origin | Refusal:
         """Return the call that a request of the server belongs to, or why there is none.
 
-        1. `task`, the related task of the request, names a call: that call.
-        2. No candidate: refused.
-        3. Several candidates, and not all of them of one known client: refused as ambiguous, or as in 7 if no client of a
+        1. `related`, the wire id of the call on whose response stream the request came: that call is the only candidate,
+           whatever its method is. A call that is over, or no call: refused.
+        2. `task`, the related task of the request, names a call: that call.
+        3. No candidate: refused.
+        4. Several candidates, and not all of them of one known client: refused as ambiguous, or as in 8 if no client of a
            running or held candidate has declared it.
-        4. The newest running candidate whose client has declared to answer the method.
-        5. The newest held candidate whose client has declared it: the request is sent in the next input round.
-        6. Only cancelled and answered candidates: refused.
-        7. No client has declared it: refused with `METHOD_NOT_FOUND`.
+        5. The newest running candidate whose client has declared to answer the method.
+        6. The newest held candidate whose client has declared it: the request is sent in the next input round.
+        7. Only cancelled and answered candidates: refused.
+        8. No client has declared it: refused with `METHOD_NOT_FOUND`.
 
         Candidates are all calls in the table with `may_ask`. "Newest" is never applied across clients. A request whose call
         has ended is assigned `again_for` the client of that call: calls of other clients, and of a client that is not known,
         are no candidates, because none of them has caused the request.
         """
-        candidates = [one for one in self._by_id.values() if one.may_ask]
+        if related:
+            named = self._by_id.get(related)
+            candidates = [] if named is None else [named]
+        else:
+            candidates = [one for one in self._by_id.values() if one.may_ask]
         if again_for is not None and self.several:
             candidates = [one for one in candidates if again_for.known and one.client == again_for]
-        if task:
+        if task and not related:
             candidates = [one for one in candidates if one.task == task]
         if not candidates:
             return Refusal(INTERNAL_ERROR, _UNRELATED, "no_call")

@@ -136,8 +136,11 @@ class Translator(Protocol):
         """Handle a message of the client's side. `client_request` is the stateless request that it stands for, if any."""
         ...
 
-    def from_server(self, message: Message) -> Effects:
-        """Handle a message of the server. Never raises, however wrong the message is."""
+    def from_server(self, message: Message, related: bytes = b"") -> Effects:
+        """Handle a message of the server. Never raises, however wrong the message is.
+
+        `related` is the wire id of the request on whose response stream it came, where that is known.
+        """
         ...
 
     def on_exit(self) -> Effects:

@@ -112,11 +112,11 @@ class Link(Generic[E, T]):
     # ---- from the server
 
     def on_server_message(self, message: Message, about: bytes = b"") -> tuple[E | LinkEffect, ...]:
-        """Handle a message of the server."""
+        """Handle a message of the server. `about` is the wire id of the request that it belongs to, where that is known."""
         translator = self.translator
         if translator is None:
             return self._front.on_server_message(message, about)
-        return self.translated(translator.from_server(message))
+        return self.translated(translator.from_server(message, about))
 
     def translated(self, effects: Effects) -> tuple[E | LinkEffect, ...]:
         """Return the effects outside of the link for effects of the translator.

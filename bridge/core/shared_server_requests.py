@@ -48,8 +48,8 @@ class SharedServerRequests:
 
     # ---- from the server
 
-    def on_request(self, message: Request) -> Effects:
-        """Handle a request of the server."""
+    def on_request(self, message: Request, related: bytes = b"") -> Effects:
+        """Handle a request of the server. `related` is the call on whose response stream it came, where that is known."""
         method = message.method
         if method == "ping":
             return (ToServer(Response(message.id, b"{}", b"")),)
@@ -61,7 +61,7 @@ class SharedServerRequests:
             return self._refuse(
                 message, Refusal(METHOD_NOT_FOUND, self._policy.refusal(method, 200).text, "denied")
             )
-        return self._assign(message, b"")
+        return self._assign(message, b"", related=related)
 
     def on_cancelled(self, message: Notification) -> Effects:
         """Handle the cancellation of a request by the server."""
@@ -87,10 +87,12 @@ class SharedServerRequests:
         self._requests.add(own_id, owner, message, b"")
         return (ToFront(owner, Request(own_id, message.method, message.params)),)
 
-    def _assign(self, message: Request, own_id: bytes, again_for: Client | None = None) -> Effects:
+    def _assign(
+        self, message: Request, own_id: bytes, again_for: Client | None = None, related: bytes = b""
+    ) -> Effects:
         method = message.method
         task = canonical_text(related_task(message.params))
-        found = self._calls.origins.assign(method, message.params, task, again_for)
+        found = self._calls.origins.assign(method, message.params, task, again_for, related=related)
         if isinstance(found, Refusal):
             return self._refuse(message, found)
         front = find_front(self._fronts, found.owner)

@@ -305,15 +305,18 @@ class SharedUpstream:
 
     # ---- from the server
 
-    def on_server_message(self, message: Message) -> Effects:
-        """Handle a message of the server. Never raises, however wrong the message is."""
+    def on_server_message(self, message: Message, related: bytes = b"") -> Effects:
+        """Handle a message of the server. Never raises, however wrong the message is.
+
+        `related` is the wire id of the request on whose response stream it came, where that is known.
+        """
         if isinstance(message, Response):
             return self._on_response(message)
         if not json_object.has_room(message.params):
             return _refuse_many_members(message)
         if isinstance(message, Notification):
             return self._on_notification(message)
-        return self._server_requests.on_request(message)
+        return self._server_requests.on_request(message, related)
 
     def reassign(self, message: Request, client: Client) -> Effects:
         """Assign a request of the server again, because the call of a translated front that had it has ended."""

@@ -130,7 +130,7 @@ class LegacyAdapter:
             return (ToServer(Notification(message.method, params)),)
         return (LogDebug("message_of_modern_client_dropped"),)
 
-    def from_server(self, message: Message) -> Effects:
+    def from_server(self, message: Message, related: bytes = b"") -> Effects:
         if isinstance(message, Response):
             return self._on_response(message)
         if not json_object.has_room(message.params):
@@ -138,8 +138,8 @@ class LegacyAdapter:
                 return refuse(message, INTERNAL_ERROR, json_object.TOO_MANY, "too_many_members")
             return (LogDebug("notification_with_too_many_members"),)
         if isinstance(message, Notification):
-            return self._on_notification(message)
-        return self._server_requests.on_request(message)
+            return self._on_notification(message, related)
+        return self._server_requests.on_request(message, related)
 
     def on_timer(self, timer: Timer) -> Effects:
         """Send the input requests that were gathered, or stop waiting for a URL."""
@@ -319,12 +319,12 @@ class LegacyAdapter:
 
     # ---- notifications of the server
 
-    def _on_notification(self, message: Notification) -> Effects:
+    def _on_notification(self, message: Notification, related: bytes) -> Effects:
         match message.method:
             case "notifications/progress":
                 return self._on_progress(message.params)
             case "notifications/message":
-                return self._on_log_message(message)
+                return self._on_log_message(message, related)
             case method if method in KIND_OF:
                 return self._subscriptions.on_list_changed(message)
             case "notifications/resources/updated":
@@ -335,11 +335,13 @@ class LegacyAdapter:
                 elicitation_id = json_object.peek(message.params).get("elicitationId", b"")
                 return self._calls.on_url_completed(bytes(elicitation_id))
             case method if self._passes(method):
-                return self._on_extension_notification(message)
+                return self._on_extension_notification(message, related)
             case _:
                 return (LogDebug("notification_unknown_to_modern_era"),)
 
-    def _on_extension_notification(self, message: Notification) -> Effects:
+    def _on_extension_notification(self, message: Notification, related: bytes) -> Effects:
+        if call := self._calls.running.get(related):
+            return (ToRequester(message, call.requester),)
         # The notification does not name its call, so it is sent only if a single client can have caused it.
         running = self._calls.at_server()
         clients = self._origins.clients
@@ -360,10 +362,13 @@ class LegacyAdapter:
         progress = Notification("notifications/progress", json_object.write(found))
         return (ToRequester(progress, call.requester),)
 
-    def _on_log_message(self, message: Notification) -> Effects:
-        # A log message does not name its call, so it is sent only if a single client can have caused it.
+    def _on_log_message(self, message: Notification, related: bytes) -> Effects:
         level = json_object.string(json_object.peek(message.params).get("level"))
         wanting = self._calls.wanting(level)
+        if related in self._calls.running:
+            named = (ToRequester(message, call.requester) for call in wanting if call.wire_id == related)
+            return tuple(named) or (LogDebug("log_line_not_sent"),)
+        # The message does not name its call, so it is sent only if a single client can have caused it.
         if not wanting or len(self._origins.clients) > 1:
             return (LogDebug("log_line_not_sent"),)
         if not wanting[-1].client.known and len(self._calls.running) > 1:

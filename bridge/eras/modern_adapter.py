@@ -108,7 +108,7 @@ class ModernAdapter(Translator):
         # The modern era has no notifications of clients but `notifications/cancelled` (MCP 2026-07-28 schema).
         return ()
 
-    def from_server(self, message: Message) -> Effects:
+    def from_server(self, message: Message, related: bytes = b"") -> Effects:  # noqa: ARG002 - a message names its call
         if isinstance(message, Response):
             return self._on_response(message)
         if isinstance(message, Notification):

@@ -46,14 +46,14 @@ class LegacyServerRequests:
         self._running = running
         self._shared = shared
 
-    def on_request(self, message: Request) -> Effects:
-        """Assign a request to a call, or answer it."""
+    def on_request(self, message: Request, related: bytes = b"") -> Effects:
+        """Assign a request to a call, or answer it. `related` is the call on whose response stream it came, if known."""
         if message.method == "ping":
             return (ToServer(Response(message.id, b"{}", b"")),)
         if message.id in self._rounds or message.id in self._roots:
             text = "this id is in use by a request in progress"
             return refuse(message, INVALID_REQUEST, text, "id_in_use")
-        return self._assign(message)
+        return self._assign(message, related=related)
 
     def assigned(self, message: Request, origin: Origin) -> Effects:
         """Add a request to the call that it was assigned to."""
@@ -99,9 +99,9 @@ class LegacyServerRequests:
             effect for message in late for effect in refuse(message, INTERNAL_ERROR, NO_CALL, "no_call")
         )
 
-    def _assign(self, message: Request, again_for: Client | None = None) -> Effects:
+    def _assign(self, message: Request, again_for: Client | None = None, related: bytes = b"") -> Effects:
         task = tasks.related_task(message.params)
-        found = self._origins.assign(message.method, message.params, task, again_for)
+        found = self._origins.assign(message.method, message.params, task, again_for, related=related)
         if isinstance(found, Origin):
             return self.assigned(message, found)
         call = None if found.origin is None else self._running.get(found.origin.wire_id)

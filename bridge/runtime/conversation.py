@@ -412,7 +412,8 @@ class LocalConversation(LinkOwner[SessionProcess]):
             self._log.count_errors()
         # As the link does, without a call on the way of each response.
         receiver = self._session if self._link.translator is None else self._link
-        self._perform(receiver.on_server_message(message))
+        about = b"" if type(message) is Response else self._process.related
+        self._perform(receiver.on_server_message(message, about))
 
     def _perform(self, effects: Effects) -> None:
         for effect in effects:

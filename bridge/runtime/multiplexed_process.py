@@ -311,7 +311,8 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
             self._count_error()
         # As the link does, without a call on the way of each response.
         receiver = self._multiplexer if self._link.translator is None else self._link
-        self._perform(receiver.on_server_message(message))
+        about = b"" if type(message) is Response else self._process.related
+        self._perform(receiver.on_server_message(message, about))
 
     def _count_error(self) -> None:
         # For an error of `initialize` the requests that fail with it are counted instead.

@@ -26,6 +26,11 @@ class PacedProcess:
         self._clock = PausableClock()
 
     @property
+    def related(self) -> bytes:
+        """The request to which the present line belongs (ServerConnection.related)."""
+        return b"" if self.child is None else self.child.related
+
+    @property
     def is_behind(self) -> bool:
         """Whether the process waits for a client."""
         raise NotImplementedError

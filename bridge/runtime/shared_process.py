@@ -250,7 +250,8 @@ class SharedProcess:
     # ---- effects
 
     def _from_server(self, message: Message) -> None:
-        self._perform(self._upstream.on_server_message(message))
+        related = b"" if type(message) is Response or self._child is None else self._child.related
+        self._perform(self._upstream.on_server_message(message, related))
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:

@@ -38,6 +38,8 @@ class Child:
         self.state = "running"
         self.stopped = False
         self.refusal = refusal
+        # The request to which the next line belongs (ports.ServerConnection).
+        self.related = b""
 
     def send(self, line):
         if self.refusal is not None:

@@ -21,8 +21,8 @@ def table(*clients, several=True):
     ]
 
 
-def assign(origins, task=b""):
-    return origins.assign("elicitation/create", b"{}", task)
+def assign(origins, task=b"", related=b""):
+    return origins.assign("elicitation/create", b"{}", task, related=related)
 
 
 def reason(origins):
@@ -31,7 +31,38 @@ def reason(origins):
     return found.reason
 
 
-def test_case_1_a_task_names_its_call_among_many_clients():
+def test_case_1_the_response_stream_names_the_call_among_many_clients():
+    origins, calls = table(ONE, OTHER, UNKNOWN, UNKNOWN, ONE)
+    for call in calls:
+        assert assign(origins, related=call.wire_id) is call
+    # A related task that another call has names no other call.
+    calls[0].task = b'"t"'
+    assert assign(origins, b'"t"', related=b"1") is calls[1]
+    # A held call gets it in its next round.
+    calls[2].phase = Phase.HELD
+    assert assign(origins, related=b"2") is calls[2]
+
+
+def test_case_1_whatever_the_method_of_the_call_is():
+    origins, (_, listing) = table(ONE, OTHER)
+    listing.may_ask = False
+    assert assign(origins, related=listing.wire_id) is listing
+
+
+def test_case_1_a_request_of_a_call_that_is_over_goes_to_no_other():
+    origins, (first, _, last) = table(ONE, ONE, ONE)
+    assert assign(origins, related=b"99").reason == "no_call"
+    origins.cancel(first)
+    assert assign(origins, related=b"0").reason == "cancelled"
+    last.declared = nothing
+    found = assign(origins, related=b"2")
+    assert (found.reason, found.origin) == ("not_declared", last)
+    origins, (first, _) = table(ONE, ONE, several=False)
+    origins.answer(first)
+    assert assign(origins, related=b"0").reason == "no_call"
+
+
+def test_case_2_a_task_names_its_call_among_many_clients():
     origins, (first, second, _) = table(ONE, OTHER, UNKNOWN)
     first.task = b'"t"'
     assert assign(origins, b'"t"') is first
@@ -44,7 +75,7 @@ def test_case_1_a_task_names_its_call_among_many_clients():
     assert assign(origins, b'"t"').reason == "ambiguous"
 
 
-def test_case_2_no_call():
+def test_case_3_no_call():
     origins = Origins(PATIENCE)
     origins.begin(b"1", ONE, None, yes, may_ask=False)
     assert reason(origins) == "no_call"
@@ -53,20 +84,20 @@ def test_case_2_no_call():
 @pytest.mark.parametrize(
     "clients", [(ONE, OTHER), (UNKNOWN, UNKNOWN), (ONE, UNKNOWN), (UNKNOWN, ONE), (ONE, ONE, OTHER)]
 )
-def test_case_3_several_clients(clients):
+def test_case_4_several_clients(clients):
     origins, _ = table(*clients)
     assert reason(origins) == "ambiguous"
 
 
 @pytest.mark.parametrize("phase", [Phase.HELD, Phase.CANCELLED, Phase.ANSWERED])
 @pytest.mark.parametrize("which", [0, 1])
-def test_case_3_whatever_the_calls_of_the_other_client_are_doing(phase, which):
+def test_case_4_whatever_the_calls_of_the_other_client_are_doing(phase, which):
     origins, calls = table(ONE, OTHER)
     calls[which].phase = phase
     assert reason(origins) == "ambiguous"
 
 
-def test_case_4_the_newest_running_call_that_declares_it():
+def test_case_5_the_newest_running_call_that_declares_it():
     origins, (_, second, third) = table(ONE, ONE, ONE)
     assert assign(origins) is third
     third.declared = nothing
@@ -75,25 +106,25 @@ def test_case_4_the_newest_running_call_that_declares_it():
     assert assign(origins) is second
 
 
-def test_case_4_one_call_of_an_unknown_client():
+def test_case_5_one_call_of_an_unknown_client():
     origins, (only,) = table(UNKNOWN)
     assert assign(origins) is only
 
 
-def test_case_5_the_newest_held_call():
+def test_case_6_the_newest_held_call():
     origins, (first, second) = table(ONE, ONE)
     first.phase = second.phase = Phase.HELD
     assert assign(origins) is second
 
 
-def test_case_6_only_cancelled_and_answered_calls():
+def test_case_7_only_cancelled_and_answered_calls():
     origins, (first, second) = table(ONE, ONE)
     origins.cancel(first)
     origins.answer(second)
     assert reason(origins) == "cancelled"
 
 
-def test_case_7_not_declared():
+def test_case_8_not_declared():
     origins, (only,) = table(ONE)
     only.declared = nothing
     found = assign(origins)
@@ -149,7 +180,22 @@ def test_i1_no_request_is_assigned_while_another_client_may_have_caused_it(calls
         assert found.phase in (Phase.RUNNING, Phase.HELD)
 
 
-def test_case_3_a_request_that_no_open_call_has_declared_is_none_that_several_can_have_caused():
+@given(
+    st.lists(st.tuples(st.sampled_from([ONE, OTHER, UNKNOWN]), st.sampled_from(Phase), st.booleans())),
+    st.integers(0, 9),
+)
+def test_i1_a_request_on_a_response_stream_is_assigned_to_that_call_only(calls, related):
+    origins = Origins(PATIENCE, several=True)
+    for number, (client, phase, declared) in enumerate(calls):
+        origins.begin(b"%d" % number, client, None, yes if declared else nothing).phase = phase
+    found = assign(origins, related=b"%d" % related)
+    if isinstance(found, Origin):
+        assert found.wire_id == b"%d" % related
+    else:
+        assert related >= len(calls) or calls[related][1:] not in ((Phase.RUNNING, True), (Phase.HELD, True))
+
+
+def test_case_4_a_request_that_no_open_call_has_declared_is_none_that_several_can_have_caused():
     origins = Origins(PATIENCE, several=True)
     answered = origins.begin(b"1", ONE, None, yes)
     origins.answer(answered)

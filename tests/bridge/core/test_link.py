@@ -75,7 +75,8 @@ class Translator:
             return (ToServer(Notification(f"{message.method}/translated", b"")),)
         return self._of(message.id.decode())
 
-    def from_server(self, message):
+    def from_server(self, message, related=b""):
+        self.related = related
         return self._of(message.id.decode())
 
     def on_timer(self, timer):
@@ -218,3 +219,9 @@ def test_a_link_that_is_no_longer_used_is_freed_at_once():
         assert [ref() for ref in found] == [None, None]
     finally:
         gc.enable()
+
+
+def test_the_translator_receives_the_request_that_a_message_belongs_to():
+    link, translator = linked(Front(), s=())
+    link.on_server_message(response(b"s"), b"7")
+    assert translator.related == b"7"

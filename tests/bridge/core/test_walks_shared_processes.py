@@ -89,6 +89,8 @@ class Process:
         self.world = world
         self.upstream = SharedUpstream(LIMITS, world.new_id, AccessPolicy())
         self.ended = False
+        # The call on whose response stream the present message of the server came.
+        self.related = b""
         # By front: those that have joined and not left, and all.
         self.members, self.every = {}, {}
         self.reset()
@@ -395,6 +397,7 @@ class World:
                 case Assigned(front, message, origin):
                     stateless = process.members[front]
                     assert origin.owner is stateless
+                    assert process.related in (b"", origin.wire_id)
                     assert json.loads(message.params)["of"] == stateless.name
                     stateless.on_assigned(message)
                 case CallsLost(front, wire_ids, text, data):
@@ -436,6 +439,7 @@ class World:
             assert whose in (None, client.name), (client.name, message)
             if isinstance(message, Request):
                 process.given.append(message.id)
+                assert process.related in (b"", about)
             if about:
                 assert self.sent[about].client is client
             if front.translated and message_is(message, "notifications/progress"):
@@ -579,8 +583,10 @@ class World:
         found = [one for one in self.processes if one.alive and (one.opened or not opened)]
         return self.rng.choice(found) if found else None
 
-    def from_server(self, process, message):
-        self.perform(process, process.upstream.on_server_message(message))
+    def from_server(self, process, message, related=b""):
+        process.related = related
+        self.perform(process, process.upstream.on_server_message(message, related))
+        process.related = b""
 
     def start(self):
         for process in self.processes:
@@ -696,7 +702,10 @@ class World:
             return
         process.asked[json.dumps(server_id)] = sent.client.name
         params = raw({"of": sent.client.name})
-        self.from_server(process, Request(raw(server_id), self.rng.choice(ASKED), params))
+        # A server over HTTP sends it on the response stream of the call, or on a stream of no call.
+        [wire_id] = [one for one, other in self.sent.items() if other is sent]
+        related = self.rng.choice((wire_id, b""))
+        self.from_server(process, Request(raw(server_id), self.rng.choice(ASKED), params), related)
 
     def withdraw(self):
         if (process := self.any_process()) and process.asked:

@@ -135,11 +135,11 @@ class Talk:
             self.it.from_server(Response(raw(id_), b"", raw({"code": code, "message": message, **more})))
         )
 
-    def server_requests(self, id_, method, **about):
-        return self._note(self.it.from_server(Request(raw(id_), method, raw(about))))
+    def server_requests(self, id_, method, related=b"", **about):
+        return self._note(self.it.from_server(Request(raw(id_), method, raw(about)), related))
 
-    def server_notifies(self, method, **about):
-        return self._note(self.it.from_server(Notification(method, raw(about))))
+    def server_notifies(self, method, related=b"", **about):
+        return self._note(self.it.from_server(Notification(method, raw(about)), related))
 
     def gathered(self):
         return self._note(self.it.on_timer(self.timers.pop(0).timer))
@@ -1210,6 +1210,48 @@ def test_a_log_line_goes_to_the_newest_call_that_wants_it_of_a_process_with_one_
         talk.call(2, client=client)
     effects = talk.server_notifies("notifications/message", level="info", data=1)
     assert [effect.about for effect in effects if isinstance(effect, ToRequester)] == expected
+
+
+def test_a_log_line_on_a_response_stream_goes_to_that_call_only():
+    talk = Talk(Profile(), strict=True)
+    talk.call(1, client=ONE, meta=level("debug"))
+    talk.call(2, client=OTHER, meta=level("error"))
+
+    def receivers(related, severity):
+        effects = talk.server_notifies("notifications/message", related, level=severity, data=1)
+        return [effect.about for effect in effects if isinstance(effect, ToRequester)]
+
+    # The requests 1 and 3 of the bridge are initialize and the level.
+    assert [call.wire_id for call in talk.it._calls.running.values()] == [b"2", b"4"]
+    assert receivers(b"2", "info") == [b"1"]
+    assert receivers(b"4", "error") == [b"2"]
+    assert receivers(b"4", "info") == []
+    assert receivers(b"9", "error") == []
+
+
+def test_a_notification_of_an_extension_on_a_response_stream_goes_to_that_call_only():
+    talk = Talk(Profile(), strict=True, capabilities={**CAPABILITIES, "extensions": {"vendor/x": {}}})
+    talk.call(1, client=ONE)
+    talk.call(2, client=OTHER)
+
+    def receivers(related):
+        effects = talk.server_notifies("vendor/news", related, data=1)
+        return [effect.about for effect in effects if isinstance(effect, ToRequester)]
+
+    assert receivers(b"2") == [b"1"]
+    assert receivers(b"3") == [b"2"]
+    assert receivers(b"") == receivers(b"9") == []
+
+
+def test_a_request_on_a_response_stream_is_input_of_that_call():
+    talk = Talk(strict=True)
+    talk.call(7, client=ONE)
+    talk.call(8, client=OTHER)
+    assert to_server(talk.server_requests("q", "elicitation/create", b"2", **FORM)) == []
+    [(answered, result)] = to_client(talk.gathered())
+    assert (answered, result["resultType"]) == (7, "input_required")
+    assert refused(talk.server_requests("r", "elicitation/create", **FORM)) == (-32603, "ambiguous")
+    assert refused(talk.server_requests("r", "elicitation/create", b"99", **FORM)) == (-32603, "no_call")
 
 
 # ---- subscriptions/listen

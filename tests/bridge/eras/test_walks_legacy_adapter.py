@@ -135,8 +135,8 @@ class World:
                 # No `EraMismatch`, and no `Unassigned`, because the process is not shared.
                 assert isinstance(effect, LogDebug | RequestFinished | ServerRequestRefused)
 
-    def from_server(self, message):
-        self.perform(self.link.on_server_message(message))
+    def from_server(self, message, related=b""):
+        self.perform(self.link.on_server_message(message, related))
 
     # ---- messages to the server
 
@@ -338,6 +338,8 @@ class World:
         ):
             return
         id_ = self.rng.choice((asking[0], asking[-1], self.rng.choice(asking))) if asking else None
+        # A server over HTTP sends it on the response stream of the call, or on a stream of no call.
+        related = id_ or b"" if self.rng.random() < 0.5 else b""
         for _ in range(self.rng.randint(1, 3)):
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = id_ or b""
@@ -347,7 +349,7 @@ class World:
             method = self.rng.choice(INPUTS)
             about = {"message": self.pending[id_][1] if id_ is not None else "no client"}
             request = Request(question, method, raw({} if method == "roots/list" else about))
-            self.from_server(request)
+            self.from_server(request, related)
 
     def server_notifies(self):
         running = list(self.pending.values())
@@ -372,6 +374,11 @@ class World:
         self.from_server(Notification(method, raw(about)))
 
     def server_logs(self):
+        if self.pending and self.rng.random() < 0.5:
+            id_ = self.rng.choice([*self.pending])
+            about = {"level": self.rng.choice(LOG_LEVELS), "data": self.pending[id_][1]}
+            self.from_server(Notification("notifications/message", raw(about)), id_)
+            return
         # The server has its running call, the test must choose.
         for _, who, _ in list(self.pending.values())[:1]:
             if len({call[1] for call in self.pending.values()}) == 1:
@@ -380,13 +387,18 @@ class World:
 
     def ghost_asks(self):
         """Send a request in the course of a call that was cancelled or has just been answered."""
-        whose = [call[1] for call, since in self.ghosts.values() if self.now - since < LIMITS.held_seconds]
-        whose += [who for who, since in self.late if self.now - since < AFTER_ANSWER]
+        whose = [
+            (call[1], self.rng.choice((id_, b"")))
+            for id_, (call, since) in self.ghosts.items()
+            if self.now - since < LIMITS.held_seconds
+        ]
+        whose += [(who, b"") for who, since in self.late if self.now - since < AFTER_ANSWER]
         if whose:
+            who, related = self.rng.choice(whose)
             question = b'"q%d"' % next(self.numbers)
             self.questions[question] = b""
-            request = Request(question, "elicitation/create", raw({"message": self.rng.choice(whose)}))
-            self.from_server(request)
+            request = Request(question, "elicitation/create", raw({"message": who}))
+            self.from_server(request, related)
 
     def ghost_answers(self):
         if self.ghosts:

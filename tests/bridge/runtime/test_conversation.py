@@ -313,3 +313,20 @@ async def test_a_finished_call_is_freed_without_the_garbage_collector(anyio_back
         assert sum(isinstance(found, SendQueue | Stream) for found in gc.get_objects()) == before
     finally:
         gc.enable()
+
+
+async def test_a_message_on_a_response_stream_reaches_that_call_and_not_the_newest(anyio_backend):
+    session = Session()
+    session.open()
+    session.it.receive(Notification("notifications/initialized", b""), None)
+    first = session.request(CALL)
+    session.child.related = b"%d" % session.child.lines[-1]["id"]
+    newest = session.request(Request(b"3", "tools/call", b'{"name":"t"}'))
+    session.line(method="notifications/message", params={"level": "info", "data": "x"})
+    session.line(id="r", method="vendor/ask", params={})
+    assert (len(first), len(newest)) == (2, 0)
+    methods = [json.loads((await first.dequeue())[1])["method"] for _ in range(2)]
+    assert methods == ["notifications/message", "vendor/ask"]
+    session.child.related = b""
+    session.line(method="notifications/message", params={"level": "info", "data": "y"})
+    assert json.loads((await newest.dequeue())[1])["params"]["data"] == "y"

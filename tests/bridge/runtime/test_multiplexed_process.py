@@ -209,3 +209,12 @@ async def test_closed_clients_are_freed_without_the_garbage_collector(anyio_back
         assert found() is None
     finally:
         gc.enable()
+
+
+async def test_a_message_on_a_response_stream_reaches_that_call_and_not_the_newest(anyio_backend):
+    upstream, first = opened(legacy=False)
+    upstream.child.related = b"%d" % upstream.child.lines[-1]["id"]
+    newest = upstream.request(client="p\nother\n")
+    upstream.line(method="notifications/message", params={"level": "info", "data": "x"})
+    assert (len(first), len(newest)) == (1, 0)
+    assert json.loads((await first.dequeue())[1])["params"]["data"] == "x"
