@@ -1,7 +1,7 @@
 """What the bridge needs to reach a remote server, and its URL as it may be shown."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import attrs
@@ -22,7 +22,7 @@ class Remote:
     """The address of a remote server, and how it is reached. Headers have the secrets once they were read."""
 
     url: str = attrs.field(repr=False)
-    transport: str = "auto"
+    transport: Literal["auto", "http", "sse", "websocket"] = "auto"
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     ca_file: str = ""
     client_cert: str = ""

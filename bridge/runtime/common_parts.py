@@ -1,10 +1,13 @@
 """The parts of a daemon that all its servers use, and the parts of one server that most of its other parts use."""
 
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING
+
 import attrs
 
 from ...transports.poller import Poller
 from ...transports.ports import ServerConnection
-from ...transports.process.spawner import Spawner
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .connector import Connector
@@ -17,15 +20,25 @@ from .server_log import ServerLog
 from .start_checks import StartChecks
 from .tasks import ServerTasks
 
+if TYPE_CHECKING:
+    from ...transports.process.spawner import Spawner
+    from .remote_connector import MakeAuthorizer
+
 
 @attrs.frozen(eq=False)
 class DaemonParts:
-    """Handed down to each server. Without `era_store` no era is stored across restarts of the daemon."""
+    """Handed down to each server. Without `era_store` no era is stored across restarts of the daemon.
 
-    spawner: Spawner
+    Without a `spawner` all servers are remote. Without `make_authorizer` no login is made at remote servers.
+    """
+
+    spawner: "Spawner | None"
     poller: Poller
     version: str = "0"
     era_store: EraStore | None = None
+    make_authorizer: "MakeAuthorizer | None" = None
+    # The numbers of connections to remote servers, in the place of pids.
+    numbers: Iterator[int] = attrs.field(factory=lambda: count(-1, -1))
 
 
 @attrs.frozen(eq=False)

@@ -27,6 +27,15 @@ class Connector(Protocol):
         """Return a new connection, whose process gets these variables as well. Raises SpawnFailed."""
         ...
 
+    @property
+    def login_required(self) -> str:
+        """Why the server accepts no request before a login; empty if it does, as far as is known."""
+        ...
+
+    def restart(self) -> None:
+        """Drop what was learned of the server."""
+        ...
+
 
 class ProcessConnector:
     """Starts a process of the server for each connection (Connector)."""
@@ -34,6 +43,14 @@ class ProcessConnector:
     def __init__(self, spawner: "Spawner", poller: "Poller") -> None:
         self._spawner = spawner
         self._poller = poller
+
+    @property
+    def login_required(self) -> str:
+        """Nothing (Connector)."""
+        return ""
+
+    def restart(self) -> None:
+        """Do nothing: each process reads its files again (Connector)."""
 
     async def connect(
         self, config: ServerConfig, variables: Mapping[str, str] = NO_VARIABLES

@@ -36,7 +36,9 @@ class ProcessStarter:
     def warm(self) -> None:
         """Start the warm standbys, and with `eager` find the era."""
         config = self._common.checks.config
-        self._pool.want(max(config.spare, 1 if config.eager else 0))
+        # A connection to a remote server is opened with its first message, so that a standby would do nothing.
+        eager = config.eager and config.remote is None
+        self._pool.want(max(config.spare, 1 if eager else 0))
         if config.shares and config.eager:
             self._common.tasks.start_soon(self._learn_era_first)
             return

@@ -98,9 +98,9 @@ class ProcessTable:
         )
 
     def output(self, process: ServerProcess) -> Output:
-        """Return what a process has printed, or where that is nothing its first messages."""
+        """Return what a process has printed, or where that is nothing its first messages. A remote server prints nothing."""
         output = self._server_log.output(process.child.pid, process.child.unfinished)
-        if output.stdout:
+        if output.stdout or process.child.pid < 0:
             return output
         return output._replace(stdout=self._server_log.messages(process.startup.sent))
 

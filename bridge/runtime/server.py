@@ -228,6 +228,7 @@ class LocalServer:
             or self.config.fault
             or self.failing
             or self.unapproved
+            or self._parts.common.connector.login_required
             or self.silent
             or self.server_log.history.fault is not None
         )
@@ -237,6 +238,8 @@ class LocalServer:
         """The state that `status` shows (mcp-bridge(1))."""
         if self.config.fault:
             return "failed"
+        if self._parts.common.connector.login_required:
+            return "login required"
         if self.failing:
             return "failing"
         if self.unapproved:
@@ -251,9 +254,11 @@ class LocalServer:
 
     @property
     def failure(self) -> str:
-        """The reason of the state "failed" or "failing", empty in another state."""
+        """The reason of the state "failed", "failing" or "login required", empty in another state."""
         if self.config.fault:
             return self.config.fault
+        if self._parts.common.connector.login_required:
+            return self._parts.common.connector.login_required
         last = "the last process" if self.config.remote is None else "the last connection"
         if self.server_log.history.fault is not None:
             return f"{last} {self.server_log.history.fault.summary}"

@@ -10,7 +10,7 @@ from ..config.settings import ServerConfig, TokenConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .common_parts import CommonParts, DaemonParts
-from .connector import ProcessConnector
+from .connector import Connector, ProcessConnector
 from .era_discovery import EraDiscovery
 from .era_facts import EraFacts
 from .era_moves import EraMoves
@@ -52,7 +52,7 @@ class ServerParts:
             log=log,
             tasks=tasks,
             checks=checks,
-            connector=ProcessConnector(daemon.spawner, daemon.poller),
+            connector=_connector(config, daemon, log),
             policies=PolicyTable(config.policy, roles),
             breakers=CircuitBreakers(log),
             processes=ProcessTable(log),
@@ -138,6 +138,7 @@ class ServerParts:
         """Replace every process when its calls have ended, and drop what went wrong before."""
         self.common.breakers.reset()
         self.common.facts.restart()
+        self.common.connector.restart()
         self.common.checks.restart()
         self.pool.stop_standbys()
         leaving: dict[ProcessOwner, None] = dict.fromkeys(
@@ -165,3 +166,12 @@ class ServerParts:
                 elif isinstance(owner, SharedProcess):
                     self.shared.drop_replaced(owner)
             await trio.sleep(_ROUND)
+
+
+def _connector(config: ServerConfig, daemon: DaemonParts, log: ServerLog) -> Connector:
+    if config.remote is not None:
+        from .remote_connector import RemoteConnector  # noqa: PLC0415 - servers that are processes need no HTTP client
+
+        return RemoteConnector(log, daemon.numbers, daemon.make_authorizer)
+    assert daemon.spawner is not None  # noqa: S101 - see DaemonParts
+    return ProcessConnector(daemon.spawner, daemon.poller)

@@ -42,7 +42,7 @@ def write_config(path: Path, servers: Mapping[str, Mapping], **tables: Mapping) 
     listen = {"http": "127.0.0.1:0", **tables.pop("listen", {})}
     lines = ["[listen]", *(f"{key} = {toml(value)}" for key, value in listen.items())]
     for name, keys in servers.items():
-        given = {"pass_env": [_MARK], **keys}
+        given = {"pass_env": [_MARK], **keys} if "command" in keys else keys
         lines += [f"[servers.{name}]", *(f"{key} = {toml(value)}" for key, value in given.items())]
     for table, content in tables.items():
         lines += [f"[{table}]", *(f"{key} = {toml(value)}" for key, value in content.items())]
