@@ -3,6 +3,7 @@
 Usage: remote.py json=0 stateless=0 store=0 sse=0. It prints the port when it accepts connections.
 """
 
+import itertools
 import socket
 import sys
 
@@ -12,13 +13,14 @@ import uvicorn
 try:
     from mcp.server.mcpserver import Context, MCPServer
 except ImportError:
-    from mcp.server.fastmcp import Context, FastMCP as MCPServer
+    from mcp.server.fastmcp import Context
+    from mcp.server.fastmcp import FastMCP as MCPServer
 from mcp.server.streamable_http import EventMessage, EventStore
 from pydantic import BaseModel
 
 OPTIONS = dict(word.split("=") for word in sys.argv[1:])
 server = MCPServer("remote")
-calls = 0
+counter = itertools.count(1)
 
 
 class Answer(BaseModel):
@@ -51,9 +53,7 @@ def echo(text: str) -> str:
 
 @server.tool()
 def count() -> int:
-    global calls
-    calls += 1
-    return calls
+    return next(counter)
 
 
 @server.tool()
