@@ -200,12 +200,18 @@ class Backend(Protocol):
         ...
 
     async def open(
-        self, principal: str, headers: Mapping[str, str], queue: SendQueue | None = None
+        self,
+        principal: str,
+        headers: Mapping[str, str],
+        queue: SendQueue | None = None,
+        *,
+        lasts: bool = False,
     ) -> Conversation:
         """Start a session with a server process of its own. `headers` are those of the request that opens it.
 
         With a `queue` all messages of the server are sent there (HTTP+SSE, WebSocket). Without, each message is sent
-        to the stream that it belongs to (Streamable HTTP). Raises Rejection 503 where a limit is reached or the server
+        to the stream that it belongs to (Streamable HTTP). With `lasts` the session may be as old as its client, a program
+        on this machine whose end is noticed. Raises Rejection 503 where a limit is reached or the server
         does not start, and 400 for a header value that the server cannot be started with.
         """
         ...

@@ -4,6 +4,7 @@ An unknown id and an id of another principal raise equal Rejections, so a client
 (MCP 2025-11-25 basic/security_best_practices, session hijacking).
 """
 
+import math
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -29,6 +30,7 @@ Member = TypeVar("Member", bound=Busy)
 class _Entry(Generic[Member]):
     principal: str
     member: Member
+    # Infinite for a session whose age has no limit.
     created: float
     used: float
 
@@ -66,8 +68,11 @@ class SessionTable(Generic[Member]):
             )
         return min(idle, key=lambda entry: entry.used).member
 
-    def add(self, session_id: str, principal: str, member: Member, now: float) -> None:
-        self._entries[session_id] = _Entry(principal, member, now, now)
+    def add(
+        self, session_id: str, principal: str, member: Member, now: float, *, lasts: bool = False
+    ) -> None:
+        """Add a session. With `lasts` its age has no limit."""
+        self._entries[session_id] = _Entry(principal, member, math.inf if lasts else now, now)
 
     def find(self, session_id: str, principal: str, now: float) -> Member:
         """Return the session of this principal. Raises Rejection 404 if there is none with this id."""

@@ -272,13 +272,18 @@ class LocalServer:
     # ---- ports.Backend
 
     async def open(
-        self, principal: str, headers: Mapping[str, str], queue: SendQueue | None = None
+        self,
+        principal: str,
+        headers: Mapping[str, str],
+        queue: SendQueue | None = None,
+        *,
+        lasts: bool = False,
     ) -> LocalConversation:
         """Open the session of a legacy client (ports.Backend)."""
         began = trio.current_time()
         try:
             client_environment = environment_from_headers(headers, self._from_headers)
-            return await self._sessions.open(principal, client_environment, queue)
+            return await self._sessions.open(principal, client_environment, queue, lasts=lasts)
         except Rejection as rejection:
             self.server_log.refused()
             if self.server_log.log_calls:

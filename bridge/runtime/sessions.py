@@ -60,9 +60,17 @@ class Sessions:
             conversation.end("it was idle, or old, for too long")
 
     async def open(
-        self, principal: str, client_environment: ClientEnvironment, queue: SendQueue | None
+        self,
+        principal: str,
+        client_environment: ClientEnvironment,
+        queue: SendQueue | None,
+        *,
+        lasts: bool = False,
     ) -> LocalConversation:
-        """Open a session, with a process of its own unless sessions share one. Raises Rejection."""
+        """Open a session, with a process of its own unless sessions share one. With `lasts` its age has no limit.
+
+        Raises Rejection.
+        """
         self._common.tasks.check_open()
         self._common.breakers.check(principal, client_environment)
         idle = self._table.make_room(principal)
@@ -80,7 +88,7 @@ class Sessions:
             ids=self._shared.ids if config.shares else None,
         )
         now = trio.current_time()
-        self._table.add(conversation.id, principal, conversation, now)
+        self._table.add(conversation.id, principal, conversation, now, lasts=lasts)
         try:
             if not self._common.facts.was_recalled:
                 await self._common.facts.recall()

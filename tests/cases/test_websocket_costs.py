@@ -96,7 +96,7 @@ class Faulty:
     def __init__(self, fault):
         self.fault = fault
 
-    async def open(self, *_arguments):
+    async def open(self, *_arguments, **_keywords):
         raise self.fault
 
     async def ask(self, *_arguments, **_named):
@@ -122,7 +122,7 @@ class Talking(Faulty):
         super().__init__(RuntimeError())
         self.conversation = Conversation()
 
-    async def open(self, *_arguments):
+    async def open(self, *_arguments, **_keywords):
         return self.conversation
 
 

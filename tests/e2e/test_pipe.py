@@ -14,7 +14,7 @@ import pytest
 
 from ..support.bridge_process import EXAMPLE, Bridge
 from ..support.daemon_process import daemon, write_config
-from ..support.pipe_client import PipeClient, pipe, unix_connection, upgrade
+from ..support.pipe_client import PipeClient, pipe, pipe_over_tcp, unix_connection, upgrade
 from ..support.stateless_requests import request, tool
 from ..support.tls import tls_client_context, tls_options
 from ..support.waiting import wait_until, wait_until_empty
@@ -47,9 +47,11 @@ def test_the_unix_socket_needs_no_token_and_loopback_does(running):
     with pipe(running, "one") as client:
         client.call(1, "echo", text="a")
         assert result(client.answer(1)) == "a"
+    with pipe_over_tcp(running, "one") as client:
+        client.call(1, "echo", text="b")
+        assert result(client.answer(1)) == "b"
     host = "{}:{}".format(*running.address)
     for fields, status in (
-        ((f"Authorization: Bearer {running.token}",), 101),
         ((), 401),
         (("Authorization: Bearer wrong",), 401),
         ((f"Authorization: Bearer {running.token}", "Origin: https://example.com"), 403),
@@ -129,13 +131,24 @@ def test_requests_in_flight_are_answered_after_the_end_of_the_input(running):
 
 
 @pytest.mark.parametrize("half_closed", [False, True])
-def test_the_end_of_a_client_ends_its_server_process(own, half_closed):
-    with pipe(own, "one") as client:
+@pytest.mark.parametrize("opened", [pipe, pipe_over_tcp])
+def test_the_end_of_a_client_ends_its_server_process(own, opened, half_closed):
+    with opened(own, "one") as client:
         client.call(1, "slow", seconds=60, steps=1)
         wait_until(own.children)
         if half_closed:
             client.end_input()
+            assert client.connection.is_silent(0.2)
+            assert own.children()
     assert wait_until_empty(own.children) == []
+
+
+def test_input_that_ends_before_the_upgrade_is_answered(running):
+    with unix_connection(running.unix) as connection:
+        connection.send(upgrade("/servers/one/pipe") + json.dumps(PING).encode())
+        connection.sock.shutdown(socket.SHUT_WR)
+        assert connection.head().status == 101
+        assert json.loads(connection.to_the_end()) == {"jsonrpc": "2.0", "id": 9, "result": {}}
 
 
 def test_a_client_that_does_not_read_is_kept_and_others_are_served(tmp_path):
@@ -222,13 +235,7 @@ def test_clients_of_a_removed_server_get_their_answers_and_exit(own):
 def test_the_client_of_a_removed_token_exits(tmp_path):
     token = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
     tables = {"tokens.a": {"sha256": hashlib.sha256(token.encode()).hexdigest()}}
-    with daemon(tmp_path, EXAMPLES, **tables) as running, connect(running.address) as connection:
-        host = "{}:{}".format(*running.address)
-        fields = (f"Authorization: Bearer {token}",)
-        connection.send(upgrade("/servers/one/pipe", *fields, host=host))
-        assert connection.head().status == 101
-        client = PipeClient(connection)
-        client.initialize()
+    with daemon(tmp_path, EXAMPLES, **tables) as running, pipe_over_tcp(running, "one", token) as client:
         client.call(1, "slow", seconds=60, steps=1)
         wait_until(running.children)
         write_config(running.config, EXAMPLES)

@@ -162,10 +162,14 @@ class FakeBackend:
     requests: list[Any] = attrs.field(factory=list)
     notifications: list[Any] = attrs.field(factory=list)
     opened: int = 0
+    lasts: bool = False
     pipes: OpenPipes = attrs.field(factory=OpenPipes)
 
-    async def open(self, principal: str, headers: Any, queue: SendQueue | None = None) -> FakeConversation:
+    async def open(
+        self, principal: str, headers: Any, queue: SendQueue | None = None, *, lasts: bool = False
+    ) -> FakeConversation:
         await trio.lowlevel.checkpoint()
+        self.lasts = lasts
         if self.refusal is not None:
             raise self.refusal
         self.opened += 1

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 
 from .handshake import INITIALIZED, initialize_request
-from .wire import TIMEOUT, Connection
+from .wire import TIMEOUT, Connection, connect
 
 
 class PipeClient:
@@ -86,4 +86,18 @@ def pipe(running, server, *fields, initialized=True):
         client = PipeClient(connection)
         if initialized:
             client.initialize()
+        yield client
+
+
+@contextmanager
+def pipe_over_tcp(running, server, token=None):
+    """Open a connection with a session over loopback."""
+    with connect(running.address) as connection:
+        field = f"Authorization: Bearer {token or running.token}"
+        host = "{}:{}".format(*running.address)
+        connection.send(upgrade(f"/servers/{server}/pipe", field, host=host))
+        reply = connection.head()
+        assert reply.status == 101, reply
+        client = PipeClient(connection)
+        client.initialize()
         yield client

@@ -34,7 +34,10 @@ from .streamable_http import read_batch, receive_batch
 
 
 class ClientMessages:
-    """Pass the messages of one connection to its session and to servers. Everything for the client goes to `queue`."""
+    """Pass the messages of one connection to its session and to servers. Everything for the client goes to `queue`.
+
+    With `lasts` the session may be as old as the connection.
+    """
 
     def __init__(
         self,
@@ -45,11 +48,14 @@ class ClientMessages:
         limits: Limits,
         log: RateLimitedLog,
         caller: Caller,
+        *,
+        lasts: bool = False,
     ) -> None:
         self._backend = backend
         self._principal = principal
         self._headers = headers
         self._caller = caller
+        self._lasts = lasts
         self._conversation: Conversation | None = None
         # Servers that stateless requests were sent to, in order. Idle entries are removed when another is added.
         self._upstreams: dict[Upstream, None] = {}
@@ -192,7 +198,9 @@ class ClientMessages:
         return partial(self._initialize, message)
 
     async def _initialize(self, message: Request) -> None:
-        self._conversation = await self._backend.open(self._principal, self._headers, self._queue)
+        self._conversation = await self._backend.open(
+            self._principal, self._headers, self._queue, lasts=self._lasts
+        )
         self._conversation.receive(message, None)
 
     # ---- requests of the stateless era

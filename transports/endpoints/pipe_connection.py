@@ -57,7 +57,7 @@ class PipeConnection:
         self._queue = queue
         self._limits = limits
         self._log = log
-        self._messages = ClientMessages(backend, principal, headers, queue, limits, log, caller)
+        self._messages = ClientMessages(backend, principal, headers, queue, limits, log, caller, lasts=True)
         self._nap = Nap(queue, lent, self._on_fault)
         self._writer = LineWriter(stream, queue, self._nap)
         self._receiver = LineReceiver(stream, limits, self._on_line)

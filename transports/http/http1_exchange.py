@@ -17,6 +17,7 @@ from ..lent_descriptors import LentDescriptors
 from ..options import Headers
 from ..ports import Continuation, OnInput, UpgradedStream
 from ..send_queue import SendQueue
+from ..socket_owner import owner_of_far_end
 from ..ticker import TICK
 from .http1_stream import Http1Stream, Wait
 from .responses import JSON_LINE, REASONS, SAFE_LINES, STREAM_LINES, header_lines
@@ -265,6 +266,15 @@ def _is_local(sock: socket.socket) -> bool:
         return False
 
 
+def _has_no_owner(sock: socket.socket) -> bool:
+    """Return whether the socket at the other end of a TCP connection on this machine was closed."""
+    try:
+        owner = owner_of_far_end(sock)
+    except OSError:
+        return True
+    return owner is not None and not owner[1]
+
+
 class _Http1Upgrade:
     """The bytes of an upgraded connection, first those that were read with the head (ports.UpgradedStream)."""
 
@@ -289,7 +299,11 @@ class _Http1Upgrade:
         poll = select.poll()
         # These events are reported without being requested (poll(2)).
         poll.register(self._stream.sock, 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+        if any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0)):
+            return True
+        sock = self._stream.sock
+        # TCP does not tell a half-close from the end of a process, but the socket of that process has no owner any more.
+        return sock.family != socket.AF_UNIX and _has_no_owner(sock)
 
     @contextlib.contextmanager
     def lent_descriptors(self) -> Generator[LentDescriptors | None]:

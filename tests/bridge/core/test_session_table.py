@@ -61,3 +61,11 @@ def test_idle_and_old_sessions_expire():
     session_table.find("idle", "ann", 11)
     assert session_table.expired(12) == []
     assert session_table.expired(101) == [idle, busy]
+
+
+def test_a_session_that_lasts_expires_only_when_it_is_idle():
+    session_table = SessionTable(Limits(session_idle_seconds=10, session_seconds=100))
+    idle, busy = Member(), Member(busy=True)
+    session_table.add("idle", "ann", idle, 0, lasts=True)
+    session_table.add("busy", "ann", busy, 0, lasts=True)
+    assert session_table.expired(1000) == [idle]

@@ -80,6 +80,7 @@ async def test_the_first_line_opens_the_session_and_its_end_is_that_of_the_conne
     world = World()
     assert await world.run(INITIALIZE, NOTE) == []
     assert (world.methods, world.backend.opened) == (["initialize", "x"], 1)
+    assert world.backend.lasts
     assert (world.ended, world.queue.state) == (["the client has disconnected"], "disconnected")
 
 

@@ -82,7 +82,7 @@ async def test_the_handshake_is_answered_and_the_first_message_opens_a_session()
     assert world.client.sent.startswith(b"HTTP/1.1 101 ")
     assert b"Sec-WebSocket-Protocol: mcp\r\n" in world.client.sent
     assert [message.method for message in world.backend.conversation.received] == ["initialize", "ping"]
-    assert world.backend.opened == 1
+    assert (world.backend.opened, world.backend.lasts) == (1, False)
     assert world.backend.conversation.ended == ["the connection of the client ended without a close frame"]
 
 

@@ -50,9 +50,9 @@ class Backend(FakeBackend):
         receiver = self.queue if queue is None else queue
         receiver.enqueue(response(message.id, Response(b"", b"{}", b"")))
 
-    async def open(self, principal, headers, queue=None):
+    async def open(self, principal, headers, queue=None, *, lasts=False):
         await turns(3)
-        return await super().open(principal, headers, queue)
+        return await super().open(principal, headers, queue, lasts=lasts)
 
     def start_request_now(self, principal, request, queue, caller, *, pipe=False):
         if pipe and len(self.events) % 3 == 0:
