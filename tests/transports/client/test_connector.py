@@ -139,7 +139,8 @@ async def test_a_handshake_that_does_not_end_fails_in_time():
         await peer.ended()
 
     async with scripted_server(script) as server:
-        reason = await failure_of(RemoteOptions(server.url.replace("http", "https"), connect_seconds=0.1))
+        with trio.fail_after(5):
+            reason = await failure_of(RemoteOptions(server.url.replace("http", "https"), connect_seconds=0.1))
         assert reason.endswith("no connection within 0.1 s")
 
 

@@ -89,6 +89,18 @@ async def test_a_response_ends_as_its_head_announces(data, expected):
     assert await outcome_of(data) == expected
 
 
+async def test_endless_trailers_are_refused():
+    async def script(peer):
+        await peer.request()
+        await peer.send(CHUNKED + b"0\r\n" + b"X: y\r\n" * 5000)
+        await peer.ended()
+
+    async with scripted_server(script) as server, HttpClient(RemoteOptions(server.url)) as client:
+        with pytest.raises(Unreachable, match=INCOMPLETE), trio.fail_after(5):
+            async with client.request("GET", server.url) as response:
+                await response.read(100)
+
+
 async def test_repeated_fields_are_joined_and_challenges_are_not():
     fields = b"X: 1\r\nx: 2\r\nWWW-Authenticate: Bearer a, b\r\nWWW-Authenticate: Basic\r\nY: \xff\r\n"
     async with answered(b"HTTP/1.1 401 No\r\n%bContent-Length: 0\r\n\r\n" % fields) as response:
@@ -219,7 +231,10 @@ async def test_a_server_that_does_not_read_a_request_fails_it_in_time():
     async with scripted_server(script) as server:
         options = RemoteOptions(server.url, limits=Limits(write_stall_seconds=0.1))
         async with HttpClient(options) as client:
-            with pytest.raises(Unreachable, match=r"has not read the request for 0.1 s") as failed:
+            with (
+                pytest.raises(Unreachable, match=r"has not read the request for 0.1 s") as failed,
+                trio.fail_after(3),
+            ):
                 async with client.request("POST", server.url, (), bytes(20_000_000)):
                     pass
             assert failed.value.sent

@@ -412,6 +412,14 @@ async def test_a_cancelled_carrier_closes_its_connections():
             await script.ended.wait()
 
 
+async def test_a_connection_has_no_end_of_its_own(autojump_clock):
+    script = SseServer()
+    async with scripted_server(script) as server, running(HttpSse(RemoteOptions(server.url))) as client:
+        await trio.sleep(100_000)
+        await script.event(b"{}")
+        assert await client.message() == b"{}"
+
+
 async def test_a_paused_carrier_passes_nothing_on():
     script = SseServer()
     async with scripted_server(script) as server, running(HttpSse(RemoteOptions(server.url))) as client:

@@ -281,6 +281,14 @@ async def test_a_silent_server_is_lost_if_it_has_answered_pings_before(pongs, lo
             assert "does not answer pings" in client.ended.reason
 
 
+async def test_a_connection_has_no_end_of_its_own(autojump_clock):
+    script = WebSocketServer()
+    async with scripted_server(script) as server, running(WebSocket(RemoteOptions(url_of(server)))) as client:
+        await trio.sleep(10_000)
+        await script.send(frame(1, b"{}"))
+        assert await client.message() == b"{}"
+
+
 async def test_a_silent_server_is_not_lost_while_nothing_is_read(autojump_clock):
     script = WebSocketServer(begin=frame(10))
     async with scripted_server(script) as server, running(WebSocket(RemoteOptions(url_of(server)))) as client:
