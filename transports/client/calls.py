@@ -23,6 +23,8 @@ class Call:
     session: str = ""
     # Whether the server has begun its response, so that the request may have been carried out.
     begun: bool = False
+    # Set at the same time, and at the end of the call.
+    reached: trio.Event = attrs.field(factory=trio.Event)
     # Whether the client has cancelled it.
     withdrawn: bool = False
     # Whether its response comes on another stream (status 202).
@@ -32,6 +34,11 @@ class Call:
     refusals: int = 0
     # Ends the exchange of the call.
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def begin(self) -> None:
+        """Record that the server has begun its response."""
+        self.begun = True
+        self.reached.set()
 
     @property
     def id(self) -> bytes:
@@ -66,6 +73,7 @@ class Calls:
         if call.ended:
             return False
         call.ended = True
+        call.reached.set()
         key = canonical_id(call.id)
         if self._open.get(key) is call:
             del self._open[key]

@@ -6,10 +6,12 @@ basic/transports). Whether a failure of the network or of a gateway, missing cre
 cannot be known, so they decide nothing.
 """
 
+import re
 from typing import Final
 
 import attrs
 
+from ...validators.partial_object import outline
 from ...validators.remote_url import WEBSOCKET_SCHEMES
 from .options import RemoteOptions
 
@@ -17,6 +19,13 @@ HTTP: Final = "http"
 SSE: Final = "sse"
 WEBSOCKET: Final = "websocket"
 
+_NO_SESSION: Final = re.compile(
+    rb"\b(?:no|invalid|unknown|expired|missing|bad)\b(?: \w{1,16}){0,2} session\b"
+    rb"|\bsession\b(?: \w{1,16}){0,3} (?:not found|expired|invalid|unknown|terminated|not exist)\b",
+    re.IGNORECASE,
+)
+# The part of a body that is searched for such words (bytes).
+_HEAD: Final = 4096
 # Client errors that have another cause than a POST that the server does not know: credentials, time and rate.
 _NO_EVIDENCE: Final = frozenset({401, 403, 407, 408, 425, 429})
 
@@ -24,6 +33,16 @@ _NO_EVIDENCE: Final = frozenset({401, 403, 407, 408, 425, 429})
 def refuses_post(status: int) -> bool:
     """Return whether this status of the response to `initialize` may mean that the server has HTTP+SSE only."""
     return 400 <= status < 500 and status not in _NO_EVIDENCE
+
+
+def names_no_session(body: bytes, raw_id: bytes) -> bool:
+    """Return whether the body of a response with status 400 means that the session of the request does not exist.
+
+    MCP demands 404 for that. Servers after an example of the official TypeScript SDK respond with 400 and an error without the
+    id of the request.
+    """
+    found = outline(body).members
+    return found.get("id", b"null") != raw_id and _NO_SESSION.search(body[:_HEAD]) is not None
 
 
 @attrs.define(eq=False)

@@ -132,10 +132,10 @@ class HttpCalls:
             return await self.reader.read_json(response, call)
         return self.endpoint.type_failure(response, await self.endpoint.beginning(response))
 
-    async def read_refusal(self, call: Call, response: RemoteResponse) -> Failure | None:
-        """Read an error response. A JSON-RPC error in it ends the call. Returns the failure if there is none."""
+    async def read_refusal(self, call: Call, response: RemoteResponse) -> tuple[Failure, bytes]:
+        """Read an error response. A JSON-RPC error in it ends the call. Returns the failure of others, and the body."""
         body = await self.endpoint.beginning(response)
         failure = self.endpoint.status_failure(response, body)
         if media_type(response) != EVENTS:
             self.reader.take_refusal(body, call)
-        return None if call.ended else failure
+        return failure, body

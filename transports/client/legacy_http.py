@@ -17,7 +17,7 @@ from ...validators import jsonrpc
 from ...validators.mcp_params import read_cancelled
 from ..options import Headers
 from .calls import Call, Calls
-from .detection import HTTP, refuses_post
+from .detection import HTTP, names_no_session, refuses_post
 from .http_calls import POST, Endpoint, HttpCalls
 from .http_connection import RemoteResponse
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
@@ -32,6 +32,8 @@ from .server_stream import ServerStreams
 _ACCEPT_SECONDS: Final = 2.0
 # Notifications that belong to one request only, so that other messages need not wait for them.
 _INDEPENDENT: Final = frozenset({CANCELLED, "notifications/progress"})
+# Time for the response to a request to begin before its cancellation is sent (seconds).
+_REACH_SECONDS: Final = 0.5
 # How often one request is sent again because its session has ended.
 _MOST_REFUSALS: Final = 2
 # How long the stream of a cancelled request is read (seconds).
@@ -151,7 +153,13 @@ class LegacyHttp:
     # ---- notifications and responses
 
     async def _notify_in_order(self, sent: Sent) -> None:
+        if self._reopening:
+            # The session was lost after this task was started.
+            self._waiting.appendleft(sent)
+            self._release()
+            return
         if sent.method in _INDEPENDENT:
+            await self._wait_for_request(sent)
             await self._notify(sent)
             return
         opens = sent.method == INITIALIZED
@@ -164,6 +172,16 @@ class LegacyHttp:
         self._release()
         if opens:
             self._listen()
+
+    async def _wait_for_request(self, sent: Sent) -> None:
+        """Wait a short time until the server has received the request that a cancellation names.
+
+        The two are sent on different connections, and a server ignores the cancellation of a request that it does not know.
+        """
+        call = self._calls.find(read_cancelled(sent.params)[0]) if sent.method == CANCELLED else None
+        if call is not None:
+            with trio.move_on_after(_REACH_SECONDS):
+                await call.reached.wait()
 
     async def _release_later(self, seconds: float) -> None:
         await trio.sleep(seconds)
@@ -191,6 +209,10 @@ class LegacyHttp:
     # ---- requests
 
     async def _call(self, call: Call) -> None:
+        if self._reopening:
+            # The session was lost after this task was started.
+            self._waiting.appendleft(call)
+            return
         failure: Failure | None = None
         # Another one for each time that it is sent.
         call.scope = trio.CancelScope(deadline=call.scope.deadline)
@@ -230,11 +252,14 @@ class LegacyHttp:
         if response.status == 404 and call.session:
             return self._refused(call)
         if not 200 <= response.status < 300:
-            failure = await self._http.read_refusal(call, response)
-            if opens and not call.internal and failure is not None and refuses_post(response.status):
+            failure, body = await self._http.read_refusal(call, response)
+            if call.session and response.status == 400 and names_no_session(body, call.id):
+                # Some servers do not use the status 404. The request fails, and the following get another session.
+                self._lose(call.generation)
+            if opens and not (call.internal or call.ended) and refuses_post(response.status):
                 self._change_transport(call, failure)
             return failure
-        call.begun = True
+        call.begin()
         if opens:
             self._offered_id = response.headers.get("mcp-session-id")
         elif response.status in (202, 204):

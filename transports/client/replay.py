@@ -27,6 +27,8 @@ _REVISION: Final = re.compile(r"[!-~]{1,64}\Z")
 _SERVER_REQUESTS: Final = 4096
 # No client uses such an id: those of the bridge are integers, or strings with another beginning.
 _ID_PREFIX: Final = "mcp-bridge-session-"
+# The longest text of an error of the server that is shown (characters).
+_SHOWN: Final = 200
 _LOST: Final = "the remote server has ended the session"
 
 
@@ -75,7 +77,10 @@ class LegacySession:
             return f"sent a response to initialize that is not valid: {rejection.text}"
         if not isinstance(response, Response) or response.error:
             self._replay.clear()
-            return "refuses initialize"
+            error = response.error if isinstance(response, Response) else b""
+            return (
+                f"refuses initialize: {json_object.string(json_object.peek(error).get('message'))[:_SHOWN]}"
+            )
         result = json_object.peek(response.result)
         version = json_object.string(result.get("protocolVersion"))
         self.version = version if _REVISION.match(version) else ""

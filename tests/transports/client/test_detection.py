@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.transports.client.detection import RemoteMemory, refuses_post
+from mcpbridged.transports.client.detection import RemoteMemory, names_no_session, refuses_post
 from mcpbridged.transports.client.options import RemoteOptions
 
 
@@ -10,6 +10,28 @@ def test_only_a_refusal_by_the_server_itself_may_mean_another_transport():
     assert [status for status in (400, 404, 405, 406, 410, 415, 422) if not refuses_post(status)] == []
     others = (200, 202, 301, 401, 403, 407, 408, 425, 429, 500, 502, 503, 504)
     assert [status for status in others if refuses_post(status)] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b'{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}',
+            True,
+        ),
+        (
+            b'{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}',
+            True,
+        ),
+        (b"unknown session", True),
+        (b"Invalid or missing session ID", True),
+        (b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"invalid session name"}}', False),
+        (b"Bad request: no tool with this name; the session continues", False),
+        (b"", False),
+    ],
+)
+def test_a_refusal_may_mean_that_the_session_does_not_exist(body, expected):
+    assert names_no_session(body, b"7") is expected
 
 
 @pytest.mark.parametrize(

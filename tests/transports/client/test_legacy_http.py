@@ -1,7 +1,12 @@
 """The Streamable HTTP client of the handshake revisions: order, sessions, streams and failures."""
 
+import json
+
 import pytest
 import trio
+import trio.testing
+
+from mcpbridged.transports.client import response_reader
 
 from ...support.remote_peer import RESULT, connected, remote_peer
 
@@ -193,3 +198,295 @@ async def test_a_lost_session_is_opened_again_and_the_refused_request_is_sent_ag
             "notifications/tools/list_changed",
             "notifications/resources/updated",
         ]
+
+
+def with_sessions(peer, lost, **more):
+    """Return a handler of a server that has lost its first session once `lost` is set."""
+
+    async def initialize(exchange):
+        number = len([e for e in peer[0].journal if e.method == "initialize"])
+        await exchange.result(RESULT, Mcp_Session_Id=f"s{number}")
+
+    async def call(exchange):
+        if lost.is_set() and exchange.headers["mcp-session-id"] == "s1":
+            status = more.get("status", 404)
+            await exchange.json(
+                {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": "No valid session ID"}},
+                status,
+            )
+        else:
+            await exchange.result({"session": exchange.headers["mcp-session-id"]})
+
+    return serving(**{"initialize": initialize, "tools_call": call, **more.get("handlers", {})})
+
+
+async def test_a_session_that_is_unknown_with_another_status_is_opened_again_for_the_next_request():
+    lost, peers = trio.Event(), []
+    async with remote_peer(with_sessions(peers, lost, status=400)) as peer, connected(peer.url) as client:
+        peers.append(peer)
+        await client.initialize()
+        await client.ask(1)
+        lost.set()
+        # It is not sent again, because the specification does not demand this status before the execution.
+        assert (await client.ask(2))["error"]["message"] == "No valid session ID"
+        assert (await client.ask(3))["result"] == {"session": "s2"}
+        assert len(peer.sent("tools/call")) == 3
+
+
+async def test_many_requests_of_a_lost_session_are_sent_again_once_each():
+    lost, peers = trio.Event(), []
+    async with remote_peer(with_sessions(peers, lost)) as peer, connected(peer.url) as client:
+        peers.append(peer)
+        await client.initialize()
+        await client.ask(1)
+        lost.set()
+        for number in range(2, 40):
+            client.call(number)
+        for number in range(2, 40):
+            assert (await client.answer(number))["result"] == {"session": "s2"}
+        assert len(peer.sent("initialize")) == 2
+
+
+async def test_a_server_that_ends_every_session_fails_the_request():
+    async def call(exchange):
+        await exchange.send(b"gone", 404, "text/plain")
+
+    async with remote_peer(serving(tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        assert "has ended each of several sessions" in (await client.ask(1))["error"]["message"]
+        assert len(peer.sent("tools/call")) == 3
+        assert (await client.ask(2, "ping"))["result"] == {"echo": {}}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (500, "application/json", "it refuses initialize: m"),
+        (200, "application/json", "it refuses initialize: m"),
+        (500, "text/event-stream", "HTTP 500"),
+        (200, "text/html", "answered with text/html"),
+    ],
+)
+async def test_a_session_that_is_not_opened_again_ends_the_connection(status, kind, text):
+    async def initialize(exchange):
+        if len(peer.sent("initialize")) == 1:
+            await exchange.result(RESULT, Mcp_Session_Id="s1")
+        else:
+            body = json.dumps({"jsonrpc": "2.0", "id": exchange.id, "error": {"code": 1, "message": "m"}})
+            await exchange.send(body.encode(), status, kind)
+
+    async def call(exchange):
+        await exchange.send(b"gone", 404, "text/plain")
+
+    handler = serving(initialize=initialize, tools_call=call)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        client.call(1)
+        reason = await client.received.end()
+        assert reason.startswith("has ended the session, and has not opened another: ")
+        assert text in reason
+        # Its user fails the requests that have no response.
+        assert client.received.answers(1) == []
+
+
+async def test_requests_of_the_server_end_with_their_session():
+    lost, peers = trio.Event(), []
+
+    async def get(exchange):
+        if exchange.headers["mcp-session-id"] == "s1":
+            await exchange.events()
+            await exchange.event({"jsonrpc": "2.0", "id": 5, "method": "roots/list"})
+            await exchange.left()
+        else:
+            await exchange.send(status=405)
+
+    handler = with_sessions(peers, lost, handlers={"GET": get})
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        peers.append(peer)
+        await client.initialize()
+        await client.received.until(2)
+        lost.set()
+        await client.ask(1)
+        assert [
+            one["params"]["requestId"]
+            for one in client.received.messages
+            if one.get("method", "").endswith("cancelled")
+        ] == [5]
+        client.send(id=5, result={"roots": []})
+        await client.ask(2)
+        assert [e.message for e in peer.journal if "result" in e.message] == []
+
+
+async def test_a_cancellation_follows_its_request():
+    begun = trio.Event()
+
+    async def call(exchange):
+        await begun.wait()
+        await exchange.events()
+        await exchange.left()
+
+    async def cancelled(exchange):
+        await exchange.accepted()
+
+    handler = serving(tools_call=call, notifications_cancelled=cancelled)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await client.ask(9, "ping")
+        client.call(1)
+        await peer.until(lambda _: peer.sent("tools/call"))
+        client.send(method="notifications/cancelled", params={"requestId": 1})
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert peer.sent("notifications/cancelled") == []
+        begun.set()
+        await peer.until(lambda _: peer.sent("notifications/cancelled"))
+        await client.ask(2, "ping")
+        # The response of a cancelled request is not missed.
+        assert client.received.answers(1) == []
+
+
+async def test_a_request_that_was_not_sent_is_withdrawn():
+    accepted = trio.Event()
+
+    async def initialized(exchange):
+        await accepted.wait()
+        await exchange.accepted()
+
+    async with (
+        remote_peer(serving(notifications_initialized=initialized)) as peer,
+        connected(peer.url) as client,
+    ):
+        await client.initialize()
+        client.call(1)
+        client.send(method="notifications/cancelled", params={"requestId": 1})
+        client.send(method="notifications/cancelled", params={"requestId": 77})
+        client.send(method="notifications/cancelled", params={"requestId": 0})
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        accepted.set()
+        await client.ask(2)
+        assert peer.sent("tools/call", "notifications/cancelled") == ["tools/call"]
+
+
+async def test_an_answer_on_the_stream_of_the_session_is_accepted():
+    accepted = trio.Event()
+
+    async def get(exchange):
+        await exchange.events()
+        await accepted.wait()
+        await exchange.event({"jsonrpc": "2.0", "id": 1, "result": {"late": True}})
+        await exchange.left()
+
+    async def call(exchange):
+        await exchange.accepted()
+        accepted.set()
+
+    async with remote_peer(serving(GET=get, tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await peer.until(lambda journal: journal[-1].verb == "GET")
+        assert (await client.ask(1))["result"] == {"late": True}
+
+
+async def test_a_request_that_is_only_accepted_is_an_error_without_a_stream_of_the_session():
+    async def call(exchange):
+        await exchange.accepted()
+
+    async with remote_peer(serving(tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await peer.until(lambda journal: journal[-1].verb == "GET")
+        assert "sends no answer" in (await client.ask(1))["error"]["message"]
+
+
+async def test_the_stream_of_the_session_is_opened_again_where_it_ended():
+    async def get(exchange):
+        if "last-event-id" in exchange.headers:
+            await exchange.events()
+            await exchange.event({"jsonrpc": "2.0", "method": "notifications/second"})
+            await exchange.left()
+            return
+        await exchange.events()
+        await exchange.event({"jsonrpc": "2.0", "method": "notifications/first"}, "e1", retry=20)
+        await exchange.end()
+
+    async with remote_peer(serving(GET=get)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await client.received.until(3)
+        assert [one.get("method") for one in client.received.messages[1:]] == [
+            "notifications/first",
+            "notifications/second",
+        ]
+        assert peer.journal[-1].headers["last-event-id"] == "e1"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 500, 503])
+async def test_a_server_without_a_stream_of_the_session_is_usable(status):
+    async def get(exchange):
+        await exchange.send(b"no", status, "text/plain")
+
+    async with remote_peer(serving(GET=get)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await peer.until(lambda journal: "GET" in [e.verb for e in journal])
+        for number in range(1, 4):
+            assert "result" in await client.ask(number)
+
+
+async def test_a_continued_stream_that_stays_silent_is_given_up(monkeypatch):
+    monkeypatch.setattr(response_reader, "_PAUSE", 0.01)
+
+    async def call(exchange):
+        await exchange.events()
+        await exchange.event(b"", "one", retry=1)
+        await exchange.end()
+
+    async def get(exchange):
+        await exchange.send(b"no", 500, "text/plain")
+
+    async with (
+        remote_peer(serving(tools_call=call, GET=get)) as peer,
+        connected(peer.url, seconds=20) as client,
+    ):
+        await client.initialize()
+        error = (await client.ask(1))["error"]
+        assert "HTTP 500" in error["message"]
+        assert "may have been carried out" in error["message"]
+        assert len([e for e in peer.journal if e.headers.get("last-event-id") == "one"]) == 6
+
+
+async def test_a_stream_is_not_continued_where_the_server_refuses_it():
+    async def call(exchange):
+        await exchange.events()
+        await exchange.event(b"", "one", retry=1)
+        await exchange.end()
+
+    async def get(exchange):
+        await exchange.send(b"unknown event", 400, "text/plain")
+
+    async with remote_peer(serving(tools_call=call, GET=get)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        assert "unknown event" in (await client.ask(1))["error"]["message"]
+
+
+async def test_a_slow_notification_delays_others_for_a_short_time_only():
+    async def slow(exchange):
+        await exchange.left()
+
+    handler = serving(notifications_roots_list_changed=slow)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        client.send(method="notifications/roots/list_changed")
+        begun = trio.current_time()
+        await client.ask(1)
+        assert 1.5 < trio.current_time() - begun < 4
+
+
+async def test_a_response_to_a_request_of_the_server_never_waits():
+    async def initialize(exchange):
+        await exchange.events(Mcp_Session_Id="s1")
+        await exchange.event({"jsonrpc": "2.0", "id": "p", "method": "ping"})
+        await peer.until(lambda journal: "result" in journal[-1].message)
+        await exchange.event({"jsonrpc": "2.0", "id": exchange.id, "result": RESULT})
+        await exchange.end()
+
+    async with remote_peer(serving(initialize=initialize)) as peer, connected(peer.url) as client:
+        client.call(0, "initialize")
+        await client.received.until(1)
+        client.send(id="p", result={})
+        await client.answer(0)
