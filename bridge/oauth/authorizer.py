@@ -96,6 +96,8 @@ class OAuthAuthorizer:
         self._refreshed_token = ""
         # When and why a refresh has failed for reasons of the network.
         self._unreachable: tuple[float, str] | None = None
+        # The last reason that was logged.
+        self._fault = ""
         # When the server has caused a login or refresh.
         self._renewals: deque[float] = deque(maxlen=_MOST_RENEWALS)
 
@@ -305,7 +307,10 @@ class OAuthAuthorizer:
         return fresh
 
     def _failed(self, fault: Exception) -> LoginRequired:
-        self._log.warning("oauth_failed", server=self._settings.name, reason=str(fault))
+        if str(fault) != self._fault:
+            # Once, and not for each request.
+            self._fault = str(fault)
+            self._log.warning("oauth_failed", server=self._settings.name, reason=self._fault)
         return LoginRequired(f"{self._settings.name}: no credentials: {fault}; {self._command}")
 
 

@@ -17,6 +17,7 @@ import trio
 from ...transports.client.ports import Unreachable
 from ...validators.oauth_challenge import BearerChallenge
 from ...validators.oauth_messages import (
+    Registration,
     Tokens,
     authorization_url,
     error_response,
@@ -142,15 +143,19 @@ class Flow:
         if not former.revocation_endpoint:
             return False
         client = restored_client(self.settings, former.client_id, former.auth_method, former.secret)
-        tokens = (("refresh_token", former.refresh_token), ("access_token", former.access_token))
-        for hint, token in tokens:
-            if token:
-                authentication = await self._authentication(client, former.issuer, None)
-                form = {"token": token, "token_type_hint": hint}
-                status, data = await self.exchange.post_form(former.revocation_endpoint, form, authentication)
-                if status != 200:
-                    raise error_response(status, data, "the authorization server has not revoked the token")
-        return True
+        tokens = {"refresh_token": former.refresh_token, "access_token": former.access_token}
+        revoked = False
+        for hint, token in tokens.items():
+            if not token:
+                continue
+            authentication = await self._authentication(client, former.issuer, None)
+            form = {"token": token, "token_type_hint": hint}
+            status, data = await self.exchange.post_form(former.revocation_endpoint, form, authentication)
+            # Many servers cannot revoke access tokens, which then expire on their own.
+            if status != 200 and not revoked:
+                raise error_response(status, data, "the authorization server has not revoked the token")
+            revoked = True
+        return revoked
 
     async def _by_code(self, found: Discovered, scopes: Scopes, prompt: Prompt) -> Credentials:
         metadata = found.metadata
@@ -243,9 +248,14 @@ class Flow:
                 f"the authorization server {shown(metadata.issuer)} does not register clients; register one there and configure"
                 " its client_id in [servers.NAME.oauth]"
             )
-        wanted = registration_request(metadata, redirect_uri, scopes, method_to_register(metadata))
-        status, data = await self.exchange.post_json(metadata.registration_endpoint, wanted)
-        found = registration_response(status, data, redirect_uri)
+        try:
+            found = await self._registration(metadata, scopes, redirect_uri)
+        except ErrorAnswer as fault:
+            if fault.code != "invalid_client_metadata" or not scopes:
+                raise
+            # Some servers register only scopes of their own, and others only clients with the scopes that they request.
+            scopes = ()
+            found = await self._registration(metadata, scopes, redirect_uri)
         method = method_of_registered(found.auth_method, found.secret, metadata)
         # A server may limit a client to the scopes of its registration, whether or not it repeats them.
         limited = found.scopes if found.scopes is not None else scopes or None
@@ -254,6 +264,13 @@ class Flow:
         )
         await self.store.write(client_key(metadata.issuer), registered)
         return registered
+
+    async def _registration(
+        self, metadata: ServerMetadata, scopes: Scopes, redirect_uri: str
+    ) -> Registration:
+        wanted = registration_request(metadata, redirect_uri, scopes, method_to_register(metadata))
+        status, data = await self.exchange.post_json(metadata.registration_endpoint, wanted)
+        return registration_response(status, data, redirect_uri)
 
     async def _credentials(
         self, found: Discovered, client: Client, scopes: Scopes, form: Mapping[str, str]

@@ -388,6 +388,26 @@ async def test_a_configured_client_that_no_method_fits_is_named(world):
         )
 
 
+async def test_a_server_that_registers_no_scopes_gets_none(world):
+    def register(request):
+        if "scope" in json.loads(request.body):
+            return 400, b'{"error": "invalid_client_metadata"}'
+        return world.server._register(request)[0], json.dumps(world.server._register(request)[1]).encode()
+
+    world.server.replaced["/register"] = register
+    assert await world.call(world.authorizer(prompt=world.user)) == (200, "mcp:basic")
+    assert (await world.registered()).scopes is None
+
+
+async def test_a_failure_is_logged_once(world):
+    world.server.changes["server"] = {"registration_endpoint": ABSENT}
+    authorizer = world.authorizer(prompt=world.user)
+    for _ in range(3):
+        with pytest.raises(LoginRequired):
+            await world.call(authorizer)
+    assert world.log.names() == ["oauth_failed"]
+
+
 async def test_configured_scopes_replace_those_of_the_server(world):
     authorizer = world.authorizer(prompt=world.user, scopes=("mine",))
     assert await world.call(authorizer) == (200, "mine")
@@ -423,6 +443,20 @@ async def test_a_logout_erases_also_what_is_not_revoked(world, change, status):
     world.server.replaced["/revoke"] = (status, b"")
     assert await world.authorizer().log_out() == (True, status == 200 and not change)
     assert await world.credentials() is None
+
+
+async def test_an_access_token_that_cannot_be_revoked_expires(world):
+    await world.call(world.authorizer(prompt=world.user))
+    found = await world.credentials()
+
+    def revoke(request):
+        if request.form["token"] == found.access_token:
+            return 400, b'{"error": "unsupported_token_type"}'
+        return world.server._revoke(request)[0], b"{}"
+
+    world.server.replaced["/revoke"] = revoke
+    assert await world.authorizer().log_out() == (True, True)
+    assert world.server.revoked == [found.refresh_token]
 
 
 async def test_no_token_is_in_the_log_and_all_are_hidden(world):
