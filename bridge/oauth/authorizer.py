@@ -181,10 +181,13 @@ class OAuthAuthorizer:
     async def _current(self) -> Credentials | None:
         """Return the stored credentials, which are read again after a change."""
         mark = self._store.mark()
-        old = trio.current_time() - self._read_at > _REREAD_SECONDS
-        if (mark is None and old and not self._lock.locked()) or (mark is not None and mark != self._mark):
-            return await self._read()
-        return self._credentials
+        if mark is None:
+            # Each reading runs a program. A token that the server accepts needs none.
+            lacking = self._credentials is None or not self._credentials.access_token
+            changed = lacking and trio.current_time() - self._read_at > _REREAD_SECONDS
+        else:
+            changed = mark != self._mark
+        return await self._read() if changed else self._credentials
 
     async def _read(self) -> Credentials | None:
         # The mark from before the reading: a later change is then noticed, too early at worst.
