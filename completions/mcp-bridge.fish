@@ -116,9 +116,19 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-id -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-secret-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l private-key-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-metadata-url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-id -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-secret-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l private-key-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-metadata-url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-code
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cursor

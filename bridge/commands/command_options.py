@@ -81,9 +81,11 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
         help="servers that a new token may use (default: all)",
     )
     for name in ("login", "logout"):
-        command(name).add_argument(
+        logged = command(name)
+        logged.add_argument(
             "server", metavar="NAME|URL", help="name of a remote server in the configuration, or its URL"
         )
+        add_oauth_options(logged)
     clients = command("client-config")
     clients.add_argument("client", choices=CLIENTS)
     clients.add_argument("server", metavar="NAME", help=_SERVER)
@@ -93,6 +95,36 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
     command("doctor")
     command("completion").add_argument("shell", choices=SHELLS)
     return top
+
+
+def add_oauth_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that describe the OAuth client at a URL; a configured server has the table oauth."""
+    parser.add_argument(
+        "--client-id", default="", metavar="ID", help="ID of a registered OAuth client, for a URL"
+    )
+    parser.add_argument(
+        "--client-secret-file",
+        type=Path,
+        metavar="FILE",
+        help="file of mode 0600 with the secret of that client",
+    )
+    parser.add_argument(
+        "--private-key-file",
+        type=Path,
+        metavar="FILE",
+        help="file of mode 0600 with the private key (PEM) of that client",
+    )
+    parser.add_argument(
+        "--client-metadata-url",
+        default="",
+        metavar="DOCUMENT",
+        help="https URL of the metadata document of the client, for a URL",
+    )
+    parser.add_argument(
+        "--client-credentials",
+        action="store_true",
+        help="obtain tokens for that client itself, without a user",
+    )
 
 
 def _seconds(text: str) -> float:

@@ -1,10 +1,13 @@
 """Find the remote server that `login` and `logout` name: in the configuration, or by its URL."""
 
+import argparse
+from pathlib import Path
+
 import attrs
 
 from ..config import load, tables
 from ..config.helper_programs import Helpers
-from ..config.oauth_settings import OAuth
+from ..config.oauth_settings import BadOAuthTable, OAuth, check_oauth
 from ..config.remote import Remote
 from ..config.remote_table import BadRemote, is_open, read_url, remote_of, with_secrets
 from ..config.schema import File
@@ -36,7 +39,9 @@ def target_of(invocation: Invocation) -> Target:
             raise BadUsage(
                 f"{url.origin} uses no TLS, and credentials are not sent to another machine without it"
             )
-        return Target(name, Remote(name), OAuth(), helper)
+        return Target(name, Remote(name), oauth_table(invocation.options), helper)
+    if oauth_table(invocation.options) != OAuth():
+        raise BadUsage(f"the options of an OAuth client need a URL; servers.{name} has the table oauth")
     server = file.servers.get(name)
     if server is None:
         known = (one for one, found in file.servers.items() if found.url)
@@ -62,3 +67,24 @@ def target_of(invocation: Invocation) -> Target:
             " true allows it"
         )
     return Target(name, remote, server.oauth or OAuth(), helper)
+
+
+def oauth_table(options: argparse.Namespace) -> OAuth:
+    """Return the OAuth client that the options describe (`command_options.add_oauth_options`). Raises BadUsage."""
+    table = OAuth(
+        grant="client_credentials" if options.client_credentials else "authorization_code",
+        client_id=options.client_id,
+        client_secret=_source(options.client_secret_file),
+        private_key=_source(options.private_key_file),
+        client_metadata_url=options.client_metadata_url,
+    )
+    try:
+        check_oauth(table)
+    except BadOAuthTable as fault:
+        raise BadUsage(f"options of the OAuth client: {fault}") from None
+    return table
+
+
+def _source(file: Path | None) -> str:
+    """Return a file as the place of a secret. It is absolute, because a name could look like another kind of place."""
+    return "" if file is None else str(file.absolute())

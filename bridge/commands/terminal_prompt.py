@@ -11,6 +11,7 @@ import trio
 
 from ...validators.oauth_refusal import WrongState
 from ..log import escaped
+from .output import notice
 
 # The longest line (bytes). The rest of a longer one is dropped.
 _LONGEST_LINE: Final = 32 * 1024
@@ -61,6 +62,11 @@ class TerminalPrompt:
             self._buffer = (self._buffer + data)[-_LONGEST_LINE:]
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
+
+
+def stderr_prompt() -> TerminalPrompt:
+    """Return a prompt for a program whose stdin and stdout have another use: the link is written to stderr."""
+    return TerminalPrompt(notice, notice, None)
 
 
 async def _read(descriptor: int) -> bytes:

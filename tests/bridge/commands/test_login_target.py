@@ -1,10 +1,10 @@
 """Which server `login` and `logout` mean."""
 
-import argparse
 from pathlib import Path
 
 import pytest
 
+from mcpbridged.bridge.commands.command_options import commands_parser
 from mcpbridged.bridge.commands.invocation import BadUsage, Invocation
 from mcpbridged.bridge.commands.login_target import Target, target_of
 from mcpbridged.bridge.commands.running_daemon import ConfigSource
@@ -47,8 +47,9 @@ def file(tmp_path):
     return write_config_file(tmp_path, CONFIG)
 
 
-def target(file, name):
-    return target_of(Invocation(argparse.Namespace(server=name), ConfigSource(file, {}), {}))
+def target(file, name, *options):
+    parsed = commands_parser().parse_args(["login", name, *options])
+    return target_of(Invocation(parsed, ConfigSource(file, {}), {}))
 
 
 def test_a_name_is_that_of_a_configured_server(file):
@@ -89,6 +90,31 @@ def test_another_name_is_refused_with_a_reason(file, name, kind, reason):
     with pytest.raises(kind, match=reason) as caught:
         target(file, name)
     assert "secret@" not in str(caught.value)
+
+
+def test_options_describe_the_client_at_a_url(tmp_path):
+    url, folder = "https://h.example/mcp", tmp_path / "none.toml"
+    found = target(folder, url, "--client-id", "c", "--client-secret-file", "exec:x", "--client-credentials")
+    assert found.table == OAuth(
+        grant="client_credentials", client_id="c", client_secret=str(Path("exec:x").absolute())
+    )
+    found = target(folder, url, "--client-id", "c", "--private-key-file", "/key.pem")
+    assert found.table == OAuth(client_id="c", private_key="/key.pem")
+    found = target(folder, url, "--client-metadata-url", "https://c.example/c.json")
+    assert found.table == OAuth(client_metadata_url="https://c.example/c.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("https://h.example/mcp", ("--client-credentials",), "options of the OAuth client: grant"),
+        ("https://h.example/mcp", ("--client-metadata-url", "http://c"), "must be an https URL"),
+        ("remote", ("--client-id", "d"), "need a URL; servers.remote has the table oauth"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(file, name, options, reason):
+    with pytest.raises(BadUsage, match=reason):
+        target(file, name, *options)
 
 
 def test_without_a_file_there_are_no_servers(tmp_path):

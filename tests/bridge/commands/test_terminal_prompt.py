@@ -5,7 +5,7 @@ import os
 import pytest
 import trio
 
-from mcpbridged.bridge.commands.terminal_prompt import TerminalPrompt
+from mcpbridged.bridge.commands.terminal_prompt import TerminalPrompt, stderr_prompt
 from mcpbridged.validators.oauth_refusal import OAuthRefusal, WrongState
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +48,12 @@ def test_nothing_is_asked_for_where_nothing_can_be_typed():
     said = []
     TerminalPrompt(said.append, said.append, None).show("https://as.example/")
     assert said == ["to log in, open this link in a browser:", "https://as.example/"]
+
+
+def test_a_link_on_stderr_is_marked_as_ours(capsys):
+    stderr_prompt().show("https://as.example/")
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == ("", "mcp-bridge: https://as.example/")
 
 
 @pytest.mark.parametrize(
