@@ -30,6 +30,8 @@ class Remote:
     proxy: str = attrs.field(default=FROM_ENVIRONMENT, repr=False)
     connect_seconds: float = 30
     oauth: OAuth | None = None
+    # Whether credentials may be sent to another machine without encryption.
+    plain_http: bool = False
     # Whether the bridge requests tokens of the user: only where no header has a credential, and not without encryption.
     authorizes: bool = False
     # The names of the headers with secrets, and the secrets.

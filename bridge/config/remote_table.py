@@ -239,6 +239,7 @@ def remote_of(server: Server, base: Path) -> Remote:
         proxy=server.proxy,
         connect_seconds=server.connect_seconds,
         oauth=server.oauth,
+        plain_http=server.plain_http,
         authorizes=not has_credential and (not is_open(url) or server.plain_http),
         secret_names=frozenset(server.secret_headers),
         secrets=tuple(hidden_parts(text)),

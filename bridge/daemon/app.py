@@ -32,6 +32,7 @@ from .control_api import ControlApi
 from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
 from .listeners import Listeners
+from .logins import Logins
 from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
 from .sd_notify import Notifier
@@ -175,6 +176,7 @@ class Daemon:
             self._version,
             log_calls=settings.log_calls,
             era_store=EraStore(state_directory(environment) / "eras.json"),
+            make_authorizer=Logins(environment, _base_of(settings), settings.oauth_helper),
         )
         self._notifier = Notifier(environment)
         self._reloader = Reloader(
@@ -292,6 +294,10 @@ class Daemon:
 
     def _daemon_info(self) -> DaemonInfo:
         return daemon_info(self._version, self._config.settings.file, self._spawner.umask, self._environment)
+
+
+def _base_of(settings: Settings) -> Path:
+    return Path() if settings.file is None else settings.file.parent
 
 
 async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

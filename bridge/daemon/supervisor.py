@@ -5,7 +5,7 @@ Each server runs in a task of its own, so that a fault of one server does not af
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -25,6 +25,9 @@ from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
 from ..runtime.server_log import ServerLog
 from ..runtime.tasks import STOPPING
+
+if TYPE_CHECKING:
+    from ..runtime.remote_connector import MakeAuthorizer
 
 # The pause before a server whose task has failed is served again (seconds).
 _RETRY_SECONDS: Final = 1.0
@@ -68,8 +71,9 @@ class Supervisor:
         *,
         log_calls: bool,
         era_store: EraStore | None = None,
+        make_authorizer: "MakeAuthorizer | None" = None,
     ) -> None:
-        self._parts = DaemonParts(spawner, poller, version, era_store)
+        self._parts = DaemonParts(spawner, poller, version, era_store, make_authorizer)
         self._log = log
         self._log_calls = log_calls
         # By name, in the order of the configuration. An entry is removed when its server begins to drain.

@@ -15,7 +15,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
 
-from ..support.bridge_process import EXAMPLE, REPOSITORY
+from ..support.authorization_server import authorization_server, visit
+from ..support.bridge_process import EXAMPLE, PROGRAM, REPOSITORY
 from ..support.daemon_clients import stateless_request
 from ..support.daemon_process import daemon, write_config
 from ..support.sdk import SDK_WARNINGS
@@ -308,3 +309,58 @@ async def test_a_daemon_without_remote_servers_loads_no_client_of_them(tmp_path)
     code = "import sys, mcpbridged.bridge.daemon.app; print([n for n in sys.modules if 'transports.client.' in n or 'oauth.' in n])"
     done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True, env=os.environ)
     assert done.stdout.decode().strip() == "[]"
+
+
+def answering(server):
+    """Let the MCP server of an authorization server answer requests that have a token."""
+    protected = server._protected
+    opened = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "x", "version": "1"},
+    }
+
+    def answer(request):
+        found = protected(request)
+        if found[0] != 200 or request.method != "POST":
+            return found
+        message = json.loads(request.body)
+        result = opened if message["method"] == "initialize" else {"tools": []}
+        body = {"jsonrpc": "2.0", "id": message["id"], "result": result} if "id" in message else {}
+        return 200 if body else 202, json.dumps(body).encode(), ()
+
+    server._protected = answer
+
+
+async def log_in(running, server):
+    """Run `mcp-bridge login one` with a browser."""
+    words = [PROGRAM, "login", "one", "--config", str(running.config)]
+    command = await trio.lowlevel.open_process(words, stdout=subprocess.PIPE, env=running.variables)
+    async with command.stdout:
+        out = b""
+        while b"\n" not in out:
+            out += await command.stdout.receive_some()
+        await visit(server.authorize(out.decode().splitlines()[0]))
+        assert await command.wait() == 0
+
+
+async def test_a_remote_server_that_requires_a_login_is_used_after_it(tmp_path):
+    async with authorization_server() as server:
+        answering(server)
+        servers = {"one": {"url": server.url, "era": "legacy"}, "local": {"command": EXAMPLE}}
+        with trio.fail_after(60), daemon(tmp_path, servers) as running:
+
+            async def found(key):
+                status = await trio.to_thread.run_sync(running.status)
+                return next(one[key] for one in status["servers"] if one["name"] == "one")
+
+            for _ in range(2):
+                _, answer = await stateless_request(running, "one", "tools/list")
+                assert "mcp-bridge login one" in answer["error"]["message"]
+            assert await found("state") == "login required"
+            assert "mcp-bridge login one" in await found("fault")
+            await log_in(running, server)
+            status, answer = await stateless_request(running, "one", "tools/list")
+            assert (status, answer["result"]["tools"]) == (200, [])
+            assert await found("state") == "connected"
+            assert not any(token in line for token in server.tokens for line in running.lines)
