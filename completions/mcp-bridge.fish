@@ -85,6 +85,18 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l token-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l header -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l header-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l transport -x -a 'auto http sse websocket'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l ca-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l cert -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l key -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l proxy -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-id -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-secret-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l private-key-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-metadata-url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l wait -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l help

@@ -8,7 +8,6 @@ ROOTS = ("bridge", "transports", "validators")
 
 # Modules that declare types, constants or texts, and decide nothing.
 DECLARATIONS = {
-    "bridge/commands/connect/effects.py",
     "bridge/commands/doctor/finding.py",
     "bridge/core/effects.py",
     "bridge/core/exit_codes.py",
@@ -152,12 +151,11 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/pump/streams.py",
     },
     "tests/e2e/test_connect.py": {
-        "bridge/commands/connect/client_messages.py",
         "bridge/commands/connect/command.py",
-        "bridge/commands/connect/handshake.py",
-        "bridge/commands/connect/proxy.py",
-        "bridge/commands/connect/session_setup.py",
-        "bridge/commands/connect/websocket.py",
+    },
+    "tests/e2e/test_connect_url.py": {
+        "bridge/commands/connect/remote_client.py",
+        "bridge/commands/connect/standard_streams.py",
     },
     "tests/e2e/test_aggregate.py": {
         "bridge/aggregate/catalog.py",

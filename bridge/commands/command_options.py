@@ -48,19 +48,7 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
         "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="JSON object (default {})"
     )
     connected = command("connect")
-    connected.add_argument(
-        "server", metavar="NAME|URL", help="server of the daemon, or URL of a server of another bridge"
-    )
-    connected.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file of mode 0600 with the bearer token for a URL"
-    )
-    connected.add_argument(
-        "--wait",
-        type=_seconds,
-        default=30.0,
-        metavar="SECONDS",
-        help="how long to wait for the daemon to start or restart (default 30; 0: do not wait)",
-    )
+    _add_connect(connected)
     command("restart").add_argument("server", metavar="NAME", help=_SERVER)
     command("reload")
     command("env").add_argument("server", metavar="NAME", help=_SERVER)
@@ -124,6 +112,44 @@ def add_oauth_options(parser: argparse.ArgumentParser) -> None:
         "--client-credentials",
         action="store_true",
         help="obtain tokens for that client itself, without a user",
+    )
+
+
+def _add_connect(connected: argparse.ArgumentParser) -> None:
+    connected.add_argument(
+        "server", metavar="NAME|URL", help="server of the daemon, or URL of a remote server"
+    )
+    connected.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file of mode 0600 with the bearer token for a URL"
+    )
+    connected.add_argument(
+        "--header", action="append", metavar="NAME:VALUE", help="header for a URL; may be repeated"
+    )
+    connected.add_argument(
+        "--header-file",
+        type=Path,
+        metavar="FILE",
+        help="file of mode 0600 with headers for a URL, one NAME: VALUE per line",
+    )
+    connected.add_argument(
+        "--transport",
+        choices=["auto", "http", "sse", "websocket"],
+        help="MCP transport of a URL (default auto)",
+    )
+    connected.add_argument(
+        "--ca-file", type=Path, metavar="FILE", help="certificates (PEM) to trust for a URL"
+    )
+    connected.add_argument("--cert", type=Path, metavar="FILE", help="client certificate (PEM) for a URL")
+    connected.add_argument("--key", type=Path, metavar="FILE", help="private key (PEM) of --cert")
+    connected.add_argument(
+        "--proxy", metavar="URL", help="HTTP proxy for a URL; empty for none (default: the environment)"
+    )
+    add_oauth_options(connected)
+    connected.add_argument(
+        "--wait",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long to wait for the daemon (default 30; 0: do not wait), or for a URL (default 10)",
     )
 
 

@@ -5,7 +5,6 @@ import os
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 from ...transports.socket_owner import Socket, uid_of_unix_peer
 from ...validators.origin import LARGEST_PORT
@@ -91,41 +90,3 @@ def check_origin(text: str) -> str:
     ):
         raise BadAddress(f"an origin must be scheme://host[:port] in lower case, not {shown(text)}")
     return text
-
-
-def websocket_url(text: str) -> SplitResult:
-    """Return the WebSocket URL of a bridge (ws or wss). http://HOST/.../mcp becomes ws://HOST/.../ws.
-
-    Raises BadAddress, also for an unencrypted connection to another machine.
-    """
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError as fault:
-        # The text of some errors ends with a part of the URL, which may hold a secret.
-        reason = str(fault).partition(" as ")[0]
-        raise BadAddress(f"{shown(text)} is not a URL: {reason}") from None
-    scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
-    if (
-        scheme not in ("ws", "wss")
-        or not url.hostname
-        or "@" in url.netloc
-        or port == 0
-        or url.query
-        or url.fragment
-    ):
-        raise BadAddress(
-            f"a URL must be http(s):// or ws(s)://HOST[:PORT]/PATH, without user and query, not {shown(text)}"
-        )
-    if scheme == "ws":
-        try:
-            check_loopback(url.hostname)
-        except BadAddress:
-            raise BadAddress(
-                f"{shown(text)} is not encrypted; use wss:// or https:// for another machine"
-            ) from None
-    path = check_path(url.path or "/")
-    bare = path.removesuffix("/")
-    if url.scheme.startswith("http") and bare.endswith("/mcp"):
-        path = f"{bare.removesuffix('mcp')}ws"
-    return url._replace(scheme=scheme, path=path)

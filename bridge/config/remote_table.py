@@ -255,10 +255,7 @@ def with_secrets(
     remote: Remote, server: Server, base: Path, environment: Mapping[str, str], helpers: Helpers
 ) -> Remote:
     """Return the settings with the secrets of the headers. Blocks. Raises BadCredential and BadRemote."""
-    for file in filter(None, (remote.ca_file, remote.client_cert)):
-        _check_file(Path(file))
-    if remote.client_key or remote.client_cert:
-        check_key(Path(remote.client_key or remote.client_cert))
+    check_files(remote)
     found: dict[str, str] = {}
     for name, source in server.secret_headers.items():
         try:
@@ -275,6 +272,14 @@ def with_secrets(
         headers=(*remote.headers, *found.items()),
         secrets=(*remote.secrets, *_needles(found.values())),
     )
+
+
+def check_files(remote: Remote) -> None:
+    """Check the files of a remote server, and that only its user can read the key. Blocks. Raises BadCredential."""
+    for file in filter(None, (remote.ca_file, remote.client_cert)):
+        _check_file(Path(file))
+    if remote.client_key or remote.client_cert:
+        check_key(Path(remote.client_key or remote.client_cert))
 
 
 def _needles(values: Iterable[str]) -> Iterator[str]:

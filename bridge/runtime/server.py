@@ -205,6 +205,11 @@ class LocalServer:
         return self._parts.common.checks.pin_mismatch
 
     @property
+    def login_required(self) -> str:
+        """Why a remote server accepts no request before a login; empty if it does, as far as is known."""
+        return self._parts.common.connector.login_required
+
+    @property
     def failing(self) -> bool:
         """Whether the processes have exited so often that none is started for now."""
         return self._parts.common.breakers.tripped
@@ -228,7 +233,7 @@ class LocalServer:
             or self.config.fault
             or self.failing
             or self.unapproved
-            or self._parts.common.connector.login_required
+            or self.login_required
             or self.silent
             or self.server_log.history.fault is not None
         )
@@ -238,7 +243,7 @@ class LocalServer:
         """The state that `status` shows (mcp-bridge(1))."""
         if self.config.fault:
             return "failed"
-        if self._parts.common.connector.login_required:
+        if self.login_required:
             return "login required"
         if self.failing:
             return "failing"
@@ -257,8 +262,8 @@ class LocalServer:
         """The reason of the state "failed", "failing" or "login required", empty in another state."""
         if self.config.fault:
             return self.config.fault
-        if self._parts.common.connector.login_required:
-            return self._parts.common.connector.login_required
+        if self.login_required:
+            return self.login_required
         last = "the last process" if self.config.remote is None else "the last connection"
         if self.server_log.history.fault is not None:
             return f"{last} {self.server_log.history.fault.summary}"

@@ -94,9 +94,12 @@ class StartMonitor:
             "stderr": self._common.log.buffer.tail(pid) if alone else [],
         }
         if not process.startup.over:
-            before = "before its first answer" if owner.speaks_modern else "before it answered initialize"
+            before = " before its first answer" if owner.speaks_modern else " before it answered initialize"
+            # The reason of a remote server is a whole sentence.
             fault = StartFault(
-                f"{exit_.describe()} {before}", self._common.processes.output(process), ended=pid > 0
+                f"{exit_.describe()}{before if pid > 0 else ''}",
+                self._common.processes.output(process),
+                ended=pid > 0,
             )
             self._start_failed(owner, fault)
             text, data = _error(fault, data, alone=alone)

@@ -1,13 +1,12 @@
 """`mcp-bridge connect` answers each call and exits with a reason if its peer is unusual or hostile."""
 
 import json
-import subprocess
-from contextlib import ExitStack
+import time
 
 import pytest
 
-from ..support.bridge_process import EXAMPLE, PROGRAM
-from ..support.connect_peer import REQUEST, peer, run_connect_to
+from ..support.bridge_process import EXAMPLE
+from ..support.connect_peer import INITIALIZE, INITIALIZED, REQUEST, run_connect_to
 from ..support.connect_process import exchange, run_connect, start_connect
 from ..support.daemon_process import child, daemon
 from ..support.stateless_requests import request, tool
@@ -29,118 +28,61 @@ def sending(data):
     return talk
 
 
-def opened(*data, close=True):
-    """Return a peer that accepts, reads one message, and then sends all of these bytes."""
+def answering(*data):
+    """Return a peer that opens a session, and sends all of these texts when it has received a request."""
 
     def talk(peer):
-        peer.accept()
-        peer.message()
+        peer.open_session()
+        peer.request()
         for one in data:
             peer.send_frame(one)
-        if close:
-            peer.close()
-            peer.frame()
+        peer.frame()
 
     return talk
 
 
-def dripping(peer):
-    peer.head()
-    peer.sock.settimeout(0.5)
-    for octet in b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"y" * 100:
-        peer.send(bytes([octet]))
-        try:
-            if not peer.sock.recv(1):
-                return
-        except TimeoutError:
-            continue
+def of_client(raw_id, **members):
+    return {"jsonrpc": "2.0", "id": raw_id, **members}
 
 
-def holding(peer):
-    peer.sock.settimeout(30)
-    while peer.sock.recv(65536):
-        continue
-
-
-@pytest.fixture(scope="module", autouse=True)
-def waiting():
-    """Start `connect` at peers that are slow or silent. Its time limits end while other tests run."""
-    talks = {"dripping": ("http", dripping), "silent": ("http", holding), "silent, TLS": ("https", holding)}
-    with ExitStack() as stack:
-        found = {}
-        for name, (scheme, talk) in talks.items():
-            url = stack.enter_context(peer(talk, scheme=scheme))
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            found[name] = url, stack.enter_context(subprocess.Popen([PROGRAM, "connect", url], **pipes))
-        yield found
+def answers_of(done):
+    """Return the responses by id, without that to `initialize`."""
+    found = {one["id"]: one for one in map(json.loads, done.lines)}
+    assert "result" in found.pop(0)
+    return found
 
 
 REFUSED = [
-    (
-        sending(http("302 Found", Location="http://127.0.0.1/")),
-        1,
-        "returned HTTP 302; it is not a WebSocket endpoint of mcp-bridge",
-    ),
-    (
-        sending(http("200 OK", "<html><body>Welcome</body></html>")),
-        1,
-        "returned HTTP 200; it is not a WebSocket endpoint of mcp-bridge",
-    ),
-    (
-        sending(http("502 Bad Gateway", "<html>")),
-        69,
-        "returned HTTP 502; it is not a WebSocket endpoint of mcp-bridge",
-    ),
-    (
-        sending(b"HTTP/1.1 403 Forbidden\r\n\r\nnot [json"),
-        1,
-        "returned HTTP 403; it is not a WebSocket endpoint of mcp-bridge",
-    ),
-    (
-        sending(http("403 Forbidden", '{"error":{"message":"this Origin\\nis not allowed"}}')),
-        1,
-        "this Origin is not allowed",
-    ),
-    (
-        sending(http("503 Busy", '{"error":{"message":"the limit of 4 connections is reached"}}')),
-        69,
-        "the limit of 4 connections",
-    ),
-    (sending(http("400 Bad", '{"error":[]}')), 1, "returned HTTP 400"),
-    (sending(http("400 Bad", "[" * 60_000)), 1, "returned HTTP 400"),
-    (sending(b"220 smtp.example.com ESMTP\r\n"), 1, "is not a WebSocket server"),
-    (sending(b"HTTP/1.1 1e9 x\r\n\r\n"), 1, "is not a WebSocket server"),
-    (sending(bytes(range(256)) * 100), 1, "is not a WebSocket server"),
-    (sending(b"\x15\x03\x03\x00\x02\x02\x46"), 69, "requires TLS; use an https:// or wss:// URL"),
-    (
-        sending(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000),
-        69,
-        "sent a response head of more than 65536 bytes",
-    ),
-    (sending(b""), 69, "closed the connection before it responded"),
-    (sending(b"HTTP/1.1 101 Switching"), 69, "closed the connection before it responded"),
-    (sending(b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n"), 69, "sent an invalid WebSocket handshake response"),
-    (lambda peer: peer.accept(accept="wrong"), 69, "sent an invalid WebSocket handshake response"),
-    (
-        lambda peer: peer.accept(protocol="graphql-ws"),
-        69,
-        "selected the subprotocol 'graphql-ws' instead of 'mcp'",
-    ),
+    (sending(http("302 Found", Location="http://127.0.0.1:1/")), 69, "redirect"),
+    (sending(http("200 OK", "<html><body>Welcome</body></html>")), 69, "200"),
+    (sending(http("502 Bad Gateway", "<html>")), 69, "502"),
+    (sending(http("403 Forbidden", "not [json")), 69, "403"),
+    (sending(http("404 Not Found", '{"error":[]}')), 69, "404"),
+    (sending(b"220 smtp.example.com ESMTP\r\n"), 69, "cannot be reached"),
+    (sending(b"HTTP/1.1 1e9 x\r\n\r\n"), 69, "cannot be reached"),
+    (sending(bytes(range(256)) * 100), 69, "cannot be reached"),
+    (sending(b"HTTP/1.1 101 x\r\n" + b"X: " + b"y" * 100_000), 69, "cannot be reached"),
+    (sending(b""), 69, "cannot be reached"),
+    (sending(b"HTTP/1.1 101 Switching"), 69, "cannot be reached"),
+    (sending(b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n"), 69, "cannot be reached"),
+    (lambda peer: peer.accept(accept="wrong"), 69, "cannot be reached"),
+    (lambda peer: peer.accept(protocol="graphql-ws"), 69, "cannot be reached"),
     (
         lambda peer: peer.accept(extra="Sec-WebSocket-Extensions: permessage-deflate\r\n"),
         69,
-        "selected a WebSocket extension that was not offered",
+        "cannot be reached",
     ),
 ]
 
 
 @pytest.mark.parametrize(("talk", "code", "reason"), REFUSED)
 def test_r19_a_peer_that_opens_no_websocket_is_named_with_the_reason(talk, code, reason):
-    done = run_connect_to(talk, REQUEST)
-    assert (done.returncode, done.stdout) == (code, b"")
-    (line,) = done.errors.splitlines()
-    assert line.startswith("mcp-bridge: ")
-    assert reason in line
+    done = run_connect_to(talk, INITIALIZE, words=("--wait", "1"))
+    assert done.returncode == code
+    (answer,) = map(json.loads, done.lines)
+    assert (answer["id"], reason in answer["error"]["message"]) == (0, True)
+    assert done.errors.startswith("mcp-bridge: ")
+    assert reason in done.errors.splitlines()[-1]
 
 
 def test_r19_an_https_url_of_a_peer_without_tls_is_named():
@@ -148,105 +90,82 @@ def test_r19_an_https_url_of_a_peer_without_tls_is_named():
         peer.sock.recv(65536)
         peer.send(http("400 Bad Request", "<html>"))
 
-    done = run_connect_to(talk, REQUEST, scheme="https")
+    done = run_connect_to(talk, INITIALIZE, scheme="https", words=("--wait", "1"))
     assert done.returncode == 69
-    assert done.errors == (f"mcp-bridge: {done.url} does not use TLS; use an http:// or ws:// URL\n")
+    assert "TLS" in done.errors
 
 
 BROKEN = [
     # A masked frame of a server.
-    (b"\x81\x85abcdhello", "sent an invalid WebSocket frame"),
+    b"\x81\x85abcdhello",
     # A reserved bit is set.
-    (b"\xc1\x00", "sent an invalid WebSocket frame"),
+    b"\xc1\x00",
     # An undefined opcode.
-    (b"\x83\x00", "sent an invalid WebSocket frame"),
+    b"\x83\x00",
     # A continuation without a first frame.
-    (b"\x80\x00", "sent an invalid WebSocket frame"),
-    (b"\x01\x00\x81\x00", "sent an invalid WebSocket frame"),
-    (b"\x89\x7e\x00\x80" + bytes(128), "sent an invalid WebSocket frame"),
-    (b"\x09\x00", "sent an invalid WebSocket frame"),
-    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "sent an invalid WebSocket frame"),
-    (b"\x88\x0a\x03\xf0" + b"too late", "closed the connection with code 1008: too late"),
-    (b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "closed the connection"),
+    b"\x80\x00",
+    b"\x01\x00\x81\x00",
+    b"\x89\x7e\x00\x80" + bytes(128),
+    b"\x09\x00",
+    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    b"\x88\x0a\x03\xf0" + b"too late",
+    b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff",
 ]
 
 
-@pytest.mark.parametrize(("data", "reason"), BROKEN)
-def test_r19_r15_each_call_is_answered_when_the_peer_breaks_the_connection(data, reason):
+@pytest.mark.parametrize("data", BROKEN)
+def test_r19_r15_each_call_is_answered_when_the_peer_breaks_the_connection(data):
+    received = []
+
     def talk(peer):
-        peer.accept()
-        peer.message()
-        peer.message()
+        peer.open_session()
+        received.append([peer.request()["method"], peer.request()["method"]])
         peer.send(data)
 
     other = {**REQUEST, "id": "x\u00e9"}
-    done = run_connect_to(talk, REQUEST, other)
-    assert done.returncode == 69
-    assert reason in done.errors
-    assert len(done.errors.splitlines()) == 1
-    answers = [json.loads(line) for line in done.lines]
-    assert [one["id"] for one in answers] == [1, "x\u00e9"]
-    assert all(reason in one["error"]["message"] for one in answers)
+    done = run_connect_to(talk, INITIALIZE, INITIALIZED, REQUEST, other)
+    answers = answers_of(done)
+    assert list(answers) == [1, "x\u00e9"]
+    assert all("may have been carried out" in one["error"]["message"] for one in answers.values())
+    # No request is sent twice.
+    assert received == [["tools/list", "tools/list"]]
 
 
-NOISE = [
-    "hello",
-    "",
-    "{",
-    "[]",
-    "null",
-    '{"level":30,"msg":"x"}',
-    '{"id":1,"msg":"row"}',
-    '{"jsonrpc":"1.0","id":2,"method":"x"}',
-    "<html>\n<body>",
-    "1" * 5000,
-]
+NOISE = ["hello", "", "{", "null", '{"level":30,"msg":"x"}', "<html>\n<body>", "1" * 5000]
 
 
 def test_r19_texts_that_are_not_json_rpc_are_noise_as_from_a_child():
-    done = run_connect_to(opened(*NOISE, json.dumps(ANSWER), *NOISE), REQUEST)
+    def talk(peer):
+        peer.open_session()
+        raw_id = peer.request()["id"]
+        for text in (*NOISE, json.dumps(of_client(raw_id, result={"tools": []})), *NOISE):
+            peer.send_frame(text)
+        peer.frame()
+
+    done = run_connect_to(talk, INITIALIZE, INITIALIZED, REQUEST)
     assert done.returncode == 0
-    assert [json.loads(line) for line in done.lines] == [ANSWER]
-    assert len(done.errors.splitlines()) == 6
-    assert "dropped a message that is not JSON-RPC: hello" in done.errors
-    assert "\\x0a" not in done.stdout.decode()
+    assert answers_of(done) == {1: ANSWER}
 
 
-PASSED = [
-    (json.dumps(ANSWER, indent=2), ANSWER),
-    (json.dumps(ANSWER, indent="\t").replace("\n", "\r\n"), ANSWER),
-    (
-        '{"jsonrpc":"2.0","id":1,"result":{"text":"cut \\ud83d"}}',
-        {**ANSWER, "result": {"text": "cut \ud83d"}},
-    ),
-    (b'{"jsonrpc":"2.0","id":1,"result":{"text":"\xff"}}', {**ANSWER, "result": {"text": "\ufffd"}}),
-    ('{"id":1,"result":{}}', {"id": 1, "result": {}}),
-    ('{"jsonrpc":"2.0","id":1}', {"jsonrpc": "2.0", "id": 1}),
-    (
-        '{"jsonrpc": "2.0", "result": 1, "error": null, "id": 1}',
-        {"jsonrpc": "2.0", "result": 1, "error": None, "id": 1},
-    ),
-    ('[{"jsonrpc":"2.0","id":1,"result":{}}]', [{"jsonrpc": "2.0", "id": 1, "result": {}}]),
-]
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_r19_json_rpc_passes_on_one_line_however_it_is_written(indent):
+    result = {"tools": [], "text": "é\u2028"}
 
+    def talk(peer):
+        peer.open_session()
+        raw_id = peer.request()["id"]
+        peer.send_frame(json.dumps(of_client(raw_id, result=result), indent=indent))
+        peer.frame()
 
-def test_r19_json_rpc_passes_on_one_line_however_it_is_written():
-    last = {**ANSWER, "id": "last"}
-    done = run_connect_to(
-        opened(*(text for text, _ in PASSED), json.dumps(last)), REQUEST, {**REQUEST, "id": "last"}
-    )
+    done = run_connect_to(talk, INITIALIZE, INITIALIZED, REQUEST)
     assert (done.returncode, done.errors) == (0, "")
-    assert [json.loads(line) for line in done.lines] == [*(read for _, read in PASSED), last]
+    assert answers_of(done) == {1: {**ANSWER, "result": result}}
 
 
 def test_r19_frames_of_every_kind_carry_messages():
-    answers = [{**ANSWER, "id": number} for number in range(4)]
-    text = [json.dumps(one).encode() for one in answers]
-
     def talk(peer):
-        peer.accept(protocol="")
-        for _ in range(4):
-            peer.message()
+        peer.open_session()
+        text = [json.dumps(of_client(peer.request()["id"], result={"n": n})).encode() for n in range(4)]
         peer.send_frame(text[0], BINARY)
         peer.send_frame(text[1][:10], fin=False)
         peer.send_frame(b"", 0, fin=False)
@@ -258,9 +177,12 @@ def test_r19_frames_of_every_kind_carry_messages():
             peer.send(whole[at : at + 1])
         peer.frame()
 
-    done = run_connect_to(talk, *({**REQUEST, "id": number} for number in range(4)))
+    requests = [{**REQUEST, "id": f"r{number}"} for number in range(4)]
+    done = run_connect_to(talk, INITIALIZE, INITIALIZED, *requests)
     assert (done.returncode, done.errors) == (0, "")
-    assert [json.loads(line) for line in done.lines] == answers
+    assert {key: one["result"]["n"] for key, one in answers_of(done).items()} == {
+        f"r{n}": n for n in range(4)
+    }
 
 
 # ---- messages over the limit
@@ -275,80 +197,42 @@ def configured(tmp_path, **limits):
     return ("--config", str(path))
 
 
-def shapes(**members):
-    """Return a message as Python and as Node write it."""
-    first = {"jsonrpc": "2.0", **members}
-    last = {
-        **{name: members[name] for name in members if name != "id"},
-        "jsonrpc": "2.0",
-        "id": members["id"],
-    }
-    return [
-        json.dumps(first),
-        json.dumps(first, separators=(",", ":")),
-        json.dumps(last, separators=(",", ":")),
-    ]
-
-
 def test_r15_a_message_over_the_limit_fails_alone(tmp_path):
-    ids = [7, "seven", 's\u00e9 "7"', -1]
-    params = {"name": "t", "arguments": {"id": 99, "text": BIG, "last": {"id": 98}}}
-    lines = [line for one in ids for line in shapes(id=one, method="tools/call", params=params)]
-    seen = []
-
     def talk(peer):
-        peer.accept()
-        seen.extend(peer.message() for _ in range(5))
-        peer.send_frame(json.dumps({**ANSWER, "id": 0}))
+        peer.open_session()
+        peer.send_frame(json.dumps(of_client(peer.request()["id"], result={"tools": []})))
         peer.frame()
 
-    answer_of_client = json.dumps({"jsonrpc": "2.0", "id": 5, "result": {"content": BIG}})
-    of_node = json.dumps({"result": {"content": BIG}, "jsonrpc": "2.0", "id": 6}, separators=(",", ":"))
-    notification = json.dumps({"jsonrpc": "2.0", "method": "notifications/x", "params": {"text": BIG}})
-    batch = json.dumps([{**REQUEST, "id": 50, "params": {"text": BIG}}])
-    text = [json.dumps({**REQUEST, "id": 0}), *lines, answer_of_client, of_node, notification, batch]
-    text += ['{"jsonrpc":"2.0","method":"notifications/y"}', '{"jsonrpc":"2.0","method":"notifications/z"}']
-    done = run_connect_to(talk, text="\n".join(text).encode(), words=configured(tmp_path, body=2048))
-    answers = [json.loads(line) for line in done.lines]
-    assert [one["id"] for one in answers] == [*(one for one in ids for _ in range(3)), 0]
-    assert all("the limit is 2048 (limits.body)" in one["error"]["message"] for one in answers[:-1])
-    # The server gets an error, because the responses to its requests were too large.
-    assert [one.get("id", one.get("method")) for one in seen] == [
-        0,
-        5,
-        6,
-        "notifications/y",
-        "notifications/z",
-    ]
-    assert all("limits.body" in one["error"]["message"] for one in seen[1:3])
+    large = {
+        "jsonrpc": "2.0",
+        "id": "large",
+        "method": "tools/call",
+        "params": {"name": "t", "arguments": {"text": BIG}},
+    }
+    done = run_connect_to(
+        talk, INITIALIZE, INITIALIZED, large, REQUEST, words=configured(tmp_path, body=2048)
+    )
+    answers = answers_of(done)
+    assert "2048" in answers["large"]["error"]["message"]
+    assert answers[1] == ANSWER
     assert done.returncode == 0
 
 
 def test_r19_a_response_over_the_limit_fails_alone(tmp_path):
-    large = [
-        {"jsonrpc": "2.0", "id": 1, "result": {"text": BIG}},
-        {"result": {"text": BIG}, "jsonrpc": "2.0", "id": 2},
-    ]
-    server_request = {"jsonrpc": "2.0", "id": 70, "method": "sampling/createMessage", "params": {"text": BIG}}
-    seen = []
-
     def talk(peer):
-        peer.accept()
-        for _ in range(3):
-            peer.message()
-        for one in (*large, server_request, {**ANSWER, "id": 3}):
-            peer.send_frame(json.dumps(one))
-        seen.append(peer.message())
+        peer.open_session()
+        first, second = peer.request()["id"], peer.request()["id"]
+        peer.send_frame(json.dumps(of_client(first, result={"text": BIG})))
+        peer.send_frame(json.dumps(of_client(second, result={"tools": []})))
         peer.frame()
 
-    requests = [{**REQUEST, "id": number} for number in (1, 2, 3)]
-    done = run_connect_to(talk, *requests, words=configured(tmp_path, line=2048))
-    answers = [json.loads(line) for line in done.lines]
-    assert [one["id"] for one in answers] == [1, 2, 3]
-    assert ["error" in one for one in answers] == [True, True, False]
-    assert "the limit is 2048 (limits.line)" in answers[0]["error"]["message"]
-    assert (seen[0]["id"], "error" in seen[0]) == (70, True)
-    assert done.returncode == 0
+    other = {**REQUEST, "id": "large"}
+    done = run_connect_to(
+        talk, INITIALIZE, INITIALIZED, other, REQUEST, words=configured(tmp_path, line=2048)
+    )
+    answers = answers_of(done)
+    assert "2048" in answers["large"]["error"]["message"]
+    assert answers[1] == ANSWER
 
 
 def test_r15_the_limits_of_the_configuration_reach_connect(tmp_path):
@@ -406,15 +290,27 @@ def test_r3_a_server_that_cannot_be_started_is_an_error_of_the_call(tmp_path):
         assert "error" in json.loads(done.stdout)
 
 
+def dripping(peer):
+    peer.head()
+    for octet in b"HTTP/1.1 101 Switching Protocols\r\nX: " + b"y" * 100:
+        peer.send(bytes([octet]))
+        time.sleep(0.1)
+
+
+def holding(peer):
+    peer.sock.settimeout(30)
+    while peer.sock.recv(65536):
+        continue
+
+
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("dripping", "{} did not respond to the handshake within 10 s"),
-        ("silent", "{} did not respond to the handshake within 10 s"),
-        ("silent, TLS", "cannot connect to {}: no response within 10 s"),
-    ],
+    ("scheme", "talk"),
+    [("http", dripping), ("http", holding), ("https", holding)],
+    ids=["drips", "silent", "TLS"],
 )
-def test_r19_connect_exits_with_the_reason_if_its_peer_is_too_slow(waiting, name, reason):
-    url, process = waiting[name]
-    _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr.decode()) == (69, f"mcp-bridge: {reason.format(url)}\n")
+def test_r19_connect_exits_with_the_reason_if_its_peer_is_too_slow(scheme, talk):
+    done = run_connect_to(talk, INITIALIZE, scheme=scheme, words=("--wait", "1"))
+    assert done.returncode == 69
+    (answer,) = map(json.loads, done.lines)
+    assert "cannot be reached" in answer["error"]["message"]
+    assert "cannot be reached" in done.errors

@@ -11,8 +11,6 @@ import time
 
 import pytest
 
-from mcpbridged.bridge.config.addresses import websocket_url
-
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import daemon
 from ..support.listener_under_test import INITIALIZE, PING, PONG, ListenerUnderTest, h2_client, message
@@ -98,20 +96,6 @@ def test_t02_http_2_with_a_slash_at_its_end(h2):
     assert h2.exchange("GET", "/healthz/", token="")[::2] == (200, b"ok")
     assert message(h2.post(path="/mcp/")) == PONG
     assert message(h2.post(path="/servers/stdio/mcp/")) == PONG
-
-
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("http://localhost:8808/mcp", "/ws"),
-        ("http://localhost:8808/mcp/", "/ws"),
-        ("https://example.com/prefix/servers/x/mcp/", "/prefix/servers/x/ws"),
-        ("ws://localhost:8808/mcp/", "/mcp/"),
-        ("http://localhost:8808/mcp//", "/mcp//"),
-    ],
-)
-def test_t02_connect_finds_the_websocket_beside_a_url_with_a_slash_at_its_end(url, path):
-    assert websocket_url(url).path == path
 
 
 @pytest.mark.parametrize(

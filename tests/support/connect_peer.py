@@ -10,10 +10,23 @@ import threading
 from contextlib import contextmanager
 
 from .bridge_process import PROGRAM
+from .handshake import initialize_params
 from .wire import BINARY, CLOSE, TEXT, frame
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 0,
+    "method": "initialize",
+    "params": initialize_params(capabilities={"sampling": {}}, name="connect"),
+}
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+OPENED = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "peer", "version": "1"},
+}
 
 
 class PeerConnection:
@@ -69,6 +82,18 @@ class PeerConnection:
         taken, self._received = self._received[:count], self._received[count:]
         return taken
 
+    def open_session(self):
+        """Accept, and respond to `initialize`."""
+        self.accept()
+        first = self.message()
+        self.send_frame(json.dumps({"jsonrpc": "2.0", "id": first["id"], "result": OPENED}))
+
+    def request(self):
+        """Return the next message of the client that is no notification."""
+        while "id" not in (message := self.message()):
+            continue
+        return message
+
     def message(self):
         """Return the next message of the client."""
         opcode, payload = self.frame()
@@ -78,21 +103,27 @@ class PeerConnection:
 
 
 @contextmanager
-def peer(conversation, path="/mcp", scheme="http"):
-    """Yield the URL of a peer that runs `conversation` on its first connection."""
+def peer(conversation, path="/ws", scheme="http"):
+    """Yield the URL of a peer that runs `conversation` on each connection, one after the other."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
-            sock, _ = listener.accept()
-            with sock:
+            while True:
                 try:
-                    conversation(PeerConnection(sock))
-                except (OSError, EOFError):
-                    pass
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                with sock:
+                    try:
+                        conversation(PeerConnection(sock))
+                    except (OSError, EOFError):
+                        pass
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}{path}"
+        # Wakes the thread that accepts.
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(20)
 
 

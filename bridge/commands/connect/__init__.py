@@ -1,1 +1,1 @@
-"""`mcp-bridge connect NAME|URL`: expose a server of a bridge on stdin and stdout."""
+"""`mcp-bridge connect NAME|URL`: expose a server of the daemon, or a remote server, on stdin and stdout."""

@@ -2,27 +2,42 @@
 
 import os
 
-from ...config import tables
-from ...config.addresses import BadAddress
-from ...config.credentials import read_token
+from ...config import load, tables
 from ...core.exit_codes import EX_OK
 from .. import connect_pump
-from ..invocation import Invocation
+from ..invocation import BadUsage, Invocation
 from ..pump.settings import Settings
+from .remote_options import URL_OPTIONS, remote_config
 
 
 def connect(invocation: Invocation) -> int:
-    """Connect stdin and stdout to a server until one side ends. Raises BadAddress, Unreachable and ErrorResponse."""
-    options = invocation.options
-    token = read_token(options.token_file) if options.token_file else ""
-    by_url = "://" in options.server
-    if not by_url:
-        if token:
-            raise BadAddress("--token-file needs a URL; the Unix socket is authenticated by your user ID")
-        path = os.fsencode(invocation.socket())
-        connect_pump.execute(Settings(os.fsencode(options.server), path, wait=options.wait))
-    from .proxy import run  # noqa: PLC0415 - the other commands need no event loop
-    from .target import Target  # noqa: PLC0415 - likewise
+    """Connect stdin and stdout to a server until one side ends.
 
-    run(Target.at(options.server, token), tables.read_limits(invocation.file, ""), options.wait)
+    Raises BadUsage, BadCredential, Unreachable and ErrorResponse.
+    """
+    options = invocation.options
+    if "://" not in options.server:
+        for name in URL_OPTIONS:
+            if getattr(options, name):
+                raise BadUsage(
+                    f"--{name.replace('_', '-')} needs a URL; the Unix socket is authenticated by your user ID"
+                )
+        path = os.fsencode(invocation.socket())
+        wait = _WAIT_FOR_DAEMON if options.wait is None else options.wait
+        connect_pump.execute(Settings(os.fsencode(options.server), path, wait=wait))
+    limits = tables.read_limits(invocation.file, "")
+    config = remote_config(options, limits)
+    from .remote_client import run  # noqa: PLC0415 - the other commands need no event loop
+
+    run(config, options.server, _credential_helper(invocation), invocation.environment)
     return EX_OK
+
+
+def _credential_helper(invocation: Invocation) -> tuple[str, ...]:
+    """Return the program of the configuration that keeps credentials; empty without one. Raises BadConfig."""
+    path = invocation.file
+    return load.oauth_helper(tables.read(path)) if path.exists() else ()
+
+
+# How long a daemon is waited for without --wait (seconds).
+_WAIT_FOR_DAEMON = 30.0
