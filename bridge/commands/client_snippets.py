@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..config.import_clients import toml_string
+from ..config.import_texts import toml_string
 
 # Codex reads the token from an environment variable, whose name is in its file.
 TOKEN_VARIABLE: Final = "MCP_BRIDGE_TOKEN"  # noqa: S105 - a name, not a token

@@ -16,30 +16,35 @@ from typing import Any, Final, cast
 import attrs
 
 from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
+from .import_remote import RemoteDraft, is_remote, remote_draft, remote_notes, remote_table
+from .import_texts import (
+    INPUT,
+    PLACEHOLDER,
+    LeftOut,
+    as_object,
+    as_text,
+    listed,
+    shown_name,
+    toml_array,
+    toml_string,
+    why_unfit,
+)
 from .package_spec import find_package
-from .schema import LONGEST_NAME, LONGEST_TEXT, MOST_WORDS, NAME
+from .schema import LONGEST_NAME, MOST_WORDS, NAME
 
 _NAME: Final = re.compile(NAME)
 
 _KNOWN_KEYS: Final = frozenset({"command", "args", "env", "cwd", "type", "disabled", "enabled"})
-_REMOTE_KEYS: Final = frozenset({"url", "serverUrl", "httpUrl"})
-_LOCAL_TYPES: Final = (None, "", "stdio", "local")
 
 # A string, or a comment. An unterminated one extends to the end, so that the time is linear.
 _COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|//[^\n\r]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 _TRAILING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|,(?=\s*[}\]])', re.DOTALL)
 
 _SHELL: Final = re.compile(r"[|&;<>$`\"'*?\\\n]")
-_PLACEHOLDER: Final = "${"
-_INPUT: Final = "${input:"
 
 
 class BadImport(Exception):
     """Raised for a text without servers. The text of the error is the reason."""
-
-
-class _LeftOut(Exception):
-    """Raised for a server that is not supported. The text is the reason."""
 
 
 @attrs.frozen
@@ -75,12 +80,15 @@ def import_servers(text: str, known: Collection[str] = ()) -> Imported:
     `known` are the names of existing servers, which the new names avoid.
     """
     drafts = {name: _draft_or_reason(entry) for name, entry in _servers(text).items()}
-    names = _assigned_names((name for name, draft in drafts.items() if isinstance(draft, _Draft)), known)
+    names = _assigned_names((name for name, draft in drafts.items() if not isinstance(draft, str)), known)
     tables: list[str] = []
     notes: list[str] = []
     for was, draft in drafts.items():
         if isinstance(draft, str):
-            notes.append(f"{_shown(was)} is left out: {draft}.")
+            notes.append(f"{shown_name(was)} is left out: {draft}.")
+        elif isinstance(draft, RemoteDraft):
+            tables.append(remote_table(names[was], draft))
+            notes.extend([*_rename_notes(was, names[was]), *remote_notes(names[was], draft)])
         else:
             tables.append(_table(names[was], draft))
             notes.extend(_notes(was, names[was], draft))
@@ -128,26 +136,24 @@ def _blank(found: re.Match[str]) -> str:
 # ---- from an entry to a draft
 
 
-def _draft_or_reason(entry: object) -> _Draft | str:
+def _draft_or_reason(given: object) -> "_Draft | RemoteDraft | str":
     try:
-        return _draft(entry)
-    except _LeftOut as reason:
+        entry = as_object(given, "it is not an object")
+        return remote_draft(entry) if is_remote(entry) else _draft(entry)
+    except LeftOut as reason:
         return str(reason)
 
 
-def _draft(given: object) -> _Draft:
-    entry = _object(given, "it is not an object")
-    if entry.get("type") not in _LOCAL_TYPES or entry.keys() & _REMOTE_KEYS:
-        raise _LeftOut("it is a remote server, and only local stdio servers are supported")
+def _draft(entry: Mapping[str, Any]) -> _Draft:
     command = _command(entry)
-    env = _object(entry.get("env") or {}, "its env is not an object")
+    env = as_object(entry.get("env") or {}, "its env is not an object")
     handlings = {key: _handling(key, value) for key, value in env.items()}
     cwd = _directory(entry.get("cwd"))
     return _Draft(
         command=command,
         cwd=cwd,
         enabled=entry.get("disabled") is not True and entry.get("enabled") is not False,
-        env={key: _text(env[key]) or "" for key in _keys_with(_Handling.WRITTEN, handlings)},
+        env={key: as_text(env[key]) or "" for key in _keys_with(_Handling.WRITTEN, handlings)},
         passed=_keys_with(_Handling.PASSED, handlings),
         secret=_keys_with(_Handling.SECRET, handlings),
         notes=(
@@ -158,56 +164,34 @@ def _draft(given: object) -> _Draft:
     )
 
 
-def _object(value: object, otherwise: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _LeftOut(otherwise)
-    return cast("dict[str, Any]", value)
-
-
-def _text(value: object) -> str | None:
-    """Return a string or a number as text, or None for another type."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return json.dumps(value)
-    return value if isinstance(value, str) else None
-
-
-def _fault(text: str) -> str:
-    """Return why the configuration cannot hold a text; empty if it can."""
-    if len(text) > LONGEST_TEXT:
-        return f"has more than {LONGEST_TEXT} characters"
-    if "\0" in text:
-        return "holds a zero byte"
-    return "is not Unicode" if any("\ud800" <= character <= "\udfff" for character in text) else ""
-
-
 def _command(entry: Mapping[str, Any]) -> tuple[str, ...]:
     program: object = entry.get("command")
     args: object = entry.get("args") or []
     if not isinstance(program, str) or not program.strip():
-        raise _LeftOut("it has no command")
+        raise LeftOut("it has no command")
     if _SHELL.search(program) or (" " in program and not program.startswith("/")):
-        raise _LeftOut(
+        raise LeftOut(
             "its command has shell syntax or a placeholder, and no shell is involved; "
             "set command to the program, and args to its arguments"
         )
     if "/" in program and not program.startswith("/"):
-        raise _LeftOut("its command is a relative path; use an absolute path, or a name in PATH")
+        raise LeftOut("its command is a relative path; use an absolute path, or a name in PATH")
     if not isinstance(args, list):
-        raise _LeftOut("its args are not an array")
+        raise LeftOut("its args are not an array")
     return (_word("its command", program), *_arguments(cast("list[object]", args)))
 
 
 def _arguments(args: list[object]) -> Iterator[str]:
     if len(args) >= MOST_WORDS:
-        raise _LeftOut(f"it has {len(args)} arguments, and the limit is {MOST_WORDS - 1}")
+        raise LeftOut(f"it has {len(args)} arguments, and the limit is {MOST_WORDS - 1}")
     for number, value in enumerate(args, 1):
-        yield _word(f"argument {number}", _text(value))
+        yield _word(f"argument {number}", as_text(value))
 
 
 def _word(what: str, text: str | None) -> str:
-    fault = "is neither a text nor a number" if text is None else _fault(text)
+    fault = "is neither a text nor a number" if text is None else why_unfit(text)
     if text is None or fault:
-        raise _LeftOut(f"{what} {fault}")
+        raise LeftOut(f"{what} {fault}")
     return text
 
 
@@ -215,12 +199,12 @@ def _directory(value: object) -> str:
     """Return a working directory that the configuration accepts; empty for another value."""
     if not isinstance(value, str) or not (value == "~" or value.startswith(("/", "~/"))):
         return ""
-    return "" if _PLACEHOLDER in value or _fault(value) else value
+    return "" if PLACEHOLDER in value or why_unfit(value) else value
 
 
 def _handling(key: str, value: object) -> _Handling | str:
     """Return the handling of a variable, or the reason why it is left out."""
-    text = _text(value)
+    text = as_text(value)
     try:
         check_variable(key, text or "")
     except BadEnvironment as fault:
@@ -229,11 +213,11 @@ def _handling(key: str, value: object) -> _Handling | str:
         return f"{key} is left out: it is neither a text nor a number"
     if text in (f"${{env:{key}}}", f"${{{key}}}"):
         return _Handling.PASSED
-    if looks_secret(key, text) or _INPUT in text:
+    if looks_secret(key, text) or INPUT in text:
         return _Handling.SECRET
-    if _PLACEHOLDER in text:
+    if PLACEHOLDER in text:
         return f"{key} is left out: placeholders are not supported"
-    unfit = _fault(text)
+    unfit = why_unfit(text)
     return f"{key} is left out: it {unfit}" if unfit else _Handling.WRITTEN
 
 
@@ -244,24 +228,28 @@ def _keys_with(wanted: _Handling, handlings: Mapping[str, _Handling | str]) -> t
 # ---- notes
 
 
-def _notes(was: str, name: str, draft: _Draft) -> Iterator[str]:
+def _rename_notes(was: str, name: str) -> Iterator[str]:
     if was != name:
         reason = "the name is in use" if _NAME.match(was) else "a name is [a-z0-9][a-z0-9-]{0,31}"
-        yield f"{_shown(was)} is renamed to {name}: {reason}."
+        yield f"{shown_name(was)} is renamed to {name}: {reason}."
+
+
+def _notes(was: str, name: str, draft: _Draft) -> Iterator[str]:
+    yield from _rename_notes(was, name)
     if draft.secret:
         yield (
-            f"{name}: secrets are not written to the configuration; put {_listed(draft.secret)} "
+            f"{name}: secrets are not written to the configuration; put {listed(draft.secret)} "
             f"as KEY=VALUE lines into {_env_file(name)} beside it, mode 0600."
         )
     if draft.passed:
-        yield f"{name}: {_listed(draft.passed)} must be set in the environment of the bridge, which passes it to the server."
+        yield f"{name}: {listed(draft.passed)} must be set in the environment of the bridge, which passes it to the server."
     for note in draft.notes:
         yield f"{name}: {note}."
 
 
 def _notes_on_words(command: tuple[str, ...]) -> Iterator[str]:
     for number, (before, word) in enumerate(pairwise(command), 1):
-        if _PLACEHOLDER in word:
+        if PLACEHOLDER in word:
             yield f"argument {number} holds a placeholder, which is not supported: replace it by its value"
         elif _is_secret(before, word):
             yield (
@@ -286,16 +274,7 @@ def _notes_on_keys(entry: Mapping[str, Any], cwd: str) -> Iterator[str]:
         yield "its cwd is ignored: it is not an absolute path"
     unknown = sorted(entry.keys() - _KNOWN_KEYS)
     if unknown:
-        yield f"ignored unsupported keys: {_listed(map(_shown, unknown))}"
-
-
-def _shown(name: str) -> str:
-    text = repr(name)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+        yield f"ignored unsupported keys: {listed(map(shown_name, unknown))}"
 
 
 # ---- names
@@ -326,7 +305,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _table(name: str, draft: _Draft) -> str:
-    lines = [f"[servers.{name}]", f"command = {_toml_array(draft.command)}"]
+    lines = [f"[servers.{name}]", f"command = {toml_array(draft.command)}"]
     if draft.cwd:
         lines.append(f"cwd = {toml_string(draft.cwd)}")
     if not draft.enabled:
@@ -334,7 +313,7 @@ def _table(name: str, draft: _Draft) -> str:
     if draft.secret:
         lines.append(f"env_file = {toml_string(_env_file(name))}")
     if draft.passed:
-        lines.append(f"pass_env = {_toml_array(draft.passed)}")
+        lines.append(f"pass_env = {toml_array(draft.passed)}")
     if draft.env:
         lines += ["", f"[servers.{name}.env]"]
         lines += [f"{key} = {toml_string(value)}" for key, value in draft.env.items()]
@@ -343,24 +322,3 @@ def _table(name: str, draft: _Draft) -> str:
 
 def _env_file(name: str) -> str:
     return f"{name}.env"
-
-
-def _toml_array(texts: Iterable[str]) -> str:
-    return f"[{', '.join(map(toml_string, texts))}]"
-
-
-def toml_string(text: str) -> str:
-    """Return a text as a TOML basic string on one line, with invisible characters escaped.
-
-    The text must not hold lone surrogates, which TOML cannot express.
-    """
-    return f'"{"".join(map(_escaped, text))}"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    code = ord(character)
-    return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"

@@ -167,7 +167,7 @@ def is_open(url: RemoteUrl) -> bool:
 
 def check_field(name: str, value: str, key: str = "headers") -> None:
     """Check a header field that is sent to a remote server. Raises BadRemote, without the value."""
-    _check_field_name(name, key)
+    check_field_name(name, key)
     if not _FIELD_VALUE.match(value):
         raise BadRemote(
             f"{key}: the value of {name} must be visible ASCII characters, with spaces between them",
@@ -175,7 +175,8 @@ def check_field(name: str, value: str, key: str = "headers") -> None:
         )
 
 
-def _check_field_name(name: str, key: str) -> None:
+def check_field_name(name: str, key: str = "headers") -> None:
+    """Check the name of a header field that is sent to a remote server. Raises BadRemote."""
     if not _FIELD_NAME.match(name):
         raise BadRemote(
             f"{key}: {shown(name)} is not the name of a header: it must be a token of 1 to 64 characters (RFC 9110)",
@@ -197,7 +198,7 @@ def _check_secret_names(server: Server) -> None:
         if before is not name:
             raise BadRemote(f"headers: {before} and {name} are the same header", "headers")
     for name, source in server.secret_headers.items():
-        _check_field_name(name, "secret_headers")
+        check_field_name(name, "secret_headers")
         try:
             check_source(source)
         except BadCredential as fault:
