@@ -103,7 +103,7 @@ def _notes(server: dict[str, Any]) -> list[str]:
     if server["last_exit"]:
         notes.append(f"{name}: {last} {server['last_exit']}")
         notes.extend(f"  {line}" for line in server["stderr"])
-    if server["fault"].startswith(f"{last} "):
+    if server["fault"].startswith(f"{last} ") or server["state"] == "login required":
         notes.append(f"{name}: {server['state']}: {server['fault']}")
     # A daemon from before an update does not send it.
     if server.get("withheld"):

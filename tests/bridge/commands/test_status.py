@@ -93,3 +93,23 @@ def test_each_process_has_a_line(run):
         {"pid": 7, "server": "files"},
         {"pid": 8, "server": "files"},
     ]
+
+
+def test_a_remote_server_has_connections_and_no_processes(run):
+    remote = {"pids": [], "command": [], "url": "https://example.com/mcp", "connections": 3}
+    page = run(
+        status,
+        changed(**remote, last_exit="cannot be reached", fault="the last connection cannot be reached"),
+    )
+    assert page.splitlines()[2].split()[:4] == ["files", "running", "legacy", "3"]
+    assert "files: the last connection cannot be reached" in page
+    assert "files: running: the last connection cannot be reached" in page
+    assert run(ps, changed(**remote)).splitlines()[1:] == []
+
+
+def test_a_login_that_is_required_has_its_command(run):
+    page = run(
+        status,
+        changed(state="login required", url="https://example.com/mcp", fault="run mcp-bridge login files"),
+    )
+    assert "files: login required: run mcp-bridge login files" in page

@@ -140,3 +140,14 @@ def test_a_folder_that_cannot_be_made_is_a_fault_and_no_error(tmp_path, launch):
     store = EraStore(tmp_path / "file" / "eras.json")
     assert store.recall(launch)[2] is None
     assert "cannot be written" in store.fault
+
+
+def test_a_fact_of_a_remote_server_is_stored_under_its_url(path, now):
+    store = EraStore(path)
+    launch = Launch((), {})
+    name, valid, _ = store.recall(launch, ("url", "https://example.com/a?key=secret", "auto"))
+    store.keep(name, True, False)
+    assert valid == FACT_SECONDS
+    assert store.recall(launch, ("url", "https://example.com/a?key=secret", "auto"))[2].modern is True
+    assert store.recall(launch, ("url", "https://example.com/b", "auto"))[2] is None
+    assert "example" not in path.read_text()

@@ -134,3 +134,14 @@ async def test_each_exit_is_awaited_by_those_that_need_it():
         assert gone == ["one", "one"]
         world.table.remove(third)
     assert gone == ["one", "one", "all"]
+
+
+def test_connections_to_a_remote_server_are_counted_and_are_no_processes():
+    world = World()
+    world.add(-1)
+    process = world.add(-2)
+    assert (world.table.pids, world.table.connections) == ((), 2)
+    # What it has sent is no output that could explain a failure.
+    assert world.table.output(process) == Output("", "")
+    world.table.remove(process)
+    assert world.table.connections == 1

@@ -74,3 +74,17 @@ def test_a_server_log_is_watched_while_a_client_follows_it_or_its_messages():
     assert not server_log.watched
     server_log.watchers.append(print)
     assert server_log.watched
+
+
+def test_a_connection_to_a_remote_server_is_no_process():
+    log = LineLog(out=(lines := io.StringIO()))
+    server_log = ServerLog("one", log)
+    server_log.started(-7)
+    server_log.stderr(-7, b"a remark")
+    server_log.warning("event", reason="x", pid=-7)
+    assert [line.split(": ", 2)[2] for line in lines.getvalue().splitlines()] == [
+        "started server=one connection=7",
+        'stderr server=one connection=7 line="a remark"',
+        "event server=one reason=x connection=7",
+    ]
+    assert server_log.output(-7).stderr == ("a remark",)
