@@ -6,15 +6,19 @@ import sys
 from .pump import record
 from .pump.daemon_socket import usual_socket
 from .pump.program import Program
-from .pump.settings import Settings
+from .pump.settings import Settings, nap_times
 from .pump.streams import open_standard_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    import socket
     from typing import NoReturn
+
+    from .pump.record import Value
 else:
     import _signal as signal
+    import _socket as socket
 
 # The interpreter is started without `site`, so that it has no path to the package.
 _CODE = f"import sys;sys.path.append(sys.argv[1]);from {__name__} import main;main()"
@@ -31,13 +35,16 @@ def run_plain(name: str) -> "int | None":
     return run(Settings(name.encode("utf-8", "surrogateescape"), path))
 
 
-def run(settings: Settings) -> int:
-    """Connect to a server, and return the exit code."""
+def run(settings: Settings, values: "list[Value] | None" = None, sock: "socket.socket | None" = None) -> int:
+    """Connect to a server, or continue after a nap with the state and the socket, and return the exit code."""
     open_standard_streams()
     # Signals end the program at once; the daemon then ends the session.
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return Program(settings).run()
+    program = Program(settings, nap_times(posix.environ), command)
+    if sock is not None and values is not None:
+        program.resume(sock, values)
+    return program.run()
 
 
 def execute(settings: Settings) -> "NoReturn":
@@ -57,5 +64,8 @@ def _folder() -> str:
 
 
 def main() -> "NoReturn":
-    """Run with the settings that `execute` has stored in the file whose descriptor is the last word of the command."""
-    sys.exit(run(record.settings_of(record.load(int(sys.argv[2])))))
+    """Run with what another process has stored: the words are the descriptors of the record, and after a nap of the socket."""
+    _, _, record_of_process, *socket_of_process = sys.argv
+    values = record.load(int(record_of_process))
+    sock = socket.socket(fileno=int(socket_of_process[0])) if socket_of_process else None
+    sys.exit(run(record.settings_of(values), values, sock))

@@ -163,7 +163,9 @@ def test_c01_connect_exits_with_the_reason_if_its_server_is_removed(home):
         home.configure(name="")
         running.reload()
         assert client.wait() == 69
-    assert client.stderr.splitlines()[-1] == "mcp-bridge: the daemon no longer offers 'one' to this client"
+    assert client.stderr.splitlines()[-1] == (
+        "mcp-bridge: the session has ended: the server was removed from the configuration"
+    )
 
 
 def test_c01_c02_connect_exits_with_the_reason_if_the_daemon_does_not_come_back(home):

@@ -180,8 +180,8 @@ class Client:
 
     def close_input(self):
         if self.write_end == self.read_end:
-            with contextlib.suppress(OSError):
-                socket.socket(fileno=os.dup(self.write_end)).shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.write_end)) as sock:
+                sock.shutdown(socket.SHUT_WR)
         elif self.write_end is not None:
             os.close(self.write_end)
         self.write_end = None
@@ -214,8 +214,11 @@ CARRIERS = ("pipe", "socket", "tty")
 
 
 @contextlib.contextmanager
-def connect(peer, *words, carrier="pipe", variables=None, name="one"):
-    """Start `connect` with stdin and stdout of this kind: pipes, one socket as from Node, or one terminal."""
+def connect(peer, *words, carrier="pipe", variables=None, name="one", program=()):
+    """Start `connect` with stdin and stdout of this kind: pipes, one socket as from Node, or one terminal.
+
+    `program` is run instead, if it is given.
+    """
     if carrier == "pipe":
         theirs_in, ours_write = os.pipe()
         ours_read, theirs_out = os.pipe()
@@ -229,7 +232,7 @@ def connect(peer, *words, carrier="pipe", variables=None, name="one"):
         ours_read = ours_write = ours
         theirs_in, theirs_out = theirs, os.dup(theirs)
     process = subprocess.Popen(
-        [PROGRAM, "connect", name, *words],
+        program or [PROGRAM, "connect", name, *words],
         env={**peer.variables, **(variables or {})},
         stdin=theirs_in,
         stdout=theirs_out,

@@ -48,7 +48,7 @@ class Conversation:
         self.outgoing = Outgoing()
         self.replies: list[bytes] = []
         self.notices: list[str] = []
-        self._prefix = prefix
+        self.prefix = prefix
         self._own_ids = b'"' + prefix.encode()
         # Whether the server has rejected the repeated `initialize`.
         self._replay_rejected = False
@@ -64,6 +64,13 @@ class Conversation:
     def has_rejected(self) -> bool:
         """Return whether a request waits that was rejected on the open connection."""
         return bool(self._rejected)
+
+    @property
+    def may_pause(self) -> bool:
+        """Return whether nothing waits, so that the state is only what `record` stores."""
+        return self.phase == OPEN and not (
+            self.outgoing or self._rejected or self.setup.is_opening or self.replies
+        )
 
     # ---- from the client
 
@@ -176,7 +183,7 @@ class Conversation:
             self._fail(self.outgoing.take_requests(), reason)
             return
         self.phase = OPEN
-        self.outgoing.add_ahead(self.setup.repeat_rest(self._prefix))
+        self.outgoing.add_ahead(self.setup.repeat_rest(self.prefix))
         self.notices += self.setup.losses(line)
         self.replies += self.setup.changes(line)
 

@@ -27,11 +27,6 @@ class RequestsInFlight:
         return key in self._requests
 
     @property
-    def raw_ids(self) -> "list[bytes]":
-        """Return the raw ids of all requests."""
-        return [raw_id for requests in self._requests.values() for raw_id, _ in requests]
-
-    @property
     def are_due(self) -> bool:
         """Return whether a request has a response that comes by itself."""
         return not self._requests.keys() <= self._lasting
@@ -44,6 +39,21 @@ class RequestsInFlight:
             self._kept += line.size
         self._requests.setdefault(key, []).append((head.raw_id, line if keeps else None))
         if head.method == b"subscriptions/listen":
+            self._lasting.add(key)
+
+    def items(self) -> "list[tuple[bytes, bool]]":
+        """Return the raw ids of all requests, and whether each lasts until it is cancelled."""
+        return [
+            (raw_id, key in self._lasting)
+            for key, requests in self._requests.items()
+            for raw_id, _ in requests
+        ]
+
+    def restore(self, raw_id: bytes, *, lasts: bool) -> None:
+        """Add a request whose text is not kept."""
+        key = key_of(raw_id)
+        self._requests.setdefault(key, []).append((raw_id, None))
+        if lasts:
             self._lasting.add(key)
 
     def take(self, key: bytes) -> "Line | None":
@@ -66,7 +76,7 @@ class RequestsInFlight:
 
     def clear(self) -> "list[bytes]":
         """Remove all requests, and return their raw ids."""
-        found = self.raw_ids
+        found = [raw_id for raw_id, _ in self.items()]
         self._requests.clear()
         self._lasting.clear()
         self._kept = 0
@@ -98,9 +108,14 @@ class ServerRequests:
         """Remove a request of the open connection, if there is one."""
         self._open.pop(key, None)
 
-    def is_lost(self, key: bytes) -> bool:
-        """Return whether this was a request of a lost connection."""
-        return key in self._lost
+    @property
+    def lost(self) -> "list[bytes]":
+        """Return the keys of requests of lost connections."""
+        return list(self._lost)
+
+    def add_lost(self, key: bytes) -> None:
+        """Add the key of a request of a lost connection."""
+        self._lost[key] = None
 
     def remove_lost(self, key: bytes) -> bool:
         """Remove a request of a lost connection, and return whether there was one."""

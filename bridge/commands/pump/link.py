@@ -18,7 +18,7 @@ class Lost(Exception):
 class Link:
     """A connection that `daemon_socket.connect` has made."""
 
-    def __init__(self, sock: "_socket.socket", name: str, opening: bytes) -> None:
+    def __init__(self, sock: "_socket.socket", name: str) -> None:
         self.sock = sock
         self._name = name
         self._upgrade = Upgrade(name)
@@ -29,9 +29,9 @@ class Link:
         self.is_half_closed = False
         # Whether the kernel takes no more bytes at present.
         self.is_blocked = False
-        self._send_opening(opening)
 
-    def _send_opening(self, opening: bytes) -> None:
+    def send_opening(self, opening: bytes) -> None:
+        """Request the endpoint of the server."""
         try:
             self.sock.send(opening, _FLAGS)
         except OSError:

@@ -9,13 +9,19 @@ from .conversation import DRAINING, OPEN, REPLAYING, RESTING, Conversation
 from .daemon_socket import Refused, Unreachable, connect
 from .lines import PIECE, Line
 from .link import Link, Lost
+from .nap import NapSchedule, has_shell, lend_stdin, sleep
+from .record import conversation_of, settings_values, state_values, store
 from .retry import RetrySchedule
 from .streams import STDIN, ClientOutput, is_ready, notice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from .lines import Piece
-    from .settings import Settings
+    from .record import Value
+    from .settings import NapTimes, Settings
 
 _EX_OK = 0
 _EX_FAILED = 1
@@ -43,15 +49,23 @@ class End(Exception):
 
 
 class Program:
-    """Both directions, and the connections."""
+    """Both directions, and the connections.
 
-    def __init__(self, settings: "Settings") -> None:
+    `command` returns the command that continues with the record and the socket of these two descriptors.
+    """
+
+    def __init__(
+        self, settings: "Settings", times: "NapTimes", command: "Callable[[str, str], list[str]]"
+    ) -> None:
         self._settings = settings
+        self._times = times
+        self._command = command
         self._output = ClientOutput()
         self._conversation = Conversation(f"mcp-bridge-{posix.urandom(6).hex()}-")
         self._input = ClientInput(self._conversation)
         now = time.monotonic()
         self._retry = RetrySchedule(settings.wait, now)
+        self._nap = NapSchedule(times, now)
         self._poll = select.poll()
         # The events that are awaited of each descriptor.
         self._awaited: dict[int, int] = {}
@@ -62,6 +76,20 @@ class Program:
         self._has_connected = False
         # Deadlines (seconds, monotonic clock) by name; removed when they have passed or no longer apply.
         self._deadlines: dict[str, float] = {"attempt": now}
+
+    def resume(self, sock: "socket.socket", values: "list[Value]") -> None:
+        """Continue with a connection and the state in a record, after a nap."""
+        now = time.monotonic()
+        posix.set_inheritable(sock.fileno(), False)
+        self._link = Link(sock, self._settings.shown_name)
+        self._link.is_open = self._has_connected = True
+        self._conversation = conversation_of(values)
+        self._input = ClientInput(self._conversation)
+        self._retry.on_connect(now)
+        self._retry.on_message()
+        before = float(dict(values).get(b"woken", 0))
+        self._nap = NapSchedule(self._times, now, (before, now))
+        self._deadlines = {"nap": self._nap.due}
 
     def run(self) -> int:
         """Run until one side ends, and return the exit code."""
@@ -96,6 +124,7 @@ class Program:
         for descriptor, _ in self._poll.poll(timeout):
             if descriptor == STDIN:
                 self._input.read()
+                self._on_activity()
                 if self._input.closed:
                     self._on_input_closed()
             elif link is not None and link is self._link and descriptor == link.sock.fileno() and reads:
@@ -131,6 +160,8 @@ class Program:
             self._on_unreachable(f"{self._settings.shown_name} did not respond to the handshake in time", now)
         elif name == "rejections":
             self._conversation.return_rejections()
+        elif name == "nap":
+            self._try_to_sleep(now)
         elif name == "last responses":
             raise End(_EX_OK, f"no response within {_LAST_RESPONSES:g} s after stdin was closed", shown=False)
 
@@ -144,7 +175,8 @@ class Program:
             return
         except Refused as fault:
             raise End(_EX_UNAVAILABLE, str(fault)) from None
-        self._link = Link(sock, self._settings.shown_name, self._settings.opening)
+        self._link = Link(sock, self._settings.shown_name)
+        self._link.send_opening(self._settings.opening)
         # The socket of a service manager is there before the daemon is.
         patience = max(_UPGRADE_SECONDS, self._retry.remaining(now))
         self._deadlines["upgrade"] = now + patience
@@ -171,6 +203,8 @@ class Program:
         self._retry.on_connect(now)
         self._has_connected = True
         self._conversation.on_connect()
+        self._nap.is_refused = not self._times.quiet or not has_shell()
+        self._on_activity()
         if self._input.closed:
             self._deadlines["last responses"] = now + _LAST_RESPONSES
 
@@ -179,7 +213,7 @@ class Program:
         if link is not None:
             self._await(link.sock.fileno(), 0)
             link.close()
-        for name in ("upgrade", "silent", "last responses", "rejections"):
+        for name in ("upgrade", "silent", "last responses", "rejections", "nap"):
             self._deadlines.pop(name, None)
 
     def _receive(self, link: Link) -> None:
@@ -244,8 +278,9 @@ class Program:
         for line in lines:
             self._retry.on_message()
             if line.first.startswith(b"#"):
-                end = self._on_control(line) or end
+                end = self._on_control(line, is_last=line is lines[-1]) or end
                 continue
+            self._on_activity()
             if conversation.on_server_line(line):
                 pieces += line.pieces
             pieces += conversation.replies
@@ -256,7 +291,7 @@ class Program:
         if conversation.has_rejected:
             self._deadlines.setdefault("rejections", time.monotonic() + self._settings.wait)
 
-    def _on_control(self, line: Line) -> "End | None":
+    def _on_control(self, line: Line, *, is_last: bool) -> "End | None":
         words = line.text().split()
         if words[0] == b"#drain":
             self._conversation.on_drain()
@@ -267,6 +302,10 @@ class Program:
             return End(
                 code, reason or f"the daemon no longer offers {name!r} to this client", shown=bool(code)
             )
+        elif words[0] == b"#asleep" and is_last and self._nap.is_asking:
+            self._sleep()
+        elif words[0] == b"#awake":
+            self._nap.is_refused = True
         return None
 
     def _write(self, pieces: "list[Piece]") -> None:
@@ -286,6 +325,48 @@ class Program:
         if fault is not None:
             closed = isinstance(fault, _CLOSED)
             raise End(_EX_OK if closed else _EX_FAILED, f"stdout: {fault.strerror}", shown=not closed)
+
+    # ---- naps
+
+    def _on_activity(self) -> None:
+        nap = self._nap
+        nap.on_activity(time.monotonic())
+        if not nap.is_refused and self._link is not None:
+            self._deadlines.setdefault("nap", nap.due)
+
+    def _try_to_sleep(self, now: float) -> None:
+        nap, link = self._nap, self._link
+        if nap.is_refused or link is None:
+            return
+        if nap.due > now:
+            self._deadlines["nap"] = nap.due
+        elif self._is_idle(link):
+            nap.is_asking = lend_stdin(link.sock)
+
+    def _is_idle(self, link: Link) -> bool:
+        """Return whether nothing is being done, and nothing is there to be read."""
+        if self._output.size or self._input.closed or not self._input.is_between_lines:
+            return False
+        if not link.is_between_lines or link.is_half_closed or not self._conversation.may_pause:
+            return False
+        return not any(is_ready(one, select.POLLIN, 0) for one in (STDIN, link.sock.fileno()))
+
+    def _sleep(self) -> None:
+        """Become a shell until the daemon wakes it."""
+        link, nap = self._link, self._nap
+        nap.is_asking = False
+        if link is None or not self._is_idle(link):
+            return
+        woken = (b"woken", repr(nap.woken[1]).encode())
+        record = store([*settings_values(self._settings), *state_values(self._conversation), woken])
+        number = link.sock.fileno()
+        posix.set_inheritable(number, True)
+        try:
+            sleep(self._settings.shown_name, number, self._command(str(record), str(number)))
+        except OSError:
+            posix.close(record)
+            posix.set_inheritable(number, False)
+            nap.is_refused = True
 
     # ---- ends
 

@@ -6,6 +6,9 @@ defaults. JSON would need a parser that is larger than all else in the process.
 
 import posix
 
+from .conversation import OPEN, Conversation
+from .heads import key_of
+from .lines import line_of
 from .settings import WAIT, Settings
 
 TYPE_CHECKING = False
@@ -73,3 +76,44 @@ def settings_of(values: "list[Value]") -> Settings:
         [(name, value) for name, _, value in headers],
         float(first.get(b"wait", WAIT)),
     )
+
+
+def state_values(conversation: Conversation) -> "list[Value]":
+    """Return the values of a conversation that is open, and in which nothing waits."""
+    setup = conversation.setup
+    return [
+        (b"prefix", conversation.prefix.encode()),
+        *((b"lasting" if lasts else b"request", raw_id) for raw_id, lasts in conversation.requests.items()),
+        *((b"server-request", raw_id) for raw_id in conversation.server_requests.raw_ids),
+        *((b"lost", key) for key in conversation.server_requests.lost),
+        (b"initialize", setup.initialize if setup.accepted else b""),
+        (b"response", setup.response),
+        (b"initialized", setup.initialized),
+        (b"level", setup.level),
+        *((b"uri", uri) for uri in setup.uris),
+    ]
+
+
+def conversation_of(values: "list[Value]") -> Conversation:
+    """Return the conversation in a record."""
+    first = dict(reversed(values))
+    conversation = Conversation(first.get(b"prefix", b"mcp-bridge-").decode())
+    conversation.phase = OPEN
+    setup = conversation.setup
+    setup.initialize = first.get(b"initialize", b"")
+    setup.accepted = bool(setup.initialize)
+    for head in line_of(setup.initialize.rstrip(b"\r\n")).heads:
+        setup.key = key_of(head.raw_id)
+    setup.response = first.get(b"response", b"")
+    setup.initialized = first.get(b"initialized", b"")
+    setup.level = first.get(b"level", b"")
+    for name, value in values:
+        if name in (b"request", b"lasting"):
+            conversation.requests.restore(value, lasts=name == b"lasting")
+        elif name == b"server-request":
+            conversation.server_requests.add(value)
+        elif name == b"lost":
+            conversation.server_requests.add_lost(value)
+        elif name == b"uri":
+            setup.uris[value] = None
+    return conversation

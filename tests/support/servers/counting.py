@@ -1,6 +1,7 @@
 """A server that writes one line with its pid into a journal for each message that it receives: `counting.py JOURNAL`.
 
 The tool `slow` responds after `seconds`, `ask` requests the roots of the client and waits, any other tool responds at once.
+A response has as many bytes more as `size` says.
 """
 
 import json
@@ -30,7 +31,7 @@ def call(number, params):
         return
     if name == "slow":
         time.sleep(arguments["seconds"])
-    text = json.dumps({"pid": os.getpid(), **arguments})
+    text = json.dumps({"pid": os.getpid(), **arguments, "filling": "x" * arguments.get("size", 0)})
     write({"id": number, "result": {"content": [{"type": "text", "text": text}]}})
 
 
