@@ -204,6 +204,22 @@ def test_a_client_that_ignores_the_drain_delays_a_stop_by_seconds_only(own):
         assert client.lines_to_the_end() == [b"#drain"]
 
 
+def test_a_stop_waits_until_a_client_that_has_ended_its_input_was_sent_everything(own):
+    with pipe(own, "one") as client:
+        for number in range(1, 5):
+            client.call(number, "big", size=1_000_000)
+        client.end_input()
+        wait_until(
+            lambda: own.status()["servers"][0]["calls"] == 5 and not own.status()["servers"][0]["in_flight"]
+        )
+        stopping = threading.Thread(target=own.stop)
+        stopping.start()
+        # Longer than connections may last after the end of the sessions.
+        time.sleep(2)
+        assert {json.loads(line)["id"] for line in client.lines_to_the_end()} == {1, 2, 3, 4}
+        stopping.join()
+
+
 def test_a_changed_server_moves_its_clients(own):
     with pipe(own, "one") as client, pipe(own, "other") as kept:
         client.call(1, "slow", seconds=1, steps=1)

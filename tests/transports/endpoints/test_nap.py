@@ -168,6 +168,15 @@ async def test_the_line_that_wakes_precedes_messages_also_where_the_socket_is_fu
     assert world.lines == [b"#asleep", b"#wake", NOTE, NOTE]
 
 
+async def test_the_line_that_wakes_precedes_messages_also_where_the_socket_has_room_again(world):
+    await world.send(b"#sleep")
+    takes, send_some = iter([0]), world.client.send_some
+    world.client.send_some = lambda data: next(takes, None) if data == b"#wake\n" else send_some(data)
+    world.queue.enqueue(NOTE)
+    await settle()
+    assert world.lines == [b"#asleep", b"#wake", NOTE]
+
+
 async def test_a_drain_and_an_end_wake_the_client_first(world):
     await world.send(b"#sleep")
     world.connection.drain()
