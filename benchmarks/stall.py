@@ -274,6 +274,27 @@ class WebSocket:
                 return {"status": "200"}, payload
 
 
+class Lines:
+    """A session over the pipe endpoint."""
+
+    def __init__(self, port: int, server: str) -> None:
+        self.client = Client(port)
+        self.client.send("GET", f"/servers/{server}/pipe", Connection="Upgrade", Upgrade="mcp-pipe")
+        self.client.until(b"\r\n\r\n")
+        self.call(initialize())
+        self.client.sock.sendall(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+
+    def call(self, text: bytes) -> tuple[dict[str, str], bytes]:
+        self.client.sock.sendall(text.replace(b"\n", b" ") + b"\n")
+        pieces = [self.client.rest]
+        while b"\n" not in pieces[-1]:
+            pieces.append(self.client.sock.recv(MIB))
+            if not pieces[-1]:
+                raise ConnectionError
+        line, _, self.client.rest = b"".join(pieces).partition(b"\n")
+        return {"status": "200"}, line
+
+
 class Sse:
     """A session over HTTP+SSE."""
 
@@ -393,6 +414,7 @@ class Bench:
             Sse(self.port, "plain"),
             Http(self.port, "chosen"),
         )
+        lines = Lines(self.port, "plain")
         socket_, shared_socket = WebSocket(self.port, "plain"), WebSocket(self.port, "shared")
         shared_modern, token = ModernHttp(self.port, "shared"), b'"_meta":{"progressToken":"t"},'
         return {
@@ -400,6 +422,7 @@ class Bench:
             "H chunked": lambda shape: http.call(request(shape), chunked=True),
             "W frame": lambda shape: socket_.call(request(shape)),
             "W fragments": lambda shape: socket_.call(request(shape), fragments=True),
+            "P line": lambda shape: lines.call(request(shape)),
             "S post": lambda shape: sse.call(request(shape)),
             "allow req": lambda shape: chosen.call(request(shape)),
             "modern req": lambda shape: modern.call(request(shape, META)),
@@ -409,6 +432,7 @@ class Bench:
             "shared mod": lambda shape: shared_modern.call(request(shape, META)),
             "H answer": lambda shape: http.call(self.answer(shape)),
             "W answer": lambda shape: socket_.call(self.answer(shape)),
+            "P answer": lambda shape: lines.call(self.answer(shape)),
             "modern ans": lambda shape: modern.call(self.answer(shape, META)),
             "shared ans": lambda shape: shared.call(self.answer(shape)),
             "shared m ans": lambda shape: shared_modern.call(self.answer(shape, META)),

@@ -36,11 +36,13 @@ PATHS = (
     "H chunked",
     "W frame",
     "W fragments",
+    "P line",
     "S post",
     "allow req",
     "modern req",
     "H answer",
     "W answer",
+    "P answer",
     "modern ans",
 )
 
