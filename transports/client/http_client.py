@@ -4,6 +4,7 @@ Only what the configuration and the caller name is sent: no cookie, no user name
 of a client of the bridge. A redirect is followed only to the same origin and only if it repeats the request (307, 308).
 """
 
+import functools
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -64,7 +65,6 @@ class HttpClient:
         self._idle: list[HttpConnection] = []
         # All open connections, which `close` closes.
         self._open: set[HttpConnection] = set()
-        self._user_agent = b"mcp-bridge/" + version("mcpbridged").encode()
 
     @classmethod
     def for_discovery(cls, options: RemoteOptions) -> Self:
@@ -179,7 +179,7 @@ class HttpClient:
         fields = [(b"Host", url.authority.encode()), (b"Accept-Encoding", b"identity"), *headers, *added]
         names = given | {name.lower() for name, _ in added}
         if b"user-agent" not in names:
-            fields.append((b"User-Agent", self._user_agent))
+            fields.append((b"User-Agent", _user_agent()))
         if b"accept" not in names:
             fields.append((b"Accept", b"*/*"))
         if body is not None or method in ("POST", "PUT", "PATCH"):
@@ -278,6 +278,12 @@ class HttpClient:
         self._idle.append(http)
         if len(self._idle) > _MOST_IDLE:
             self._idle.pop(0).connection.close()
+
+
+@functools.cache
+def _user_agent() -> bytes:
+    # Reading the version takes a millisecond.
+    return f"mcp-bridge/{version('mcpbridged')}".encode()
 
 
 def http_url(text: str) -> RemoteUrl:

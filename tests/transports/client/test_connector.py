@@ -32,20 +32,6 @@ async def answer_all(peer):
         await peer.answer()
 
 
-@pytest.fixture
-def tls(authority, tmp_path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*write_certificate(authority, tmp_path))
-    return context
-
-
-@pytest.fixture
-def ca_file(authority, tmp_path):
-    file = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(file)
-    return str(file)
-
-
 async def status_of(options):
     async with HttpClient(options) as client, client.request("GET", options.url) as response:
         return response.status

@@ -229,8 +229,9 @@ def open_files():
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("moment", ["head", "body", "connect"])
-async def test_many_requests_that_are_cancelled_leave_no_descriptor(moment):
+async def test_many_requests_that_are_cancelled_leave_no_descriptor(moment, secure, tls, ca_file):
     ended = 0
 
     async def script(peer):
@@ -241,7 +242,16 @@ async def test_many_requests_that_are_cancelled_leave_no_descriptor(moment):
             await peer.ended()
         ended += 1
 
-    async with scripted_server(script) as server, HttpClient(RemoteOptions(server.url)) as client:
+    async with (
+        scripted_server(script, tls=tls if secure else None) as server,
+        HttpClient(RemoteOptions(server.url, ca_file=ca_file)) as client,
+    ):
+        if secure:
+            # Starts the thread that reads the certificates.
+            with trio.move_on_after(0.2):
+                await fetch(client, url=server.url)
+            server.requests.clear()
+            await trio.sleep(0.1)
         before = open_files()
         waiting = 0
 
@@ -257,7 +267,9 @@ async def test_many_requests_that_are_cancelled_leave_no_descriptor(moment):
                 scopes = [trio.CancelScope() for _ in range(100)]
                 for scope in scopes:
                     nursery.start_soon(request, scope)
-                if moment != "connect":
+                if moment == "connect" and secure:
+                    await trio.sleep(0.02)
+                elif moment != "connect":
                     expected = len(server.requests) // 100 * 100 + 100
                     with trio.fail_after(20):
                         while len(server.requests) < expected or (moment == "body" and waiting < expected):

@@ -1,5 +1,4 @@
 import json
-import ssl
 
 import pytest
 import trio
@@ -12,7 +11,6 @@ from mcpbridged.validators.ws_frames import FrameReader, Ping, Pong, Text, accep
 
 from ...support.carriers_under_test import running
 from ...support.scripted_http import scripted_server
-from ...support.tls import write_certificate
 
 pytestmark = pytest.mark.anyio
 
@@ -142,15 +140,10 @@ async def test_a_selected_extension_is_refused():
                 pass
 
 
-async def test_wss_uses_tls(authority, tmp_path):
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*write_certificate(authority, tmp_path))
-    file = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(file)
+async def test_wss_uses_tls(tls, ca_file):
     script = WebSocketServer(begin=frame(1, b"{}"))
-    async with scripted_server(script, tls=context) as server:
-        async with running(WebSocket(RemoteOptions(url_of(server), ca_file=str(file)))) as client:
+    async with scripted_server(script, tls=tls) as server:
+        async with running(WebSocket(RemoteOptions(url_of(server), ca_file=ca_file))) as client:
             assert await client.message() == b"{}"
             client.carrier.send(b"x" * 200_000)
             assert [event.text for event in await script.seen(1)] == [b"x" * 200_000]
