@@ -373,6 +373,19 @@ async def test_unsent_messages_are_limited():
                 client.carrier.send(request(2))
 
 
+async def test_messages_that_were_sent_count_no_more():
+    script = SseServer()
+    async with scripted_server(script) as server:
+        options = RemoteOptions(server.url, limits=Limits(stdin_bytes=200))
+        async with running(HttpSse(options)) as client:
+            for count in range(1, 20):
+                client.carrier.send(NOTIFICATION * 3)
+                await script.posted(count)
+                with trio.fail_after(5):
+                    while client.carrier._open_posts:
+                        await trio.sleep(0.001)
+
+
 # ---- the end, pauses and large messages
 
 

@@ -262,6 +262,16 @@ async def test_a_server_that_does_not_read_is_lost_in_time():
             assert "has not read for 0.2 s" in (await client.end()).reason
 
 
+async def test_messages_that_were_sent_count_no_more():
+    script = WebSocketServer()
+    async with scripted_server(script) as server:
+        options = RemoteOptions(url_of(server), limits=Limits(stdin_bytes=200))
+        async with running(WebSocket(options)) as client:
+            for count in range(1, 20):
+                client.carrier.send(b"x" * 150)
+                await script.seen(count)
+
+
 @pytest.mark.parametrize(("pongs", "lost"), [(True, True), (False, False)])
 async def test_a_silent_server_is_lost_if_it_has_answered_pings_before(pongs, lost, autojump_clock):
     script = WebSocketServer(begin=frame(10) if pongs else b"")
