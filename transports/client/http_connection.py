@@ -261,18 +261,23 @@ class HttpConnection:
 
     async def receive_body(self) -> bytes:
         """Return the next bytes of the body, empty at its end. Raises Unreachable."""
+        ended = False
         try:
             while True:
                 try:
                     event = self._h11.next_event()
                 except h11.RemoteProtocolError:
-                    raise self._failed("sent an incomplete or invalid response") from None
+                    if ended:
+                        raise self._failed("closed the connection in the middle of a response") from None
+                    raise self._failed("sent an invalid response") from None
                 if isinstance(event, h11.Data):
                     if not event.data:
                         continue
                     return bytes(event.data)
                 if event is h11.NEED_DATA:
-                    self._h11.receive_data(await self._receive(_PIECE, "", body=True))
+                    data = await self._receive(_PIECE, "", body=True)
+                    ended = not data
+                    self._h11.receive_data(data)
                 else:
                     return b""
         except BaseException:

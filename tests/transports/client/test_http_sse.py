@@ -394,7 +394,7 @@ async def test_messages_that_were_sent_count_no_more():
     [
         (HEAD, b"", "ended the event stream"),
         (HEAD, b"data: {}\n", "ended the event stream"),
-        (HEAD.replace(b"\r\n\r\n", b"\r\nContent-Length: 1000\r\n\r\n"), b"", "incomplete"),
+        (HEAD.replace(b"\r\n\r\n", b"\r\nContent-Length: 1000\r\n\r\n"), b"", "in the middle of a response"),
     ],
 )
 async def test_the_end_of_the_stream_is_the_end_of_the_connection(head, last, reason):

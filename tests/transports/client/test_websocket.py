@@ -2,6 +2,7 @@ import json
 
 import pytest
 import trio
+import trio.testing
 
 from mcpbridged.transports.client.options import RemoteOptions
 from mcpbridged.transports.client.ports import CarrierBusy, LoginRequired, Lost, Unreachable
@@ -311,6 +312,9 @@ async def test_only_the_last_of_many_pings_needs_a_pong():
         await client.message()
         await script.send(frame(9, b"last"))
         await script.seen(2)
+        with trio.fail_after(5):
+            # No task runs on after the pongs.
+            await trio.testing.wait_all_tasks_blocked()
         assert all(event == Pong() for event in script.events)
         assert len(script.events) < 100
 
