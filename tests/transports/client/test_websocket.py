@@ -8,7 +8,7 @@ from mcpbridged.transports.client.options import RemoteOptions
 from mcpbridged.transports.client.ports import CarrierBusy, LoginRequired, Lost, Unreachable
 from mcpbridged.transports.client.websocket import WebSocket
 from mcpbridged.validators.limits import Limits
-from mcpbridged.validators.ws_frames import FrameReader, Ping, Pong, Text, accept_value
+from mcpbridged.validators.ws_frames import Close, FrameReader, Ping, Pong, Text, accept_value
 
 from ...support.carriers_under_test import running
 from ...support.scripted_http import scripted_server
@@ -209,15 +209,19 @@ async def test_a_refused_handshake_is_repeated_with_other_credentials():
 
 
 @pytest.mark.parametrize(
-    ("last", "reason"),
+    ("last", "reason", "code"),
     [
-        (frame(8, b"\x03\xf1too large"), "closed the WebSocket with code 1009 (message too big): too large"),
-        (frame(8), "closed the WebSocket with code 1005 (no code)"),
-        (frame(3), "sent an invalid WebSocket frame (RFC 6455 section 5)"),
-        (None, "closed the connection"),
+        (
+            frame(8, b"\x03\xf1too large"),
+            "closed the WebSocket with code 1009 (message too big): too large",
+            1000,
+        ),
+        (frame(8), "closed the WebSocket with code 1005 (no code)", 1000),
+        (frame(3), "sent an invalid WebSocket frame (RFC 6455 section 5)", 1002),
+        (None, "closed the connection", None),
     ],
 )
-async def test_the_end_of_the_connection_has_a_reason(last, reason):
+async def test_the_end_of_the_connection_has_a_reason(last, reason, code):
     script = WebSocketServer()
     async with scripted_server(script) as server, running(WebSocket(RemoteOptions(url_of(server)))) as client:
         await script.send(frame(1, b"{}"))
@@ -234,6 +238,7 @@ async def test_the_end_of_the_connection_has_a_reason(last, reason):
             client.carrier.send(b"{}")
         with trio.fail_after(5):
             await script.ended.wait()
+        assert script.events == ([] if code is None else [Close(code)])
 
 
 async def test_a_message_is_refused_before_and_sent_once_after_the_connection_is_open():
