@@ -1,4 +1,4 @@
-"""Choose the HTTP proxy for a URL, from a setting or from variables of the environment. Pure.
+"""Choose the proxy for a URL, from a setting or from variables of the environment. Pure.
 
 The variables are read as curl(1) reads them: http_proxy, https_proxy, all_proxy and no_proxy, each also in upper case. As in
 Go, no variable makes a connection to this machine itself go through a proxy.
@@ -12,7 +12,16 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from .remote_url import LOOPBACK, BadRemoteUrl, RemoteUrl, address_of, parse_remote_url, reach_of
+from .remote_url import (
+    HTTP_SCHEMES,
+    LOOPBACK,
+    SOCKS_SCHEMES,
+    BadRemoteUrl,
+    RemoteUrl,
+    address_of,
+    parse_remote_url,
+    reach_of,
+)
 
 # The value of the setting that stands for the variables of the environment.
 FROM_ENVIRONMENT: Final = "env"
@@ -21,10 +30,21 @@ _SCHEMES: Final = {"http": "http", "ws": "http", "https": "https", "wss": "https
 
 @attrs.frozen
 class Proxy:
-    """An HTTP proxy. `authorization` is the value of Proxy-Authorization, or empty."""
+    """An HTTP or SOCKS 5 proxy. The user is empty if there is none."""
 
     url: RemoteUrl
-    authorization: bytes = attrs.field(default=b"", repr=False)
+    user: bytes = attrs.field(default=b"", repr=False)
+    password: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def socks(self) -> bool:
+        """Whether it is a SOCKS 5 proxy."""
+        return self.url.scheme in SOCKS_SCHEMES
+
+    @property
+    def authorization(self) -> bytes:
+        """The value of Proxy-Authorization, or empty."""
+        return b"Basic " + base64.b64encode(self.user + b":" + self.password) if self.user else b""
 
 
 def choose_proxy(setting: str, url: RemoteUrl, environ: Mapping[str, str]) -> Proxy | None:
@@ -43,12 +63,12 @@ def choose_proxy(setting: str, url: RemoteUrl, environ: Mapping[str, str]) -> Pr
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Return the proxy at a URL of http or https, with or without user and password. Raises BadRemoteUrl."""
+    """Return the proxy at a URL of http, https or socks5, with or without user and password. Raises BadRemoteUrl."""
     if "://" not in text:
         text = f"http://{text}"
     scheme = text.partition("://")[0].lower()
-    if scheme not in ("http", "https"):
-        raise BadRemoteUrl(f"{scheme[:16]}:// proxies are not supported; use the URL of an HTTP proxy")
+    if scheme not in (*HTTP_SCHEMES, *SOCKS_SCHEMES):
+        raise BadRemoteUrl(f"{scheme[:16]}:// proxies are not supported; use an HTTP or SOCKS 5 proxy")
     try:
         parts = urlsplit(text)
         user, password = parts.username, parts.password
@@ -56,13 +76,10 @@ def parse_proxy(text: str) -> Proxy:
         raise BadRemoteUrl("the URL of the proxy has an invalid host or port") from None
     host = parts.netloc.rpartition("@")[2]
     try:
-        url = parse_remote_url(f"{scheme}://{host}")
+        url = parse_remote_url(f"{scheme}://{host}", (scheme,))
     except BadRemoteUrl as fault:
         raise BadRemoteUrl(f"the proxy cannot be used: {fault}") from None
-    if user is None:
-        return Proxy(url)
-    pair = f"{unquote(user)}:{unquote(password or '')}".encode()
-    return Proxy(url, b"Basic " + base64.b64encode(pair))
+    return Proxy(url, unquote(user or "").encode(), unquote(password or "").encode())
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:

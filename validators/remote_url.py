@@ -15,7 +15,9 @@ from .origin import LARGEST_PORT
 
 HTTP_SCHEMES: Final = ("http", "https")
 WEBSOCKET_SCHEMES: Final = ("ws", "wss")
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+# The schemes of SOCKS 5 proxies. There is no difference: the proxy resolves names.
+SOCKS_SCHEMES: Final = ("socks5", "socks5h")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443, "socks5": 1080, "socks5h": 1080}
 # The longest URL (characters).
 LONGEST_URL: Final = 8192
 _UNCLEAR: Final = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")

@@ -28,6 +28,8 @@ def chosen(url, setting=FROM_ENVIRONMENT, **environ):
         ("http://a.example", {"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, None),
         ("http://a.example", {"http_proxy": "http://p:1", "REQUEST_METHOD": "GET"}, "http://p:1"),
         ("ws://a.example", {"http_proxy": "http://p:1"}, "http://p:1"),
+        ("https://a.example", {"ALL_PROXY": "socks5h://p"}, "socks5h://p"),
+        ("http://a.example", {"ALL_PROXY": "socks5://p:9"}, "socks5://p:9"),
         ("wss://a.example", {"https_proxy": "http://p:1"}, "http://p:1"),
         ("https://localhost", {"HTTPS_PROXY": "http://p:1"}, None),
         ("https://x.localhost.", {"HTTPS_PROXY": "http://p:1"}, None),
@@ -84,13 +86,17 @@ def test_user_and_password_are_sent_to_the_proxy_and_not_shown():
     proxy = parse_proxy("http://us%40er:pa%3Ass@p:3128/")
     assert proxy.authorization == b"Basic " + base64.b64encode(b"us@er:pa:ss")
     assert parse_proxy("http://user@p").authorization == b"Basic " + base64.b64encode(b"user:")
-    assert "Basic" not in repr(proxy)
+    assert parse_proxy("http://p").authorization == b""
+    assert "pa:ss" not in repr(proxy)
+    assert not proxy.socks
+    proxy = parse_proxy("socks5://user:p%40ss@p")
+    assert (proxy.socks, proxy.url.port, proxy.user, proxy.password) == (True, 1080, b"user", b"p@ss")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("socks5://user:secret@p:1", "socks5:// proxies are not supported"),
+        ("socks4://user:secret@p:1", "socks4:// proxies are not supported"),
         ("http://p:x", "the proxy cannot be used"),
         ("http://secret@[::1", "invalid host or port"),
         ("http://user:secret@", "the proxy cannot be used: the URL has no host"),

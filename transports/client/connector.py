@@ -10,6 +10,7 @@ from typing import Final, cast
 import attrs
 import trio
 
+from ...validators import socks5
 from ...validators.proxy_choice import Proxy, choose_proxy
 from ...validators.remote_url import BadRemoteUrl, RemoteUrl, same_origin
 from .addresses import Guard, open_guarded
@@ -96,9 +97,12 @@ class Connector:
             stream = plain
             if proxy.url.tls:
                 stream = await self._start_tls(stream, proxy.url, failed)
-            if not tunnel:
+            if proxy.socks:
+                await _request_socks(stream, url, proxy)
+            elif tunnel:
+                await _request_tunnel(stream, url, proxy)
+            else:
                 return Connection(stream, plain, proxy)
-            await _request_tunnel(stream, url, proxy)
         if url.tls:
             stream = await self._start_tls(stream, url, f"cannot connect to {url.origin}")
         return Connection(stream, plain)
@@ -133,6 +137,34 @@ class Connector:
         except (trio.BrokenResourceError, ssl.CertificateError) as fault:
             raise Unreachable(tls_reason(fault, url, failed)) from None
         return tls
+
+
+async def _request_socks(stream: Stream, url: RemoteUrl, proxy: Proxy) -> None:
+    """Request a connection from a SOCKS 5 proxy. Raises Unreachable."""
+    failed = f"cannot connect to {url.origin} through the proxy {proxy.url.origin}"
+    authenticates = bool(proxy.user)
+
+    async def exchange(message: bytes, size: int) -> bytes:
+        await stream.send_all(message)
+        response = b""
+        while len(response) < size:
+            more = await stream.receive_some(size - len(response))
+            if not more:
+                raise trio.BrokenResourceError
+            response += more
+        return response
+
+    try:
+        response = await exchange(socks5.greeting(authenticates=authenticates), socks5.SHORT_RESPONSE)
+        if socks5.read_method(response, authenticates=authenticates) == socks5.PASSWORD:
+            message = socks5.password(proxy.user, proxy.password)
+            socks5.check_password(await exchange(message, socks5.SHORT_RESPONSE))
+        response = await exchange(socks5.request(url), socks5.REQUEST_RESPONSE)
+        await exchange(b"", socks5.read_response(response))
+    except socks5.SocksFailure as fault:
+        raise Unreachable(f"{failed}: {fault}") from None
+    except trio.BrokenResourceError:
+        raise Unreachable(f"{failed}: the proxy closed the connection") from None
 
 
 async def _request_tunnel(stream: Stream, url: RemoteUrl, proxy: Proxy) -> None:

@@ -19,7 +19,7 @@ class RemoteOptions:
     `headers` are sent with each request to the origin of the URL. `ca_file` has certificates (PEM) that are trusted
     in addition to those of the system; `cert_file` is the certificate of the client, and `key_file` its key, unless the
     certificate file has the key. An empty file name is none. `proxy` is empty for none, "env" for the variables
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, or the URL of an HTTP proxy. `connect_seconds` limits one connection
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, or the URL of an HTTP or SOCKS 5 proxy. `connect_seconds` limits one connection
     attempt with name resolution, proxy and TLS.
     """
 

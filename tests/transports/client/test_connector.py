@@ -351,6 +351,81 @@ async def test_a_proxy_that_cannot_be_reached_is_named():
     assert "socks4:// proxies are not supported" in reason
 
 
+def socks_to(port, seen, *, user=b""):
+    """Return the script of a SOCKS 5 proxy that leads each tunnel to a port."""
+
+    async def exactly(peer, size):
+        data = b""
+        while len(data) < size:
+            data += await peer.stream.receive_some(size - len(data)) or b"?" * size
+        return data
+
+    async def script(peer):
+        seen.append(await exactly(peer, 4 if user else 3))
+        await peer.send(b"\x05\x02" if user else b"\x05\x00")
+        if user:
+            seen.append(await peer.stream.receive_some(1000))
+            await peer.send(b"\x01\x00")
+        seen.append(await peer.stream.receive_some(1000))
+        # A proxy may send its response in any pieces.
+        for byte in b"\x05\0\0\x01\x7f\0\0\x01\0\x50":
+            await peer.send(bytes((byte,)))
+        async with await trio.open_tcp_stream("127.0.0.1", port) as server, trio.open_nursery() as nursery:
+            for source, sink in ((peer.stream, server), (server, peer.stream)):
+                nursery.start_soon(pump, source, sink, nursery.cancel_scope)
+
+    return script
+
+
+@pytest.mark.parametrize("user", [b"", b"us"])
+async def test_a_request_goes_through_a_socks_proxy(user, tls, ca_file, monkeypatch):
+    seen = []
+    pair = "us:pass@" if user else ""
+    async with (
+        scripted_server(answer_all) as server,
+        scripted_server(socks_to(server.port, seen, user=user)) as proxy,
+    ):
+        monkeypatch.setenv("all_proxy", f"socks5h://{pair}127.0.0.1:{proxy.port}")
+        assert await status_of(RemoteOptions("http://a.example/mcp")) == 200
+        assert server.requests[0][0].startswith(b"GET /mcp HTTP/1.1\r\nHost: a.example\r\n")
+    assert seen[-1] == b"\x05\x01\x00\x03\x09a.example\x00\x50"
+    assert seen[1:-1] == ([b"\x01\x02us\x04pass"] if user else [])
+    async with (
+        scripted_server(answer_all, tls=tls) as server,
+        scripted_server(socks_to(server.port, seen)) as proxy,
+    ):
+        options = RemoteOptions(server.url, ca_file=ca_file, proxy=f"socks5://127.0.0.1:{proxy.port}")
+        assert await status_of(options) == 200
+
+
+@pytest.mark.parametrize(
+    ("responses", "reason"),
+    [
+        ((b"HTTP/1.1 400 Bad",), "the proxy is not a SOCKS 5 proxy"),
+        ((b"\x05\xff",), "requires a user name and password"),
+        ((b"\x05\x00", b"\x05\x05\0\x01\x7f"), "the proxy opened no connection: connection refused"),
+        ((b"\x05\x00", b"\x05\x00\0\x01\x7f"), "the proxy closed the connection"),
+        ((b"\x05",), "the proxy closed the connection"),
+    ],
+)
+async def test_a_socks_proxy_that_opens_no_tunnel_is_named(responses, reason):
+    async def script(peer):
+        await peer.stream.receive_some(3)
+        for response in responses:
+            await peer.send(response)
+            with trio.move_on_after(0.1):
+                await peer.stream.receive_some(1000)
+
+    async with scripted_server(script) as proxy:
+        found = await failure_of(
+            RemoteOptions("https://a.example/", proxy=f"socks5://127.0.0.1:{proxy.port}")
+        )
+        assert found.startswith(
+            f"cannot connect to https://a.example through the proxy socks5://127.0.0.1:{proxy.port}: "
+        )
+        assert reason in found
+
+
 async def test_a_document_is_fetched_through_a_proxy_only_if_its_address_is_permitted(monkeypatch):
     async with scripted_server(proxy_to(1)) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
