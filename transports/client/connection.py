@@ -20,6 +20,7 @@ from .options import RemoteOptions
 from .ports import Carrier
 from .stream_session import StreamSession
 from .streamable_http import StreamableHttp
+from .websocket import WebSocket
 
 # Makes the carrier of a transport, "sse" or "websocket".
 MakeCarrier = Callable[[str], Carrier]
@@ -114,8 +115,8 @@ class Connection:
         nursery.start_soon(session.run)
         return session
 
-    def _carrier(self, _transport: str) -> Carrier:
-        return HttpSse(self._options)
+    def _carrier(self, transport: str) -> Carrier:
+        return HttpSse(self._options) if transport == SSE else WebSocket(self._options)
 
     async def flush(self) -> None:
         """Wait a short time until the server has begun its responses to all messages."""

@@ -3,7 +3,7 @@
 A server of the first revision has HTTP+SSE only. It does not accept an `initialize` by POST, and sends the event `endpoint` to
 a GET of the same URL (MCP 2026-07-28 basic/transports/streamable-http, "Backward Compatibility"; MCP 2025-03-26
 basic/transports). Whether a failure of the network or of a gateway, missing credentials or a rate limit is one of the server
-cannot be known, so they decide nothing.
+cannot be known, so they decide nothing (`http_failures.Failure.refused`).
 """
 
 import re
@@ -26,13 +26,6 @@ _NO_SESSION: Final = re.compile(
 )
 # The part of a body that is searched for such words (bytes).
 _HEAD: Final = 4096
-# Client errors that have another cause than a POST that the server does not know: credentials, time and rate.
-_NO_EVIDENCE: Final = frozenset({401, 403, 407, 408, 425, 429})
-
-
-def refuses_post(status: int) -> bool:
-    """Return whether this status of the response to `initialize` may mean that the server has HTTP+SSE only."""
-    return 400 <= status < 500 and status not in _NO_EVIDENCE
 
 
 def names_no_session(body: bytes, raw_id: bytes) -> bool:

@@ -17,6 +17,8 @@ _SHOWN: Final = 300
 _SHORTEST_SECRET: Final = 8
 _SPACES: Final = re.compile(r"\s+")
 _TAGS: Final = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
+# Client errors that are no refusal of the request by the server: of credentials, of proxies, of time and of rate.
+_MAY_PASS: Final = frozenset({401, 403, 407, 408, 425, 429})
 MAY_HAVE_RUN: Final = "the request may have been carried out"
 
 
@@ -27,6 +29,8 @@ class Failure(NamedTuple):
     data: dict[str, object]
     # Whether the server itself has refused the request, and not a gateway or for a reason that may pass.
     refused: bool = False
+    # Whether the server would certainly respond to the same request in the same way.
+    final: bool = False
 
     @property
     def text(self) -> str:
@@ -43,7 +47,7 @@ def unreachable(fault: Unreachable, *, sent: bool) -> Failure:
 def login_required(fault: LoginRequired, *, sent: bool = False) -> Failure:
     """Return the failure of a request for which there are no credentials."""
     end = f"; {MAY_HAVE_RUN}" if sent else ""
-    return Failure(f"requires a login: {fault}{end}", {"reason": "login required"})
+    return Failure(f"requires a login: {fault}{end}", {"reason": "login required"}, final=True)
 
 
 def status_failure(
@@ -61,7 +65,9 @@ def status_failure(
     if status >= 500:
         text += f"; {MAY_HAVE_RUN}"
     shown = excerpt(body, secrets)
-    return Failure(f"{text}: {shown}" if shown else text, data)
+    refused = 400 <= status < 500 and status not in _MAY_PASS
+    predicate = f"{text}: {shown}" if shown else text
+    return Failure(predicate, data, refused=refused, final=refused or status in (401, 403))
 
 
 def type_failure(origin: str, kind: str, body: bytes, secrets: Iterable[str]) -> Failure:
@@ -70,7 +76,9 @@ def type_failure(origin: str, kind: str, body: bytes, secrets: Iterable[str]) ->
     text = f"at {origin} answered with {shown_kind or 'no content type'}, which is neither JSON nor an event stream"
     shown = excerpt(body, secrets)
     return Failure(
-        f"{text}; check the URL of this server{': ' if shown else ''}{shown}", {"reason": "content type"}
+        f"{text}; check the URL of this server{': ' if shown else ''}{shown}",
+        {"reason": "content type"},
+        final=True,
     )
 
 

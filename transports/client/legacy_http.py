@@ -17,7 +17,7 @@ from ...validators import jsonrpc
 from ...validators.mcp_params import read_cancelled
 from ..options import Headers
 from .calls import Call, Calls
-from .detection import HTTP, names_no_session, refuses_post
+from .detection import HTTP, names_no_session
 from .http_calls import POST, Endpoint, HttpCalls
 from .http_connection import RemoteResponse
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
@@ -26,7 +26,7 @@ from .messages import CANCELLED, INITIALIZE, INITIALIZED, Received, Sent, read_s
 from .ports import LoginRequired, Unreachable
 from .replay import LegacySession
 from .response_reader import EVENTS, ResponseReader, StreamProgress, media_type
-from .server_stream import ServerStreams
+from .server_stream import SESSION_LOST, ServerStreams
 
 # Time for the server to accept a notification before the next message is sent (seconds).
 _ACCEPT_SECONDS: Final = 2.0
@@ -34,15 +34,20 @@ _ACCEPT_SECONDS: Final = 2.0
 _INDEPENDENT: Final = frozenset({CANCELLED, "notifications/progress"})
 # Time for the response to a request to begin before its cancellation is sent (seconds).
 _REACH_SECONDS: Final = 0.5
+# Notifications without further effect if the server receives them twice.
+_REPEATABLE: Final = frozenset({CANCELLED, INITIALIZED, "notifications/roots/list_changed"})
+# The most attempts to send a message after a failure that may pass: one whose repetition has no effect, and `initialize` of a
+# session that the server has ended, whose time is limited. The pauses between them grow from the first to the second (seconds).
+_TRIES: Final = 3
+_MANY_TRIES: Final = 1000
+_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 5.0
 # How often one request is sent again because its session has ended.
 _MOST_REFUSALS: Final = 2
 # How long the stream of a cancelled request is read (seconds).
 _WITHDRAWN_SECONDS: Final = 30.0
 _INITIALIZED: Final = jsonrpc.notification(INITIALIZED, b"")
 _NOTHING: Final = Failure("", {})
-_SESSION_LOST: Final = Failure(
-    f"has ended the session before it has answered; {MAY_HAVE_RUN}", {"reason": "session lost"}
-)
 _NO_RESPONSE: Final = Failure(
     f"has ended the response without an answer; {MAY_HAVE_RUN}", {"reason": "no response"}
 )
@@ -188,23 +193,36 @@ class LegacyHttp:
         self._release()
 
     async def _notify(self, sent: Sent) -> None:
-        """Send a notification or a response of the client."""
+        """Send a notification or a response of the client, again after a failure if a repetition has no effect."""
+        tries = _TRIES if not sent.method or sent.method in _REPEATABLE else 1
+        for number in range(1, tries + 1):
+            if await self._post(sent, last=number == tries):
+                return
+            await trio.sleep(_PAUSE * number)
+
+    async def _post(self, sent: Sent, *, last: bool) -> bool:
+        """Send a message once. Returns whether the server has accepted or refused it."""
         generation, session = self._session.generation, self._session.id
         headers = (*POST, *self._session.headers)
-        what = sent.method or "a response"
         try:
             async with self._http.endpoint.request("POST", headers, sent.line) as response:
                 self._link.settled(sent)
                 if response.status == 404 and session:
                     self._lose(generation)
-                elif media_type(response) != EVENTS:
+                    return True
+                body = b""
+                if media_type(response) != EVENTS:
                     body = await self._http.endpoint.beginning(response)
-                    if response.status >= 300:
-                        failure = self._http.endpoint.status_failure(response, body)
-                        self._link.note(f"{what} was refused: {failure.text}")
+                if response.status < 300:
+                    return True
+                failure = self._http.endpoint.status_failure(response, body)
+                reason, final = failure.text, failure.final
         except (Unreachable, LoginRequired) as fault:
             self._link.settled(sent)
-            self._link.note(f"{what} was not sent: {fault}")
+            reason, final = str(fault), isinstance(fault, LoginRequired)
+        if last or final:
+            self._link.note(f"{sent.method or 'a response'} was not accepted: {reason}")
+        return final
 
     # ---- requests
 
@@ -213,19 +231,32 @@ class LegacyHttp:
             # The session was lost after this task was started.
             self._waiting.appendleft(call)
             return
-        failure: Failure | None = None
+        if call.sent.method == INITIALIZE:
+            failure = await self._initialize(call, _TRIES)
+            if not call.ended:
+                self._link.end(failure.predicate)
+            return
+        failure = _NO_RESPONSE
         # Another one for each time that it is sent.
         call.scope = trio.CancelScope(deadline=call.scope.deadline)
         with call.scope:
-            failure = await self._exchange(call)
-        if call.ended or call.elsewhere or call in self._waiting:
-            return
-        if call.withdrawn:
-            self._http.fail(call, _NOTHING)
-        elif call.sent.method == INITIALIZE:
-            self._link.end((failure or _NO_RESPONSE).predicate)
-        else:
-            self._http.fail(call, failure or _NO_RESPONSE)
+            failure = await self._exchange(call) or _NO_RESPONSE
+        if not (call.ended or call.elsewhere or call in self._waiting):
+            self._http.fail(call, _NOTHING if call.withdrawn else failure)
+
+    async def _initialize(self, call: Call, tries: int) -> Failure:
+        """Send `initialize`, again after a failure that may pass, because it has no effect without a session.
+
+        Returns why there is no response, if the call has not ended.
+        """
+        failure = _NO_RESPONSE
+        for number in range(1, tries + 1):
+            failure = await self._exchange(call) or _NO_RESPONSE
+            # Attempts to connect were repeated before.
+            if call.ended or failure.final or (failure.data.get("sent") is False and not call.internal):
+                break
+            await trio.sleep(min(_PAUSE * number, _LONGEST_PAUSE))
+        return failure
 
     async def _exchange(self, call: Call) -> Failure | None:
         """Send a request and read its response. Returns why there is none, if that is known."""
@@ -243,7 +274,7 @@ class LegacyHttp:
             failure = login_required(fault)
         except Unreachable as fault:
             failure = unreachable(fault, sent=call.begun or fault.sent)
-        if progress.last_event_id and not call.ended:
+        if progress.last_event_id and not (call.ended or opens):
             failure = await self._streams.resume(call, progress)
         return failure
 
@@ -256,7 +287,7 @@ class LegacyHttp:
             if call.session and response.status == 400 and names_no_session(body, call.id):
                 # Some servers do not use the status 404. The request fails, and the following get another session.
                 self._lose(call.generation)
-            if opens and not (call.internal or call.ended) and refuses_post(response.status):
+            if opens and not (call.internal or call.ended) and failure.refused:
                 self._change_transport(call, failure)
             return failure
         call.begin()
@@ -272,7 +303,7 @@ class LegacyHttp:
         """Send a request in the next session, because the server has refused it with the former."""
         call.refusals += 1
         if call.internal:
-            return _SESSION_LOST
+            return SESSION_LOST
         if call.refusals > _MOST_REFUSALS:
             failure = _ALWAYS_LOST
         else:
@@ -318,7 +349,7 @@ class LegacyHttp:
         for call in self._calls:
             # The response of another request may still show that it was not carried out.
             if call.begun and call not in self._waiting:
-                self._http.fail(call, _SESSION_LOST)
+                self._http.fail(call, SESSION_LOST)
                 call.scope.cancel()
         self._nursery.start_soon(self._open_again)
 
@@ -344,16 +375,17 @@ class LegacyHttp:
             reason = self._session.open(received, self._offered_id)
             return b""
 
-        failure = await self._request(self._session.initialize_again(), on_response)
-        if failure is not None or reason:
-            cause = reason or (failure or _NO_RESPONSE).predicate
-            return f"has ended the session, and has not opened another: it {cause}"
+        call = Call(self._session.initialize_again(), on_response, internal=True)
+        self._calls.add(call)
+        failure = await self._initialize(call, _MANY_TRIES)
+        if self._calls.end(call) or reason:
+            return f"has ended the session, and has not opened another: it {reason or failure.predicate}"
         if self._session.initialized:
             await self._notify(read_sent(_INITIALIZED))
             self._listen()
         for sent in self._session.restore():
             # The server may refuse them, as it may have done before.
-            if await self._request(sent, lambda _: b"") is _SESSION_LOST:
+            if await self._request(sent, lambda _: b"") is SESSION_LOST:
                 return "has ended two sessions in a row"
         return ""
 

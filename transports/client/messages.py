@@ -78,7 +78,7 @@ def read_received(text: bytes, limits: Limits) -> list[Received]:
 
     A large message is not decoded, and may still be invalid. A response whose value cannot be read has its id.
     """
-    text = text.removeprefix(_BOM).translate(_LINE_ENDS_TO_SPACES).strip()
+    text = one_line(text.removeprefix(_BOM)).strip()
     if jsonrpc.is_batch(text):
         try:
             members = jsonrpc.split_batch(text, limits, deep=True)
@@ -87,6 +87,11 @@ def read_received(text: bytes, limits: Limits) -> list[Received]:
         return [found for member in members if (found := _read_one(member.strip(), limits)) is not None]
     found = _read_one(text, limits)
     return [] if found is None else [found]
+
+
+def one_line(text: bytes) -> bytes:
+    """Return JSON text without line ends, which are only white space between its tokens."""
+    return text.translate(_LINE_ENDS_TO_SPACES) if b"\n" in text or b"\r" in text else text
 
 
 def _read_one(text: bytes, limits: Limits) -> Received | None:

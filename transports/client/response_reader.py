@@ -8,19 +8,22 @@ import attrs
 import trio
 
 from ...validators import jsonrpc
+from ...validators.json_object import LARGE
 from ...validators.rejection import INTERNAL_ERROR
 from ...validators.sse_events import SseEvent, SseParser
 from .calls import Call, Calls
 from .http_connection import RemoteResponse
 from .http_failures import MAY_HAVE_RUN, Failure, excerpt
 from .link import Link
-from .messages import CANCELLED, Received, read_received, read_sent, with_id
+from .messages import CANCELLED, Received, one_line, read_received, read_sent, with_id
 
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
 
 # Time for the end of a stream whose response was received, so that its connection can be used again (seconds).
 _END_SECONDS: Final = 0.25
+# How much of a body without a message may be shown (bytes).
+_SHOWN_BYTES: Final = 1024
 # The pause before a stream is requested again, if the server names none, and the longest after failures (seconds).
 _PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -56,7 +59,7 @@ class StreamProgress:
         least = _PAUSE if self.retry is None else self.retry
         if not failures:
             return least
-        grown = min(_LONGEST_PAUSE, _PAUSE * float(2 ** min(failures, 10)))
+        grown = min(_LONGEST_PAUSE, _PAUSE * 2.0 ** (min(failures, 10) - 2))
         # Clients that have lost their streams at the same time must not all return at the same time.
         return max(least, grown * (0.75 + secrets.randbelow(251) / 1000))
 
@@ -89,8 +92,8 @@ class ResponseReader:
             failure = await self._collect(response, body)
             if failure is not None:
                 return failure
-            if not self.take(bytes(body), call) and not call.ended:
-                return self._not_readable(bytes(body))
+            if not await self.take(bytes(body), call) and not call.ended:
+                return self._not_readable(bytes(body[:_SHOWN_BYTES]))
         finally:
             self._link.hold(-len(body))
         return None
@@ -106,7 +109,8 @@ class ResponseReader:
                 return self.too_large(f"of more than {limit} bytes")
             if not self._link.hold(len(piece)):
                 return self._too_many()
-            body += piece
+            # Piece by piece, because it takes time.
+            body += one_line(piece)
         return None
 
     async def read_events(
@@ -138,7 +142,7 @@ class ResponseReader:
         if event.dropped:
             self._refuse(event)
         elif event.data and event.type == b"message":
-            if not self.take(event.data, call):
+            if not await self.take(event.data, call):
                 self._link.note(f"dropped an event that is no JSON-RPC message: {excerpt(event.data, ())}")
             await self._link.room()
 
@@ -154,9 +158,15 @@ class ResponseReader:
 
     # ---- messages
 
-    def take(self, text: bytes, call: Call | None) -> bool:
+    async def take(self, text: bytes, call: Call | None) -> bool:
         """Pass on the messages of a JSON text from the response of a call. Returns whether there are any."""
+        large = len(text) > LARGE
+        if large:
+            # Reading it and passing it on are steps of their own, each with a whole pass over the text.
+            await trio.lowlevel.checkpoint()
         messages = read_received(text, self._link.limits)
+        if large:
+            await trio.lowlevel.checkpoint()
         for message in messages:
             self._pass(message, call)
         return bool(messages)

@@ -10,7 +10,7 @@ import trio
 
 from .calls import Call
 from .http_calls import HttpCalls
-from .http_failures import Failure, login_required, unreachable
+from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
 from .ports import LoginRequired, Unreachable
 from .replay import LegacySession
 from .response_reader import EVENTS, StreamProgress, media_type
@@ -20,9 +20,9 @@ _RESUMPTIONS: Final = 5
 _OPENINGS: Final = 20
 # A stream that was open for this time (seconds) was no failed attempt, though it had no event.
 _LASTING_SECONDS: Final = 5.0
-# Statuses after which the same request may succeed later, besides those of servers (RFC 9110, RFC 6585).
-_LATER: Final = (408, 409, 425, 429)
-_GONE: Final = Failure("has ended the session", {"reason": "session lost"})
+SESSION_LOST: Final = Failure(
+    f"has ended the session before it has answered; {MAY_HAVE_RUN}", {"reason": "session lost"}
+)
 
 
 class ServerStreams:
@@ -64,7 +64,7 @@ class ServerStreams:
     ) -> tuple[Failure | None, bool]:
         """Read a stream once. Returns the failure, and whether no further attempt can succeed."""
         if generation != self._session.generation:
-            return _GONE, True
+            return SESSION_LOST, True
         headers = [(b"Accept", b"text/event-stream"), *self._session.headers]
         if progress.last_event_id:
             headers.append((b"Last-Event-ID", progress.last_event_id))
@@ -74,14 +74,14 @@ class ServerStreams:
                     return await self._http.reader.read_events(response, call, progress), False
                 if response.status == 404 and self._session.id:
                     self._on_lost(generation)
-                    return _GONE, True
+                    return SESSION_LOST, True
                 if response.status == 405 and call is None:
                     return None, True
                 body = await self._http.endpoint.beginning(response)
                 if 200 <= response.status < 300:
                     return self._http.endpoint.type_failure(response, body), True
                 failure = self._http.endpoint.status_failure(response, body)
-                return failure, response.status < 500 and response.status not in _LATER
+                return failure, failure.final and response.status != 409
         except LoginRequired as fault:
             return login_required(fault, sent=True), True
         except Unreachable as fault:

@@ -17,7 +17,7 @@ from ...validators.revisions import MODERN_REVISION
 from ...validators.stateless_request import PROTOCOL_VERSION, read_envelope
 from ..options import Headers
 from .calls import Call, Calls
-from .detection import HTTP, refuses_post
+from .detection import HTTP
 from .http_calls import POST, Endpoint, HttpCalls
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
 from .link import Link
@@ -136,11 +136,10 @@ class StatelessHttp:
                 body = await self._http.endpoint.beginning(response)
                 if again and response.status == 400 and _is_mismatch(body, self._link.limits):
                     return None, body
-                refused = refuses_post(response.status)
-                if call.sent.method != DISCOVER or refused:
-                    self._http.reader.take_refusal(body, call)
                 failure = self._http.endpoint.status_failure(response, body)
-                return failure._replace(refused=refused), None
+                if call.sent.method != DISCOVER or failure.refused:
+                    self._http.reader.take_refusal(body, call)
+                return failure, None
         except LoginRequired as fault:
             return login_required(fault), None
         except Unreachable as fault:

@@ -30,6 +30,17 @@ def test_a_status_is_shown_with_its_body():
     assert "credentials" in status_failure(ORIGIN, 401, {}, b"", (), 0).text
 
 
+def test_only_a_refusal_by_the_server_itself_is_one():
+    found = {
+        status: status_failure(ORIGIN, status, {}, b"", (), 0)
+        for status in (*range(400, 432), 500, 502, 503, 504)
+    }
+    passing = {status for status, failure in found.items() if not failure.refused}
+    assert passing == {401, 403, 407, 408, 425, 429, 500, 502, 503, 504}
+    # Other credentials were tried before.
+    assert {status for status in passing if found[status].final} == {401, 403}
+
+
 def test_a_delay_is_named():
     failure = status_failure(ORIGIN, 429, {"retry-after": "7"}, b"", (), 0)
     assert "asks to wait 7 s before the next request" in failure.text

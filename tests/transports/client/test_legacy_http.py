@@ -6,7 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.client import response_reader
+from mcpbridged.transports.client import legacy_http, response_reader
+from mcpbridged.validators.limits import Limits
 
 from ...support.remote_peer import RESULT, connected, remote_peer
 
@@ -263,7 +264,8 @@ async def test_a_server_that_ends_every_session_fails_the_request():
     [
         (500, "application/json", "it refuses initialize: m"),
         (200, "application/json", "it refuses initialize: m"),
-        (500, "text/event-stream", "HTTP 500"),
+        (500, "text/event-stream", "has not opened another within 1 s"),
+        (403, "text/event-stream", "HTTP 403"),
         (200, "text/html", "answered with text/html"),
     ],
 )
@@ -279,11 +281,11 @@ async def test_a_session_that_is_not_opened_again_ends_the_connection(status, ki
         await exchange.send(b"gone", 404, "text/plain")
 
     handler = serving(initialize=initialize, tools_call=call)
-    async with remote_peer(handler) as peer, connected(peer.url) as client:
+    async with remote_peer(handler) as peer, connected(peer.url, limits=Limits(start_seconds=1)) as client:
         await client.initialize()
         client.call(1)
         reason = await client.received.end()
-        assert reason.startswith("has ended the session, and has not opened another: ")
+        assert reason.startswith("has ended the session, and has not opened another")
         assert text in reason
         # Its user fails the requests that have no response.
         assert client.received.answers(1) == []
@@ -490,3 +492,75 @@ async def test_a_response_to_a_request_of_the_server_never_waits():
         await client.received.until(1)
         client.send(id="p", result={})
         await client.answer(0)
+
+
+@pytest.mark.parametrize("fault", ["reset", "end", 502])
+async def test_initialize_is_sent_again_after_a_failure_that_may_pass(fault, monkeypatch):
+    monkeypatch.setattr(legacy_http, "_PAUSE", 0.01)
+
+    async def initialize(exchange):
+        if len(peer.sent("initialize")) == 3:
+            await exchange.result(RESULT, Mcp_Session_Id="s1")
+        elif fault == "reset":
+            await exchange.reset()
+        elif fault == "end":
+            await exchange.events()
+            await exchange.end()
+        else:
+            await exchange.send(b"no", fault, "text/plain")
+
+    async with remote_peer(serving(initialize=initialize)) as peer, connected(peer.url) as client:
+        assert (await client.initialize())["result"] == RESULT
+        assert "result" in await client.ask(1)
+
+
+async def test_an_initialize_that_always_fails_ends_the_connection(monkeypatch):
+    monkeypatch.setattr(legacy_http, "_PAUSE", 0.01)
+
+    async def initialize(exchange):
+        await exchange.events()
+        await exchange.end()
+
+    async with remote_peer(serving(initialize=initialize)) as peer, connected(peer.url) as client:
+        client.call(0, "initialize")
+        assert "has ended the response without an answer" in await client.received.end()
+        assert len(peer.sent("initialize")) == 3
+
+
+async def test_a_notification_without_further_effect_and_a_response_are_repeated(monkeypatch):
+    monkeypatch.setattr(legacy_http, "_PAUSE", 0.01)
+    failed = []
+
+    async def flaky(exchange):
+        name = exchange.method or "response"
+        if failed.count(name) < 2 or name == "notifications/x":
+            failed.append(name)
+            await exchange.reset()
+        else:
+            await exchange.accepted()
+
+    async def get(exchange):
+        await exchange.events()
+        await exchange.event({"jsonrpc": "2.0", "id": "q", "method": "ping"})
+        await exchange.left()
+
+    async def handler(exchange):
+        if "result" in exchange.message or exchange.method in (
+            "notifications/initialized",
+            "notifications/x",
+        ):
+            await flaky(exchange)
+        else:
+            await serving(GET=get)(exchange)
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await client.received.until(2)
+        client.send(id="q", result={})
+        client.send(method="notifications/x")
+        await client.ask(1)
+        await peer.until(lambda _: len([e for e in peer.journal if "result" in e.message]) == 3)
+        assert peer.sent("notifications/initialized", "notifications/x") == [
+            "notifications/initialized"
+        ] * 3 + ["notifications/x"]
+        assert any(b"notifications/x was not accepted" in note for note in client.received.notes)
