@@ -35,10 +35,10 @@ class ServerStreams:
 
     async def listen(self) -> None:
         """Receive the messages that belong to no request, until the server offers no such stream or has ended the session."""
-        progress, generation, failures = StreamProgress(), self._session.generation, 0
+        progress, session, failures = StreamProgress(), self._session.id, 0
         while failures <= _OPENINGS:
             before, begun = progress.events, trio.current_time()
-            failure, final = await self._attempt(None, progress, generation)
+            failure, final = await self._attempt(None, progress, session)
             if final:
                 if failure is not None:
                     self._http.link.note(f"no stream for messages that belong to no request: {failure.text}")
@@ -53,17 +53,21 @@ class ServerStreams:
         while not call.ended and failures <= _RESUMPTIONS:
             await trio.sleep(progress.pause(failures))
             before, begun = progress.events, trio.current_time()
-            failure, final = await self._attempt(call, progress, call.generation)
+            failure, final = await self._attempt(call, progress, call.session)
             if final or not progress.last_event_id:
-                return failure
+                break
             failures = 0 if _has_lasted(progress, before, begun) else failures + 1
+        if failure is not None and MAY_HAVE_RUN not in failure.predicate:
+            # The server had begun the response.
+            failure = failure._replace(predicate=f"{failure.predicate}; {MAY_HAVE_RUN}")
         return failure
 
     async def _attempt(
-        self, call: Call | None, progress: StreamProgress, generation: int
+        self, call: Call | None, progress: StreamProgress, session: str
     ) -> tuple[Failure | None, bool]:
         """Read a stream once. Returns the failure, and whether no further attempt can succeed."""
-        if generation != self._session.generation:
+        generation = self._session.generation
+        if session != self._session.id:
             return SESSION_LOST, True
         headers = [(b"Accept", b"text/event-stream"), *self._session.headers]
         if progress.last_event_id:
@@ -72,7 +76,7 @@ class ServerStreams:
             async with self._http.endpoint.request("GET", tuple(headers)) as response:
                 if response.status == 200 and media_type(response) == EVENTS:
                     return await self._http.reader.read_events(response, call, progress), False
-                if response.status == 404 and self._session.id:
+                if response.status == 404 and session:
                     self._on_lost(generation)
                     return SESSION_LOST, True
                 if response.status == 405 and call is None:

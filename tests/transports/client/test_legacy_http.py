@@ -463,7 +463,9 @@ async def test_a_stream_is_not_continued_where_the_server_refuses_it():
 
     async with remote_peer(serving(tools_call=call, GET=get)) as peer, connected(peer.url) as client:
         await client.initialize()
-        assert "unknown event" in (await client.ask(1))["error"]["message"]
+        message = (await client.ask(1))["error"]["message"]
+        assert "unknown event" in message
+        assert message.endswith("the request may have been carried out")
 
 
 async def test_a_slow_notification_delays_others_for_a_short_time_only():
@@ -564,3 +566,38 @@ async def test_a_notification_without_further_effect_and_a_response_are_repeated
             "notifications/initialized"
         ] * 3 + ["notifications/x"]
         assert any(b"notifications/x was not accepted" in note for note in client.received.notes)
+
+
+async def test_a_stream_is_not_continued_without_its_session():
+    """While the session is opened again, there is no session id for the continuation."""
+    opening, open_now = trio.Event(), trio.Event()
+
+    async def initialize(exchange):
+        if len(peer.sent("initialize")) > 1:
+            opening.set()
+            await open_now.wait()
+        await exchange.result(RESULT, Mcp_Session_Id=f"s{len(peer.sent('initialize'))}")
+
+    async def call(exchange):
+        if exchange.message["params"].get("lose"):
+            await exchange.send(
+                b"gone", 404 if exchange.headers["mcp-session-id"] == "s1" else 200, "text/plain"
+            )
+            return
+        await opening.wait()
+        await exchange.events()
+        await exchange.event(b"", "one", retry=1)
+        await exchange.end()
+
+    handler = serving(initialize=initialize, tools_call=call)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        client.call(1)
+        await peer.until(lambda _: len(peer.sent("tools/call")) == 1)
+        client.call(2, lose=True)
+        error = (await client.answer(1))["error"]
+        assert error["data"] == {"reason": "session lost"}
+        assert "may have been carried out" in error["message"]
+        open_now.set()
+        await client.answer(2)
+        assert "one" not in [e.headers.get("last-event-id") for e in peer.journal]
