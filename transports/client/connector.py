@@ -17,6 +17,15 @@ from .addresses import Guard, open_guarded
 from .options import RemoteOptions
 from .ports import Unreachable
 
+# A peer that is gone without an end of the connection, for example after a change of the network, is found within a minute
+# although no byte is sent: a response may take any time (seconds, and the number of probes; see tcp(7)).
+_KEEP_ALIVE: Final = (
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 30),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPINTVL), 10),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPCNT), 3),
+)
+
 Stream = trio.SocketStream | trio.SSLStream[trio.abc.Stream]
 
 # The longest head of a proxy's response to CONNECT (bytes).
@@ -110,12 +119,16 @@ class Connector:
     async def _open_tcp(self, url: RemoteUrl, failed: str, *, guarded: bool) -> trio.SocketStream:
         try:
             if guarded and self._guard is not None:
-                return await open_guarded(self._guard, url)
-            return await trio.open_tcp_stream(url.host, url.port)
+                stream = await open_guarded(self._guard, url)
+            else:
+                stream = await trio.open_tcp_stream(url.host, url.port)
+            for option, value in _KEEP_ALIVE:
+                stream.setsockopt(*option, value)
         except OSError as fault:
             raise Unreachable(f"{failed}: {_reason(fault)}") from None
         except UnicodeError:
             raise Unreachable(f"{failed}: the host name is not valid") from None
+        return stream
 
     async def _start_tls(self, stream: Stream, url: RemoteUrl, failed: str) -> Stream:
         options = self._options

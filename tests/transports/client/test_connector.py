@@ -470,3 +470,21 @@ async def test_the_scripted_server_reads_requests():
         peer = Peer(stream, ScriptedServer(0))
         assert await peer.request() == (b"POST / HTTP/1.1\r\nContent-Length: 2", b"ab")
         assert await peer.request() == (b"GET / HTTP/1.1", b"")
+
+
+# ---- peers that are gone
+
+
+async def test_the_kernel_probes_an_idle_connection():
+    async def script(peer):
+        await peer.request()
+        await peer.answer()
+        await peer.ended()
+
+    async with scripted_server(script) as server, HttpClient(RemoteOptions(server.url, proxy="")) as client:
+        async with client.request("GET", server.url) as response:
+            await response.read(100)
+            (http,) = client._open
+            sock = http.connection.stream.socket
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
