@@ -1,6 +1,7 @@
 """The configuration of a remote server from the options of `connect URL`."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +82,8 @@ def remote_config(options: argparse.Namespace, limits: Limits) -> ServerConfig:
         secret_names=frozenset(secret),
         secrets=(*remote.secrets, *(value for value in values if len(value) >= SHORTEST_SECRET)),
     )
+    # The only session lasts as long as the client, which cannot open another one.
+    limits = attrs.evolve(limits, session_seconds=math.inf, session_idle_seconds=math.inf)
     return ServerConfig("remote", remote=remote, limits=limits)
 
 

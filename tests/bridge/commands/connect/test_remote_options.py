@@ -1,5 +1,7 @@
 """The remote server that the options of `connect URL` describe. The refused options are in tests/e2e/test_connect_url.py."""
 
+import math
+
 import pytest
 
 from mcpbridged.bridge.commands.command_options import commands_parser
@@ -43,6 +45,8 @@ def test_the_defaults_are_those_of_a_server_of_the_configuration():
     assert (remote.transport, remote.headers, remote.proxy, remote.connect_seconds) == ("auto", (), "env", 10)
     assert (remote.ca_file, remote.client_cert, remote.client_key, remote.secrets) == ("", "", "", ())
     assert (remote.authorizes, config.limits.line, config.pending) == (True, 99, False)
+    # The session of the client never ends by its age.
+    assert config.limits.session_seconds == config.limits.session_idle_seconds == math.inf
 
 
 def test_each_option_has_an_effect(tmp_path):
