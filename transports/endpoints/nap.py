@@ -1,16 +1,19 @@
 """The nap of an idle client of the pipe endpoint, whose program is not in memory until there is something to do.
 
-The client sends `#sleep` with its stdin attached. It gets `#asleep` when everything for it is sent, and later `#wake` before
-anything else, or when its stdin is readable or ends; `#awake` where its stdin cannot be watched. Any line of the client ends
-its nap.
+The client sends `#sleep WORD` with its stdin attached. It gets `#asleep WORD` when everything for it is sent, and later `#wake`
+before anything else, or when its stdin is readable or ends; `#awake` where its stdin cannot be watched. Any line of the client
+ends its nap. By the word the client knows an answer that a line of its own has overtaken: it would sleep without being watched.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from ...validators.pipe_lines import ASLEEP, AWAKE, WAKE
 from ..poller import OnFault, Ready
 from ..send_queue import SendQueue
+
+# Longest word that is returned (bytes).
+_WORD: Final = 32
 
 
 class Lent(Protocol):
@@ -31,10 +34,12 @@ class Nap:
         self.active = False
         # Whether the client sleeps: `wake` must precede anything that is sent.
         self.asleep = False
+        self._word = b""
 
-    def begin(self) -> None:
-        """Have the client sleep as soon as everything for it is sent."""
+    def begin(self, word: bytes = b"") -> None:
+        """Have the client sleep as soon as everything for it is sent. `word` is returned to it."""
         self.active = True
+        self._word = word[:_WORD]
         self.try_again()
 
     def try_again(self) -> None:
@@ -45,7 +50,7 @@ class Nap:
             self.active = False
             self._queue.enqueue(AWAKE)
             return
-        self._queue.enqueue(ASLEEP)
+        self._queue.enqueue(b"%b %b" % (ASLEEP, self._word) if self._word else ASLEEP)
         self.asleep = True
         # The socket did not take the line, so that what follows could not be preceded by another.
         if self._queue.unsent:

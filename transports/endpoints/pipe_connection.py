@@ -114,8 +114,9 @@ class PipeConnection:
             self._nap.end()
         if not is_control(line):
             return self._messages.receive(held)
-        if line == SLEEP:
-            self._nap.begin()
+        name, _, word = line.partition(b" ")
+        if name == SLEEP:
+            self._nap.begin(word)
         return None
 
     async def _finish(self) -> None:

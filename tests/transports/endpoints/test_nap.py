@@ -127,6 +127,16 @@ async def test_a_client_may_sleep_again(world):
     assert world.lines[2:] == [b"#wake"]
 
 
+async def test_the_word_of_the_client_is_returned(world):
+    await world.send(b"#sleep 7", b"#sleep " + b"x" * 1000)
+    assert world.lines == [b"#asleep 7", b"#asleep " + b"x" * 32]
+
+
+async def test_a_similar_line_is_ignored(world):
+    await world.send(b"#sleepy", b"#sleep7")
+    assert world.lines == []
+
+
 async def test_a_client_whose_stdin_cannot_be_watched_stays_awake(world):
     world.lent.refuses = True
     await world.send(b"#sleep")
