@@ -3,7 +3,6 @@
 import posix
 import sys
 
-from .pump import record
 from .pump.daemon_socket import usual_socket
 from .pump.program import Program
 from .pump.settings import Settings, nap_times
@@ -49,6 +48,8 @@ def run(settings: Settings, values: "list[Value] | None" = None, sock: "socket.s
 
 def execute(settings: Settings) -> "NoReturn":
     """Replace this process with one that runs the program and has loaded nothing else. Raises OSError."""
+    from .pump import record  # noqa: PLC0415 - only a process that is replaced needs it
+
     descriptor = record.store(record.settings_values(settings))
     posix.execv(sys.executable, command(str(descriptor)))
 
@@ -65,6 +66,8 @@ def _folder() -> str:
 
 def main() -> "NoReturn":
     """Run with what another process has stored: the words are the descriptors of the record, and after a nap of the socket."""
+    from .pump import record  # noqa: PLC0415 - likewise
+
     _, _, record_of_process, *socket_of_process = sys.argv
     values = record.load(int(record_of_process))
     sock = socket.socket(fileno=int(socket_of_process[0])) if socket_of_process else None

@@ -238,7 +238,8 @@ def test_no_call_is_lost_doubled_or_cut_when_the_daemon_is_killed_while_sessions
     dice = random.Random(SEED)
     killed = Killed(home, dice)
     try:
-        with connect(Place(home), variables=variables) as process:
+        # No connection lasts until it has carried a message.
+        with connect(Place(home), "--wait", "3600", variables=variables) as process:
             client = RawClient(process, dice, "legacy", 0.002)
             client.open()
             calling = threading.Thread(

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import termios
 import time
 import tty
@@ -26,26 +27,33 @@ def text_of(message):
 class LineReader:
     """Reads lines from a descriptor, each within a time limit."""
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor, read=None):
         self.descriptor = descriptor
+        self._read = read or (lambda: os.read(descriptor, 1 << 20))
         self._data = b""
+
+    @property
+    def has_line(self):
+        return b"\n" in self._data
 
     def line(self, timeout=TIMEOUT):
         """Return the next line with its end; at the end of the stream what is left."""
         end = time.monotonic() + timeout
-        while b"\n" not in self._data:
+        pieces = [self._data]
+        while b"\n" not in pieces[-1]:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.descriptor], [], [], left)[0]:
+                self._data = b"".join(pieces)
                 raise TimeoutError(self._data[-200:])
             try:
-                data = os.read(self.descriptor, 1 << 20)
-            except (ConnectionResetError, OSError):
+                data = self._read()
+            except OSError:
                 data = b""
             if not data:
-                rest, self._data = self._data, b""
-                return rest
-            self._data += data
-        line, newline, self._data = self._data.partition(b"\n")
+                self._data = b""
+                return b"".join(pieces)
+            pieces.append(data)
+        line, newline, self._data = b"".join(pieces).partition(b"\n")
         return line + newline
 
     def rest(self):
@@ -65,8 +73,16 @@ class PeerConnection:
 
     def __init__(self, sock):
         self.sock = sock
-        self.reader = LineReader(sock.fileno())
+        self.reader = LineReader(sock.fileno(), self._receive)
         self.head = b""
+        # Descriptors that were received, in order.
+        self._lent = []
+
+    def _receive(self):
+        data, ancillary, _, _ = self.sock.recvmsg(1 << 20, 100, socket.MSG_CMSG_CLOEXEC)
+        for _, _, content in ancillary:
+            self._lent.append(int.from_bytes(content, sys.byteorder))
+        return data
 
     def read_head(self):
         while (line := self.reader.line()) not in (b"\r\n", b""):
@@ -83,17 +99,40 @@ class PeerConnection:
         return self
 
     def line(self):
-        return self.reader.line()
+        """Return the next line that does not ask for a nap."""
+        while (line := self.reader.line()).startswith(b"#sleep "):
+            os.close(self._lent.pop(0))
+        return line
 
     def message(self):
         """Return the next message."""
         return json.loads(self.line())
+
+    def lent(self):
+        """Return the stdin that comes with the next line, which asks for a nap, and the word that the answer needs."""
+        line = self.reader.line()
+        assert line.startswith(b"#sleep "), line
+        return self._lent.pop(0), line.split()[1]
+
+    def let_sleep(self, client):
+        """Let the program sleep, however often it asks. Return its stdin."""
+        while True:
+            descriptor, word = self.lent()
+            self.sock.sendall(b"#asleep %b\n" % word)
+            end = time.monotonic() + TIMEOUT
+            while not self.reader.has_line and not select.select([self.sock], [], [], 0.002)[0]:
+                if client.is_asleep:
+                    return descriptor
+                assert time.monotonic() < end
+            os.close(descriptor)
 
     def send(self, *messages):
         self.sock.sendall(b"".join(map(text_of, messages)))
 
     def close(self):
         self.sock.close()
+        while self._lent:
+            os.close(self._lent.pop())
 
 
 class Peer:
@@ -130,16 +169,16 @@ class Peer:
         """Return the next connection, before its upgrade."""
         sock, _ = self._listener.accept()
         sock.settimeout(TIMEOUT)
-        self._connections.append(sock)
-        return PeerConnection(sock)
+        self._connections.append(PeerConnection(sock))
+        return self._connections[-1]
 
     def accept(self, *messages):
         """Return the next connection, after its upgrade."""
         return self.connection().upgrade(*messages)
 
     def close(self):
-        for sock in self._connections:
-            sock.close()
+        for connection in self._connections:
+            connection.close()
         self._listener.close()
 
 
@@ -193,6 +232,16 @@ class Client:
 
     def wait(self):
         return self.process.wait(TIMEOUT)
+
+    @property
+    def command_line(self):
+        """Return the words of the process, as it is now."""
+        with open(f"/proc/{self.process.pid}/cmdline", "rb") as file:
+            return file.read().split(b"\0")
+
+    @property
+    def is_asleep(self):
+        return b"read -r" in b" ".join(self.command_line[:3])
 
     @property
     def stderr(self):

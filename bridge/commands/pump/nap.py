@@ -1,6 +1,6 @@
 """Leave memory while nothing happens: an idle program becomes a shell that waits for one line of the daemon.
 
-The program lends its stdin to the daemon, which polls it and never reads it. When the daemon has answered that it watches,
+The program lends its stdin to the daemon, which polls it and never reads it. When the daemon has answered this very request,
 the program stores its state in a file in memory and executes `/bin/sh`, which has a twentieth of its size. The daemon sends
 `#wake` before anything else, or when stdin is readable or ends, and the shell executes the program again. `read` of a shell
 takes single bytes from a socket, so that no byte behind that line is lost (POSIX, Shell Command Language, `read`).
@@ -31,7 +31,7 @@ _RESTLESS = 600.0
 
 
 class NapSchedule:
-    """When the program may sleep. Pure: the caller passes the time (seconds, monotonic clock).
+    """When the program may sleep. The caller passes the time (seconds, monotonic clock).
 
     `woken` is the time of the last two wake-ups, oldest first, 0 where there was none.
     """
@@ -46,7 +46,8 @@ class NapSchedule:
         if before and last - before < times.apart:
             self._not_before = last + max(_RESTLESS, times.apart)
         self._last = now
-        # Whether the daemon was asked for a nap, and nothing has happened since.
+        # How often the daemon was asked for a nap, and whether nothing has happened since.
+        self._asked = 0
         self.is_asking = False
         # Whether the daemon cannot watch stdin.
         self.is_refused = not times.quiet
@@ -55,6 +56,16 @@ class NapSchedule:
         """Note that a line has passed."""
         self._last = now
         self.is_asking = False
+
+    def ask(self, sock: "_socket.socket") -> bool:
+        """Ask the daemon for a nap, and lend it stdin. Return whether the kernel has taken the line."""
+        self._asked += 1
+        self.is_asking = lend_stdin(sock, b"#sleep %d\n" % self._asked)
+        return self.is_asking
+
+    def is_answer(self, words: "list[bytes]") -> bool:
+        """Return whether a line of the daemon allows the nap that was asked for last, and nothing has happened since."""
+        return self.is_asking and words == [b"#asleep", b"%d" % self._asked]
 
     @property
     def due(self) -> float:
@@ -67,9 +78,8 @@ def has_shell() -> bool:
     return posix.access(_SHELL, posix.X_OK)
 
 
-def lend_stdin(sock: "_socket.socket") -> bool:
-    """Ask the daemon for a nap, with stdin attached; return whether the kernel has taken it."""
-    line = b"#sleep\n"
+def lend_stdin(sock: "_socket.socket", line: bytes) -> bool:
+    """Send a line with stdin attached; return whether the kernel has taken it."""
     descriptor = (0).to_bytes(4, sys.byteorder)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor)]
     try:

@@ -9,8 +9,7 @@ from .conversation import DRAINING, OPEN, REPLAYING, RESTING, Conversation
 from .daemon_socket import Refused, Unreachable, connect
 from .lines import PIECE, Line
 from .link import Link, Lost
-from .nap import NapSchedule, has_shell, lend_stdin, sleep
-from .record import conversation_of, settings_values, state_values, store
+from .nap import NapSchedule, has_shell, sleep
 from .retry import RetrySchedule
 from .streams import STDIN, ClientOutput, is_ready, notice
 
@@ -79,6 +78,8 @@ class Program:
 
     def resume(self, sock: "socket.socket", values: "list[Value]") -> None:
         """Continue with a connection and the state in a record, after a nap."""
+        from .record import conversation_of  # noqa: PLC0415 - a program that has not slept does not need it
+
         now = time.monotonic()
         posix.set_inheritable(sock.fileno(), False)
         self._link = Link(sock, self._settings.shown_name)
@@ -302,7 +303,7 @@ class Program:
             return End(
                 code, reason or f"the daemon no longer offers {name!r} to this client", shown=bool(code)
             )
-        elif words[0] == b"#asleep" and is_last and self._nap.is_asking:
+        elif is_last and self._nap.is_answer(words):
             self._sleep()
         elif words[0] == b"#awake":
             self._nap.is_refused = True
@@ -340,8 +341,9 @@ class Program:
             return
         if nap.due > now:
             self._deadlines["nap"] = nap.due
-        elif self._is_idle(link):
-            nap.is_asking = lend_stdin(link.sock)
+        elif not self._is_idle(link) or not nap.ask(link.sock):
+            # Perhaps the client reads its output later.
+            self._deadlines["nap"] = now + self._times.quiet
 
     def _is_idle(self, link: Link) -> bool:
         """Return whether nothing is being done, and nothing is there to be read."""
@@ -356,7 +358,10 @@ class Program:
         link, nap = self._link, self._nap
         nap.is_asking = False
         if link is None or not self._is_idle(link):
+            self._deadlines["nap"] = time.monotonic() + self._times.quiet
             return
+        from .record import settings_values, state_values, store  # noqa: PLC0415 - see `resume`
+
         woken = (b"woken", repr(nap.woken[1]).encode())
         record = store([*settings_values(self._settings), *state_values(self._conversation), woken])
         number = link.sock.fileno()
