@@ -115,7 +115,7 @@ class Server:
     proxy: Annotated[
         Text,
         Meta(
-            description='The URL of an HTTP proxy, "env" for the variables of the daemon, or empty for none.'
+            description='The URL of an HTTP or SOCKS 5 proxy, "env" for the variables of the daemon, or empty for none.'
         ),
     ] = "env"
     connect_seconds: Annotated[

@@ -127,8 +127,8 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
         ),
         (URL + 'client_key = "x"\n', "servers.a: client_key needs client_cert (line 3)"),
         (
-            URL + 'proxy = "socks5://x"\n',
-            "servers.a: proxy: socks5:// proxies are not supported; .* (line 3)",
+            URL + 'proxy = "socks4://x"\n',
+            "servers.a: proxy: socks4:// proxies are not supported; .* (line 3)",
         ),
         (
             URL + 'proxy = "http://me:secret@x"\n',
