@@ -15,6 +15,8 @@ READ: Final = 4096
 _SHOWN: Final = 300
 # The shortest value of a header that is removed from a body, because a server may repeat what it has received (characters).
 _SHORTEST_SECRET: Final = 8
+# Credentials that a server repeats (RFC 9110 section 11.4), also those that were obtained for one request.
+_CREDENTIAL: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE | re.ASCII)
 _SPACES: Final = re.compile(r"\s+")
 _TAGS: Final = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
 # Client errors that are no refusal of the request by the server: of credentials, of proxies, of time and of rate.
@@ -107,6 +109,7 @@ def excerpt(body: bytes, secrets: Iterable[str]) -> str:
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "…")
+    text = _CREDENTIAL.sub(r"\1 …", text)
     text = _SPACES.sub(" ", _TAGS.sub(" ", text)).strip()
     text = "".join(character if character.isprintable() else "�" for character in text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -88,11 +88,6 @@ class LegacyHttp:
         return self._session.begun
 
     @property
-    def unsent(self) -> bool:
-        """Whether a message waits to be sent."""
-        return bool(self._waiting)
-
-    @property
     def session_headers(self) -> Headers:
         """The header fields that name the session, empty if there is none that the server could end."""
         return self._session.headers if self._session.id else ()

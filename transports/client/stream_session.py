@@ -87,11 +87,6 @@ class StreamSession:
         self._flush()
         self._wake.set()
 
-    @property
-    def unsent(self) -> bool:
-        """Whether a message waits to be sent."""
-        return bool(self._waiting)
-
     def pause(self) -> None:
         """Read nothing until `resume`."""
         self._paused = True

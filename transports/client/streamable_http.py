@@ -30,11 +30,6 @@ class StreamableHttp:
         else:
             self._legacy.send(sent)
 
-    @property
-    def unsent(self) -> bool:
-        """Whether a message waits to be sent."""
-        return self._legacy.unsent
-
     async def run(self) -> None:
         """Send what waits, until cancelled."""
         await self._legacy.run()

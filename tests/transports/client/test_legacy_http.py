@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.client import legacy_http, response_reader
+from mcpbridged.transports.client.ports import LoginRequired
 from mcpbridged.validators.limits import Limits
 
 from ...support.remote_peer import RESULT, connected, remote_peer
@@ -601,3 +602,155 @@ async def test_a_stream_is_not_continued_without_its_session():
         open_now.set()
         await client.answer(2)
         assert "one" not in [e.headers.get("last-event-id") for e in peer.journal]
+
+
+async def test_a_session_that_a_notification_shows_to_be_lost_is_opened_again():
+    async def initialize(exchange):
+        await exchange.result(RESULT, Mcp_Session_Id=f"s{len(peer.sent('initialize'))}")
+
+    async def changed(exchange):
+        await exchange.send(b"gone", 404, "text/plain")
+
+    handler = serving(initialize=initialize, notifications_roots_list_changed=changed)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        client.send(method="notifications/roots/list_changed")
+        await peer.until(lambda _: len(peer.sent("notifications/initialized")) == 2)
+        await client.ask(1)
+        assert peer.journal[-1].headers["mcp-session-id"] == "s2"
+
+
+async def test_a_notification_that_the_server_refuses_is_logged_once():
+    async def changed(exchange):
+        await exchange.send(b"not you", 400, "text/plain")
+
+    handler = serving(notifications_roots_list_changed=changed)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        client.send(method="notifications/roots/list_changed")
+        await client.ask(1)
+        assert len(peer.sent("notifications/roots/list_changed")) == 1
+        (note,) = client.received.notes
+        assert b"notifications/roots/list_changed was not accepted: the remote server at" in note
+        assert note.endswith(b"HTTP 400 (Bad Request): not you")
+
+
+async def test_an_accepted_request_ends_with_the_stream_of_the_session(monkeypatch):
+    monkeypatch.setattr(response_reader, "_PAUSE", 0.001)
+    accepted = trio.Event()
+
+    async def get(exchange):
+        if accepted.is_set():
+            await exchange.send(b"no", 405, "text/plain")
+            return
+        await exchange.events()
+        await accepted.wait()
+        await exchange.end()
+
+    async def call(exchange):
+        await exchange.accepted()
+        accepted.set()
+
+    async with remote_peer(serving(GET=get, tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await peer.until(lambda journal: journal[-1].verb == "GET")
+        assert "sends no answer" in (await client.ask(1))["error"]["message"]
+
+
+async def test_a_second_session_that_ends_at_once_ends_the_connection():
+    async def initialize(exchange):
+        await exchange.result(RESULT, Mcp_Session_Id="s")
+
+    async def gone(exchange):
+        if len(peer.sent("logging/setLevel")) == 1:
+            await exchange.result()
+        else:
+            await exchange.send(b"gone", 404, "text/plain")
+
+    handler = serving(initialize=initialize, logging_setLevel=gone, tools_call=gone)
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await client.ask(1, "logging/setLevel", level="info")
+        client.call(2, "logging/setLevel", level="debug")
+        assert await client.received.end() == "has ended two sessions in a row"
+
+
+# ---- credentials
+
+
+class Tokens:
+    """Credentials that the server refuses until they were renewed (ports.Authorizer)."""
+
+    def __init__(self, *tokens, fault=None):
+        self.tokens = list(tokens)
+        self.fault = fault
+        self.challenges = []
+
+    async def headers(self):
+        if not self.tokens:
+            raise LoginRequired("run: mcp-bridge login x")
+        return ((b"Authorization", b"Bearer " + self.tokens[0]),)
+
+    async def renew(self, challenge, used):
+        self.challenges.append((challenge.status, challenge.www_authenticate, used))
+        if self.fault is not None:
+            raise self.fault
+        self.tokens.pop(0)
+        return bool(self.tokens)
+
+
+def demanding(token, **handlers):
+    async def handler(exchange):
+        if exchange.headers.get("authorization") == f"Bearer {token}":
+            await serving(**handlers)(exchange)
+        else:
+            await exchange.send(b"", 401, "text/plain", WWW_Authenticate='Bearer error="invalid_token"')
+
+    return handler
+
+
+async def test_a_refused_request_is_sent_again_with_other_credentials():
+    tokens = Tokens(b"old", b"new")
+    async with remote_peer(demanding("new")) as peer, connected(peer.url, authorizer=tokens) as client:
+        await client.initialize()
+        assert "result" in await client.ask(1)
+        assert tokens.challenges == [
+            (401, ('Bearer error="invalid_token"',), ((b"Authorization", b"Bearer old"),))
+        ]
+        assert len(peer.sent("initialize")) == 2
+
+
+async def test_a_login_that_is_required_ends_the_connection():
+    async with remote_peer(demanding("x")) as peer, connected(peer.url, authorizer=Tokens()) as client:
+        client.call(0, "initialize")
+        assert await client.received.end() == "requires a login: run: mcp-bridge login x"
+        assert peer.journal == []
+
+
+async def test_a_login_that_is_required_later_is_an_error_of_each_request():
+    tokens = Tokens(b"x")
+    async with remote_peer(demanding("x")) as peer, connected(peer.url, authorizer=tokens) as client:
+        await client.initialize()
+        await client.ask(1)
+        tokens.tokens.clear()
+        error = (await client.ask(2))["error"]
+        assert error["message"] == "the remote server requires a login: run: mcp-bridge login x"
+        client.send(method="notifications/roots/list_changed")
+        tokens.tokens.append(b"x")
+        assert "result" in await client.ask(3)
+
+
+async def test_credentials_that_the_server_always_refuses_are_an_error_without_them():
+    async def call(exchange):
+        await exchange.send(b"you sent Bearer secret-token-1", 403, "text/plain")
+
+    tokens = Tokens(b"secret-token-1")
+    async with remote_peer(serving(tools_call=call)) as peer:
+        options = {"authorizer": tokens, "headers": ((b"X-Key", b"secret-header"),)}
+        async with connected(peer.url, **options) as client:
+            await client.initialize()
+            message = (await client.ask(1))["error"]["message"]
+            assert message.endswith(
+                "HTTP 403 (Forbidden); check the credentials of this server: you sent Bearer …"
+            )
+            assert {e.headers["x-key"] for e in peer.journal} == {"secret-header"}

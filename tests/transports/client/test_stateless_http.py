@@ -193,3 +193,76 @@ async def test_a_notification_is_posted_with_its_headers():
         client.send(method="notifications/com.example/x", params={"_meta": META})
         await peer.until(lambda journal: journal)
         assert peer.journal[0].headers["mcp-method"] == "notifications/com.example/x"
+
+
+@pytest.mark.parametrize("listing", ["refused", "broken", "too large"])
+async def test_a_call_is_not_sent_again_without_a_list_of_tools(listing):
+    async def handler(exchange):
+        if exchange.method == "tools/call":
+            await exchange.json(error(exchange, -32020), 400)
+        elif listing == "refused":
+            await exchange.json(error(exchange, -32603))
+        elif listing == "broken":
+            await exchange.reset()
+        else:
+            await exchange.result({"tools": [{"name": str(number)} for number in range(5000)]})
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        assert (await client.ask_modern(1, name="query"))["error"]["code"] == -32020
+        assert peer.sent() == ["tools/call", "tools/list"]
+        assert len(client.received.lines) == 1
+
+
+async def test_calls_that_are_refused_at_once_share_one_list():
+    refused = 0
+
+    async def handler(exchange):
+        nonlocal refused
+        if exchange.method == "tools/list":
+            await exchange.result({"tools": [ANNOTATED]})
+        elif "mcp-param-region" in exchange.headers:
+            await exchange.result()
+        else:
+            refused += 1
+            while refused < 3:
+                await trio.sleep(0.01)
+            await exchange.json(error(exchange, -32020), 400)
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        for number in (1, 2, 3):
+            client.modern(number, name="query", arguments={"region": "eu"})
+        for number in (1, 2, 3):
+            assert "result" in await client.answer(number)
+        assert len(peer.sent("tools/list")) == 1
+
+
+async def test_a_notification_that_is_refused_is_logged():
+    async def handler(exchange):
+        await exchange.send(b"no", 400, "text/plain")
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        client.send(method="notifications/x")
+        await peer.until(lambda journal: journal)
+        client.modern(1, "server/discover")
+        await client.answer(1)
+        assert any(b"notifications/x was refused" in note for note in client.received.notes)
+        assert not client.server.has_unread_input
+
+
+async def test_a_request_of_a_server_is_passed_on_for_its_receiver_to_refuse():
+    async def handler(exchange):
+        await exchange.events()
+        await exchange.event({"jsonrpc": "2.0", "id": "q", "method": "roots/list"})
+        await exchange.event(
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "q"}}
+        )
+        await exchange.event({"jsonrpc": "2.0", "id": exchange.id, "result": {}})
+        await exchange.end()
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        await client.ask_modern(1)
+        assert [one.get("method") for one in client.received.messages] == [
+            "roots/list",
+            "notifications/cancelled",
+            None,
+        ]
