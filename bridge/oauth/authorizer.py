@@ -33,8 +33,6 @@ from .store import CredentialStore, StoreFault
 # A token is refreshed this long before it expires (seconds), or after nine tenths of its validity if that is later.
 _EARLY_SECONDS: Final = 60.0
 _EARLY_SHARE: Final = 0.1
-# A clock that was set back so far makes times of expiry unknown (seconds).
-_SKEW: Final = 60.0
 # Logins or refreshes that a server can cause within a time by refusing tokens (seconds).
 _MOST_RENEWALS: Final = 4
 _RENEWAL_SECONDS: Final = 60.0
@@ -133,11 +131,6 @@ class OAuthAuthorizer:
                 if _fields(found) not in ((), used):
                     # Another task or process was faster.
                     return True
-                if not self._may_renew():
-                    self._log.warning(
-                        "oauth_renewals_stopped", server=self._settings.name, status=challenge.status
-                    )
-                    return False
                 if challenge.status == 403:
                     return await self._step_up(found, bearer)
                 return await self._replace(found, bearer)
@@ -213,11 +206,9 @@ class OAuthAuthorizer:
     def _expires(self, found: Credentials) -> bool:
         if not found.access_token or found.expires_at is None:
             return False
-        now = self._clock()
-        if now < found.obtained_at - _SKEW:
-            return False
+        # A clock that is wrong delays this at most until the server refuses the token.
         early = min(_EARLY_SECONDS, _EARLY_SHARE * (found.expires_at - found.obtained_at))
-        return now >= found.expires_at - early
+        return self._clock() >= found.expires_at - early
 
     def _can_refresh(self, found: Credentials | None) -> bool:
         """Return whether a new token needs no user."""
@@ -260,20 +251,26 @@ class OAuthAuthorizer:
             f"the authorization server has not responded within {_REFRESH_SECONDS:g} seconds", sent=True
         )
 
-    def _may_renew(self) -> bool:
-        """Return whether the server may cause another login or refresh now."""
+    def _count_renewal(self) -> None:
+        """Count a login or refresh that the server causes. Raises LoginRequired over the limit, with the last reason."""
         now = trio.current_time()
         if len(self._renewals) == _MOST_RENEWALS and now - self._renewals[0] < _RENEWAL_SECONDS:
-            return False
+            reason = (
+                self._fault
+                or f"the server has refused {_MOST_RENEWALS} tokens within {_RENEWAL_SECONDS:g} seconds"
+            )
+            raise LoginRequired(f"{self._settings.name}: no credentials: {reason}; {self._command}")
         self._renewals.append(now)
-        return True
 
     async def _replace(self, found: Credentials | None, bearer: BearerChallenge) -> bool:
         """Replace credentials that the server has refused with 401."""
         if found is not None and found.refresh_token and found.access_token != self._refreshed_token:
+            self._count_renewal()
             found = await self._refreshed(found)
             if found.access_token:
                 return True
+        if self._can_obtain:
+            self._count_renewal()
         await self._obtain(found, bearer)
         return True
 
@@ -289,6 +286,7 @@ class OAuthAuthorizer:
             raise LoginRequired(
                 f"the server requires the additional scopes {' '.join(needed)}; login required: {self._command}"
             )
+        self._count_renewal()
         await self._obtain(wanted, bearer)
         return True
 
