@@ -20,7 +20,10 @@ CODE_GRANT: Final = "authorization_code"
 
 @attrs.frozen
 class ProtectedResource:
-    """The metadata of a protected resource. `servers` are the issuers of its authorization servers, at least one."""
+    """The metadata of a protected resource. `servers` are the issuers of its authorization servers.
+
+    A resource that names none is its own authorization server, as in MCP 2025-03-26 basic/authorization.
+    """
 
     resource: str
     servers: tuple[str, ...]
@@ -68,8 +71,6 @@ def protected_resource(data: bytes, server: RemoteUrl) -> ProtectedResource:
             "the server accepts no token in the Authorization header, and a token is sent nowhere else"
         )
     named = _names(found.get("authorization_servers")) or ()
-    if not named:
-        raise OAuthRefusal("the metadata of the server names no authorization server")
     servers: list[str] = []
     reason = ""
     for issuer in named[:_MOST_SERVERS]:
@@ -79,7 +80,7 @@ def protected_resource(data: bytes, server: RemoteUrl) -> ProtectedResource:
             reason = reason or str(fault)
         else:
             servers.append(issuer)
-    if not servers:
+    if reason and not servers:
         raise OAuthRefusal(reason)
     return ProtectedResource(resource, tuple(servers), _scopes(found.get("scopes_supported")))
 
@@ -87,29 +88,45 @@ def protected_resource(data: bytes, server: RemoteUrl) -> ProtectedResource:
 def choose_issuer(listed: Sequence[str], required: str, stored: str) -> str:
     """Return the authorization server to use: the required one, or the stored one if it is still listed, or the first.
 
-    `required` is the issuer of the configuration. Raises OAuthRefusal if it is not listed.
+    `required` is the issuer of the configuration. Raises OAuthRefusal if it is not listed. The result is the listed spelling.
     """
     if required:
-        if required not in listed:
+        found = _listed(required, listed)
+        if not found:
             raise OAuthRefusal(
                 f"the server names the authorization server {shown(listed[0])}, and not the configured issuer {shown(required)}"
             )
-        return required
-    return stored if stored in listed else listed[0]
+        return found
+    return _listed(stored, listed) or listed[0]
+
+
+def _listed(issuer: str, listed: Sequence[str]) -> str:
+    """Return the listed spelling of an issuer, empty if there is none."""
+    return next((one for one in listed if is_issuer_of(issuer, one)), "")
+
+
+def is_issuer_of(issuer: object, url: str) -> bool:
+    """Return whether an issuer is that of the URL of an authorization server in the metadata of a resource.
+
+    The official SDKs write a URL without a path with a slash, and accept the issuer without it. Both have the same metadata.
+    """
+    return issuer == url or (url.endswith("/") and issuer == url[:-1])
 
 
 def server_metadata(data: bytes, issuer: str, server: RemoteUrl, grant: str = CODE_GRANT) -> ServerMetadata:
     """Return the metadata of the authorization server with this issuer. Raises OAuthRefusal.
 
-    `server` is the configured server, `grant` the one that is going to be used.
+    `server` is the configured server, `grant` the one that is going to be used. The issuer of the result is that of the
+    metadata (`is_issuer_of`).
     """
     found = read_object(data, "the metadata of the authorization server")
-    if found.get("issuer") != issuer:
+    written = found.get("issuer")
+    if not isinstance(written, str) or not is_issuer_of(written, issuer):
         raise OAuthRefusal(
-            f"the metadata is that of the issuer {shown(found.get('issuer'))}, and not of {shown(issuer)} (RFC 8414 section 3.3)"
+            f"the metadata is that of the issuer {shown(written)}, and not of {shown(issuer)} (RFC 8414 section 3.3)"
         )
     metadata = ServerMetadata(
-        issuer,
+        written,
         str(check_named(found.get("token_endpoint"), "the token endpoint", server)),
         scopes=_scopes(found.get("scopes_supported")),
         grants=_names(found.get("grant_types_supported")),

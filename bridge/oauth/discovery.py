@@ -58,8 +58,9 @@ async def discover(
     Unreachable.
     """
     found = await _resource(exchange, server, challenge)
-    if found is None:
-        return await _without_resource(exchange, server, required, grant)
+    if found is None or not found.servers:
+        alone = await _without_resource(exchange, server, required, grant)
+        return alone if found is None else attrs.evolve(alone, resource=found.resource, scopes=found.scopes)
     issuer = choose_issuer(found.servers, required, stored)
     metadata = await issuer_metadata(exchange, server, issuer, grant)
     return Discovered(found.resource, metadata, found.scopes)
@@ -67,7 +68,7 @@ async def discover(
 
 async def issuer_metadata(exchange: Exchange, server: RemoteUrl, issuer: str, grant: str) -> ServerMetadata:
     """Return the metadata of an issuer. Raises OAuthRefusal and Unreachable."""
-    metadata = await _metadata(exchange, server, (issuer,), grant)
+    metadata = await _metadata(exchange, server, issuer, grant)
     if metadata is None:
         raise OAuthRefusal(
             f"the authorization server {shown(issuer)} has no metadata at its well-known URLs (RFC 8414)"
@@ -106,23 +107,20 @@ async def _without_resource(exchange: Exchange, server: RemoteUrl, required: str
         if required.removesuffix("/") != server.origin:
             return Discovered(resource, await issuer_metadata(exchange, server, required, grant), None)
     # The issuer is the origin, which is written with and without a slash.
-    metadata = await _metadata(exchange, server, (server.origin, f"{server.origin}/"), grant)
+    metadata = await _metadata(exchange, server, f"{server.origin}/", grant)
     return Discovered(resource, metadata or default_metadata(server), None)
 
 
-async def _metadata(
-    exchange: Exchange, server: RemoteUrl, issuers: tuple[str, ...], grant: str
-) -> ServerMetadata | None:
-    """Return the metadata of an issuer with one of these spellings, None if there is none."""
+async def _metadata(exchange: Exchange, server: RemoteUrl, issuer: str, grant: str) -> ServerMetadata | None:
+    """Return the metadata of an issuer, None if there is none."""
     search = _Search(exchange)
     refusal: OAuthRefusal | None = None
-    for url in server_metadata_urls(check_issuer(issuers[0], server)):
+    for url in server_metadata_urls(check_issuer(issuer, server)):
         data = await search.document(url)
         if data is None:
             continue
-        written = read_object(data, "the metadata of the authorization server").get("issuer")
         try:
-            return server_metadata(data, str(written) if written in issuers else issuers[0], server, grant)
+            return server_metadata(data, issuer, server, grant)
         except OAuthRefusal as fault:
             refusal = refusal or fault
     if refusal is not None:

@@ -53,6 +53,11 @@ def test_authorization_servers_with_unusable_urls_are_left_out():
     assert protected_resource(data, SERVER).servers == (ISSUER,)
 
 
+@pytest.mark.parametrize("named", [ABSENT, [], ISSUER, None])
+def test_a_resource_may_name_no_authorization_server(named):
+    assert protected_resource(changed(RESOURCE, authorization_servers=named), SERVER).servers == ()
+
+
 HOSTILE_RESOURCES = {
     "no JSON": (b"<html>", "is not JSON"),
     "not UTF-8": (b'{"resource": "\xff"}', "is not JSON"),
@@ -64,12 +69,6 @@ HOSTILE_RESOURCES = {
         "and not of https://h.example/mcp",
     ),
     "a resource of another type": (changed(RESOURCE, resource=["https://h.example/mcp"]), "has no resource"),
-    "no authorization server": (
-        changed(RESOURCE, authorization_servers=ABSENT),
-        "names no authorization server",
-    ),
-    "an empty list": (changed(RESOURCE, authorization_servers=[]), "names no authorization server"),
-    "a string": (changed(RESOURCE, authorization_servers=ISSUER), "names no authorization server"),
     "the metadata service of a cloud": (
         changed(RESOURCE, authorization_servers=["http://169.254.169.254/"]),
         "must be https",
@@ -105,6 +104,14 @@ def test_only_the_configured_issuer_is_used():
     assert choose_issuer(("https://a", "https://b"), "https://b", "https://a") == "https://b"
     with pytest.raises(OAuthRefusal, match="not the configured issuer 'https://b/'"):
         choose_issuer(("https://a", "https://b"), "https://b/", "https://a")
+
+
+def test_a_slash_that_an_sdk_has_added_names_the_same_issuer():
+    assert choose_issuer(("https://a/", "https://b/"), "https://b", "") == "https://b/"
+    assert choose_issuer(("https://a/", "https://b/"), "", "https://b") == "https://b/"
+    assert server_metadata(changed(METADATA), f"{ISSUER}/", SERVER).issuer == ISSUER
+    with pytest.raises(OAuthRefusal, match="is that of the issuer"):
+        server_metadata(changed(METADATA), f"{ISSUER}//", SERVER)
 
 
 def test_the_metadata_of_an_authorization_server():

@@ -127,6 +127,16 @@ async def test_a_server_can_be_its_own_authorization_server(site, slash):
     assert (await find(site)).metadata.issuer == f"https://h.example{slash}"
 
 
+async def test_a_resource_that_names_no_authorization_server_is_its_own(site):
+    site.documents = {
+        RESOURCE: resource(authorization_servers=[], scopes_supported=["a"], resource="https://h.example"),
+        "https://h.example/.well-known/oauth-authorization-server": metadata("https://h.example"),
+    }
+    found = await find(site)
+    assert (found.resource, found.scopes) == ("https://h.example", ("a",))
+    assert found.metadata.issuer == "https://h.example"
+
+
 async def test_a_configured_issuer_helps_where_no_document_names_it(site):
     site.documents = {f"{AS}/.well-known/oauth-authorization-server": metadata()}
     assert (await find(site, required=AS)).metadata.issuer == AS
