@@ -96,6 +96,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-id -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-secret-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l private-key-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-metadata-url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l assertion-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l wait -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -s h
@@ -132,6 +133,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-id -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-secret-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l private-key-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-metadata-url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l assertion-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l help
@@ -140,6 +142,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-id -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-secret-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l private-key-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-metadata-url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l assertion-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-code

@@ -109,6 +109,12 @@ def add_oauth_options(parser: argparse.ArgumentParser) -> None:
         help="https URL of the metadata document of the client, for a URL",
     )
     parser.add_argument(
+        "--assertion-file",
+        type=Path,
+        metavar="FILE",
+        help="file of mode 0600 with an assertion (JWT) that is exchanged for tokens, without a user",
+    )
+    parser.add_argument(
         "--client-credentials",
         action="store_true",
         help="obtain tokens for that client itself, without a user",

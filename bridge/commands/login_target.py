@@ -7,7 +7,7 @@ import attrs
 
 from ..config import load, tables
 from ..config.helper_programs import Helpers
-from ..config.oauth_settings import BadOAuthTable, OAuth, check_oauth
+from ..config.oauth_settings import BadOAuthTable, Grant, OAuth, check_oauth
 from ..config.remote import Remote
 from ..config.remote_table import BadRemote, is_open, read_url, remote_of, with_secrets
 from ..config.schema import File
@@ -71,8 +71,10 @@ def target_of(invocation: Invocation) -> Target:
 
 def oauth_table(options: argparse.Namespace) -> OAuth:
     """Return the OAuth client that the options describe (`command_options.add_oauth_options`). Raises BadUsage."""
+    grant: Grant = "jwt_bearer" if options.assertion_file else "authorization_code"
     table = OAuth(
-        grant="client_credentials" if options.client_credentials else "authorization_code",
+        grant="client_credentials" if options.client_credentials else grant,
+        assertion=_source(options.assertion_file),
         client_id=options.client_id,
         client_secret=_source(options.client_secret_file),
         private_key=_source(options.private_key_file),

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 # The longest string of a table, as in `schema` (characters).
 _Text = Annotated[str, Meta(max_length=4096)]
-Grant = Literal["authorization_code", "client_credentials"]
+Grant = Literal["authorization_code", "client_credentials", "jwt_bearer"]
 AuthMethod = Literal["", "none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
 # Algorithms of a signed assertion (RFC 7518 section 3.1, RFC 8037). Symmetric ones and "none" prove no private key.
 Algorithm = Literal[
@@ -39,7 +39,7 @@ class OAuth:
     grant: Annotated[
         Grant,
         Meta(
-            description="Who the tokens are for: the user who runs `mcp-bridge login` (authorization_code), or the client itself (client_credentials)."
+            description="Who the tokens are for: the user who runs `mcp-bridge login` (authorization_code), the client itself (client_credentials), or the subject of an assertion (jwt_bearer)."
         ),
     ] = "authorization_code"
     client_id: Annotated[
@@ -56,6 +56,12 @@ class OAuth:
         Algorithm,
         Meta(
             description="The algorithm of signatures with private_key; empty for the usual one of its type."
+        ),
+    ] = ""
+    assertion: Annotated[
+        _Text,
+        Meta(
+            description="Where the assertion (JWT) for the grant jwt_bearer is kept (see SECRETS); it is read for each token."
         ),
     ] = ""
     token_endpoint_auth_method: Annotated[
@@ -98,6 +104,8 @@ def check_oauth(table: OAuth) -> None:
         raise BadOAuthTable("client_id and client_metadata_url exclude each other")
     if table.grant == "client_credentials" and not (table.client_secret or table.private_key):
         raise BadOAuthTable('grant = "client_credentials" needs client_id, and client_secret or private_key')
+    if (table.grant == "jwt_bearer") != bool(table.assertion):
+        raise BadOAuthTable('grant = "jwt_bearer" and assertion need each other')
     _check_method(table)
     if table.client_metadata_url:
         _check_client_metadata_url(table.client_metadata_url)

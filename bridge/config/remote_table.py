@@ -137,6 +137,12 @@ def check_remote(server: Server) -> None:
             check_oauth(server.oauth)
         except BadOAuthTable as fault:
             raise BadRemote(f"oauth: {fault}", "oauth") from None
+        for name in ("client_secret", "private_key", "assertion"):
+            try:
+                if source := getattr(server.oauth, name):
+                    check_source(source)
+            except BadCredential as fault:
+                raise BadRemote(f"oauth: {name}: {fault}", "oauth") from None
         if _AUTHORIZATION in map(str.lower, server.secret_headers):
             raise BadRemote("oauth and a secret_headers.Authorization exclude each other", "oauth")
     if is_open(url) and not server.plain_http and (server.secret_headers or server.oauth is not None):

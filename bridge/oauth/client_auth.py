@@ -81,13 +81,16 @@ class Client:
         if self.method == BASIC:
             pair = f"{quote_plus(self.client_id)}:{quote_plus(secret)}"
             return Authentication({}, f"Basic {base64.b64encode(pair.encode()).decode()}")
-        form = {"client_id": self.client_id}
+        form = {"client_id": self.client_id} if self.client_id else {}
         return Authentication({**form, "client_secret": secret} if self.method == POST else form)
 
 
 def configured_client(settings: OAuthSettings, metadata: ServerMetadata) -> Client:
     """Return the client with the configured client ID. Raises OAuthRefusal if it cannot authenticate at this server."""
     table = settings.table
+    if not table.client_id:
+        # An assertion may stand for the client as well (RFC 7521 section 4.1).
+        return Client("", PUBLIC)
     secret, key = table.client_secret, table.private_key
     possible = (PRIVATE_KEY,) if key else (BASIC, POST) if secret else (PUBLIC,)
     method = table.token_endpoint_auth_method or first_supported(possible, metadata)

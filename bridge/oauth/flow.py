@@ -49,6 +49,7 @@ from .store import CredentialStore
 
 # How long a user may take for a login (seconds).
 LOGIN_SECONDS: Final = 600.0
+_JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 # A secret that expires so soon is not used for a new login (seconds).
 _SECRET_MARGIN: Final = 3600.0
 # Errors of a token request that mean that the client is not registered (any more), and that the grant is used up.
@@ -113,8 +114,8 @@ class Flow:
                 raise OAuthRefusal("a login needs a user who can follow a link")
             return await self._by_code(found, scopes, prompt)
         client = configured_client(self.settings, found.metadata)
-        form = {"grant_type": "client_credentials", "resource": found.resource}
-        return await self._credentials(found, client, scopes, {**form, **_scope(scopes)})
+        form = {"resource": found.resource, **await self._own_grant(scopes)}
+        return await self._credentials(found, client, scopes, form)
 
     async def refreshed(self, former: Credentials) -> Credentials:
         """Return credentials with a fresh token, from the refresh token or from the client's own credentials.
@@ -125,7 +126,7 @@ class Flow:
         if former.refresh_token:
             form |= {"grant_type": "refresh_token", "refresh_token": former.refresh_token}
         else:
-            form |= {"grant_type": "client_credentials", **_scope(former.requested)}
+            form |= await self._own_grant(former.requested)
         client = restored_client(self.settings, former.client_id, former.auth_method, former.secret)
         since, tokens = await self._token(former.token_endpoint, former.issuer, client, None, form)
         return msgspec.structs.replace(
@@ -137,6 +138,15 @@ class Flow:
             refresh_token=tokens.refresh_token or former.refresh_token,
             scopes=former.scopes if tokens.scopes is None else tokens.scopes,
         )
+
+    async def _own_grant(self, scopes: Scopes) -> dict[str, str]:
+        """Return the parameters of a grant that needs no user (RFC 6749 section 4.4, RFC 7523 section 2.1)."""
+        scope = {"scope": " ".join(scopes)} if scopes else {}
+        table = self.settings.table
+        if not table.assertion:
+            return {"grant_type": "client_credentials", **scope}
+        assertion = await trio.to_thread.run_sync(self.settings.secret_from, table.assertion)
+        return {"grant_type": _JWT_BEARER, "assertion": assertion.strip(), **scope}
 
     async def revoke(self, former: Credentials) -> bool:
         """Revoke the tokens (RFC 7009), and return whether the server could do it."""
@@ -345,10 +355,6 @@ async def _first(*waiting: Callable[[], Awaitable[str]]) -> str:
     if isinstance(result, OAuthRefusal):
         raise result
     return result
-
-
-def _scope(scopes: Scopes) -> dict[str, str]:
-    return {"scope": " ".join(scopes)} if scopes else {}
 
 
 def _expiry(since: float, tokens: Tokens) -> float | None:

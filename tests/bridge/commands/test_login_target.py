@@ -100,6 +100,8 @@ def test_options_describe_the_client_at_a_url(tmp_path):
     )
     found = target(folder, url, "--client-id", "c", "--private-key-file", "/key.pem")
     assert found.table == OAuth(client_id="c", private_key="/key.pem")
+    found = target(folder, url, "--assertion-file", "/jwt")
+    assert found.table == OAuth(grant="jwt_bearer", assertion="/jwt")
     found = target(folder, url, "--client-metadata-url", "https://c.example/c.json")
     assert found.table == OAuth(client_metadata_url="https://c.example/c.json")
 

@@ -11,6 +11,7 @@ GOOD = {
     "a secret": {"client_id": "c", "client_secret": "exec:pass mcp"},
     "a key": {"client_id": "c", "private_key": "key.pem", "token_endpoint_auth_method": "private_key_jwt"},
     "the client itself": {"grant": "client_credentials", "client_id": "c", "client_secret": "secret.txt"},
+    "an assertion": {"grant": "jwt_bearer", "assertion": "exec:print-jwt"},
     "a document": {"client_metadata_url": "https://example.com/client.json"},
     "any port": {"redirect_uri": "http://127.0.0.1/callback"},
     "a port": {"redirect_uri": "http://localhost:3000/oauth/callback"},
@@ -28,6 +29,8 @@ BAD = {
         "exclude each other",
     ),
     "no credential": ({"grant": "client_credentials", "client_id": "c"}, "needs client_id"),
+    "no assertion": ({"grant": "jwt_bearer", "client_id": "c"}, "need each other"),
+    "an unused assertion": ({"assertion": "jwt"}, "need each other"),
     "no key": ({"client_id": "c", "token_endpoint_auth_method": "private_key_jwt"}, "needs private_key"),
     "no secret": (
         {"client_id": "c", "token_endpoint_auth_method": "client_secret_post"},

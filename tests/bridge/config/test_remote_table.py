@@ -138,6 +138,10 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
         (URL + '[servers.a.oauth]\nscope = "x"\n', "servers.a.oauth: there is no key 'scope'; .* (line 4)"),
         (URL + "[servers.a.oauth]\nclient_secret = 'f'\n", "servers.a: oauth: client_secret and .* (line 3)"),
         (
+            URL + "[servers.a.oauth]\nclient_id = 'c'\nclient_secret = 'exec:'\n",
+            "servers.a: oauth: client_secret: the helper names no program (line 3)",
+        ),
+        (
             URL + "secret_headers = {authorization = 'f'}\n[servers.a.oauth]\n",
             "servers.a: oauth and a secret_headers.Authorization exclude each other (line 4)",
         ),

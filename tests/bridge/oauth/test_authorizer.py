@@ -333,6 +333,26 @@ async def test_a_client_that_acts_for_itself_needs_no_user(world, method):
     assert "content of secret.txt" not in world.store._backend.path.read_text()
 
 
+@pytest.mark.parametrize("client", ["", "mine"])
+async def test_an_assertion_is_exchanged_for_each_token(world, client):
+    world.server.clients[client] = ("", "none", ())
+    world.server.changes["token"] = {"refresh_token": ABSENT}
+    authorizer = world.authorizer(grant="jwt_bearer", assertion="jwt", client_id=client)
+    assert await world.call(authorizer) == (200, "mcp:basic")
+    world.now += 3600
+    assert (await world.call(authorizer))[0] == 200
+    for request in world.server.requests("/token"):
+        form = request.form
+        assert form.pop("client_id", "") == client
+        assert form == {
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertion": "content of jwt",
+            "resource": world.server.url,
+            "scope": "mcp:basic",
+        }
+    assert len(world.server.requests("/token")) == 2
+
+
 async def test_a_client_with_a_metadata_document_is_not_registered(world):
     url = "https://client.example/client.json"
     world.server.clients[url] = ("", "none", ())
