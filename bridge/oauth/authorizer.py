@@ -4,10 +4,11 @@ One login or refresh runs at a time, in all processes of a user together: the ot
 use the result. A refresh token is therefore used once, which matters where the authorization server rotates them.
 """
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 import msgspec
@@ -39,6 +40,8 @@ _RENEWAL_SECONDS: Final = 60.0
 # A failed refresh is not repeated before (seconds), and a refresh takes at most so long (seconds).
 _RETRY_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 30.0
+# How long a program without a prompt waits for the login or refresh of another process (seconds).
+_LOCK_SECONDS: Final = 30.0
 # A store that does not report changes is read again after this time (seconds).
 _REREAD_SECONDS: Final = 5.0
 
@@ -126,7 +129,7 @@ class OAuthAuthorizer:
         if challenge.status == 403 and bearer.error != "insufficient_scope":
             return False
         try:
-            async with self._lock, self._store.locked(self._key):
+            async with self._exclusive():
                 found = await self._read()
                 if _fields(found) not in ((), used):
                     # Another task or process was faster.
@@ -145,7 +148,7 @@ class OAuthAuthorizer:
 
         Raises LoginRequired without a prompt, OAuthRefusal, Unreachable, StoreFault, BadCredential and BadKey.
         """
-        async with self._lock, self._store.locked(self._key):
+        async with self._exclusive():
             return await self._obtain(await self._read(), challenge)
 
     async def log_out(self) -> tuple[bool, bool]:
@@ -153,7 +156,7 @@ class OAuthAuthorizer:
 
         Raises StoreFault.
         """
-        async with self._lock, self._store.locked(self._key):
+        async with self._exclusive():
             found = await self._read()
             if found is None:
                 return False, False
@@ -166,6 +169,14 @@ class OAuthAuthorizer:
         except (Unreachable, *_FAULTS) as fault:
             self._log.warning("oauth_not_revoked", server=self._settings.name, reason=str(fault))
             return True, False
+
+    @asynccontextmanager
+    async def _exclusive(self) -> AsyncGenerator[None]:
+        """Keep other tasks and processes from a login, a refresh and a logout. Raises StoreFault."""
+        # A login of another process may take minutes. A request of a program that cannot log in itself does not wait for it.
+        deadline = trio.current_time() + (math.inf if self._prompt is not None else _LOCK_SECONDS)
+        async with self._lock, self._store.locked(self._key, deadline - trio.current_time()):
+            yield
 
     def _flow(self, client: DiscoveryClient) -> Flow:
         server = configured_server(self._settings.url, plain_http=self._settings.plain_http)
@@ -215,7 +226,7 @@ class OAuthAuthorizer:
         return found is not None and bool(found.refresh_token or self._settings.table.grant != CODE_GRANT)
 
     async def _refresh_once(self, former: Credentials) -> Credentials | None:
-        async with self._lock, self._store.locked(self._key):
+        async with self._exclusive():
             found = await self._read()
             if found is None or found.access_token != former.access_token:
                 return found

@@ -8,6 +8,7 @@ them when their holder exits, for whatever reason.
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import secrets
 import stat
@@ -33,6 +34,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 class StoreFault(Exception):
     """Raised for a store that cannot be used. The text names the path or program and the reason, never the content."""
+
+
+class StoreBusy(StoreFault):
+    """Raised for a lock that another process holds for too long."""
 
 
 class Backend(Protocol):
@@ -175,18 +180,24 @@ class CredentialStore:
         await trio.to_thread.run_sync(self._backend.write, key, None)
 
     @asynccontextmanager
-    async def locked(self, key: str) -> AsyncGenerator[bool]:
-        """Hold the lock of a key, for which other tasks and processes wait. Yields whether it had to wait. Raises StoreFault."""
+    async def locked(self, key: str, seconds: float = math.inf) -> AsyncGenerator[bool]:
+        """Hold the lock of a key, for which other tasks and processes wait. Yields whether it had to wait.
+
+        Raises StoreFault, and StoreBusy if another process still holds the lock after this time (seconds).
+        """
         prepare(self._directory)
         name = hashlib.sha256(key.encode()).hexdigest()[:16]
         descriptor = _open_lock(self._directory / f"oauth-{name}.lock")
         try:
             waited = False
-            seconds = _FIRST_WAIT
+            deadline, pause = trio.current_time() + seconds, _FIRST_WAIT
             while not _try_lock(descriptor):
                 waited = True
-                await trio.sleep(seconds)
-                seconds = min(2 * seconds, _LONGEST_WAIT)
+                left = deadline - trio.current_time()
+                if left <= 0:
+                    raise StoreBusy("a login for the server is in progress in another process")
+                await trio.sleep(min(pause, left))
+                pause = min(2 * pause, _LONGEST_WAIT)
             yield waited
         finally:
             os.close(descriptor)

@@ -529,6 +529,30 @@ async def test_a_second_process_waits_for_a_login_and_uses_it(world):
     assert len(world.user.links) == 1
 
 
+async def test_a_daemon_does_not_wait_for_the_end_of_a_login(world, monkeypatch):
+    monkeypatch.setattr("mcpbridged.bridge.oauth.authorizer._LOCK_SECONDS", 0.2)
+    waiting = world.authorizer()
+    failed = []
+
+    async def request():
+        try:
+            await world.call(waiting)
+        except LoginRequired as fault:
+            failed.append(str(fault))
+
+    async with world.store.locked(waiting._key):
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(request)
+        # Together, and not one after the other.
+        assert trio.current_time() - began < 1.5
+    assert len(failed) == 10
+    assert "a login for the server is in progress" in failed[0]
+    with pytest.raises(LoginRequired, match="login required"):
+        await world.call(waiting)
+
+
 async def test_a_login_that_no_user_completes_ends(world, monkeypatch):
     monkeypatch.setattr("mcpbridged.bridge.oauth.flow.LOGIN_SECONDS", 0.05)
     world.user.show = lambda _url: None

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from mcpbridged.bridge.oauth.entries import Credentials
-from mcpbridged.bridge.oauth.store import CredentialStore, FileBackend, StoreFault
+from mcpbridged.bridge.oauth.store import CredentialStore, FileBackend, StoreBusy, StoreFault
 
 pytestmark = pytest.mark.anyio
 
@@ -207,6 +207,16 @@ async def test_a_lock_is_held_by_one_task_at_a_time(store, folder):
         await first.wait()
         nursery.start_soon(hold, other, second)
     assert order == [False, True]
+
+
+async def test_a_lock_that_is_held_for_too_long_is_given_up(store, folder):
+    other = CredentialStore(FileBackend(folder), folder)
+    async with store.locked("a"):
+        with pytest.raises(StoreBusy, match="a login for the server is in progress in another process"):
+            async with other.locked("a", 0.05):
+                pass
+    async with other.locked("a", 0) as waited:
+        assert not waited
 
 
 async def test_locks_of_different_keys_are_independent(store):
