@@ -19,7 +19,7 @@ from mcpbridged.bridge.log_levels import LEVELS
 
 ROOT = Path(__file__).parents[2]
 # Objects whose method `error` is none of a log.
-NO_LOGS = {"jsonrpc", "parser", "usage"}
+NO_LOGS = {"jsonrpc", "parser", "texts", "usage"}
 
 
 def events_of(tree):
