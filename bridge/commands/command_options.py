@@ -148,7 +148,9 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
     connected.add_argument("--cert", type=Path, metavar="FILE", help="client certificate (PEM) for a URL")
     connected.add_argument("--key", type=Path, metavar="FILE", help="private key (PEM) of --cert")
     connected.add_argument(
-        "--proxy", metavar="URL", help="HTTP proxy for a URL; empty for none (default: the environment)"
+        "--proxy",
+        metavar="URL",
+        help="HTTP or SOCKS 5 proxy for a URL; empty for none (default: the environment)",
     )
     add_oauth_options(connected)
     connected.add_argument(

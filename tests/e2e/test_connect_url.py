@@ -210,7 +210,7 @@ def test_a_peer_that_does_not_speak_http_is_named():
         (["http://localhost/mcp", "--header", "Host: x"], 64, "the header Host is refused"),
         (["http://localhost/mcp", "--header", "X: 1", "--header", "x: 2"], 64, "x is given twice"),
         (["http://localhost/mcp", "--key", "x"], 64, "client_key needs client_cert"),
-        (["http://localhost/mcp", "--proxy", "socks5://x"], 64, "socks5:// proxies are not supported"),
+        (["http://localhost/mcp", "--proxy", "ftp://x"], 64, "ftp:// proxies are not supported"),
         (["http://localhost/mcp", "--ca-file", "/nothere"], 78, "/nothere"),
         (["git", "--token-file", "FILE"], 64, "--token-file needs a URL"),
         (["git", "--header", "X: y"], 64, "--header needs a URL"),
