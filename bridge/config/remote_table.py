@@ -292,7 +292,8 @@ def check_files(remote: Remote) -> None:
 def _needles(values: Iterable[str]) -> Iterator[str]:
     """Yield the values to redact: each, and the credential after the name of a scheme."""
     for value in values:
-        for part in {value, value.rpartition(" ")[2]}:
+        # Sorted, because configurations are compared.
+        for part in sorted({value, value.rpartition(" ")[2]}):
             if len(part) >= SHORTEST_SECRET:
                 yield part
 

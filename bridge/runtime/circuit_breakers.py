@@ -17,8 +17,9 @@ from .start_checks import NotResolved
 class CircuitBreakers:
     """The circuit breaker of one server, and one for each principal whose requests bring environment variables."""
 
-    def __init__(self, server_log: ServerLog) -> None:
+    def __init__(self, server_log: ServerLog, *, remote: bool = False) -> None:
         self._server_log = server_log
+        self._remote = remote
         self._common = CircuitBreaker()
         # By principal; added by `find`, removed by `on_tick` when no exit counts any more.
         self._of_principals: dict[str, CircuitBreaker] = {}
@@ -44,12 +45,12 @@ class CircuitBreakers:
     def refusal(self, breaker: CircuitBreaker, now: float, principal: str) -> Rejection:
         """Return the error of a request of this principal that needs a start. `now` is in seconds."""
         pause = breaker.pause(now)
-        text = (
-            f"the server ended unexpectedly {breaker.failures} times within {breaker.window:g} s; "
-            f"the next start is in {pause:.0f} s"
-        )
+        event, again = "ended unexpectedly", "the next start"
+        if self._remote:
+            event, again = "could not be used", "the next attempt"
+        text = f"the server {event} {breaker.failures} times within {breaker.window:g} s; {again} is in {pause:.0f} s"
         if last := self._server_log.history.last_failure(principal):
-            text = f"{text}; the last time it {last}"
+            text = f"{text}; the server {last}" if self._remote else f"{text}; the last time it {last}"
         data: dict[str, object] = {"reason": "restarts", "retry_after": math.ceil(pause)}
         return Rejection(503, SERVER_ERROR, text, headers=retry_after(pause), data=data)
 

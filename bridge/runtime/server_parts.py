@@ -54,7 +54,7 @@ class ServerParts:
             checks=checks,
             connector=_connector(config, daemon, log),
             policies=PolicyTable(config.policy, roles),
-            breakers=CircuitBreakers(log),
+            breakers=CircuitBreakers(log, remote=config.remote is not None),
             processes=ProcessTable(log),
             facts=EraFacts(checks, log, tasks, daemon.era_store),
             adapters=AdapterFactory(config, daemon.version),

@@ -52,7 +52,8 @@ class StartHistory:
         """Record the unexpected exit of a process."""
         self.exits += 1
         self.last_exit = exit_.describe()
-        self._log.warning("process_exited", how=self.last_exit, pid=pid)
+        event = "process_exited" if pid > 0 else "connection_failed"
+        self._log.warning(event, how=self.last_exit, pid=pid)
         self._log_withheld(failed=time.monotonic() - self._since.get(pid, 0.0) < _START_SECONDS)
 
     def on_not_started(self, reason: str) -> None:

@@ -277,7 +277,8 @@ async def test_a_remote_server_that_is_killed_fails_what_is_in_flight_and_is_use
 
 async def test_a_reload_replaces_a_remote_server_whose_url_has_changed_and_keeps_others(tmp_path):
     with remote() as one, remote() as other:
-        servers = {"moved": {"url": one, "era": "legacy"}, "kept": {"url": one, "era": "legacy"}}
+        secret = {"secret_headers": {"Authorization": kept(tmp_path, SECRET)}}
+        servers = {"moved": {"url": one, "era": "legacy"}, "kept": {"url": one, "era": "legacy", **secret}}
         with daemon(tmp_path, servers) as running:
             async with connected(running, "kept") as client:
                 await text_of(client, "echo", text="x")

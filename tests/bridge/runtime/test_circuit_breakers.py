@@ -118,3 +118,13 @@ async def test_a_program_that_was_not_executed_does_not_count(kind):
         breakers.not_started(kind("changed"), breaker)
     assert breaker.is_closed(0)
     assert (log.not_started_because, log.faults) == (["changed"] * 5, [])
+
+
+async def test_the_refusal_of_a_remote_server_names_its_last_failure():
+    log = ServerLog()
+    log.failures["alice"] = "cannot be reached: x"
+    breakers = CircuitBreakers(log, remote=True)
+    fail(breakers.find("alice", HEADER))
+    assert refusal(breakers).text == (
+        "the server could not be used 5 times within 60 s; the next attempt is in 60 s; the server cannot be reached: x"
+    )

@@ -95,3 +95,8 @@ def test_only_a_principal_that_alone_was_served_gets_the_output_of_a_failed_star
     # The output of a process that has served no client is about none.
     history.on_start_failed(FAULT)
     assert "someone" in history.last_failure("other")
+
+
+def test_a_connection_to_a_remote_server_has_no_exit(history, log):
+    history.on_exit(-7, Exit(reason="cannot be reached: x"))
+    assert log.events == [("connection_failed", {"how": "cannot be reached: x", "pid": -7})]
