@@ -20,6 +20,7 @@ def summary(config: RunningConfig, supervisor: Supervisor) -> str:
         "failing": [server.name for server in servers if server.failing],
         "unapproved": [server.name for server in servers if server.unapproved],
         "silent": [server.name for server in servers if server.silent],
+        "login required": [server.name for server in servers if server.login_required],
     }
     return "; ".join(
         [

@@ -360,6 +360,8 @@ async def test_a_remote_server_that_requires_a_login_is_used_after_it(tmp_path):
                 assert "mcp-bridge login one" in answer["error"]["message"]
             assert await found("state") == "login required"
             assert "mcp-bridge login one" in await found("fault")
+            doctor = await trio.to_thread.run_sync(lambda: running.do("doctor", check=False))
+            assert "        run mcp-bridge login one\n" in doctor.stdout
             await log_in(running, server)
             status, answer = await stateless_request(running, "one", "tools/list")
             assert (status, answer["result"]["tools"]) == (200, [])

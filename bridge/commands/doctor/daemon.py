@@ -91,9 +91,10 @@ def _running(unix: Path, server: dict[str, Any]) -> Iterator[Finding]:
         return
     if server["state"] == "failing":
         tail = server["stderr"][-1] if server["stderr"] else "stderr is empty"
+        how = f"restarts repeatedly: {server['last_exit']}: {tail}"
         yield Finding(
             ERROR,
-            f"servers.{server['name']}: restarts repeatedly: {server['last_exit']}: {tail}",
+            f"servers.{server['name']}: {server['last_exit'] if server.get('url') else how}",
             f"see mcp-bridge logs {server['name']}",
         )
         return
@@ -110,9 +111,9 @@ def _running(unix: Path, server: dict[str, Any]) -> Iterator[Finding]:
         # The lines after the first are the end of its stderr.
         reason, *lines = map(str.strip, str(fault).split("\n"))
         reason = "; ".join([reason, *(line for line in lines if line not in reason)])
-        yield Finding(
-            ERROR, f"servers.{server['name']}: no response: {reason}", f"see mcp-bridge logs {server['name']}"
-        )
+        command = f"mcp-bridge login {server['name']}"
+        fix = f"run {command}" if command in reason else f"see mcp-bridge logs {server['name']}"
+        yield Finding(ERROR, f"servers.{server['name']}: no response: {reason}", fix)
     else:
         yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
 
