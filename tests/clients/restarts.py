@@ -74,10 +74,7 @@ TIMEOUT = 30
 # Copies both streams of `connect` into files of its process.
 TEE = ("bash", "-c", 'exec "$@" < <(exec tee "$0.in.$$") > >(exec tee "$0.out.$$")')
 # Texts of errors: they must name what has ended, and why.
-REASONS = (
-    r"closed the connection with code \d+.*; the request was sent before and may have been executed",
-    r"closed the connection; the request was sent before and may have been executed",
-)
+REASONS = (r"closed the connection; the request was sent before and may have been executed",)
 RESTARTED = (r"the bridge is stopping",)
 RELOADED = (r"its configuration has changed", r"the server is being replaced")
 
@@ -255,7 +252,7 @@ def judge(client: Client, name: str, executed: Mapping[str, int], reasons: Itera
 
 def as_kind(error: str, server: str) -> str:
     """Return the text of an error without what differs between servers and SDKs."""
-    return re.sub(r"^MCP error -?\d+: ", "", error).replace(f"{server} has closed", "NAME has closed", 1)
+    return re.sub(r"^MCP error -?\d+: ", "", error).replace(f"{server} closed", "NAME closed", 1)
 
 
 def judge_copies(path: Path, verdict: Verdict) -> Counter[str]:
