@@ -33,8 +33,8 @@ MEBIBYTE = 1 << 20
 AT_ONCE = 4
 # Calls between two kills.
 BETWEEN = max(20, CALLS // 20)
-# For one call, and for the end (seconds).
-PATIENCE = 60
+# For one call, and for the end (seconds). No call ends while the daemon is killed at each of its starts.
+PATIENCE = 60 + CALLS
 # Errors that a call may get: it was in flight when its connection ended.
 KNOWN = ("one closed the connection", "the server rejected the repeated initialize")
 NAP = {"MCP_BRIDGE_NAP": "0.002,0,0"}
