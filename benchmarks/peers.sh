@@ -16,7 +16,7 @@ echo "installing the peers into .deps/peers"
 echo '{"private": true}' >"$deps/node/package.json"
 # No script of any of the packages is run.
 (cd "$deps/node" && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error \
-    supergateway@4.0.0 mcp-proxy@6.7.19)
+    supergateway@4.0.0 mcp-proxy@6.7.19 mcp-remote@0.15.1)
 
 python_peer() {  # NAME PACKAGE... : a virtual environment of its own
     [ -x "$deps/$1/bin/pip" ] || "${PYTHON:-python3}" -m venv "$deps/$1"
