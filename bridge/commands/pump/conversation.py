@@ -52,6 +52,8 @@ class Conversation:
         self._own_ids = b'"' + prefix.encode()
         # Whether the server has rejected the repeated `initialize`.
         self._replay_rejected = False
+        # Whether the repeated `initialize` has no response on this connection.
+        self._replay_pending = False
         # Requests that the daemon has not begun, with their rejections, until the connection is lost.
         self._rejected: list[Line] = []
 
@@ -133,8 +135,11 @@ class Conversation:
         key = key_of(head.raw_id)
         if key.startswith(self._own_ids):
             return False
-        if self.phase == REPLAYING and key == self.setup.key and self.setup.accepted:
-            self._on_replayed(line, head)
+        if self._replay_pending and key == self.setup.key:
+            self._replay_pending = False
+            # On a connection that drains, nothing can follow the response.
+            if self.phase == REPLAYING:
+                self._on_replayed(line, head)
             return False
         if self.setup.is_response(key):
             if head.is_error and reason_of(line) in _REPLACED:
@@ -171,7 +176,7 @@ class Conversation:
             self._open_again()
 
     def _open_again(self) -> None:
-        self.phase, self._replay_rejected = REPLAYING, False
+        self.phase, self._replay_rejected, self._replay_pending = REPLAYING, False, True
         self.outgoing.add_ahead([Line([self.setup.initialize])])
 
     def _on_replayed(self, line: Line, head: Head) -> None:
@@ -193,7 +198,7 @@ class Conversation:
 
     def on_disconnect(self, reason: str) -> None:
         """Fail the requests that were sent, except those that have no effect if they are sent again."""
-        self.phase = AWAY
+        self.phase, self._replay_pending = AWAY, False
         cut = self.outgoing.rewind()
         again = self._initialize_again()
         failed = self.requests.clear()

@@ -446,6 +446,25 @@ def test_a_rejected_request_that_is_cancelled_is_dropped(session):
     assert not session.state.has_unsent
 
 
+def test_the_response_to_a_repeated_initialize_is_not_for_the_client_also_while_the_connection_drains(
+    session,
+):
+    session.state.on_disconnect("gone")
+    session.state.on_connect()
+    session.client(request(1))
+    session.state.on_drain()
+    assert not session.server(opened())
+    assert session.state.phase == DRAINING
+    session.state.on_disconnect("gone")
+    session.state.on_connect()
+    assert session.sent() == [INITIALIZE]
+    assert not session.server(opened())
+    assert [line["method"] for line in session.sent()] == ["notifications/initialized", "tools/call"]
+    # A request of the client may have the same id later.
+    session.client(request(0))
+    assert session.server(result(0))
+
+
 def test_while_a_connection_drains_nothing_is_sent_and_responses_still_arrive(session):
     session.client(request(1))
     session.state.on_drain()
