@@ -3,6 +3,7 @@
 import array
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import pty
@@ -13,7 +14,9 @@ import time
 import pytest
 
 from ..support.bridge_process import EXAMPLE, Bridge
-from ..support.daemon_process import daemon, write_config
+from ..support.connect_process import exchange, start_connect
+from ..support.daemon_process import Daemon, daemon, write_config
+from ..support.handshake import INITIALIZED, initialize_request
 from ..support.pipe_client import PipeClient, pipe, pipe_over_tcp, unix_connection, upgrade
 from ..support.stateless_requests import request, tool
 from ..support.tls import tls_client_context, tls_options
@@ -218,6 +221,66 @@ def test_a_stop_waits_until_a_client_that_has_ended_its_input_was_sent_everythin
         time.sleep(2)
         assert {json.loads(line)["id"] for line in client.lines_to_the_end()} == {1, 2, 3, 4}
         stopping.join()
+
+
+def test_no_call_through_connect_fails_while_the_daemon_stops_and_reloads(tmp_path):
+    """Calls are sent all the time, so that some are on their way or in flight at each end."""
+    outcomes: dict[int, list[str]] = {}
+    over, places = threading.Event(), threading.Semaphore(32)
+    write_config(tmp_path / "config.toml", EXAMPLES)
+    with contextlib.ExitStack() as stack:
+        running = Daemon(tmp_path)
+        running.__enter__()
+        process = stack.enter_context(start_connect(running, "one"))
+        stack.callback(process.kill)
+        opened = exchange(process, initialize_request())
+        assert opened["id"] == 0
+
+        def call():
+            for number in itertools.count(1):
+                if over.is_set():
+                    break
+                name = "slow" if number % 3 else "echo"
+                arguments = {"seconds": 0.05, "steps": 1} if number % 3 else {"text": "x"}
+                line = {"jsonrpc": "2.0", "id": number, "method": "tools/call"}
+                line["params"] = {"name": name, "arguments": arguments}
+                # Far fewer than may be in flight, however long the daemon is away.
+                places.acquire()
+                outcomes.setdefault(number, [])
+                process.stdin.write(json.dumps(line).encode() + b"\n")
+                process.stdin.flush()
+                time.sleep(0.01)
+            process.stdin.close()
+
+        def read():
+            for line in process.stdout:
+                found = json.loads(line)
+                if "method" not in found:
+                    outcomes.setdefault(found["id"], []).append("result" if "result" in found else line)
+                    places.release()
+
+        process.stdin.write(json.dumps(INITIALIZED).encode() + b"\n")
+        threads = [threading.Thread(target=work) for work in (call, read)]
+        for thread in threads:
+            thread.start()
+        for number in (1, 2):
+            seen = len(outcomes)
+            wait_until(lambda seen=seen: len(outcomes) > seen + 15)
+            write_config(tmp_path / "config.toml", {**EXAMPLES, "one": {"command": EXAMPLE, "spare": number}})
+            running.reload()
+            seen = len(outcomes)
+            wait_until(lambda seen=seen: len(outcomes) > seen + 15)
+            running.stop()
+            running.__exit__(None, None, None)
+            running = Daemon(tmp_path)
+            running.__enter__()
+        over.set()
+        for thread in threads:
+            thread.join(30)
+        assert process.wait(30) == 0
+        running.__exit__(None, None, None)
+    assert len(outcomes) > 60
+    assert {number: found for number, found in outcomes.items() if found != ["result"]} == {}
 
 
 def test_a_changed_server_moves_its_clients(own):
