@@ -181,6 +181,21 @@ def test_a_client_that_is_slow_to_read_gets_everything_after_the_end_of_its_inpu
         assert {json.loads(line)["id"] for line in client.lines_to_the_end()} == {1, 2, 3, 4}
 
 
+def test_a_client_that_does_not_read_is_closed_after_the_end_of_its_session(tmp_path):
+    with (
+        daemon(tmp_path, EXAMPLES, limits={"write_stall_seconds": 0.5, "drain_seconds": 0.5}) as running,
+        pipe(running, "one") as client,
+    ):
+        client.call(1, "big", size=4_000_000)
+        wait_until(lambda: running.status()["servers"][0]["calls"] == 2)
+        limits = {"write_stall_seconds": 0.5, "drain_seconds": 0.5}
+        write_config(running.config, {"other": EXAMPLES["other"]}, limits=limits)
+        assert running.status()["connections"] == 1
+        running.reload()
+        wait_until(lambda: running.status()["connections"] == 0)
+        assert b"#end" not in client.connection.to_the_end()
+
+
 # ---- restarts and reloads
 
 

@@ -349,7 +349,10 @@ class Connection:
         if stream.has_progress(now):
             if queue is not None:
                 queue.on_progress()
-        elif now - stream.deadline.since > seconds and not stream.may_stall:
+        elif now - stream.deadline.since > seconds and not (
+            # Only as long as its session is open.
+            stream.may_stall and queue is not None and queue.state == OPEN
+        ):
             self._service.log.warning("client_stalled", peer=stream.peer, seconds=seconds)
             if queue is not None:
                 queue.on_stall()
