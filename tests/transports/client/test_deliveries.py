@@ -71,11 +71,13 @@ async def test_nothing_is_passed_on_while_paused(nursery):
     await waited.wait()
     assert setting.seen == [(b"a", b"")]
     setting.it.pause()
-    nursery.start_soon(setting.it.room)
+    waited = trio.Event()
+    nursery.start_soon(wait)
     await trio.testing.wait_all_tasks_blocked()
     # Without a line that waits.
+    assert not waited.is_set()
     setting.it.resume()
-    await setting.it.room()
+    await waited.wait()
 
 
 async def test_a_handler_may_pause_and_drop(nursery):

@@ -138,6 +138,19 @@ async def test_an_interrupted_stream_is_continued():
         assert client.received.related[-1] == b"7"
 
 
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_a_request_that_may_have_been_received_is_not_sent_again(era):
+    async def call(exchange):
+        await exchange.reset()
+
+    async with remote_peer(serving(tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        error = (await (client.ask if era == "legacy" else client.ask_modern)(1))["error"]
+        assert error["message"].endswith("the request may have been carried out")
+        assert error["data"] == {"reason": "unreachable", "sent": True}
+        assert len(peer.sent("tools/call")) == 1
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_stream_without_answer_and_id_is_an_error(reset):
     async def call(exchange):
@@ -492,9 +505,14 @@ async def test_a_response_to_a_request_of_the_server_never_waits():
 
     async with remote_peer(serving(initialize=initialize)) as peer, connected(peer.url) as client:
         client.call(0, "initialize")
+        client.call(1)
         await client.received.until(1)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        # Nothing else is sent before the response to initialize.
+        assert peer.sent() == ["initialize"]
         client.send(id="p", result={})
         await client.answer(0)
+        await client.answer(1)
 
 
 @pytest.mark.parametrize("fault", ["reset", "end", 502])

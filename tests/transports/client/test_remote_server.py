@@ -135,7 +135,7 @@ async def test_kill_closes_the_connection_without_closing_the_session():
         client.server.kill()
         await left.wait()
         await client.received.end()
-        assert "DELETE" not in [e.verb for e in peer.journal]
+    assert "DELETE" not in [e.verb for e in peer.journal]
 
 
 async def test_an_exception_of_the_line_handler_ends_the_connection_only():
@@ -250,6 +250,7 @@ async def test_a_refusal_that_may_pass_is_no_evidence(status):
     async with remote_peer(handler) as peer, connected(peer.url) as client:
         client.call(1, "initialize")
         assert f"HTTP {status}" in await client.received.end()
+        assert {e.verb for e in peer.journal} == {"POST"}
 
 
 async def test_a_refusal_with_an_error_of_the_protocol_is_the_answer():
@@ -270,3 +271,4 @@ async def test_the_configured_transport_is_the_only_one():
     async with remote_peer(handler) as peer, connected(peer.url, transport="http") as client:
         client.call(1, "initialize")
         assert "HTTP 405" in await client.received.end()
+        assert [e.verb for e in peer.journal] == ["POST"]

@@ -159,13 +159,14 @@ async def test_duplicates_and_foreign_answers_are_dropped():
 
 
 async def test_an_answer_on_the_stream_of_another_request_is_accepted():
-    first = trio.Event()
+    first, left = trio.Event(), trio.Event()
 
     async def handler(exchange):
         if exchange.id == 1:
             first.set()
             await exchange.events()
             await exchange.left()
+            left.set()
             return
         await first.wait()
         await exchange.events()
@@ -180,6 +181,8 @@ async def test_an_answer_on_the_stream_of_another_request_is_accepted():
         await client.received.until(2)
         assert [one["id"] for one in client.received.messages] == [1, 2]
         assert client.received.related == [b"1", b"2"]
+        # The stream that has no answer any more is closed.
+        await left.wait()
 
 
 async def test_events_that_are_no_messages_are_dropped():
