@@ -6,8 +6,9 @@ from typing import Final
 
 import trio
 
+from ...validators.limits import Limits
 from ...validators.rejection import Rejection
-from ..server_io import ChildBusy
+from ..server_io import ChildBusy, Overlong
 from .deliveries import Deliveries
 from .detection import SSE, WEBSOCKET, RemoteMemory
 from .http_calls import Endpoint
@@ -42,13 +43,9 @@ class Connection:
         note: Callable[[str], None],
         end: Callable[[str], None],
     ) -> None:
-        self.limits = options.limits
         self.origin = http_url(options.url).origin
-        self.connect_seconds = options.connect_seconds
         self.note = note
         self.end = end
-        self.put: Callable[..., None] = deliveries.put
-        self.room = deliveries.room
         self.is_new = True
         # The bytes of the messages to which the server has not begun a response.
         self.unsent = 0
@@ -140,6 +137,24 @@ class Connection:
             self._transport.resume()
 
     # ---- the transports (link.Link)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the server."""
+        return self._options.limits
+
+    @property
+    def connect_seconds(self) -> float:
+        """How long attempts to connect are repeated (seconds)."""
+        return self._options.connect_seconds
+
+    def put(self, line: bytes | Overlong, related: bytes = b"") -> None:
+        """Pass on a line of the server."""
+        self._deliveries.put(line, related)
+
+    async def room(self) -> None:
+        """Wait until more may be read from the server."""
+        await self._deliveries.room()
 
     def hold(self, size: int) -> bool:
         """Count bytes of unfinished messages. Returns False over the limit, which counts nothing."""

@@ -24,13 +24,20 @@ class Http(Protocol):
 class Link(Protocol):
     """The connection, as its transport uses it."""
 
-    limits: Limits
     # The origin of the server, for texts.
     origin: str
-    # How long attempts to connect are repeated (seconds).
-    connect_seconds: float
     # Whether the server has not answered over this connection yet.
     is_new: bool
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the server."""
+        ...
+
+    @property
+    def connect_seconds(self) -> float:
+        """How long attempts to connect are repeated (seconds)."""
+        ...
 
     def put(self, line: bytes | Overlong, related: bytes = b"") -> None:
         """Pass on a line of the server. `related` is the id of the request that it belongs to."""
