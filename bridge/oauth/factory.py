@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from ...transports.client.http_client import HttpClient
+from ...transports.client.http_client import HttpClient, http_url
 from ...transports.client.options import RemoteOptions
 from ..config.credentials import read_secret
 from ..config.helper_programs import Helpers
@@ -54,9 +54,11 @@ def new_authorizer(
     `name` is what the user types after `mcp-bridge login`: the name of the server, or its URL. `options` are those of the
     server, whose own authorizer is not used. With `plain_http` credentials may be sent to another machine without encryption.
     """
+    # The same for all spellings of the URL, and for ws:// as for http://, because credentials are stored by it.
+    url = str(http_url(options.url))
     plain = attrs.evolve(options, authorizer=None)
     return OAuthAuthorizer(
-        OAuthSettings(name, options.url, table or OAuth(), plain_http, surroundings.secret),
+        OAuthSettings(name, url, table or OAuth(), plain_http, surroundings.secret),
         store,
         lambda: HttpClient.for_discovery(plain),
         log,

@@ -129,8 +129,15 @@ async def test_a_login_keeps_credentials_in_a_file_of_its_owner(desk):
     assert "authorization" not in first.headers
 
 
-async def test_a_url_is_logged_in_without_a_configuration(desk):
-    desk.configure()
+async def test_all_spellings_of_a_url_have_the_same_credentials(desk):
+    await desk.log_in(desk.server.url.replace("http://", "WS://"))
+    async with desk.run("logout", "remote") as command:
+        assert await command.ended() == 0
+        assert "the credentials were erased" in command.out
+
+
+async def test_a_url_needs_no_configuration(desk):
+    (desk.folder / "config.toml").write_text("")
     assert "logged in" in await desk.log_in(desk.server.url)
 
 

@@ -29,7 +29,14 @@ from ..login_target import oauth_table
 # The options that only a URL has.
 URL_OPTIONS: Final = (
     *("token_file", "header", "header_file", "transport", "ca_file", "cert", "key", "proxy"),
-    *("client_id", "client_secret_file", "private_key_file", "client_metadata_url", "client_credentials"),
+    *(
+        "client_id",
+        "client_secret_file",
+        "private_key_file",
+        "client_metadata_url",
+        "assertion_file",
+        "client_credentials",
+    ),
 )
 # How long connections are attempted without --wait (seconds). A client waits for about a minute for its first response.
 _WAIT: Final = 10.0
