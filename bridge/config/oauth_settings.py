@@ -100,8 +100,6 @@ def check_oauth(table: OAuth) -> None:
         raise BadOAuthTable("client_secret and private_key exclude each other")
     if (table.client_secret or table.private_key) and not table.client_id:
         raise BadOAuthTable("client_secret and private_key need the client_id that they belong to")
-    if table.client_id and table.client_metadata_url:
-        raise BadOAuthTable("client_id and client_metadata_url exclude each other")
     if table.grant == "client_credentials" and not (table.client_secret or table.private_key):
         raise BadOAuthTable('grant = "client_credentials" needs client_id, and client_secret or private_key')
     if (table.grant == "jwt_bearer") != bool(table.assertion):

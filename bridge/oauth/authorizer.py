@@ -167,7 +167,7 @@ class OAuthAuthorizer:
             async with self._open_client() as client:
                 return True, await self._flow(client).revoke(found)
         except (Unreachable, *_FAULTS) as fault:
-            self._log.warning("oauth_not_revoked", server=self._settings.name, reason=str(fault))
+            self._log.warning("oauth_not_revoked", reason=str(fault))
             return True, False
 
     @asynccontextmanager
@@ -251,11 +251,11 @@ class OAuthAuthorizer:
                     raise Unreachable(str(fault), sent=True) from None
                 if fault.code not in USED_UP:
                     raise
-                self._log.warning("oauth_refresh_refused", server=self._settings.name, reason=str(fault))
+                self._log.warning("oauth_refresh_refused", reason=str(fault))
                 fresh = msgspec.structs.replace(former, access_token="", refresh_token="", expires_at=None)
             else:
                 self._refreshed_token = fresh.access_token
-                self._log.info("oauth_token_refreshed", server=self._settings.name)
+                self._log.info("oauth_token_refreshed")
             await self._write(fresh)
             return fresh
         raise Unreachable(
@@ -270,7 +270,9 @@ class OAuthAuthorizer:
                 self._fault
                 or f"the server has refused {_MOST_RENEWALS} tokens within {_RENEWAL_SECONDS:g} seconds"
             )
-            raise LoginRequired(f"{self._settings.name}: no credentials: {reason}; {self._command}")
+            raise LoginRequired(
+                f"{self._settings.name}: no credentials: {reason}; login required: {self._command}"
+            )
         self._renewals.append(now)
 
     async def _replace(self, found: Credentials | None, bearer: BearerChallenge) -> bool:
@@ -315,15 +317,17 @@ class OAuthAuthorizer:
         async with self._open_client() as client:
             fresh = await self._flow(client).obtain(challenge, previous, self._prompt)
         await self._write(fresh)
-        self._log.info("oauth_token_obtained", server=self._settings.name, issuer=fresh.issuer)
+        self._log.info("oauth_token_obtained", issuer=fresh.issuer)
         return fresh
 
     def _failed(self, fault: Exception) -> LoginRequired:
         if str(fault) != self._fault:
             # Once, and not for each request.
             self._fault = str(fault)
-            self._log.warning("oauth_failed", server=self._settings.name, reason=self._fault)
-        return LoginRequired(f"{self._settings.name}: no credentials: {fault}; {self._command}")
+            self._log.warning("oauth_failed", reason=self._fault)
+        return LoginRequired(
+            f"{self._settings.name}: no credentials: {fault}; login required: {self._command}"
+        )
 
 
 def _fields(found: Credentials | None) -> Headers:

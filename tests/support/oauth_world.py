@@ -24,6 +24,8 @@ class FakeLog:
         self.hidden = []
 
     def info(self, event, **fields):
+        # The log of a server of the daemon adds this field itself.
+        assert "server" not in fields
         self.events.append((event, fields))
 
     debug = warning = error = info

@@ -13,6 +13,8 @@ GOOD = {
     "the client itself": {"grant": "client_credentials", "client_id": "c", "client_secret": "secret.txt"},
     "an assertion": {"grant": "jwt_bearer", "assertion": "exec:print-jwt"},
     "a document": {"client_metadata_url": "https://example.com/client.json"},
+    # The first of them is used.
+    "two client IDs": {"client_id": "c", "client_metadata_url": "https://example.com/c.json"},
     "any port": {"redirect_uri": "http://127.0.0.1/callback"},
     "a port": {"redirect_uri": "http://localhost:3000/oauth/callback"},
     "IPv6": {"redirect_uri": "http://[::1]:3000/"},
@@ -24,10 +26,6 @@ BAD = {
         "exclude each other",
     ),
     "a secret of no client": ({"client_secret": "a"}, "need the client_id"),
-    "two client IDs": (
-        {"client_id": "c", "client_metadata_url": "https://example.com/c.json"},
-        "exclude each other",
-    ),
     "no credential": ({"grant": "client_credentials", "client_id": "c"}, "needs client_id"),
     "no assertion": ({"grant": "jwt_bearer", "client_id": "c"}, "need each other"),
     "an unused assertion": ({"assertion": "jwt"}, "need each other"),

@@ -646,3 +646,16 @@ async def test_a_server_without_tls_elsewhere_gets_no_credentials(world):
     authorizer = world.authorizer(prompt=world.user)
     with pytest.raises(LoginRequired, match="uses no TLS"):
         await authorizer.renew(Challenge(401, (), world.server.url), ())
+
+
+async def test_a_cancelled_login_leaves_nothing_behind(world):
+    world.user.show = world.user.links.append
+    authorizer = world.authorizer(prompt=world.user)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.call, authorizer)
+        while not world.user.links:
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert (await world.credentials()) is None
+    del world.user.show
+    assert (await world.call(authorizer))[0] == 200
