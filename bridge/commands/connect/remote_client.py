@@ -25,6 +25,7 @@ from ...runtime.server import LocalServer
 from ...runtime.server_log import ServerLog
 from ..control_client import ErrorResponse, Unreachable
 from ..output import notice
+from ..terminal_prompt import stderr_prompt
 from .standard_streams import StandardStreams
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class _Logins:
         surroundings = Surroundings(self._environment, Path.cwd())
         store = open_store(surroundings, self._helper)
         table = None if config.remote is None else config.remote.oauth
-        return new_authorizer(self._name, options, table, store, surroundings, log)
+        # The link of a login goes to stderr. Other windows with the same server wait for its end.
+        return new_authorizer(self._name, options, table, store, surroundings, log, prompt=stderr_prompt())
 
 
 class _RemoteClient:
