@@ -77,7 +77,9 @@ class SseParser:
                 return
             self._start = None
             data = data.removeprefix(_BOM)
-        if self._after_cr and data:
+        if not data:
+            return
+        if self._after_cr:
             self._after_cr = False
             data = data.removeprefix(b"\n")
         for piece in data.splitlines(keepends=True):

@@ -103,7 +103,8 @@ def test_a_reference_is_resolved_against_its_base(reference, expected):
 
 
 @pytest.mark.parametrize(
-    "reference", ["javascript:1", "\r\nX: y", "//[", "/" * (LONGEST_URL + 1), "https://u@example.com/"]
+    "reference",
+    ["javascript:1", "a\nb", "/a\tb", "\r\nX: y", "//[", "/" * (LONGEST_URL + 1), "https://u@example.com/"],
 )
 def test_a_reference_to_no_url_is_refused(reference):
     with pytest.raises(BadRemoteUrl):

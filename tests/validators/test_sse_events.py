@@ -57,6 +57,11 @@ def expected_events(data):
             [SseEvent(b"message", b"x", b"1"), SseEvent(b"message", b"y", b"")],
         ),
         (b"id: a\0b\ndata: x\n\n", [SseEvent(b"message", b"x", b"")]),
+        (
+            b"data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n",
+            [(b"message", b"a\nb", b"", 0), (b"message", b"c", b"", 0)],
+        ),
+        (b"id: 1\n\nid: a\0b\ndata: x\n\n", [SseEvent(b"message", b"x", b"1")]),
         (b"data: x\n", []),
         (b"Data: x\n data: x\n\n", []),
         (

@@ -61,6 +61,15 @@ async def test_the_file_of_an_authority_is_added_to_those_of_the_system(ca_file)
     assert len(tls_context(ca_file, "", "").get_ca_certs()) == len(tls_context("", "", "").get_ca_certs()) + 1
 
 
+async def test_a_connection_with_tls_is_used_again(tls, ca_file):
+    async with scripted_server(answer_all, tls=tls) as server:
+        async with HttpClient(RemoteOptions(server.url, ca_file=ca_file)) as client:
+            for _ in range(3):
+                async with client.request("GET", server.url) as response:
+                    assert await response.read(10) == b"ok"
+        assert server.connections == 1
+
+
 async def test_a_certificate_for_another_host_is_refused(authority, ca_file):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.example").configure_cert(context)
