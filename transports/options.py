@@ -1,5 +1,6 @@
 """Options of the transports as plain data, so that commands that only read the configuration import no event loop."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -64,6 +65,23 @@ class SpawnFailed(Exception):
 
 
 @attrs.frozen
+class Directory:
+    """A directory as it was found at an absolute path without symbolic links, by device and inode.
+
+    The path is decoded as file names are (os.fsdecode).
+    """
+
+    path: str
+    device: int
+    inode: int
+
+    @property
+    def shown(self) -> str:
+        """The path for logs and JSON: a byte that is not UTF-8 is escaped."""
+        return os.fsencode(self.path).decode(errors="backslashreplace")
+
+
+@attrs.frozen
 class Launch:
     """A command and its process attributes. `env` is the whole environment of the process."""
 
@@ -75,3 +93,5 @@ class Launch:
     # Key: name of a limit of getrlimit(2), lower case and without RLIMIT_. Value: the soft and hard limit.
     rlimits: Mapping[str, int] = attrs.field(factory=dict[str, int])
     private_tmp: bool = False
+    # The working directory in place of `cwd`. The start fails if its path leads to another directory by then.
+    directory: Directory | None = None

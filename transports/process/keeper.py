@@ -42,8 +42,16 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
 
-    # The command, its environment, the working directory, the umask, and limits: number (RLIMIT_NOFILE, ...) and value.
-    Launch = tuple[list[bytes], dict[bytes, bytes], bytes | None, int, list[tuple[int, int]]]
+    # The command, its environment, the working directory, device and inode that it must have or (), the umask, and limits:
+    # number (RLIMIT_NOFILE, ...) and value.
+    Launch = tuple[
+        list[bytes],
+        dict[bytes, bytes],
+        bytes | None,
+        tuple[int, ...],
+        int,
+        list[tuple[int, int]],
+    ]
 else:
     import _signal as signal
     import _socket as socket
@@ -441,7 +449,7 @@ def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: 
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         words: Launch = marshal.loads(_read(launch))  # noqa: S302 - written by the daemon
-        argv, environment, folder, umask, limits = words
+        argv, environment, folder, identity, umask, limits = words
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for limit, value in limits:
             hard = resource.getrlimit(limit)[1]
@@ -449,7 +457,7 @@ def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: 
             resource.setrlimit(limit, (most, most))
         os.umask(umask)
         if folder is not None:
-            os.chdir(folder)
+            _change_directory(folder, identity)
         # All of these are above 2, because descriptors 0 to 2 are in use.
         for target, source in enumerate(standard):
             os.dup2(source, target)
@@ -463,6 +471,26 @@ def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: 
         os.write(failed, _reason(fault))
     finally:
         _exit(127)
+
+
+def _change_directory(folder: bytes, identity: "tuple[int, ...]") -> None:
+    """Change the working directory. Raises OSError, and ValueError where a given identity is that of another directory.
+
+    A directory with an identity is entered by its descriptor after that was compared, so that a link which replaces a part
+    of the path in the meantime leads nowhere.
+    """
+    if not identity:
+        os.chdir(folder)
+        return
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        found = os.fstat(descriptor)
+        moved = os.readlink(b"/proc/self/fd/%d" % descriptor) != folder
+        if moved or (found.st_dev, found.st_ino) != identity:
+            raise ValueError("the directory of the client was replaced; connect again")
+        os.fchdir(descriptor)
+    except OSError as fault:
+        raise ValueError("the directory of the client: " + os.strerror(fault.errno or 0)) from None
 
 
 def _execute(argv: "list[bytes]", environment: "dict[bytes, bytes]") -> None:

@@ -304,10 +304,13 @@ def _scratch(launch: Launch) -> str:
 def _described(launch: Launch, umask: int, scratch: str) -> bytes:
     """Return the launch for the keeper (keeper.Launch). Raises UnicodeEncodeError."""
     environment = {**launch.env, "TMPDIR": scratch} if scratch else launch.env
+    directory = launch.directory
+    path = launch.cwd if directory is None else directory.path
     words: keeper.Launch = (
         [os.fsencode(word) for word in launch.argv],
         {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
-        None if launch.cwd is None else os.fsencode(launch.cwd),
+        None if path is None else os.fsencode(path),
+        () if directory is None else (directory.device, directory.inode),
         umask if launch.umask is None else launch.umask,
         [(getattr(resource, f"RLIMIT_{name.upper()}"), value) for name, value in launch.rlimits.items()],
     )

@@ -143,7 +143,7 @@ async def test_why_a_program_was_not_executed_is_reported(spawner, argv, env, re
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"(", marshal.dumps((1, 2)), marshal.dumps(7), marshal.dumps(([], {}, None, 0, []))]
+    "content", [b"", b"(", marshal.dumps((1, 2)), marshal.dumps(7), marshal.dumps(([], {}, None, (), 0, []))]
 )
 async def test_a_launch_that_cannot_be_read_is_reported(spawner, monkeypatch, content):
     monkeypatch.setattr(spawner_module, "_described", lambda *_: content)

@@ -5,11 +5,12 @@ import resource
 import signal
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.options import Launch, SpawnFailed
+from mcpbridged.transports.options import Directory, Launch, SpawnFailed
 from mcpbridged.transports.poller import Poller
 from mcpbridged.validators.limits import Limits
 
@@ -27,6 +28,52 @@ async def test_a_program_that_cannot_be_executed_is_reported(spawner, tmp_path):
     with pytest.raises(SpawnFailed, match="Permission denied"):
         await spawner.spawn(Launch((os.fspath(tmp_path),), ENV), limits=Limits(), poller=poller)
     poller.close()
+
+
+def directory_at(path):
+    found = path.stat()
+    return Directory(str(path), found.st_dev, found.st_ino)
+
+
+async def reason_of(spawner, directory):
+    """Return why no program is started in a directory."""
+    launch, poller = Launch(("true",), ENV, directory=directory), Poller()
+    with pytest.raises(SpawnFailed) as failed:
+        await spawner.spawn(launch, limits=Limits(), poller=poller)
+    poller.close()
+    return str(failed.value)
+
+
+async def test_a_program_enters_only_the_directory_that_was_compared(spawner, tmp_path):
+    tmp_path = tmp_path.resolve()
+    good, other, link = tmp_path / "good", tmp_path / "other", tmp_path / "link"
+    good.mkdir()
+    other.mkdir()
+    link.symlink_to(good)
+    known = directory_at(good)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            where = "import os; print(os.getcwd(), flush=True); input()"
+            child, output = await start(
+                spawner, nursery, *python(where), cwd="/no/such/folder", directory=known
+            )
+            await output.until(1)
+            child.stop()
+    assert output.lines == [os.fsencode(good)]
+    replaced = "cannot start 'true': the directory of the client was replaced; connect again"
+    # A link on the way, and another directory under the same path.
+    (tmp_path / "way").symlink_to(tmp_path)
+    assert await reason_of(spawner, attrs.evolve(known, path=str(tmp_path / "way/good"))) == replaced
+    assert await reason_of(spawner, attrs.evolve(known, path=str(other))) == replaced
+    no_directory = "the directory of the client: Not a directory"
+    assert no_directory in await reason_of(spawner, attrs.evolve(known, path=str(link)))
+    good.rename(tmp_path / "moved")
+    assert "the directory of the client: No such file" in await reason_of(spawner, known)
+    good.symlink_to(tmp_path / "moved")
+    assert no_directory in await reason_of(spawner, known)
+    good.unlink()
+    good.mkdir()
+    assert await reason_of(spawner, known) == replaced
 
 
 async def test_a_killed_fork_server_is_replaced(spawner):
