@@ -18,7 +18,7 @@ from .executable import find_program
 from .package_spec import is_runner, program_name, program_names
 
 # Programs that execute the command in their arguments, found in PATH.
-_WRAPPERS: Final = frozenset(
+WRAPPERS: Final = frozenset(
     {
         "chrt",
         "dbus-run-session",
@@ -34,21 +34,21 @@ _WRAPPERS: Final = frozenset(
     }
     | {"sudo", "taskset", "time", "timeout", "unbuffer", "unshare", "bwrap", "firejail", "xvfb-run"}
 )
-_SHELLS: Final = frozenset({"ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "sh", "zsh"})
-_PYTHON: Final = re.compile(r"(?:python|pypy)[0-9.]*t?\Z")
-_INTERPRETER: Final = re.compile(
+SHELLS: Final = frozenset({"ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "sh", "zsh"})
+PYTHON: Final = re.compile(r"(?:python|pypy)[0-9.]*t?\Z")
+INTERPRETER: Final = re.compile(
     r"(?:python|pypy|node|nodejs|deno|bun|ruby|perl|php|lua|luajit|java|dotnet|Rscript|julia|tsx|ts-node)[0-9.]*t?\Z"
 )
 # Options of interpreters whose value is code. The files that the code loads are unknown.
-_CODE: Final = frozenset({"-c", "-e", "--eval", "-p", "--print", "-r", "eval"})
+CODE: Final = frozenset({"-c", "-e", "--eval", "-p", "--print", "-r", "eval"})
 # Options whose value is a file that is executed before the script, or the name of a package.
-_PRELOADED: Final = frozenset(
+PRELOADED: Final = frozenset(
     {"-r", "--require", "--import", "--loader", "--experimental-loader", "--preload"}
 )
-_SHELL_LINE: Final = re.compile(r"-[a-z]*c")
+SHELL_LINE: Final = re.compile(r"-[a-z]*c")
 # The options of Python for code and for a module, after options without a value (python --help).
-_CODE_OPTION: Final = re.compile(r"-[bBdEiIOPqsSuvx]*c")
-_MODULE_OPTION: Final = re.compile(r"-([bBdEiIOPqsSuvx]*)m(.*)")
+CODE_OPTION: Final = re.compile(r"-[bBdEiIOPqsSuvx]*c")
+MODULE_OPTION: Final = re.compile(r"-([bBdEiIOPqsSuvx]*)m(.*)")
 _VERSION: Final = re.compile(r"python(3\.[0-9]+)[a-z]?\Z")
 # Files that a server is likely to write. A pin of such a file would refuse the next start.
 _DATA: Final = frozenset(
@@ -106,7 +106,7 @@ class _Search:
         """Return the files that were found."""
         alone = len(self._files) == len(self._programs)
         for one in self._programs:
-            if alone and _INTERPRETER.match(program_name(one)):
+            if alone and INTERPRETER.match(program_name(one)):
                 self._unknown[
                     f"no script of {program_name(one)} was found, so only the interpreter is checked"
                 ] = None
@@ -123,7 +123,7 @@ class _Search:
     def words(self, program: str, words: Sequence[str]) -> None:
         """Add the files that these arguments of a program name."""
         name = program_name(program)
-        wraps = name in _WRAPPERS or is_runner(name, words)
+        wraps = name in WRAPPERS or is_runner(name, words)
         at = 0
         while at < len(words):
             word = words[at]
@@ -140,31 +140,31 @@ class _Search:
                 # The remaining words are the command of another program.
                 self.words(inner, words[at:])
                 return
-            if settled and _INTERPRETER.match(name):
+            if settled and INTERPRETER.match(name):
                 # The following words are arguments of the script.
                 name = ""
 
     def _option(self, program: str, name: str, word: str, following: str) -> tuple[int, bool]:
         """Add the code that an option names. Return its number of words, and whether the program executes this code."""
-        python = _PYTHON.match(name)
+        python = PYTHON.match(name)
         if name == "env":
             return self._option_of_env(word, following), False
         if name == "uv" and word.startswith("--directory"):
             joined = word.partition("=")[2]
             self._enter(joined or following)
             return (1 if joined else 2), False
-        if python and (option := _MODULE_OPTION.fullmatch(word)):
+        if python and (option := MODULE_OPTION.fullmatch(word)):
             self._module(program, option[2] or following, isolated=bool(set(option[1]) & {"I", "P"}))
             return (1 if option[2] else 2), True
         if word == "-m":
             return 2, False
-        if name in _SHELLS and _SHELL_LINE.fullmatch(word):
+        if name in SHELLS and SHELL_LINE.fullmatch(word):
             self._unknown[f"the programs in the line of {name} -c are not known"] = None
             self._line(following)
             return 2, True
-        if _INTERPRETER.match(name) and word in _PRELOADED and self._file(following):
+        if INTERPRETER.match(name) and word in PRELOADED and self._file(following):
             return 2, False
-        if _INTERPRETER.match(name) and (word in _CODE or (python and _CODE_OPTION.fullmatch(word))):
+        if INTERPRETER.match(name) and (word in CODE or (python and CODE_OPTION.fullmatch(word))):
             self._unknown[f"the files that the code of {name} {word} loads are not known"] = None
             return 2, True
         return 0, False
@@ -206,7 +206,7 @@ class _Search:
     def _is_interpreter(self, word: str) -> bool:
         path = self._path(word)
         return (
-            path in self._files and os.access(path, os.X_OK) and bool(_INTERPRETER.match(program_name(path)))
+            path in self._files and os.access(path, os.X_OK) and bool(INTERPRETER.match(program_name(path)))
         )
 
     def _program(self, word: str) -> str | None:
@@ -216,16 +216,12 @@ class _Search:
 
     def _file(self, word: str, name: str = "") -> bool:
         """Add a word, or the value of an option, that is a file. Return whether it is a file."""
-        values = [word] if word.startswith(("/", ".")) else [word, word.partition("=")[2]]
-        values = [
-            part for value in values for part in ([value, *value.split(":")] if ":" in value else [value])
-        ]
         found = False
-        for value in filter(None, values):
+        for value in paths_in(word):
             path = self._path(value)
             candidates = [path]
-            if _INTERPRETER.match(name) and not value.startswith("-"):
-                candidates += [path + ending for ending in _ENDINGS] if not _PYTHON.match(name) else []
+            if INTERPRETER.match(name) and not value.startswith("-"):
+                candidates += [path + ending for ending in _ENDINGS] if not PYTHON.match(name) else []
                 candidates += [f"{path}/{main}" for main in _MAINS]
             for candidate in candidates:
                 if os.path.isfile(candidate):  # noqa: PTH113 - returns False for a path that is too long
@@ -264,6 +260,13 @@ class _Search:
                 for directory in (library / "site-packages", library / "dist-packages", library):
                     yield str(directory)
                     yield from _added_by(directory)
+
+
+def paths_in(word: str) -> Iterator[str]:
+    """Yield the parts of a word that may be paths: the word, the value of an option, and the members of a list."""
+    values = [word] if word.startswith(("/", ".")) else [word, word.partition("=")[2]]
+    for value in values:
+        yield from filter(None, [value, *value.split(":")] if ":" in value else [value])
 
 
 def _here() -> str:

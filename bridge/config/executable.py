@@ -93,6 +93,14 @@ def why_no_script(program: str) -> str:
     return _why_no_script(head) if head is not None and is_text else ""
 
 
+def interpreter_line(program: str) -> list[str]:
+    """Return the words of the `#!` line of a script, none for another program or an unreadable file."""
+    head = _head(program)
+    if head is None or not head.startswith(b"#!"):
+        return []
+    return os.fsdecode(head[2:].partition(b"\n")[0]).split()
+
+
 def _head(program: str) -> bytes | None:
     try:
         with open(program, "rb") as file:  # noqa: PTH123 - as below

@@ -44,6 +44,47 @@ _RUNNER_COMMANDS: Final[Mapping[str, frozenset[str]]] = {
     "uv": frozenset({"run", "tool"}),
     "yarn": frozenset({"dlx", "exec", "run"}),
 }
+# Programs that execute what a file of their working directory describes, such as a Makefile, a package.json, a pyproject.toml,
+# a .Rprofile or a rust-toolchain.toml, with nearly every argument.
+_PROJECT_PROGRAMS: Final = frozenset(
+    {
+        "Rscript",
+        "R",
+        "ant",
+        "asdf",
+        "bazel",
+        "bmake",
+        "bun",
+        "bundle",
+        "cargo",
+        "cmake",
+        "composer",
+        "corepack",
+    }
+    | {
+        "deno",
+        "devbox",
+        "direnv",
+        "dotnet-script",
+        "gmake",
+        "go",
+        "gradle",
+        "gradlew",
+        "grunt",
+        "gulp",
+        "hatch",
+    }
+    | {"inv", "invoke", "irb", "just", "lein", "lua", "luajit", "make", "meson", "mise", "mix", "mvn", "mvnw"}
+    | {"ninja", "nix", "nix-shell", "nox", "npm", "pdm", "pipenv", "pixi", "pnpm", "poetry", "rake", "rtx"}
+    | {"rustup", "sbt", "task", "tox", "ts-node", "tsx", "uv", "volta", "volta-shim", "yarn", "zx"}
+)
+# Programs of which only these commands do so.
+_PROJECT_COMMANDS: Final[Mapping[str, frozenset[str]]] = {
+    "docker": frozenset({"build", "buildx", "compose"}),
+    "podman": frozenset({"build", "compose"}),
+}
+# As in lua5.4.
+_VERSION_SUFFIX: Final = re.compile(r"[0-9.]+\Z")
 # Two of these at the same time can damage their cache. uv and docker lock the cache.
 _WITHOUT_LOCK: Final = frozenset({"bun", "bunx", "npm", "npx", "pipx", "pnpm", "pnpx", "yarn"})
 # A version that begins with a digit, or a commit of Git.
@@ -87,6 +128,14 @@ def is_runner(program: str, arguments: Iterable[str]) -> bool:
     """Return whether a program with these arguments runs another program than the files of its command."""
     first = next((word for word in arguments if not word.startswith("-")), "")
     return program in _RUNNERS or first in _RUNNER_COMMANDS.get(program, ())
+
+
+def reads_project(program: str, arguments: Iterable[str]) -> bool:
+    """Return whether the working directory chooses what a program with these arguments executes."""
+    words = list(arguments)
+    if program in _PROJECT_COMMANDS:
+        return not _PROJECT_COMMANDS[program].isdisjoint(words)
+    return _VERSION_SUFFIX.sub("", program) in _PROJECT_PROGRAMS or is_runner(program, words)
 
 
 def downloads_without_lock(argv: Sequence[str]) -> bool:
