@@ -85,6 +85,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l token-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l as -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l header -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l header-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l transport -x -a 'auto http sse websocket'

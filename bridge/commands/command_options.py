@@ -1,9 +1,11 @@
 """The options and arguments of all commands."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Final
 
+from ..config.schema import NAME
 from .client_snippets import CLIENTS
 from .completion_scripts import SHELLS
 from .parser import COMMANDS, Parser
@@ -129,13 +131,23 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
         "--token-file", type=Path, metavar="FILE", help="file of mode 0600 with the bearer token for a URL"
     )
     connected.add_argument(
-        "--header", action="append", metavar="NAME:VALUE", help="header for a URL; may be repeated"
+        "--as",
+        dest="token_name",
+        type=_token_name,
+        metavar="TOKENNAME",
+        help="be treated as the principal of this token of the daemon, with its rights only",
+    )
+    connected.add_argument(
+        "--header",
+        action="append",
+        metavar="NAME:VALUE",
+        help="header for a URL, or for env_from_header of a server; may be repeated",
     )
     connected.add_argument(
         "--header-file",
         type=Path,
         metavar="FILE",
-        help="file of mode 0600 with headers for a URL, one NAME: VALUE per line",
+        help="file of mode 0600 with such headers, one NAME: VALUE per line",
     )
     connected.add_argument(
         "--transport",
@@ -159,6 +171,12 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for the daemon (default 30; 0: do not wait), or for a URL (default 10)",
     )
+
+
+def _token_name(text: str) -> str:
+    if not re.match(NAME, text):
+        raise argparse.ArgumentTypeError("must be the name of a token: lower-case letters, digits and dashes")
+    return text
 
 
 def _seconds(text: str) -> float:

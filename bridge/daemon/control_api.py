@@ -11,7 +11,7 @@ import msgspec
 
 from ...transports.endpoints.rejections import method_not_allowed
 from ...transports.endpoints.sse_writer import write_events
-from ...transports.options import JSON
+from ...transports.options import JSON, LOCAL
 from ...transports.ports import Endpoint, Exchange
 from ...transports.send_queue import SendQueue
 from ...validators.limits import Limits
@@ -67,15 +67,15 @@ class ControlApi:
         }
 
     async def _answer_status(self, exchange: Exchange) -> None:
-        _check_method(exchange, "GET")
+        _check(exchange, "GET")
         await exchange.answer(200, JSON, msgspec.json.encode(self._status()))
 
     async def _answer_daemon(self, exchange: Exchange) -> None:
-        _check_method(exchange, "GET")
+        _check(exchange, "GET")
         await exchange.answer(200, JSON, msgspec.json.encode(self._daemon_info()))
 
     async def _answer_reload(self, exchange: Exchange) -> None:
-        _check_method(exchange, "POST")
+        _check(exchange, "POST")
         try:
             changes = await self._reload()
         except ValueError as fault:
@@ -83,7 +83,7 @@ class ControlApi:
         await exchange.answer(200, JSON, msgspec.json.encode(changes))
 
     async def _answer_restart(self, exchange: Exchange) -> None:
-        _check_method(exchange, "POST")
+        _check(exchange, "POST")
         server = self._named(exchange)
         try:
             await self._restart(server.name)
@@ -92,7 +92,7 @@ class ControlApi:
         await exchange.answer(200, JSON, b"{}")
 
     async def _answer_logs(self, exchange: Exchange) -> None:
-        _check_method(exchange, "GET")
+        _check(exchange, "GET")
         server_log = self._named(exchange).server_log
         if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
             await exchange.answer(200, JSON, msgspec.json.encode(server_log.buffer.entries()))
@@ -105,7 +105,7 @@ class ControlApi:
             server_log.buffer.unfollow(queue)
 
     async def _answer_tap(self, exchange: Exchange) -> None:
-        _check_method(exchange, "GET")
+        _check(exchange, "GET")
         server_log = self._named(exchange).server_log
         queue = exchange.queue()
 
@@ -144,6 +144,11 @@ class ControlApi:
         return server
 
 
-def _check_method(exchange: Exchange, method: str) -> None:
+def _check(exchange: Exchange, method: str) -> None:
+    """Raise Rejection 403 for a request in the name of a token, which has rights to servers only, and 405."""
+    if exchange.principal != LOCAL:
+        raise Rejection(
+            403, INVALID_REQUEST, f"the token of {exchange.principal!r} has no right to the control API"
+        )
     if exchange.head.method != method:
         raise method_not_allowed(method.encode())

@@ -114,7 +114,13 @@ class Listeners:
     def _unix_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []
         for sock in self._config.sockets.unix:
-            gate = Gate(Site.for_unix(), None, self._health_paths, delegates=self._supervisor.may_delegate)
+            gate = Gate(
+                Site.for_unix(),
+                None,
+                self._health_paths,
+                delegates=self._supervisor.may_delegate,
+                named=self._token_names,
+            )
             listeners.append(Listener(sock, self._service(gate, self._unix_routes, self._control)))
         return listeners
 
@@ -139,6 +145,9 @@ class Listeners:
     def _may_use(self, principal: str, server: str) -> bool:
         rights = permitted_servers(self._config.settings)
         return principal not in rights or server in rights[principal]
+
+    def _token_names(self) -> set[str]:
+        return {token.name for token in self._config.settings.tokens}
 
     def _client_environment_headers(self) -> set[str]:
         return {name for server in self._config.settings.servers for name in server.from_headers.values()}

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import attrs
 
 from ...validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
+from ...validators.client_directory import DIRECTORY_HEADER
 from ...validators.http_head import TCHAR, Head
 from ...validators.limits import Limits
 from ...validators.origin import Site
@@ -29,6 +30,8 @@ _HEADERS: Final = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mc
 # Tools name the headers that mirror their arguments, so all are allowed (MCP 2026-07-28 basic/transports).
 _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 
+# Request header in which the owner asks to be treated as the principal of a token, on the Unix socket.
+_NAMED_TOKEN: Final = "mcp-token-name"  # noqa: S105 - the name of a header
 # Headers with which the aggregate names the client that a connection works for.
 _DELEGATING: Final = frozenset({PRINCIPAL_HEADER, CLIENT_HEADER})
 _PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
@@ -42,12 +45,18 @@ def _allowed(requested: str, others: Container[str]) -> bytes:
     return ", ".join([_HEADERS, *more]).encode("ascii")
 
 
-def _delegated(principal: str | None) -> str:
-    if principal is None:
-        return LOCAL
+def _delegated(principal: str) -> str:
     if not _PRINCIPAL.fullmatch(principal):
         raise Rejection(400, INVALID_REQUEST, "Mcp-Bridge-Principal is not the name of a principal")
     return principal
+
+
+def _refuse_unix_headers(headers: Mapping[str, str]) -> None:
+    """Raise Rejection 403 for a header that a TCP client must not rely on: it would get more than it has asked for."""
+    if DIRECTORY_HEADER in headers:
+        raise Rejection(403, INVALID_REQUEST, "Mcp-Cwd is for clients of the Unix socket only")
+    if _NAMED_TOKEN in headers:
+        raise Rejection(403, INVALID_REQUEST, "Mcp-Token-Name is for clients of the Unix socket only")
 
 
 def unknown_origin() -> bool:
@@ -92,7 +101,10 @@ class Gate:
     accept). `health` are paths without a credential, unless the query names a server; OAuth discovery needs none either.
     `shared_with` are the foreign origins that the operator allows; only these get CORS headers. `bringing` returns further
     headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may act
-    for another principal and client, as the aggregate does. Elsewhere it is None, and such headers are ignored.
+    for another principal and client, as the aggregate does. Elsewhere it is None, and such headers are ignored. `named` are
+    the tokens of the configuration, which the owner may name on the Unix socket to be treated as their principals.
+
+    Invariant: a request with the header Mcp-Cwd comes from the Unix socket.
     """
 
     site: Site
@@ -101,6 +113,7 @@ class Gate:
     shared_with: frozenset[str] = frozenset()
     bringing: Callable[[], Container[str]] = frozenset
     delegates: Callable[[int], bool] | None = None
+    named: Callable[[], Container[str]] = frozenset
     wrong: WrongCredentials = attrs.field(
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
     )
@@ -121,14 +134,31 @@ class Gate:
             return ANONYMOUS
         if is_discovery(head.path):
             return ANONYMOUS
-        if self.tokens is None:
-            return _delegated(headers.get(PRINCIPAL_HEADER)) if self.delegates is not None else LOCAL
+        if self.delegates is not None:
+            return self._principal_on_unix(headers)
+        principal = LOCAL if self.tokens is None else self._principal_of_token(head, self.tokens, is_foreign)
+        _refuse_unix_headers(headers)
+        return principal
+
+    def _principal_on_unix(self, headers: Mapping[str, str]) -> str:
+        """Return the principal of a peer whose uid was checked: the owner, or a narrower one that it names."""
+        delegated, token = headers.get(PRINCIPAL_HEADER), headers.get(_NAMED_TOKEN)
+        if token is None:
+            return LOCAL if delegated is None else _delegated(delegated)
+        if delegated is not None or not _PRINCIPAL.fullmatch(token):
+            raise Rejection(400, INVALID_REQUEST, "Mcp-Token-Name is not the name of one token")
+        if token not in self.named():
+            raise Rejection(403, INVALID_REQUEST, f"there is no token {token!r}: no table [tokens.{token}]")
+        return token
+
+    def _principal_of_token(self, head: Head, tokens: TokenSet, is_foreign: Callable[[], bool]) -> str:
+        headers = head.headers
         if head.upgrade == "websocket" and head.method == "GET":
             token = self._token_of_websocket(headers)
         else:
             token = bearer_token(headers.get("authorization"))
-        principal = self.tokens.principal(token)
-        if principal is None or (self.tokens.is_local(principal) and is_foreign()):
+        principal = tokens.principal(token)
+        if principal is None or (tokens.is_local(principal) and is_foreign()):
             raise self.wrong.refusal(time.monotonic())
         return principal
 

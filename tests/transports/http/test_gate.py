@@ -126,6 +126,57 @@ def test_another_process_may_not_name_a_principal_or_client(name, monkeypatch):
         delegating.check_delegate(head(headers={name: "x"}), sock)
 
 
+# ---- headers of the Unix socket
+
+
+def on_unix(**more):
+    return gate(tokens=False, delegates=lambda _pid: True, named=lambda: {"reader"}, **more)
+
+
+def refusal_of(call, *arguments):
+    with pytest.raises(Rejection) as caught:
+        call(*arguments)
+    return caught.value.status, caught.value.text
+
+
+def test_the_owner_may_name_a_token_to_have_its_rights_only():
+    assert on_unix().admit(head(headers={"Mcp-Token-Name": "reader"})) == "reader"
+    assert refusal_of(on_unix().admit, head(headers={"Mcp-Token-Name": "writer"})) == (
+        403,
+        "there is no token 'writer': no table [tokens.writer]",
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Mcp-Token-Name": ""},
+        {"Mcp-Token-Name": "Reader"},
+        {"Mcp-Token-Name": "reader,reader"},
+        {"Mcp-Token-Name": "reader", "Mcp-Bridge-Principal": "owner"},
+    ],
+)
+def test_a_token_has_one_name(headers):
+    assert status(on_unix().admit, head(headers=headers)) == 400
+
+
+@pytest.mark.parametrize("name", ["local", "owner"])
+def test_no_principal_without_a_token_can_be_named(name):
+    assert status(on_unix().admit, head(headers={"Mcp-Token-Name": name})) == 403
+
+
+@pytest.mark.parametrize("tokens", [True, False], ids=["token", "no token"])
+@pytest.mark.parametrize("header", ["Mcp-Cwd", "Mcp-Token-Name"])
+def test_over_tcp_the_headers_of_the_unix_socket_are_refused(header, tokens):
+    found = refusal_of(gate(tokens=tokens).admit, head(headers={**BEARER, header: "reader"}))
+    assert found == (403, f"{header} is for clients of the Unix socket only")
+    if tokens:
+        assert status(gate().admit, head(headers={header: "reader"})) == 401
+    # Public paths need no credential, and no check of what it could be narrowed to.
+    assert gate().admit(head(target="/healthz", headers={header: "reader"})) == ANONYMOUS
+    assert on_unix().admit(head(headers={"Mcp-Cwd": "/"})) == LOCAL
+
+
 def preflight(gate_, origin=PAGE, headers="x-custom, Mcp-Param-Region", method="OPTIONS"):
     return gate_.preflight(
         head(
