@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from ..validators.client_directory import DIRECTORY_HEADER
 from .socket_owner import owner_of_far_end
 
 # The common name of all clients that cannot be determined.
@@ -86,6 +87,7 @@ class Caller:
         "_looking",
         "_sock",
         "_trusted",
+        "directory",
         "ended",
         "known",
         "name",
@@ -97,6 +99,8 @@ class Caller:
         self.name = name
         self.known = name not in ("", UNKNOWN)
         self.process: Process | None = None
+        # The header Mcp-Cwd of the last request, or of the request that opened the stream or session; empty without it.
+        self.directory = ""
         self.ended = False
         self._sock = sock
         self._trusted = trusted
@@ -111,9 +115,14 @@ class Caller:
         if headers is self._headers:
             return
         self._headers = headers
+        self.note_directory(headers)
         if self._sock is not None and _is_proxied(headers):
             self._sock = None
             self._resolve(None)
+
+    def note_directory(self, headers: Mapping[str, str]) -> None:
+        """Store the directory of the client, for the aggregate."""
+        self.directory = headers.get(DIRECTORY_HEADER, "")
 
     async def look_up(self) -> None:
         """Determine `name`, `known` and `process`. Later calls return at once."""
@@ -154,10 +163,12 @@ class Caller:
         """
         named = headers.get(CLIENT_HEADER, "") if self._trusted else ""
         if not named:
-            return stream(), True
-        caller = _callers.get(named)
-        if caller is not None:
-            return caller, False
+            caller = stream()
+            caller.note_directory(headers)
+            return caller, True
+        known = _callers.get(named)
+        if known is not None:
+            return known, False
         caller = _named(named)
         return caller, caller.process is None
 

@@ -10,9 +10,11 @@ import trio
 import trio_websocket
 
 from ...transports.client_process import CLIENT_HEADER, PRINCIPAL_HEADER
+from ...validators.client_directory import DIRECTORY_HEADER
 from ...validators.jsonrpc import Notification, Response
 from ...validators.limits import UNLIMITED
 from ..core.errors import read_fault
+from ..core.forwarded_client import split_name
 from . import merge, timing
 from .connection import MemberConnection, OnNotification
 from .output import log
@@ -21,7 +23,8 @@ READ_SIZE: Final = 64 * 1024
 # The status with which the daemon refuses a principal that has no right to a server.
 _FORBIDDEN: Final = 403
 
-# The client that has sent the request of the running task, by the name that the daemon uses; empty if it names none.
+# The client that has sent the request of the running task, by the name that the daemon uses (forwarded_client.forwarded_name);
+# empty if it names none.
 current_client: ContextVar[str] = ContextVar("current_client", default="")
 
 
@@ -201,7 +204,8 @@ class Member:
     async def _serve(self, *, task_status: trio.TaskStatus[MemberConnection]) -> None:
         """Serve one connection from its opening to its end. Raises MemberLost only before it is open."""
         client = current_client.get()
-        named = {CLIENT_HEADER: client, PRINCIPAL_HEADER: self._principal}
+        name, directory = split_name(client)
+        named = {CLIENT_HEADER: name, PRINCIPAL_HEADER: self._principal, DIRECTORY_HEADER: directory}
         headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
         connection: MemberConnection | None = None
         fault: BaseException | None = None

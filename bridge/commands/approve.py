@@ -22,21 +22,27 @@ def approve(invocation: Invocation) -> int:
     text = source.file.read_bytes().decode()
     checker = PinChecker()
     for name in invocation.options.servers:
-        subject = checker.subject(find_process_server(source.file, servers, name))
+        server = find_process_server(source.file, servers, name)
+        subject = checker.subject(server)
         text = edit.with_pin(text, name, subject.pin)
         print_line(escaped(name))
-        for key, value in _rows(subject):
+        for key, value in _rows(subject, "that of each client" if server.cwd_allowed else subject.cwd):
             print_line(escaped(f"  {key:<12}{value}"))
         for remark in _remarks(name, subject):
             notice(remark)
+        if server.cwd_trust:
+            notice(
+                f"warning: {name}: cwd_trust is set, so the directory of a client may have code that is executed; "
+                "changes to it are not detected"
+            )
     edit.rewrite(source.file, text)
     report_change(source)
     return EX_OK
 
 
-def _rows(subject: Subject) -> Iterator[tuple[str, str]]:
+def _rows(subject: Subject, cwd: str) -> Iterator[tuple[str, str]]:
     yield "command", " ".join(subject.argv)
-    yield "cwd", subject.cwd or "inherited from the daemon"
+    yield "cwd", cwd or "inherited from the daemon"
     yield "variables", ", ".join(sorted(subject.variables)) or "none"
     for file, digest in subject.files:
         yield "file", f"{file} ({digest})"

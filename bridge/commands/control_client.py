@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from ...validators import mirrored_headers, stateless_request
 from ...validators.revisions import MODERN_REVISION
 from ..config.addresses import NotOurs, check_listener
+from .pump.daemon_socket import directory_headers
 
 # For a response of the control API (seconds). A call of a tool has no limit.
 _TIMEOUT: Final = 30.0
@@ -106,6 +107,7 @@ def call_server(
         "Mcp-Method": method,
         # One server process is shared by all commands (see `Peer` in transports).
         "Mcp-Bridge-Command": "1",
+        **{name.decode(): value.decode() for name, value in directory_headers()},
         **(headers or {}),
     }
     if isinstance(params.get("name"), str):

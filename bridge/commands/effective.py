@@ -70,7 +70,11 @@ def _rows_of_remote(remote: Remote) -> Iterator[tuple[str, str]]:
 def _rows_of_process(server: ServerConfig) -> Iterator[tuple[str, str]]:
     launch = server.launch
     yield "command", " ".join(launch.argv)
-    yield "cwd", launch.cwd or "inherited from the daemon"
+    if server.cwd_allowed:
+        trusted = "; its code is trusted" if server.cwd_trust else ""
+        yield "cwd", f"that of each client, in {', '.join(server.cwd_allowed)}{trusted}"
+    else:
+        yield "cwd", launch.cwd or "inherited from the daemon"
     yield "umask", "inherited from the start of the daemon" if launch.umask is None else f"{launch.umask:04o}"
     yield "tmp", "private" if launch.private_tmp else "shared"
     for name, limit in launch.rlimits.items():

@@ -48,15 +48,22 @@ def ps(invocation: Invocation) -> int:
     """Print the processes of the servers."""
     state = request(invocation.socket(), "GET", f"{CONTROL}/status")
     rows = [
-        (pid, server["name"], " ".join(server["command"]))
+        # A daemon from before an update does not send the directories.
+        (pid, server["name"], " ".join(server["command"]), server.get("directories", {}).get(str(pid), ""))
         for server in state["servers"]
         for pid in server["pids"]
     ]
     if invocation.options.json:
-        print_line(json.dumps([{"pid": pid, "server": name} for pid, name, _ in rows]))
+        print_line(json.dumps([_process(*row) for row in rows]))
+    elif any(directory for *_, directory in rows):
+        print_line(table(("pid", "server", "command", "directory"), rows))
     else:
-        print_line(table(("pid", "server", "command"), rows))
+        print_line(table(("pid", "server", "command"), [row[:3] for row in rows]))
     return EX_OK
+
+
+def _process(pid: int, name: str, _command: str, directory: str) -> dict[str, object]:
+    return {"pid": pid, "server": name, **({"directory": directory} if directory else {})}
 
 
 def addresses_of(state: dict[str, Any]) -> list[str]:
@@ -105,7 +112,11 @@ def _notes(server: dict[str, Any]) -> list[str]:
         notes.extend(f"  {line}" for line in server["stderr"])
     if server["fault"].startswith(f"{last} ") or server["state"] == "login required":
         notes.append(f"{name}: {server['state']}: {server['fault']}")
-    # A daemon from before an update does not send it.
+    # A daemon from before an update does not send these.
+    notes.extend(
+        f"{name}: process {pid} runs in {directory}"
+        for pid, directory in server.get("directories", {}).items()
+    )
     if server.get("withheld"):
         notes.append(f"{name}: set in the daemon and not passed to the server: {named(server['withheld'])}")
     return notes

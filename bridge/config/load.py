@@ -17,6 +17,7 @@ from ...transports.options import Launch, Paths, spellings
 from ...validators.limits import Limits
 from ...validators.origin import LARGEST_PORT
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
+from .child_directory import check_directory_code, client_directories
 from .child_environment import (
     BadEnvironment,
     check_entry,
@@ -55,7 +56,7 @@ from .settings import (
     TokenConfig,
     changed_limits,
 )
-from .tables import BadConfig, read
+from .tables import BadConfig, located, read
 from .xdg import default_socket
 
 # Secrets are read in so many threads.
@@ -72,7 +73,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
     try:
         return build_settings(file, path, environment)
     except BadConfig as fault:
-        raise BadConfig(f"{path}: {fault}") from None
+        raise located(path, fault) from None
 
 
 def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Settings:
@@ -90,7 +91,7 @@ def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Se
             return settings
         return attrs.evolve(settings, log_format=log_format, log_format_given=log_format)
     except BadConfig as fault:
-        raise BadConfig(f"{path}: {fault}") from None
+        raise located(path, fault) from None
 
 
 def resolved(settings: Settings, helpers: Helpers) -> Settings:
@@ -180,9 +181,11 @@ def _server(
     if server.url:
         return _remote_server(name, server, limits, base, environment)
     try:
-        cwd = expand_home(server.cwd) if server.cwd else None
+        allowed = client_directories(where, server)
+        # Nothing is resolved in the directory of a client before a process is started there.
+        cwd = Path("/") if allowed else expand_home(server.cwd) if server.cwd else None
         if cwd is not None and not cwd.is_absolute():
-            raise BadConfig(f"{where}: cwd: must be an absolute path, not {shown(server.cwd)}")
+            raise BadConfig(f"{where}: cwd: must be an absolute path, not {shown(server.cwd)}", where, "cwd")
         for directory in server.path:
             if not expand_home(directory).is_absolute() or os.pathsep in directory:
                 raise BadConfig(
@@ -216,6 +219,8 @@ def _server(
         server.features.get("deny", ()),
         limits,
         from_headers=from_headers,
+        cwd_allowed=allowed,
+        cwd_trust=server.cwd_trust,
         pin=server.pin,
         needs_pin=needs_pin,
         outside=tuple(base / expand_home(name) for name in _files_outside(server)),
@@ -280,6 +285,8 @@ def _resolve(
     try:
         variables, names, hidden = _variables(server, base, environment, helpers)
         check_program(server.command[0])
+        if config.cwd_allowed and not config.cwd_trust:
+            check_directory_code(server.command, variables)
     except (BadEnvironment, BadCredential, NotRunnable) as fault:
         return attrs.evolve(config, pending=False, fault=str(fault))
     launch = attrs.evolve(config.launch, env=variables)

@@ -36,6 +36,8 @@ PROCESS_KEYS: Final = (
     "command",
     "spare",
     "cwd",
+    "cwd_allowed",
+    "cwd_trust",
     "umask",
     "rlimits",
     "private_tmp",

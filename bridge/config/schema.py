@@ -160,8 +160,24 @@ class Server:
         Meta(description="MCP capabilities that are disabled for the server and its clients."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
     cwd: Annotated[
-        Text, Meta(description="The working directory, an absolute path; ~ is the home directory.")
+        Text,
+        Meta(
+            description='The working directory: an absolute path, ~ is the home directory; "client" for that of each client.'
+        ),
     ] = ""
+    cwd_allowed: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=64,
+            description='With cwd = "client": the directories that the directory of a client must be, or lie in.',
+        ),
+    ] = ()
+    cwd_trust: Annotated[
+        bool,
+        Meta(
+            description='With cwd = "client": whether the command may execute code that the directory of a client has.'
+        ),
+    ] = False
     umask: Annotated[
         str,
         Meta(

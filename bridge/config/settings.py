@@ -85,6 +85,10 @@ class ServerConfig:
     aggregate: AggregateConfig | None = None
     # The variables that request headers of the client set, with the name of the header in lower case.
     from_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    # With `cwd = "client"` the directories for those of clients, absolute paths; otherwise empty.
+    cwd_allowed: tuple[str, ...] = ()
+    # Whether the command may execute code of these directories.
+    cwd_trust: bool = False
     # The hash of what the command executes (runtime/pinning.py); empty without a pin.
     pin: str = ""
     needs_pin: bool = False

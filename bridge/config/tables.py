@@ -5,6 +5,7 @@ Each key is known and has its type afterwards. No secret is read here. An error 
 
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -159,6 +160,15 @@ def _parsed(text: str) -> dict[str, Any]:
         number = _LONG_NUMBER.search(text)
         line = text.count("\n", 0, number.start()) + 1 if number else 0
         raise BadConfig(f"holds a number that is too long (line {line})") from None
+
+
+def located(path: Path, fault: BadConfig) -> BadConfig:
+    """Return a fault with the file, and with the line of its key where that is known."""
+    line = 0
+    if fault.key:
+        with suppress(OSError):
+            line = find_line(path.read_text(encoding="utf-8", errors="replace"), fault.table, fault.key)
+    return BadConfig(f"{path}: {fault} (line {line})" if line else f"{path}: {fault}", fault.table, fault.key)
 
 
 def find_line(text: str, table: str, key: str) -> int:

@@ -1,4 +1,4 @@
-"""Environment variables taken from client request headers (`env_from_header`). Pure.
+"""What a client chooses of the process that serves it: variables (`env_from_header`) and the directory (`cwd = "client"`). Pure.
 
 The operator names each variable and its header, and nothing else of a request reaches an environment. Values are secrets:
 no error text or representation contains one.
@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from ...transports.options import Directory
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..redaction import SHORTEST_SECRET
 
@@ -19,9 +20,11 @@ _VISIBLE: Final = re.compile(r"[ -~]*+\Z")
 
 @attrs.frozen
 class ClientEnvironment:
-    """The variables of one client, with their values. Clients with equal variables may share a process."""
+    """The variables of one client, with their values, and its directory. Clients with equal ones may share a process."""
 
     variables: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    # None where the configuration has the working directory.
+    directory: Directory | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:

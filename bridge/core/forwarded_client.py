@@ -12,6 +12,17 @@ _KEY: Final = "mcp-bridge/client"
 _IDENTITY: Final = (CLIENT_INFO, CLIENT_CAPABILITIES)
 
 
+def forwarded_name(name: str, directory: str) -> str:
+    """Return the name of a client, which has no space, with its header Mcp-Cwd, which is empty without one."""
+    return f"{name} {directory}" if directory else name
+
+
+def split_name(forwarded: str) -> tuple[str, str]:
+    """Return the name of a client and its header Mcp-Cwd."""
+    name, _, directory = forwarded.partition(" ")
+    return name, directory
+
+
 def with_client(request: Request, name: str) -> Request:
     """Return the request with this name of its client, in place of any other name."""
     found = json_object.read(request.params)

@@ -44,6 +44,8 @@ class ServerStatus(msgspec.Struct, frozen=True):
     stdout: tuple[str, ...] = ()
     url: str = ""
     connections: int = 0
+    # With `cwd = "client"`: the directory of each process, by pid.
+    directories: dict[int, str] = {}
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -104,6 +106,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         stdout=tuple(printed[-5:]),
         url="" if server.config.remote is None else server.config.remote.shown,
         connections=server.connections,
+        directories=server.directories,
     )
 
 

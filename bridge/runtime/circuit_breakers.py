@@ -1,28 +1,32 @@
 """Refuse to start a server whose processes keep exiting, without blocking other clients for one bad header value."""
 
 import math
+from typing import Final
 
 import trio
 
-from ...transports.options import SpawnFailed
+from ...transports.options import Directory, SpawnFailed
 from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.client_environment import NOTHING, ClientEnvironment
 from ..core.start_errors import StartFault
 from .pinning import PinMismatch
 from .server_log import ServerLog
-from .start_checks import NotResolved
+from .start_checks import CodeInDirectory, NotResolved
+
+# A client can name any number of directories. Beyond this number the oldest breaker is dropped.
+_MOST: Final = 1024
 
 
 class CircuitBreakers:
-    """The circuit breaker of one server, and one for each principal whose requests bring environment variables."""
+    """The circuit breaker of one server, and one for each principal whose requests bring variables, or a directory."""
 
     def __init__(self, server_log: ServerLog, *, remote: bool = False) -> None:
         self._server_log = server_log
         self._remote = remote
         self._common = CircuitBreaker()
-        # By principal; added by `find`, removed by `on_tick` when no exit counts any more.
-        self._of_principals: dict[str, CircuitBreaker] = {}
+        # By principal and directory; added by `find`, removed there at the limit and by `on_tick` when no exit counts any more.
+        self._of_principals: dict[tuple[str, Directory | None], CircuitBreaker] = {}
 
     @property
     def tripped(self) -> bool:
@@ -30,9 +34,13 @@ class CircuitBreakers:
         return self._common.is_open(trio.current_time())
 
     def find(self, principal: str, client_environment: ClientEnvironment = NOTHING) -> CircuitBreaker:
-        """Return the breaker of a process that gets these variables of a principal."""
-        if client_environment.variables:
-            return self._of_principals.setdefault(principal, CircuitBreaker())
+        """Return the breaker of a process that gets these variables of a principal, or runs in this directory of it."""
+        directory = client_environment.directory
+        if client_environment.variables or directory is not None:
+            breaker = self._of_principals.setdefault((principal, directory), CircuitBreaker())
+            if len(self._of_principals) > _MOST:
+                del self._of_principals[next(iter(self._of_principals))]
+            return breaker
         return self._common
 
     def check(self, principal: str, client_environment: ClientEnvironment = NOTHING) -> None:
@@ -57,7 +65,7 @@ class CircuitBreakers:
     def not_started(self, fault: SpawnFailed, breaker: CircuitBreaker | None = None) -> None:
         """Record that no process could be started. `breaker` counts it where a program was executed in vain."""
         self._server_log.history.on_not_started(str(fault))
-        if isinstance(fault, PinMismatch | NotResolved):
+        if isinstance(fault, PinMismatch | NotResolved | CodeInDirectory):
             return
         self._server_log.history.on_start_failed(StartFault(f"was not started: {fault}"))
         if breaker is not None:
@@ -66,9 +74,7 @@ class CircuitBreakers:
     def on_tick(self, now: float) -> None:
         """Remove the breakers of principals that count no exit any more. `now` is in seconds."""
         self._of_principals = {
-            principal: breaker
-            for principal, breaker in self._of_principals.items()
-            if not breaker.is_closed(now)
+            key: breaker for key, breaker in self._of_principals.items() if not breaker.is_closed(now)
         }
 
     def reset(self) -> None:

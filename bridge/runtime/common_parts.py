@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ...transports.options import Directory
 from ...transports.poller import Poller
 from ...transports.ports import ServerConnection
 from .adapters import AdapterFactory
@@ -60,6 +61,6 @@ class CommonParts:
     adapters: AdapterFactory
     control: OwnerControl
 
-    async def connect(self) -> ServerConnection:
-        """Open a connection to the server that serves no client yet. Raises SpawnFailed."""
-        return await self.connector.connect(self.checks.config)
+    async def connect(self, directory: Directory | None = None) -> ServerConnection:
+        """Open a connection to the server that serves no client yet, in a directory if it has one. Raises SpawnFailed."""
+        return await self.connector.connect(self.checks.config, directory=directory)

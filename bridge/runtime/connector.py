@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
+from ...transports.options import Directory
 from ...transports.ports import ServerConnection
 from ..config.executable import explained
 from ..config.settings import ServerConfig
@@ -22,9 +23,15 @@ class Connector(Protocol):
     """The way to one server."""
 
     async def connect(
-        self, config: ServerConfig, variables: Mapping[str, str] = NO_VARIABLES
+        self,
+        config: ServerConfig,
+        variables: Mapping[str, str] = NO_VARIABLES,
+        directory: Directory | None = None,
     ) -> ServerConnection:
-        """Return a new connection, whose process gets these variables as well. Raises SpawnFailed."""
+        """Return a new connection, whose process gets these variables as well and runs in this directory.
+
+        Raises SpawnFailed.
+        """
         ...
 
     @property
@@ -53,11 +60,17 @@ class ProcessConnector:
         """Do nothing: each process reads its files again (Connector)."""
 
     async def connect(
-        self, config: ServerConfig, variables: Mapping[str, str] = NO_VARIABLES
+        self,
+        config: ServerConfig,
+        variables: Mapping[str, str] = NO_VARIABLES,
+        directory: Directory | None = None,
     ) -> ServerConnection:
         """Start a process (Connector)."""
         launch = config.launch
         if variables:
             launch = attrs.evolve(launch, env={**launch.env, **variables})
+        if directory is not None:
+            # Shells and Node.js take the path of their working directory from PWD (POSIX.1-2024 sh).
+            launch = attrs.evolve(launch, directory=directory, env={**launch.env, "PWD": directory.path})
         with explained(launch):
             return await self._spawner.spawn(launch, limits=config.limits, poller=self._poller)

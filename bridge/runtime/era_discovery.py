@@ -1,14 +1,16 @@
 """Find out which eras one server speaks, from a process that serves no client or from one that is started beside it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
 import trio
 
-from ...transports.options import SpawnFailed
+from ...transports.options import Directory, SpawnFailed
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..core import era_cache
+from ..core.client_environment import ClientEnvironment
 from .common_parts import CommonParts
 from .era_probe import confirms, probe_era, takes_initialize
 from .placement import Place
@@ -34,6 +36,9 @@ class Probe:
 
     # The place of a process that is started as that of a legacy server beside the probe, until the answer.
     beside: Place | None = None
+    principal: str = ""
+    # The directory of the client that has caused it, with `cwd = "client"`.
+    directory: Directory | None = None
     finished: trio.Event = attrs.field(factory=trio.Event)
     fault: str = ""
     # Set when the process beside the probe has opened its session, and when it has done so, refused, or exited.
@@ -71,15 +76,21 @@ class EraDiscovery:
             except Rejection as rejection:
                 self._common.log.warning("era_probe_failed", reason=str(rejection))
 
-    async def run_probe(self, principal: str = "", beside: Callable[[], Place | None] | None = None) -> None:
+    async def run_probe(
+        self,
+        principal: str = "",
+        directory: Directory | None = None,
+        beside: Callable[[], Place | None] | None = None,
+    ) -> None:
         """Wait until it is known whether the server speaks the modern era. Raises Rejection, for this principal.
 
+        The probe runs in `directory`, if the server runs in those of its clients. Its result is for all directories.
         `beside` returns the place of a process that is started at the same time, in case that the server does not.
         """
         if self.probe is None:
             self._common.tasks.check_open()
-            self._common.breakers.check(principal)
-            self.probe = Probe(None if beside is None else beside())
+            self._common.breakers.check(principal, ClientEnvironment(directory=directory))
+            self.probe = Probe(None if beside is None else beside(), principal, directory)
             self._common.tasks.start_soon(self._run, self.probe)
         probe = self.probe
         await probe.finished.wait()
@@ -88,15 +99,18 @@ class EraDiscovery:
         if probe.fault:
             raise Rejection(503, SERVER_ERROR, probe.fault)
 
-    async def is_legacy_only(self) -> bool:
-        """Return whether a failed `initialize` is a failure of the server, and no sign of another era."""
+    async def is_legacy_only(self, directory: Directory | None) -> bool:
+        """Return whether a failed `initialize` is a failure of the server, and no sign of another era.
+
+        The process of that `initialize` has run in `directory` (`run_probe`).
+        """
         try:
             if self._common.facts.for_modern_client != era_cache.MODERN:
-                await self.run_probe()
+                await self.run_probe(directory=directory)
             if self._common.facts.for_modern_client != era_cache.MODERN:
                 return True
             # The client may have requested what no server accepts, which shows nothing of the server.
-            return await self._takes_initialize()
+            return await self._takes_initialize(directory)
         except Rejection:
             return True
 
@@ -111,19 +125,23 @@ class EraDiscovery:
         self._common.facts.mismatched(text)
         raise NotOfThisEra(text)
 
-    async def _takes_initialize(self) -> bool:
+    async def _takes_initialize(self, directory: Directory | None) -> bool:
         try:
-            await self._common.checks.check()
-            return await takes_initialize(self._common.connect, self._limits)
+            await self._common.checks.check(directory)
+            return await takes_initialize(partial(self._common.connect, directory), self._limits)
         except SpawnFailed as fault:
-            self._common.breakers.not_started(fault, self._common.breakers.find(""))
+            self._not_started(fault, "", directory)
             raise Rejection(503, SERVER_ERROR, str(fault)) from None
+
+    def _not_started(self, fault: SpawnFailed, principal: str, directory: Directory | None) -> None:
+        breaker = self._common.breakers.find(principal, ClientEnvironment(directory=directory))
+        self._common.breakers.not_started(fault, breaker)
 
     async def _run(self, probe: Probe) -> None:
         # A task of its own, because the first request may be cancelled while others wait for the same.
         probe.fault = "the server cannot be asked for its era"
         try:
-            await self._common.checks.check()
+            await self._common.checks.check(probe.directory)
             modern = await self._answer(probe)
             if modern is None:
                 self._common.facts.cache.on_probe_timeout(trio.current_time())
@@ -136,7 +154,7 @@ class EraDiscovery:
             self._common.facts.remember()
             await self._end_beside(probe)
         except SpawnFailed as fault:
-            self._common.breakers.not_started(fault, self._common.breakers.find(""))
+            self._not_started(fault, probe.principal, probe.directory)
             probe.fault = str(fault)
             await self._end_beside(probe)
         except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves no client
@@ -149,6 +167,7 @@ class EraDiscovery:
         """Return the answer of the probe, None without one; not later than after the process beside it has opened."""
         modern: bool | None = None
         not_started: SpawnFailed | None = None
+        connect = partial(self._common.connect, probe.directory)
 
         def start_beside() -> None:
             if probe.beside is not None:
@@ -162,7 +181,7 @@ class EraDiscovery:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_after_opened)
             try:
-                modern = await probe_era(self._common.connect, self._limits, start_beside)
+                modern = await probe_era(connect, self._limits, start_beside)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -174,7 +193,7 @@ class EraDiscovery:
             if probe.refused:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
                 await self._common.processes.wait_until_gone(probe.beside.upstream)
-                modern = await probe_era(self._common.connect, self._limits)
+                modern = await probe_era(connect, self._limits)
         return modern
 
     async def _end_beside(self, probe: Probe) -> None:

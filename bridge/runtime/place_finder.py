@@ -110,7 +110,7 @@ class PlaceFinder:
             await caller.look_up()
         serving = [place.upstream for place in places if place.key.client in ("", caller.name)]
         if serving and not serving[-1].ended:
-            serving[-1].notify(message, of_session(principal, caller))
+            serving[-1].notify(message, of_session(principal, caller, forwarded=config.knows_principal))
 
     # ---- the declaration of a client to a legacy server
 
@@ -127,7 +127,7 @@ class PlaceFinder:
             era = await self._shared.era(Key(sharer(config, principal), client_environment))
         else:
             if not self._common.facts.for_modern_client:
-                await self._discovery.run_probe(principal, beside)
+                await self._discovery.run_probe(principal, client_environment.directory, beside)
             era = self._common.facts.for_modern_client
         return None if era == era_cache.MODERN else self._read(principal, capabilities)
 
@@ -136,10 +136,11 @@ class PlaceFinder:
 
     async def _client(self, principal: str, caller: Caller, read: Envelope, known: Declared | None) -> Client:
         # The caller is looked up only where something depends on it.
-        if not self._common.checks.config.knows_principal and (known is None or known.profile == Profile()):
+        forwarded = self._common.checks.config.knows_principal
+        if not forwarded and (known is None or known.profile == Profile()):
             return _NO_CLIENT
         await caller.look_up()
-        return client_of(principal, caller, read.info)
+        return client_of(principal, caller, read.info, forwarded=forwarded)
 
     # ---- places
 

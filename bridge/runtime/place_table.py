@@ -4,7 +4,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
+import attrs
+
 from ...transports.client_process import Caller
+from ...transports.options import Directory
 from ...validators.rejection import INVALID_PARAMS, Rejection
 from ...validators.stateless_request import Envelope
 from ..core.attribution import Client
@@ -17,8 +20,14 @@ from .placement import Declared, ForwardingUpstream, Key, Place
 _LOOKUPS: Final = 1024
 _LOOKUP_BYTES: Final = 2048
 
-# Principal, caller, variables of the client, clientInfo and capabilities.
-_Lookup = tuple[str, str, tuple[tuple[str, str], ...], bytes, bytes]
+# Principal, name and header Mcp-Cwd of the caller, variables and directory of the client, clientInfo and capabilities.
+_Lookup = tuple[str, str, str, tuple[tuple[str, str], ...], Directory | None, bytes, bytes]
+
+
+def _lookup(principal: str, client_environment: ClientEnvironment, caller: Caller, read: Envelope) -> _Lookup:
+    # Not the environment itself, because attrs hashes it in Python.
+    variables, directory = client_environment.variables, client_environment.directory
+    return principal, caller.name, caller.directory, variables, directory, read.info, read.capabilities
 
 
 class PlaceTable:
@@ -90,9 +99,7 @@ class PlaceTable:
         self, principal: str, client_environment: ClientEnvironment, caller: Caller, read: Envelope
     ) -> tuple[MultiplexedProcess, Client] | None:
         """Return the process and the client of an earlier request that declared the same."""
-        found = self._lookups.get(
-            (principal, caller.name, client_environment.variables, read.info, read.capabilities)
-        )
+        found = self._lookups.get(_lookup(principal, client_environment, caller, read))
         return None if found is None or found[0].ended else found
 
     def remember(
@@ -108,9 +115,7 @@ class PlaceTable:
             return
         if len(self._lookups) >= _LOOKUPS:
             self._lookups.clear()
-        self._lookups[principal, caller.name, client_environment.variables, read.info, read.capabilities] = (
-            found
-        )
+        self._lookups[_lookup(principal, client_environment, caller, read)] = found
 
     def drop_lookups(self) -> None:
         """Drop what `remember` has stored."""
@@ -148,5 +153,7 @@ class PlaceTable:
         raise Rejection(200, INVALID_PARAMS, INVALID_STATE)
 
     def _modern_signer(self, client_environment: ClientEnvironment) -> StateSigner:
-        # Another process may continue from the state of a modern server, if it has the same variables.
-        return self._signer.derive(repr(client_environment.variables).encode())
+        # Another process may continue from the state of a modern server, if it has the same variables and directory.
+        directory = client_environment.directory
+        parts = (client_environment.variables, directory and attrs.astuple(directory))
+        return self._signer.derive(repr(parts).encode())

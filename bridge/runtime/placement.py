@@ -24,7 +24,7 @@ from ..core import extensions
 from ..core.aggregate_members import LEFT_OUT, read_left_out
 from ..core.attribution import Client
 from ..core.client_environment import NOTHING, ClientEnvironment
-from ..core.forwarded_client import in_the_name_of, with_client
+from ..core.forwarded_client import forwarded_name, in_the_name_of, with_client
 from ..core.requests import ClientRequest
 from ..eras.rules_legacy_to_modern import NO_PROFILE, Profile, profile_of
 from .multiplexed_process import MultiplexedProcess
@@ -112,7 +112,6 @@ class Key:
     declared: Declared | None = None
     client: str = ""
     info: str = ""
-    cwd: str = ""
 
 
 @attrs.define(eq=False)
@@ -148,13 +147,21 @@ class Place:
         return "it was idle for too long" if now - self.upstream.touched > limits.session_idle_seconds else ""
 
 
-def client_of(principal: str, caller: Caller, info: bytes) -> Client:
-    """Return the client of a request. clientInfo keeps clients apart that have the same caller."""
-    return Client(_BETWEEN.join((principal, caller.name, fingerprint(info))), caller.known)
+def client_of(principal: str, caller: Caller, info: bytes, *, forwarded: bool = False) -> Client:
+    """Return the client of a request. clientInfo keeps clients apart that have the same caller.
+
+    The aggregate gets the directory of a client as well (`forwarded`).
+    """
+    return Client(_BETWEEN.join((principal, _name(caller, forwarded), fingerprint(info))), caller.known)
 
 
-def of_session(principal: str, caller: Caller) -> Client:
-    return Client(_BETWEEN.join((principal, caller.name, "")))
+def of_session(principal: str, caller: Caller, *, forwarded: bool = False) -> Client:
+    """Return the client of a session, or of a notification."""
+    return Client(_BETWEEN.join((principal, _name(caller, forwarded), "")))
+
+
+def _name(caller: Caller, forwarded: bool) -> str:  # noqa: FBT001 - of the public functions
+    return forwarded_name(caller.name, caller.directory) if forwarded else caller.name
 
 
 def _name_of(client: Client) -> str:

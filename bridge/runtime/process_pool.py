@@ -12,6 +12,7 @@ from ...transports.ports import ServerConnection
 from ...transports.server_io import ChildBusy, ChildGone, Exit
 from ...validators.jsonrpc import Response
 from ..config.settings import PRINCIPAL_VARIABLE
+from ..core.client_environment import NOTHING
 from .common_parts import CommonParts
 from .connector import NO_VARIABLES
 from .process_owner import ProcessOwner
@@ -100,9 +101,8 @@ class ProcessPool:
 
     async def assign(self, owner: ProcessOwner) -> ServerProcess:
         """Give a process to an owner, a standby or a new one. Raises SpawnFailed."""
-        variables = dict(owner.client_environment.variables)
-        # A standby was started without variables of a client.
-        if self._standbys and not variables:
+        # A standby was started without variables and directory of a client.
+        if self._standbys and owner.client_environment == NOTHING:
             process = self._standbys.popleft()
             process.startup.attach(owner.on_line)
             process.owner = owner
@@ -111,6 +111,7 @@ class ProcessPool:
             self._common.breakers.find(owner.principal, owner.client_environment).on_start(
                 trio.current_time()
             )
+            variables = dict(owner.client_environment.variables)
             if self._common.checks.config.knows_principal:
                 variables = {PRINCIPAL_VARIABLE: owner.principal, **variables}
             process = await self._spawn(variables, owner)
@@ -134,11 +135,12 @@ class ProcessPool:
                 )
 
     async def _spawn(self, variables: Mapping[str, str], owner: ProcessOwner | None) -> ServerProcess:
-        await self._common.checks.check()
-        hidden = owner.client_environment.secrets if owner is not None else ()
+        environment = NOTHING if owner is None else owner.client_environment
+        directory, hidden = environment.directory, environment.secrets
+        await self._common.checks.check(directory)
         self._common.log.hide(hidden)
         try:
-            child = await self._common.connector.connect(self._common.checks.config, variables)
+            child = await self._common.connector.connect(self._common.checks.config, variables, directory)
             if self._common.tasks.nursery is None:
                 await _dispose_of(child)
                 raise stopping()
@@ -156,7 +158,7 @@ class ProcessPool:
             startup.attach(owner.on_line)
         self._common.processes.add(process)
         self._common.tasks.start_soon(self._run, process)
-        self._common.log.started(child.pid)
+        self._common.log.started(child.pid, directory)
         return process
 
     async def _run(self, process: ServerProcess) -> None:

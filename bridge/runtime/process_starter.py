@@ -97,7 +97,7 @@ class ProcessStarter:
 
     async def resolve_era(self, conversation: LocalConversation) -> None:
         """Start a session again through an adapter, if its failed `initialize` means that the server is a modern one."""
-        if await self._discovery.is_legacy_only():
+        if await self._discovery.is_legacy_only(conversation.client_environment.directory):
             self._monitor.resolve(conversation)
             conversation.resolve_era(None)
             return

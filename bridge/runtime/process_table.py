@@ -67,6 +67,15 @@ class ProcessTable:
         return sum(child.pid < 0 for child in self._processes)
 
     @property
+    def directories(self) -> dict[int, str]:
+        """The directory of each running process that runs in that of its client, by pid, as it may be shown."""
+        return {
+            child.pid: process.owner.client_environment.directory.shown
+            for child, process in self._processes.items()
+            if process.owner is not None and process.owner.client_environment.directory is not None
+        }
+
+    @property
     def silent(self) -> tuple[int, ...]:
         """The ids of the processes that have not answered their last ping."""
         return tuple(

@@ -8,7 +8,7 @@ from ...transports.client.options import RemoteOptions
 from ...transports.client.ports import Authorizer, Carrier, Challenge, LoginRequired
 from ...transports.client.remote_server import RemoteServer
 from ...transports.client.websocket import WebSocket
-from ...transports.options import Headers, SpawnFailed
+from ...transports.options import Directory, Headers, SpawnFailed
 from ...transports.ports import ServerConnection
 from ...validators.remote_url import BadRemoteUrl
 from ..config.remote import Remote
@@ -47,6 +47,7 @@ class RemoteConnector:
         self,
         config: ServerConfig,
         variables: Mapping[str, str] = NO_VARIABLES,  # noqa: ARG002 - a remote server has no environment
+        directory: Directory | None = None,  # noqa: ARG002 - and no directory
     ) -> ServerConnection:
         """Return a connection, which connects when it is first used (Connector)."""
         remote = config.remote

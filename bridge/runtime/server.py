@@ -19,9 +19,10 @@ from ...validators.rejection import Rejection
 from ..config.settings import ServerConfig, TokenConfig
 from ..core import extensions
 from ..core.attribution import Client
-from ..core.client_environment import NOTHING, environment_from_headers
+from ..core.client_environment import NOTHING
 from ..core.effects import failed_with
 from ..core.requests import ClientRequest
+from .client_environments import ClientEnvironments
 from .common_parts import DaemonParts
 from .conversation import LocalConversation
 from .multiplexed_process import MultiplexedProcess, call_of
@@ -51,7 +52,7 @@ class LocalServer:
         self.name = config.name
         self.server_log = server_log
         server_log.history.fault = None
-        self._from_headers = config.from_headers
+        self._environments = ClientEnvironments(config, server_log)
         self.pipes = OpenPipes()
         # Connections that have carried a stateless request. They are closed with the server; those that are closed are
         # removed in each round.
@@ -190,6 +191,11 @@ class LocalServer:
         return self._parts.common.processes.connections
 
     @property
+    def directories(self) -> dict[int, str]:
+        """The directory of each running process that runs in that of its client, by pid."""
+        return self._parts.common.processes.directories
+
+    @property
     def sessions(self) -> int:
         """The number of sessions, and of processes that sessions and stateless clients share."""
         return self._parts.used
@@ -287,14 +293,16 @@ class LocalServer:
         """Open the session of a legacy client (ports.Backend)."""
         began = trio.current_time()
         try:
-            client_environment = environment_from_headers(headers, self._from_headers)
-            return await self._sessions.open(principal, client_environment, queue, lasts=lasts)
+            client_environment = await self._environments.find(principal, headers)
+            conversation = await self._sessions.open(principal, client_environment, queue, lasts=lasts)
         except Rejection as rejection:
             self.server_log.refused()
             if self.server_log.log_calls:
                 call = Call(principal, "", b"", "initialize", "", began)
                 self.server_log.done(call, failed_with(rejection.code))
             raise
+        conversation.caller.note_directory(headers)
+        return conversation
 
     def find(self, session_id: str, principal: str) -> LocalConversation:
         """Return the session with this id of a principal (ports.Backend)."""
@@ -317,7 +325,7 @@ class LocalServer:
                 raise stopping(self._tasks.closed)
             if pipe and queue not in self._pipes:
                 self._pipes.add(queue)
-            client_environment = environment_from_headers(headers, self._from_headers)
+            client_environment = await self._environments.find(principal, headers)
             known = caller or Caller(name=UNKNOWN)
             found = await self._parts.finder.find(principal, client_environment, known, request)
         except Rejection as rejection:
@@ -335,7 +343,7 @@ class LocalServer:
         pipe: bool = False,
     ) -> MultiplexedProcess | None:
         """Send a request to the process of an earlier one that declared the same, if there is one (ports.Backend)."""
-        if self._tasks.closed or self._from_headers or request.envelope.state is not None:
+        if self._tasks.closed or self._environments.differ or request.envelope.state is not None:
             return None
         # `start_request` adds it.
         if pipe and queue not in self._pipes:
@@ -398,7 +406,7 @@ class LocalServer:
         """
         if extensions.is_core(message.method) or self._policies.find(principal).denied(message.method):
             return
-        client_environment = environment_from_headers(headers, self._from_headers)
+        client_environment = await self._environments.find(principal, headers)
         await self._parts.finder.notify(
             principal, client_environment, caller or Caller(name=UNKNOWN), message
         )

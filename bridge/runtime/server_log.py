@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import trio
 
+from ...transports.options import Directory
 from ...transports.rate_limited_log import RateLimitedLog
 from ..core.start_errors import Output
 from ..log import LineLog
@@ -112,10 +113,10 @@ class ServerLog:
 
     # ---- the processes and their output
 
-    def started(self, pid: int) -> None:
-        """Record the start of a process."""
+    def started(self, pid: int, directory: Directory | None = None) -> None:
+        """Record the start of a process, and log the directory of the client that it runs in."""
         self.buffer.begin(pid)
-        self.history.on_start(pid)
+        self.history.on_start(pid, "" if directory is None else directory.shown)
 
     def output(self, pid: int, unfinished: tuple[bytes, bytes] = (b"", b"")) -> Output:
         """Return the last lines that this process has printed, with the beginnings of those that have not ended."""

@@ -168,5 +168,7 @@ class Sessions:
         else:
             # Only the aggregate sees the clients apart.
             is_aggregate = self._common.checks.config.knows_principal
-            client = of_session(principal, conversation.caller) if is_aggregate else Client("")
+            client = (
+                of_session(principal, conversation.caller, forwarded=True) if is_aggregate else Client("")
+            )
             route.join(upstream, self._common.policies.find(principal), client)

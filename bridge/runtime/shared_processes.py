@@ -91,7 +91,7 @@ class SharedProcesses:
         if shared is not None and not shared.era_unknown:
             return era_cache.LEGACY
         if not self._common.facts.for_modern_client:
-            await self._discovery.run_probe()
+            await self._discovery.run_probe(directory=key.client_environment.directory)
         return self._common.facts.for_modern_client
 
     def remove(self, owner: ProcessOwner) -> None:
@@ -158,7 +158,7 @@ class SharedProcesses:
         self._common.log.error("internal_error", fault=fault)
 
     async def _resolve_era(self, shared: SharedProcess, otherwise: Callable[[], None]) -> None:
-        if await self._discovery.is_legacy_only():
+        if await self._discovery.is_legacy_only(shared.client_environment.directory):
             self._monitor.resolve(shared)
             otherwise()
             return

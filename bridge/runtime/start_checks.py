@@ -5,7 +5,9 @@ from typing import Final
 
 import trio
 
-from ...transports.options import SpawnFailed
+from ...transports.options import Directory, SpawnFailed
+from ..config.child_environment import shown
+from ..config.directory_code import TRUST, file_in_directory
 from ..config.settings import ServerConfig
 from ..config.trust import replaceable_server_files
 from .pinning import PinChecker, PinMismatch
@@ -22,6 +24,10 @@ _LONGEST_PAUSE: Final = 30.0
 
 class NotResolved(SpawnFailed):
     """A value of the configuration cannot be read on this machine; the text names the value."""
+
+
+class CodeInDirectory(SpawnFailed):
+    """The directory of the client has a file that the command names; the text names the argument."""
 
 
 class StartChecks:
@@ -80,10 +86,22 @@ class StartChecks:
         if self.config.fault:
             raise NotResolved(self._why_not())
 
-    async def check(self) -> None:
-        """Wait for the secrets, and compare the command and its files with the pin. Raises NotResolved, PinMismatch."""
+    async def check(self, directory: Directory | None = None) -> None:
+        """Wait for the secrets, and compare the command and its files with the pin.
+
+        `directory` is that of the client. Raises NotResolved, PinMismatch, CodeInDirectory.
+        """
         await self.resolve()
         await self._check_files()
+        if directory is not None and not self.config.cwd_trust:
+            named = await trio.to_thread.run_sync(
+                file_in_directory, self.config.launch.argv, directory.path, abandon_on_cancel=True
+            )
+            if named:
+                raise CodeInDirectory(
+                    f"cannot start {self.config.launch.argv[0]!r}: its argument {shown(named)} is a file in the directory"
+                    f" of the client, which could choose what the server executes; {TRUST}"
+                )
         if not (self.config.pin or self.config.needs_pin):
             return
         try:

@@ -39,14 +39,14 @@ class StartHistory:
         """The names of the variables that the server may lack: empty unless its last start has failed."""
         return self.withheld if self._failed else ()
 
-    def on_start(self, pid: int) -> None:
-        """Record the start of a process."""
+    def on_start(self, pid: int, directory: str = "") -> None:
+        """Record the start of a process. `directory` is that of its client, if it runs there."""
         self.starts += 1
         self._since.pop(pid, None)
         self._since[pid] = time.monotonic()
         if len(self._since) > _PIDS:
             del self._since[next(iter(self._since))]
-        self._log.info("started", pid=pid)
+        self._log.info("started", pid=pid, **({"directory": directory} if directory else {}))
 
     def on_exit(self, pid: int, exit_: Exit) -> None:
         """Record the unexpected exit of a process."""

@@ -1,11 +1,13 @@
 """Check the running daemon, and its servers by a request to each."""
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ....validators.client_directory import encode_path
 from ...config.child_environment import named
 from ...config.settings import CONTROL, ServerConfig, Settings
 from ..control_client import ErrorResponse, Unreachable, call_server, request, result_of
@@ -59,7 +61,7 @@ def check_daemon(
             if found["state"] == "failed" and found["fault"] == server.fault:
                 # `check_server` has reported it.
                 return []
-            return [*_running(unix, found)]
+            return [*_running(unix, found, server.cwd_allowed)]
         text = f"servers.{server.name}: the daemon has not loaded it yet"
         return [Finding(WARNING, text, "run mcp-bridge reload")]
 
@@ -75,7 +77,8 @@ def _addresses(state: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(OK, f"the daemon listens on {shown}{passed}")
 
 
-def _running(unix: Path, server: dict[str, Any]) -> Iterator[Finding]:
+def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield the findings about a running server. `allowed` are the directories of its clients, if it runs there."""
     if server.get("withheld"):
         yield Finding(
             WARNING,
@@ -105,17 +108,33 @@ def _running(unix: Path, server: dict[str, Any]) -> Iterator[Finding]:
             f"run mcp-bridge restart {server['name']} to replace it",
         )
     began = time.monotonic()
+    directory = _directory_in(allowed)
+    headers = {"Mcp-Cwd": encode_path(os.fsencode(directory))} if directory else {}
     try:
-        result_of(call_server(unix, server["name"], "server/discover", {}, patience=_RESPONSE_SECONDS))
+        result_of(call_server(unix, server["name"], "server/discover", {}, headers, _RESPONSE_SECONDS))
     except ErrorResponse as fault:
         # The lines after the first are the end of its stderr.
         reason, *lines = map(str.strip, str(fault).split("\n"))
         reason = "; ".join([reason, *(line for line in lines if line not in reason)])
         command = f"mcp-bridge login {server['name']}"
-        fix = f"run {command}" if command in reason else f"see mcp-bridge logs {server['name']}"
-        yield Finding(ERROR, f"servers.{server['name']}: no response: {reason}", fix)
+        hint = f"run {command}" if command in reason else f"see mcp-bridge logs {server['name']}"
+        if directory:
+            # Another directory may have what the server needs.
+            text = f"servers.{server['name']}: no response in the directory {directory}: {reason}"
+            yield Finding(WARNING, text, f"{hint}, or run mcp-bridge doctor in a directory that suits it")
+            return
+        yield Finding(ERROR, f"servers.{server['name']}: no response: {reason}", hint)
     else:
         yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
+
+
+def _directory_in(allowed: tuple[str, ...]) -> str:
+    """Return the directory for a server with `cwd = "client"`: ours, if it is allowed, otherwise the first allowed one."""
+    if not allowed:
+        return ""
+    here = Path.cwd()
+    inside = any(here.is_relative_to(Path(one).resolve()) for one in allowed)
+    return str(here) if inside else allowed[0]
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -57,6 +57,7 @@ def check_server(
     # The program is there, so the reason is the directory.
     if reason := why_not_there(server.launch):
         yield Finding(ERROR, f"servers.{server.name}: {reason}", "create it")
+    yield from _check_directories(server)
     if Path(program).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
         yield Finding(
             WARNING,
@@ -79,6 +80,16 @@ def check_server(
         )
     else:
         yield Finding(OK, f"servers.{server.name}: {program}")
+
+
+def _check_directories(server: ServerConfig) -> Iterator[Finding]:
+    for directory in server.cwd_allowed:
+        if not os.path.isdir(directory):  # noqa: PTH112 - a text
+            yield Finding(
+                WARNING,
+                f"servers.{server.name}: cwd_allowed: there is no directory {directory}",
+                "create it, or remove it from cwd_allowed",
+            )
 
 
 def _fix_of_fault(fault: str, environment: Mapping[str, str]) -> str:

@@ -6,8 +6,8 @@ import trio
 from mcpbridged.bridge.core.client_environment import ClientEnvironment
 from mcpbridged.bridge.runtime.circuit_breakers import CircuitBreakers
 from mcpbridged.bridge.runtime.pinning import PinMismatch
-from mcpbridged.bridge.runtime.start_checks import NotResolved
-from mcpbridged.transports.options import SpawnFailed
+from mcpbridged.bridge.runtime.start_checks import CodeInDirectory, NotResolved
+from mcpbridged.transports.options import Directory, SpawnFailed
 from mcpbridged.validators.rejection import Rejection
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("autojump_clock")]
@@ -128,3 +128,37 @@ async def test_the_refusal_of_a_remote_server_names_its_last_failure():
     assert refusal(breakers).text == (
         "the server could not be used 5 times within 60 s; the next attempt is in 60 s; the server cannot be reached: x"
     )
+
+
+async def test_a_project_with_which_a_server_exits_does_not_block_the_others():
+    breakers = CircuitBreakers(ServerLog())
+    one, two = (ClientEnvironment(directory=Directory(path, 1, 2)) for path in ("/one", "/two"))
+    fail(breakers.find("alice", one))
+    assert refusal(breakers, environment=one).status == 503
+    for principal, environment in (
+        ("alice", two),
+        ("bob", one),
+        ("alice", HEADER),
+        ("alice", ClientEnvironment()),
+    ):
+        breakers.check(principal, environment)
+    assert not breakers.tripped
+
+
+async def test_the_breakers_of_directories_are_bounded():
+    breakers = CircuitBreakers(ServerLog())
+    for number in range(2000):
+        fail(breakers.find("alice", ClientEnvironment(directory=Directory(f"/{number}", 1, number))))
+    assert len(breakers._of_principals) == 1024
+    breakers.check("alice", ClientEnvironment(directory=Directory("/0", 1, 0)))
+    assert (
+        refusal(breakers, environment=ClientEnvironment(directory=Directory("/1999", 1, 1999))).status == 503
+    )
+
+
+async def test_a_file_in_the_directory_of_a_client_counts_as_no_failure_of_the_server():
+    log = ServerLog()
+    breakers = CircuitBreakers(log)
+    breakers.not_started(CodeInDirectory("a file"), breakers.find("alice"))
+    assert (log.not_started_because, log.faults) == (["a file"], [])
+    assert breakers.find("alice").is_closed(trio.current_time())

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mcpbridged.bridge.core.attribution import Client
-from mcpbridged.bridge.core.forwarded_client import in_the_name_of, named_client, with_client
+from mcpbridged.bridge.core.forwarded_client import in_the_name_of, named_client, split_name, with_client
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
 from mcpbridged.bridge.runtime.placement import Declared, client_of, declared, fingerprint, of_session
 from mcpbridged.transports import client_process
@@ -73,6 +73,21 @@ def test_a_client_is_a_caller_of_one_principal_with_one_client_info():
     assert all(client.known for client in clients)
     assert not client_of("a", Caller(name=UNKNOWN), b"").known
     assert client_of("a", one, b"") == of_session("a", one) == Client(of_session("a", one).key)
+
+
+def test_the_aggregate_gets_the_directory_of_a_client_with_its_name():
+    caller = client_process.stream()
+    caller.note_directory({"mcp-cwd": "/a b"})
+    alone = of_session("a", caller)
+    assert client_of("a", caller, b"") == alone
+    whole = of_session("a", caller, forwarded=True)
+    assert whole != alone
+    assert client_of("a", caller, b"", forwarded=True) == whole
+    name = whole.key.split("\n")[1]
+    assert split_name(name) == (caller.name, "/a b")
+    caller.note_directory({})
+    assert of_session("a", caller, forwarded=True) == alone
+    assert split_name(caller.name) == (caller.name, "")
 
 
 def meta_of(request):

@@ -1,6 +1,6 @@
-"""A server that returns its environment variables, and writes them to stderr as well: `variables.py [modern]`.
+"""A server that returns its environment variables, and writes them to stderr as well: `variables.py [modern [only]]`.
 
-Its tool `variable` returns the pid and the variable of that `name`. `die` ends the process. In the modern era `state` returns
+Its tool `variable` returns the pid and the variable of that `name`, or the working directory for `getcwd()`. `die` ends the process. In the modern era `state` returns
 the request state. The process exits at its start if KEY begins with "bad".
 """
 
@@ -10,12 +10,14 @@ import sys
 
 INFO = {"name": "variables", "version": "1"}
 MODERN = "modern" in sys.argv
+# The method of the other era; a modern server that is not `only` modern has both.
+UNKNOWN = "initialize" if "only" in sys.argv else "" if MODERN else "server/discover"
 WHOLE = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 ASKED = {"method": "roots/list"}
 
 
 def read(name: str) -> str:
-    value = os.environ.get(name)
+    value = os.getcwd() if name == "getcwd()" else os.environ.get(name)
     print(f"telling {value}", file=sys.stderr, flush=True)
     return json.dumps({"pid": os.getpid(), "value": value})
 
@@ -50,7 +52,7 @@ for line in sys.stdin:
     if "id" not in message:
         continue
     answer = {"jsonrpc": "2.0", "id": message["id"]}
-    if message["method"] == "server/discover" and not MODERN:
+    if message["method"] == UNKNOWN:
         answer["error"] = {"code": -32601, "message": "no such method"}
     else:
         answer["result"] = result_of(message["method"], message.get("params", {}))
