@@ -30,6 +30,12 @@ from .terminal_prompt import TerminalPrompt
 # For the response to the first request (seconds).
 _PROBE_SECONDS: Final = 30.0
 _ACCEPT: Final = ((b"Accept", b"application/json, text/event-stream"),)
+# The requests whose response may be a challenge. Some servers respond to GET before they look at credentials, because
+# they have no stream for it; a ping outside of a session has no effect.
+_PROBES: Final = (
+    ("GET", _ACCEPT, None),
+    ("POST", (*_ACCEPT, (b"Content-Type", b"application/json")), b'{"jsonrpc":"2.0","id":1,"method":"ping"}'),
+)
 
 T = TypeVar("T")
 
@@ -106,16 +112,16 @@ def _parts(
 async def _challenge(options: RemoteOptions) -> BearerChallenge:
     """Return the challenge of the server to a request without credentials. Raises Unreachable."""
     url = str(http_url(options.url))
+    statuses: list[str] = []
     with trio.move_on_after(_PROBE_SECONDS):
-        async with (
-            HttpClient(options) as client,
-            client.request("GET", url, _ACCEPT, idle_seconds=_PROBE_SECONDS) as response,
-        ):
-            if response.status != 401:
-                notice(
-                    f"the server has not requested a login (status {response.status}); its metadata decides"
-                )
-            return bearer_challenge(response.www_authenticate)
+        async with HttpClient(options) as client:
+            for method, fields, body in _PROBES:
+                async with client.request(method, url, fields, body, idle_seconds=_PROBE_SECONDS) as response:
+                    if response.status == 401:
+                        return bearer_challenge(response.www_authenticate)
+                    statuses.append(f"{response.status} to {method}")
+        notice(f"the server has not requested a login (status {', '.join(statuses)}); its metadata decides")
+        return bearer_challenge(())
     raise Unreachable(f"the server has not responded within {_PROBE_SECONDS:g} seconds")
 
 

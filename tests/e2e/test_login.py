@@ -297,4 +297,13 @@ async def test_a_server_that_needs_no_login_is_named(desk):
     }
     async with desk.run("login", "remote") as command:
         assert await command.ended() == 1
-        assert "has not requested a login (status 200)" in command.err
+        assert "has not requested a login (status 200 to GET, 200 to POST)" in command.err
+
+
+async def test_a_server_that_has_no_stream_for_get_shows_its_challenge_to_a_message(desk):
+    challenge = f'Bearer scope="mcp:special", resource_metadata="{desk.server.origin}/.well-known/oauth-protected-resource/mcp"'
+    desk.server.fields["/mcp"] = (f"WWW-Authenticate: {challenge}".encode(),)
+    desk.server.replaced["/mcp"] = lambda request: (404 if request.method == "GET" else 401, b"")
+    async with desk.run("login", "remote") as command:
+        assert "scope=mcp%3Aspecial" in await command.link()
+        assert "has not requested" not in command.err
