@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from ..support.bridge_process import PROGRAM, REPOSITORY
+from ..support.daemon_process import Daemon, write_config
 from ..support.fault_proxy import Fault, FaultProxy
 from ..support.journaled_calls import StdioClient, judge
 
@@ -97,7 +98,7 @@ async def counting_server(journal, options):
         stderr=subprocess.DEVNULL,
     )
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             port = int(await process.stdout.receive_some())
         yield port
     finally:
@@ -119,12 +120,21 @@ async def world(tmp_path, variant, faults, subject=SUBJECT, planted=()):
         places = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
         environment = {**os.environ, **places, "MCP_REMOTE_CONFIG_DIR": str(tmp_path)}
         url = f"http://127.0.0.1:{proxy.port}/mcp"
+        line = command(url, era, subject, planted)
+        if subject == "daemon":
+            write_config(tmp_path / "config.toml", {"remote": {"url": url}})
+            daemon = Daemon(tmp_path)
+            await trio.to_thread.run_sync(daemon.__enter__)
+            environment = daemon.variables
+            line = [str(PROGRAM), "connect", "remote", "--config", str(daemon.config)]
         with (tmp_path / "stderr").open("wb") as log:
-            await nursery.start(client.run, command(url, era, subject, planted), environment, log)
-            with trio.fail_after(30):
+            await nursery.start(client.run, line, environment, log)
+            with trio.fail_after(60):
                 opened = await client.open_session()
             assert "result" in opened, opened
             yield client, proxy
+            if subject == "daemon":
+                await trio.to_thread.run_sync(daemon.__exit__, None, None, None)
             nursery.cancel_scope.cancel()
 
 
@@ -177,3 +187,20 @@ async def test_the_check_finds_a_planted_fault(planted, tmp_path, monkeypatch):
     verdict = await calls_in(tmp_path, "handshake, JSON", faults, 0, 40, **options)
     assert PLANTED[planted] in verdict.findings, verdict
     assert set(verdict.findings) <= {PLANTED[planted], "no recovery"}, verdict
+
+
+# ---- the client module
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+async def test_each_call_ends_once_whatever_breaks(variant, tmp_path):
+    verdict = await calls_in(tmp_path, variant, FaultChooser(random.Random(SEED)), 0.15)
+    assert not verdict.findings, verdict
+    assert verdict.outcomes["result"] > CALLS / 2
+
+
+@pytest.mark.parametrize("variant", ["handshake, resumable streams", "2026-07-28, event streams"])
+async def test_each_call_through_a_daemon_ends_once_whatever_breaks(variant, tmp_path):
+    verdict = await calls_in(tmp_path, variant, FaultChooser(random.Random(SEED)), 0.15, subject="daemon")
+    assert not verdict.findings, verdict
+    assert verdict.outcomes["result"] > CALLS / 2

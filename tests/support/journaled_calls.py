@@ -22,7 +22,7 @@ _ENVELOPE = {
 # The largest line that is read (bytes), and the limit on one call (seconds).
 _LONGEST, _PATIENCE = 1 << 22, 60
 # The words of an error by which a client knows that it must not simply repeat the call.
-_MAY_HAVE_BEEN = re.compile(r"may have (been|run|happened)|might have")
+_MAY_HAVE_BEEN = re.compile(r"may have been|Session terminated before the request completed")
 
 
 @attrs.define
