@@ -120,12 +120,12 @@ def tally_of(results: Path) -> Tally:
     return tally
 
 
-def run(way: str, name: str, revision: str, timeout: int = 60) -> Tally:
+def run(way: str, name: str, revision: str, timeout: int = 100) -> Tally:
     """Run one scenario. A client that exits with an error where the suite permits none is a failed check."""
     command = shlex.join(["node", str(HERE / "scenario_client.mjs"), *WAYS[way]])
     with tempfile.TemporaryDirectory() as results:
         suite = ["node", "--import", str(HERE / "node20.mjs"), str(SUITE), "client", "--command", command]
-        suite += ["--scenario", name, "--timeout", "40000", "-o", results]
+        suite += ["--scenario", name, "--timeout", "70000", "-o", results]
         suite += ["--spec-version", revision] if revision else []
         done = subprocess.run(
             suite,

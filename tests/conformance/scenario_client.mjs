@@ -6,7 +6,9 @@
 // of an authorization server in the stderr of the command is opened as a browser opens it.
 //
 // The suite runs this program with the variables MCP_CONFORMANCE_SCENARIO, MCP_CONFORMANCE_PROTOCOL_VERSION and
-// MCP_CONFORMANCE_CONTEXT (JSON). SCENARIO_STYLE is `connect` or `mcp-remote`: the options of the command for the scenario.
+// MCP_CONFORMANCE_CONTEXT (JSON). SCENARIO_STYLE is `connect` or `mcp-remote`: which of them the command is.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +27,7 @@ const direct = command[0] === 'direct';
 const METADATA_URL = 'https://conformance-test.local/client-metadata.json';
 const REDIRECT = 'http://localhost:3000/callback';
 // Limit on a client whose call is not answered (milliseconds).
-const LIMIT = 25_000;
+const LIMIT = 60_000;
 const folder = mkdtempSync(join(tmpdir(), 'scenario-'));
 
 // ---- The SDK's own client
@@ -129,74 +131,88 @@ async function open(link) {
   }
 }
 
-function openLinks(stderr) {
+// Open each link of an authorization server in the output of a program. Returns a function that gives the output.
+function openLinks(...outputs) {
   const opened = new Set();
   let text = '';
-  stderr.setEncoding('utf8').on('data', chunk => {
-    process.stderr.write(chunk);
-    text += chunk;
-    // The last line may be half a link.
-    const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-    for (const [link] of whole.matchAll(LINK))
-      if (!opened.has(link)) {
-        opened.add(link);
-        open(link)
-          .then(status => process.stderr.write(`(opened, ${status}: ${link})\n`))
-          .catch(fault => process.stderr.write(`(not opened: ${fault.cause ?? fault})\n`));
-      }
-  });
+  for (const output of outputs)
+    output.setEncoding('utf8').on('data', chunk => {
+      process.stderr.write(chunk);
+      text += chunk;
+      // The last line may be half a link.
+      const whole = text.slice(0, text.lastIndexOf('\n') + 1);
+      for (const [link] of whole.matchAll(LINK))
+        if (!opened.has(link)) {
+          opened.add(link);
+          open(link)
+            .then(status => process.stderr.write(`(opened, ${status}: ${link})\n`))
+            .catch(fault => process.stderr.write(`(not opened: ${fault.cause ?? fault})\n`));
+        }
+    });
+  return () => text;
 }
 
-function secret(name, text) {
+function write(name, text) {
   const file = join(folder, name);
   writeFileSync(file, text, { mode: 0o600 });
   return file;
 }
 
-const STYLES = {
-  // The options of `mcp-bridge connect`, in front of the URL.
-  connect() {
-    const options = ['--client-metadata-url', METADATA_URL];
-    if (scenario === 'auth/client-credentials-jwt')
-      return ['--client-id', context.client_id, '--private-key-file', secret('key', context.private_key_pem)];
-    if (context.client_id) {
-      options.push('--client-id', context.client_id, '--client-secret-file', secret('secret', context.client_secret));
-      if (scenario === 'auth/client-credentials-basic') options.push('--client-credentials');
-    }
-    return scenario.startsWith('auth/') ? options : [];
-  },
-  // The options of mcp-remote, behind the URL.
-  'mcp-remote'() {
+const environment = {
+  ...process.env,
+  // Nothing is stored in the home of a user.
+  HOME: folder,
+  XDG_STATE_HOME: join(folder, 'state'),
+  XDG_CONFIG_HOME: join(folder, 'config'),
+  XDG_RUNTIME_DIR: folder,
+  MCP_REMOTE_CONFIG_DIR: folder,
+  // No program opens a browser.
+  BROWSER: 'false',
+};
+
+// `mcp-bridge connect URL`, and the login that its errors name.
+class Bridge {
+  // The client, where it is known to the authorization server.
+  options = (() => {
+    const { client_id, client_secret, private_key_pem } = context;
+    if (scenario === 'auth/basic-cimd') return ['--client-metadata-url', METADATA_URL];
+    if (!client_id) return [];
+    const credential = private_key_pem
+      ? ['--private-key-file', write('key.pem', private_key_pem)]
+      : ['--client-secret-file', write('secret', client_secret)];
+    const own = scenario.startsWith('auth/client-credentials') ? ['--client-credentials'] : [];
+    return ['--client-id', client_id, ...credential, ...own];
+  })();
+
+  command = [...command, ...this.options, url];
+
+  // Carry out what the error says that a user must do. Returns false if it says nothing.
+  async repair(text) {
+    if (!/mcp-bridge login/.test(text)) return false;
+    const login = spawn(command[0], ['login', ...this.options, url], {
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const output = openLinks(login.stdout, login.stderr);
+    const [code] = await once(login, 'close');
+    if (code) throw new Error(`the login has failed: ${output()}`);
+    return true;
+  }
+}
+
+// mcp-remote, which logs in by itself.
+class McpRemote {
+  get command() {
     const options = ['--transport', 'http-only', '--allow-http', '--protocol', modern ? 'auto' : 'legacy'];
-    if (scenario === 'auth/client-credentials-basic')
-      options.push('--client-credentials');
+    if (scenario === 'auth/client-credentials-basic') options.push('--client-credentials');
     if (context.client_id) {
       const { client_id, client_secret } = context;
       options.push('--static-oauth-client-info', JSON.stringify({ client_id, client_secret }));
     } else if (scenario === 'auth/basic-cimd') options.push('--client-metadata-url', METADATA_URL);
-    return options;
-  },
-};
+    return [...command, url, ...options];
+  }
 
-function stdioTransport() {
-  const style = process.env.SCENARIO_STYLE;
-  const options = STYLES[style]();
-  const [program, ...args] =
-    style === 'connect' ? [...command, ...options, url] : [...command, url, ...options];
-  const env = {
-    ...process.env,
-    // Nothing is stored in the home of a user.
-    HOME: folder,
-    XDG_STATE_HOME: join(folder, 'state'),
-    XDG_CONFIG_HOME: join(folder, 'config'),
-    XDG_RUNTIME_DIR: folder,
-    MCP_REMOTE_CONFIG_DIR: folder,
-    // No program opens a browser.
-    BROWSER: 'false',
-  };
-  const transport = new StdioClientTransport({ command: program, args, env, stderr: 'pipe' });
-  openLinks(transport.stderr);
-  return transport;
+  repair = () => false;
 }
 
 // ---- What a scenario wants its client to do
@@ -207,15 +223,18 @@ const capabilities = {
   'sep-2322-client-request-state': { elicitation: {} },
   'sep-2640-client-no-prefetch': { extensions: { 'io.modelcontextprotocol/skills': {} } },
 }[scenario];
-const client = new sdk.Client(
-  { name: 'conformance', version: '1.0.0' },
-  { capabilities: capabilities ?? {}, versionNegotiation: { mode: modern ? 'auto' : 'legacy' } },
-);
-if (capabilities?.elicitation)
-  client.setRequestHandler('elicitation/create', () => ({
-    action: 'accept',
-    content: scenario === 'sep-2322-client-request-state' ? { confirmed: true } : {},
-  }));
+let client;
+function makeClient() {
+  client = new sdk.Client(
+    { name: 'conformance', version: '1.0.0' },
+    { capabilities: capabilities ?? {}, versionNegotiation: { mode: modern ? 'auto' : 'legacy' } },
+  );
+  if (capabilities?.elicitation)
+    client.setRequestHandler('elicitation/create', () => ({
+      action: 'accept',
+      content: scenario === 'sep-2322-client-request-state' ? { confirmed: true } : {},
+    }));
+}
 const call = (name, args = {}) => client.callTool({ name, arguments: args }, { timeout: LIMIT });
 
 async function everything() {
@@ -280,20 +299,42 @@ async function authorized() {
 
 // ---- Main
 
-const transport = direct ? directTransport() : stdioTransport();
-let code = 0;
+const STYLES = { connect: Bridge, 'mcp-remote': McpRemote };
+const way = direct ? { repair: () => false } : new STYLES[process.env.SCENARIO_STYLE]();
+
+async function attempt() {
+  let log = () => '';
+  makeClient();
+  try {
+    let transport;
+    if (direct) transport = directTransport();
+    else {
+      const [program, ...args] = way.command;
+      transport = new StdioClientTransport({ command: program, args, env: environment, stderr: 'pipe' });
+      log = openLinks(transport.stderr);
+    }
+    await client.connect(transport, { timeout: LIMIT });
+    await (WORK[scenario] ?? authorized)();
+    return undefined;
+  } catch (fault) {
+    return `${fault?.stack ?? fault}\n${log()}`;
+  } finally {
+    await client.close().catch(() => {});
+  }
+}
+
 const limit = setTimeout(() => {
   process.stderr.write(`no end within ${LIMIT} ms\n`);
   process.exit(1);
 }, LIMIT + 2000);
+let fault;
 try {
-  await client.connect(transport, { timeout: LIMIT });
-  await (WORK[scenario] ?? authorized)();
-} catch (fault) {
-  process.stderr.write(`${fault?.stack ?? fault}\n`);
-  code = 1;
+  // A user logs in again where more is required, and gives up at some time.
+  for (let logins = 0; (fault = await attempt()) && logins < 3; logins++) if (!(await way.repair(fault))) break;
+} catch (failed) {
+  fault = failed.stack;
 }
-await client.close().catch(() => {});
+if (fault) process.stderr.write(`${fault}\n`);
 clearTimeout(limit);
 rmSync(folder, { recursive: true, force: true });
-process.exit(code);
+process.exit(fault ? 1 : 0);
