@@ -77,6 +77,7 @@ conformance: .venv/.test  ## run the official conformance suite and the official
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
 	$(BIN)/python tests/conformance/client_scenarios.py --way direct
+	$(BIN)/python tests/conformance/client_scenarios.py
 
 isolation: .venv/.test  ## make 10,000 calls of 4 to 32 clients of one process with equal ids, and check whose each message is
 	ISOLATION_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider tests/cases/test_shared_isolation.py
@@ -96,6 +97,14 @@ clients: .venv/.test  ## connect Claude Code, opencode, Gemini CLI and Codex to 
 restarts: .venv/.test  ## run official clients over connect during restarts and reloads of the daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/clients/restarts.py
+
+remote: .venv/.test  ## run official clients through connect and a daemon to remote servers, and log in at a real authorization server; writes its section of docs/COMPATIBILITY.md (needs Node 20+ and nginx)
+	tests/remote/install.sh
+	$(BIN)/python tests/remote/login.py
+	$(BIN)/python tests/remote/run.py
+
+remote-faults: .venv/.test  ## make 10,000 calls in each pair of era and carrier through a proxy that breaks exchanges
+	REMOTE_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider -rP tests/chaos/test_remote_faults.py
 
 differential: .venv/.test  ## compare messages on a bare pipe with those over each transport; writes its section of docs/COMPATIBILITY.md
 	$(BIN)/python tests/differential/run.py --self-test
@@ -166,4 +175,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean

@@ -6,6 +6,7 @@ A step is a JSON object. Every driver in clients/ supports these values of the k
     call NAME ARGUMENTS            reports the text of the result
     read URI, prompt NAME ARGUMENTS
     progress NAME ARGUMENTS        call; reports the progress, "1/4 2/4"
+    log NAME ARGUMENTS             call, and wait for a log message; reports its data
     cancel NAME ARGUMENTS          call, and cancel at the first progress; reports "cancelled"
     list change NAME               wait for a change of the tools, and call a tool that causes it
     subscription NAME URI          subscribe to the resource, and call a tool that changes it

@@ -1,8 +1,8 @@
-"""The official Python SDK 1.x carries out the steps that stdin has as JSON: `python1.py http|sse|ws URL`.
+"""The official Python SDK 1.x carries out the steps that stdin has as JSON: `python1.py http|sse|ws|stdio URL`.
 
 Runs in an environment of its own, because the SDK's major versions share a name. Prints a line of JSON for the
-connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what steps there are. The variable
-MCP_TOKEN is a bearer token; over WebSocket, where this SDK sends no header, it is offered as a second subprotocol.
+connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what steps there are. With `stdio`
+URL is a command as JSON. The variable MCP_TOKEN is a bearer token; over WebSocket, where this SDK sends no header, it is offered as a second subprotocol.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from contextlib import suppress
 import mcp.client.websocket
 from mcp import ClientSession, types
 from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.client.websocket import websocket_client
 
@@ -84,6 +85,9 @@ async def carry_out(client: ClientSession, step: dict) -> str:
             return await progress(client, name, arguments)
         case "cancel":
             return await cancel(client, name, arguments)
+        case "log":
+            await client.call_tool(name, arguments)
+            return str((await heard(types.LoggingMessageNotification)).params.data)
         case "list change":
             await client.call_tool(name)
             await heard(types.ToolListChangedNotification)
@@ -143,6 +147,9 @@ async def greet(client: ClientSession) -> str:
 
 
 def open_transport(transport: str, url: str):
+    if transport == "stdio":
+        command, *args = json.loads(url)
+        return stdio_client(StdioServerParameters(command=command, args=args, env=dict(os.environ)))
     if TOKEN is None:
         return TRANSPORTS[transport](url)
     if transport != "ws":

@@ -1,7 +1,7 @@
-"""The official Python SDK 2.x carries out the steps that stdin has as JSON: `python2.py legacy|auto http|sse URL`.
+"""The official Python SDK 2.x carries out the steps that stdin has as JSON: `python2.py legacy|auto http|sse|stdio URL`.
 
 Prints a line of JSON for the connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what
-steps there are. The variable MCP_TOKEN is a bearer token.
+steps there are. With `stdio` URL is a command as JSON. The variable MCP_TOKEN is a bearer token.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 
 from mcp import Client, types
 from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
@@ -82,6 +83,9 @@ async def carry_out(client: Client, step: dict) -> str:
             return await progress(client, name, arguments)
         case "cancel":
             return await cancel(client, name, arguments)
+        case "log":
+            await client.call_tool(name, arguments)
+            return str((await heard(types.LoggingMessageNotification)).params.data)
         case "list change":
             return await list_change(client, name)
         case "subscription":
@@ -149,6 +153,9 @@ async def report(work) -> bool:
 
 
 def open_transport(transport: str, url: str):
+    if transport == "stdio":
+        command, *args = json.loads(url)
+        return stdio_client(StdioServerParameters(command=command, args=args, env=dict(os.environ)))
     if TOKEN is None:
         return TRANSPORTS[transport](url)
     headers = {"Authorization": f"Bearer {TOKEN}"}

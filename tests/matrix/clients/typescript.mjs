@@ -2,7 +2,7 @@
 // typescript.mjs SDK TRANSPORT URL: an official TypeScript client carries out the steps that stdin has as JSON.
 //
 //   SDK        v1 (@modelcontextprotocol/sdk) | v2 (@modelcontextprotocol/client) | v2-auto (asks for the newest era)
-//   TRANSPORT  http | sse | ws
+//   TRANSPORT  http | sse | ws | stdio (URL is a command as JSON)
 //
 // Prints a line of JSON for the connection and for each step: {"said": TEXT} or {"fault": TEXT}. servers.py tells what
 // steps there are. The variable MCP_TOKEN is a bearer token; over WebSocket, where the SDK sends no header, it is offered
@@ -26,6 +26,7 @@ async function v1() {
   const { StreamableHTTPClientTransport } = await load('@modelcontextprotocol/sdk/client/streamableHttp.js');
   const { SSEClientTransport } = await load('@modelcontextprotocol/sdk/client/sse.js');
   const { WebSocketClientTransport } = await load('@modelcontextprotocol/sdk/client/websocket.js');
+  const { StdioClientTransport } = await load('@modelcontextprotocol/sdk/client/stdio.js');
   const { WebSocket } = require('ws');
   globalThis.WebSocket = TOKEN
     ? class extends WebSocket {
@@ -48,6 +49,7 @@ async function v1() {
     'elicitation/create': types.ElicitRequestSchema,
     'sampling/createMessage': types.CreateMessageRequestSchema,
     'roots/list': types.ListRootsRequestSchema,
+    'notifications/message': types.LoggingMessageNotificationSchema,
     'notifications/tools/list_changed': types.ToolListChangedNotificationSchema,
     'notifications/resources/updated': types.ResourceUpdatedNotificationSchema,
   };
@@ -57,6 +59,7 @@ async function v1() {
       http: telling(StreamableHTTPClientTransport),
       sse: telling(SSEClientTransport),
       ws: telling(WebSocketClientTransport),
+      stdio: telling(StdioClientTransport),
     },
     call: (params, options) => client.callTool(params, types.CallToolResultSchema, options),
     isModern: () => false,
@@ -68,10 +71,15 @@ async function v1() {
 
 async function v2(mode) {
   const sdk = await load('@modelcontextprotocol/client');
+  const { StdioClientTransport } = await load('@modelcontextprotocol/client/stdio');
   const client = new sdk.Client(INFO, { capabilities: CAPABILITIES, versionNegotiation: { mode } });
   return {
     client,
-    transports: { http: sdk.StreamableHTTPClientTransport, sse: sdk.SSEClientTransport },
+    transports: {
+      http: sdk.StreamableHTTPClientTransport,
+      sse: sdk.SSEClientTransport,
+      stdio: StdioClientTransport,
+    },
     call: (params, options) => client.callTool(params, options),
     isModern: () => client.getProtocolEra() === 'modern',
     revision: () => client.getNegotiatedProtocolVersion(),
@@ -103,7 +111,11 @@ onRequest('sampling/createMessage', ({ params }) => ({
 }));
 onRequest('roots/list', () => ({ roots: [{ uri: 'file:///here' }, { uri: 'file:///there' }] }));
 
-const told = { 'notifications/tools/list_changed': [], 'notifications/resources/updated': [] };
+const told = {
+  'notifications/message': [],
+  'notifications/tools/list_changed': [],
+  'notifications/resources/updated': [],
+};
 const waiting = {};
 for (const method of Object.keys(told))
   onNotification(method, ({ params }) => {
@@ -147,6 +159,10 @@ const carryOut = {
     await client.listTools(); // a client that is closed at once may not have sent its notification yet
     return how;
   },
+  async log({ name, arguments: args }) {
+    await call({ name, arguments: args });
+    return String((await heard('notifications/message')).data);
+  },
   async 'list change'({ name }) {
     const listening = isModern() && (await client.listen({ toolsListChanged: true }));
     await call({ name, arguments: {} });
@@ -181,11 +197,18 @@ async function report(work) {
   return 'said' in line;
 }
 
+function openTransport() {
+  if (transport !== 'stdio') return new transports[transport](new URL(url), OPTIONS);
+  const [command, ...args] = JSON.parse(url);
+  return new transports.stdio({ command, args, env: process.env, stderr: 'inherit' });
+}
+
 const connected = await report(async () => {
-  await client.connect(new transports[transport](new URL(url), OPTIONS));
+  await client.connect(openTransport());
   return `${revision() ?? ''} ${client.getServerVersion().name}`.trim();
 });
 if (connected) for (const step of steps) await report(() => carryOut[step.do](step));
 await Promise.race([client.transport?.terminateSession?.(), late()]).catch(() => {});
 await client.close().catch(() => {});
-process.exit();
+// What was written before is in the pipe then.
+process.stdout.write('', () => process.exit());
