@@ -93,7 +93,7 @@ def test_j01_invalid_utf8_is_refused_by_a_post_and_ends_a_websocket(bridge, valu
 )
 def test_j01_invalid_utf8_is_refused_by_a_line_and_the_session_continues(bridge, value):
     with lines(bridge) as carrier:
-        assert_refused(carrier, call(value), PARSE_ERROR)
+        assert_refused(carrier, call(value), PARSE_ERROR, 1)
         assert_passed(carrier, ECHO)
 
 
