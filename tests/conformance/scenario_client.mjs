@@ -27,7 +27,7 @@ const direct = command[0] === 'direct';
 const METADATA_URL = 'https://conformance-test.local/client-metadata.json';
 const REDIRECT = 'http://localhost:3000/callback';
 // Limit on a client whose call is not answered (milliseconds).
-const LIMIT = 60_000;
+const LIMIT = 45_000;
 const folder = mkdtempSync(join(tmpdir(), 'scenario-'));
 
 // ---- The SDK's own client
@@ -174,8 +174,9 @@ const environment = {
 class Bridge {
   // The client, where it is known to the authorization server.
   options = (() => {
-    const { client_id, client_secret, private_key_pem } = context;
+    const { client_id, client_secret, private_key_pem, valid_jwt } = context;
     if (scenario === 'auth/basic-cimd') return ['--client-metadata-url', METADATA_URL];
+    if (valid_jwt) return ['--client-id', client_id, '--assertion-file', write('assertion', valid_jwt)];
     if (!client_id) return [];
     const credential = private_key_pem
       ? ['--private-key-file', write('key.pem', private_key_pem)]
@@ -309,9 +310,10 @@ async function attempt() {
     let transport;
     if (direct) transport = directTransport();
     else {
-      const [program, ...args] = way.command;
-      transport = new StdioClientTransport({ command: program, args, env: environment, stderr: 'pipe' });
-      log = openLinks(transport.stderr);
+      // The SDK runs a second process to find the era, whose stderr it does not pass on.
+      const args = ['-c', 'exec "$@" 2>>"$0"', join(folder, 'stderr'), ...way.command];
+      transport = new StdioClientTransport({ command: 'sh', args, env: environment });
+      log = () => stderr();
     }
     await client.connect(transport, { timeout: LIMIT });
     await (WORK[scenario] ?? authorized)();
@@ -323,8 +325,14 @@ async function attempt() {
   }
 }
 
+// What all processes of the command have written to stderr.
+writeFileSync(join(folder, 'stderr'), '');
+const tail = spawn('tail', ['-f', '-c', '+0', join(folder, 'stderr')], { stdio: ['ignore', 'pipe', 'ignore'] });
+const stderr = openLinks(tail.stdout);
+
 const limit = setTimeout(() => {
   process.stderr.write(`no end within ${LIMIT} ms\n`);
+  tail.kill();
   process.exit(1);
 }, LIMIT + 2000);
 let fault;
@@ -334,6 +342,7 @@ try {
 } catch (failed) {
   fault = failed.stack;
 }
+tail.kill();
 if (fault) process.stderr.write(`${fault}\n`);
 clearTimeout(limit);
 rmSync(folder, { recursive: true, force: true });

@@ -278,6 +278,8 @@ def compared(
         faults[name] = outcome.wrong
         # The first is the connection: its revision may be another one.
         same = i == 0 or alone is None or bool(alone[i].wrong) or outcome.text == alone[i].text
+        # Not every SDK finds the callback of a notification that comes together with the response.
+        same = same or name.startswith("progress")
         if not outcome.wrong and not same:
             faults[name] = f"{outcome.text[:200]!r} instead of {alone[i].text[:200]!r}"
         if alone is not None and alone[i].wrong:
