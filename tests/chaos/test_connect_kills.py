@@ -26,7 +26,7 @@ from ..support.reconnecting import Installation
 from ..support.sdk import SDK_WARNINGS
 from ..support.stateless_requests import request
 
-CALLS = int(os.environ.get("CONNECT_KILL_CALLS", "60"))
+CALLS = int(os.environ.get("CONNECT_KILL_CALLS", "30"))
 SEED = int(os.environ.get("CHAOS_SEED", str(time.time_ns())))
 MEBIBYTE = 1 << 20
 # Calls in flight at once.

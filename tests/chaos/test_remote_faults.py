@@ -22,7 +22,7 @@ from ..support.fault_proxy import Fault, FaultProxy
 from ..support.journaled_calls import StdioClient, judge
 
 pytestmark = pytest.mark.anyio
-CALLS = int(os.environ.get("REMOTE_CALLS", "60"))
+CALLS = int(os.environ.get("REMOTE_CALLS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", str(time.time_ns())))
 SUBJECT = os.environ.get("REMOTE_SUBJECT", "connect")
 SERVERS = REPOSITORY / "tests/support/servers"

@@ -21,6 +21,8 @@ _ENVELOPE = {
 }
 # The largest line that is read (bytes), and the limit on one call (seconds).
 _LONGEST, _PATIENCE = 1 << 22, 60
+# How long the first answer is awaited, while the processes start (seconds).
+_OPENING = 60
 # The words of an error by which a client knows that it must not simply repeat the call.
 _MAY_HAVE_BEEN = re.compile(r"may have been|Session terminated before the request completed")
 
@@ -97,14 +99,16 @@ class StdioClient:
         async with self._sending:
             await self._process.stdin.send_all(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
-    async def request(self, identity: Any, method: str, params: dict[str, Any], call: Call) -> None:
-        """Send a request and wait for its answer, or until the time is over."""
+    async def request(
+        self, identity: Any, method: str, params: dict[str, Any], call: Call, seconds: float | None = None
+    ) -> None:
+        """Send a request and wait for its answer, or until the time (seconds) is over."""
         self.calls[json.dumps(identity)] = call
         if self.era == "modern":
             params = {**params, "_meta": {**_ENVELOPE, **params.get("_meta", {})}}
         if self.ended:
             return
-        with trio.move_on_after(_PATIENCE):
+        with trio.move_on_after(_PATIENCE if seconds is None else seconds):
             await self._send({"id": identity, "method": method, "params": params})
             await call.answered.wait()
 
@@ -117,7 +121,7 @@ class StdioClient:
             about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
             opening = ("initialize", about)
         call = Call("", "")
-        await self.request("opening", *opening, call)
+        await self.request("opening", *opening, call, _OPENING)
         del self.calls['"opening"']
         if self.era != "modern":
             await self._send({"method": "notifications/initialized"})
