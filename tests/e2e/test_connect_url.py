@@ -14,6 +14,7 @@ import trio
 from mcp import Client, StdioServerParameters, stdio_client, types
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, REPOSITORY, Bridge
+from ..support.remote_process import remote_process
 from ..support.sdk import SDK_WARNINGS
 from ..support.stateless_requests import request
 from ..support.tls import tls_options
@@ -60,7 +61,9 @@ CLIENTS = ("legacy", "2026-07-28")
 
 
 @pytest.mark.parametrize(
-    "words", [("mcp",), ("ws",), ("sse", "--transport", "sse"), ("mcp", "--transport", "http")], ids=" ".join
+    "words",
+    [("mcp",), ("ws",), ("sse", "--transport", "sse"), ("sse",), ("mcp", "--transport", "http")],
+    ids=" ".join,
 )
 def test_a_bridge_at_a_port_serves_connect_with_its_token(plain, words, tmp_path):
     at, *more = words
@@ -82,6 +85,15 @@ def remote():
             yield process.stdout.readline().strip()
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("mode", CLIENTS)
+async def test_an_official_client_of_each_era_uses_an_official_server_of_the_first_revision(mode):
+    async with remote_process("sse=1", path="/sse") as url:
+        server = StdioServerParameters(command=str(PROGRAM), args=["connect", url])
+        with trio.fail_after(30):
+            async with Client(stdio_client(server), mode=mode) as client:
+                assert (await client.call_tool("echo", {"text": "é x"})).content[0].text == "é x"
 
 
 @pytest.mark.parametrize("mode", CLIENTS)

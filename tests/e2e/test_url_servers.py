@@ -19,6 +19,7 @@ from ..support.authorization_server import authorization_server, visit
 from ..support.bridge_process import EXAMPLE, PROGRAM, REPOSITORY
 from ..support.daemon_clients import stateless_request
 from ..support.daemon_process import daemon, write_config
+from ..support.remote_process import remote_process
 from ..support.sdk import SDK_WARNINGS
 from ..support.stateless_requests import tool
 
@@ -71,6 +72,7 @@ def running(tmp_path_factory):
             "http-legacy": {"url": other.url("example"), "era": "legacy", **token},
             "http-modern": {"url": other.url("example"), "era": "modern", **token},
             "sse": {"url": other.url("example", "sse"), "transport": "sse", **token},
+            "sse-found": {"url": other.url("example", "sse"), **token},
             "ws-legacy": {"url": other.url("example", "ws"), "era": "legacy", **token},
             "ws-modern": {"url": other.url("example", "ws"), "era": "modern", **token},
             "filtered": {"url": f"{url}?api_key={SECRET}x", "tools": {"deny": ["a*"]}},
@@ -111,7 +113,7 @@ async def accept(_context, params):
     "server",
     [
         *("sdk", "sdk-legacy", "sdk-modern", "sdk-shared", "sdk-principal"),
-        *("http-legacy", "http-modern", "sse", "ws-legacy", "ws-modern"),
+        *("http-legacy", "http-modern", "sse", "sse-found", "ws-legacy", "ws-modern"),
     ],
 )
 async def test_a_client_of_each_era_calls_a_remote_server_of_each_era(running, server, mode):
@@ -216,6 +218,14 @@ def test_commands_about_processes_name_a_remote_server(running, words, reason):
     done = running.do(*words, check=False)
     assert done.returncode == 78
     assert reason in done.stderr
+
+
+@pytest.mark.parametrize("mode", CLIENTS)
+async def test_a_client_of_each_era_calls_an_official_server_of_the_first_revision(tmp_path, mode):
+    async with remote_process("sse=1", path="/sse") as url:
+        with daemon(tmp_path, {"first": {"url": url}}) as running:
+            async with connected(running, "first", mode) as client:
+                assert await text_of(client, "echo", text="x") == "x"
 
 
 def free_port():

@@ -13,9 +13,8 @@ from .deliveries import Deliveries
 from .detection import SSE, WEBSOCKET, RemoteMemory
 from .http_calls import Endpoint
 from .http_client import http_url
-from .http_failures import Failure
 from .http_sse import HttpSse
-from .link import Http
+from .link import GiveBack, Http
 from .messages import Sent, read_sent
 from .options import RemoteOptions
 from .ports import Carrier
@@ -103,9 +102,9 @@ class Connection:
         self._transport.send(sent)
 
     def _use_stream(
-        self, nursery: trio.Nursery, transport: str, before: Failure | None = None
+        self, nursery: trio.Nursery, transport: str, give_back: GiveBack | None = None
     ) -> StreamSession:
-        session = StreamSession(lambda: self._make_carrier(transport), self, transport, before)
+        session = StreamSession(lambda: self._make_carrier(transport), self, transport, give_back)
         self._transport = session
         if self._deliveries.paused:
             session.pause()
@@ -179,11 +178,21 @@ class Connection:
         """Whether the server has ever answered, over this or another connection."""
         return bool(self._memory.transport)
 
-    def change_transport(self, messages: list[Sent], failure: Failure) -> bool:
-        """Send messages over HTTP+SSE instead, if the transport is not known yet."""
-        if self._options.transport != "auto" or self._memory.transport or self._nursery is None:
+    def change_transport(self, messages: list[Sent], give_back: GiveBack) -> bool:
+        """Send messages over HTTP+SSE instead, if the transport is not known yet or another connection has found this one."""
+        if (
+            self._options.transport != "auto"
+            or self._memory.transport not in ("", SSE)
+            or self._nursery is None
+        ):
             return False
-        session = self._use_stream(self._nursery, SSE, failure)
+        former = self._transport
+
+        def return_to_former(reason: str, unsent: list[Sent]) -> None:
+            self._transport = former
+            give_back(reason, unsent)
+
+        session = self._use_stream(self._nursery, SSE, return_to_former)
         for sent in messages:
             session.send(sent)
         return True

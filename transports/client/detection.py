@@ -1,7 +1,7 @@
 """Find the transport of a remote server.
 
-A server of the first revision has HTTP+SSE only. It does not accept an `initialize` by POST, and sends the event `endpoint` to
-a GET of the same URL (MCP 2026-07-28 basic/transports/streamable-http, "Backward Compatibility"; MCP 2025-03-26
+A server of the first revision has HTTP+SSE only. It refuses an `initialize` by POST, with a body of any kind, and sends the
+event `endpoint` to a GET of the same URL (MCP 2026-07-28 basic/transports/streamable-http, "Backward Compatibility"; MCP 2025-03-26
 basic/transports). Whether a failure of the network or of a gateway, missing credentials or a rate limit is one of the server
 cannot be known, so they decide nothing (`http_failures.Failure.refused`).
 """
@@ -11,8 +11,11 @@ from typing import Final
 
 import attrs
 
+from ...validators import json_object
+from ...validators.mirrored_headers import HEADER_MISMATCH
 from ...validators.partial_object import outline
 from ...validators.remote_url import WEBSOCKET_SCHEMES
+from ...validators.stateless_request import MISSING_CAPABILITY, UNSUPPORTED_VERSION
 from .options import RemoteOptions
 
 HTTP: Final = "http"
@@ -24,6 +27,7 @@ _NO_SESSION: Final = re.compile(
     rb"|\bsession\b(?: \w{1,16}){0,3} (?:not found|expired|invalid|unknown|terminated|not exist)\b",
     re.IGNORECASE,
 )
+_MODERN_ERRORS: Final = frozenset({HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION})
 # The part of a body that is searched for such words (bytes).
 _HEAD: Final = 4096
 
@@ -36,6 +40,15 @@ def names_no_session(body: bytes, raw_id: bytes) -> bool:
     """
     found = outline(body).members
     return found.get("id", b"null") != raw_id and _NO_SESSION.search(body[:_HEAD]) is not None
+
+
+def is_modern_error(body: bytes) -> bool:
+    """Return whether the body of a refusal has an error that only servers of MCP 2026-07-28 send.
+
+    Such a server has Streamable HTTP (MCP 2026-07-28 basic/transports/streamable-http, "Backward Compatibility").
+    """
+    error = json_object.peek(outline(body).members.get("error"))
+    return json_object.number(error.get("code")) in _MODERN_ERRORS
 
 
 @attrs.define(eq=False)

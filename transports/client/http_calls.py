@@ -132,10 +132,8 @@ class HttpCalls:
             return await self.reader.read_json(response, call)
         return self.endpoint.type_failure(response, await self.endpoint.beginning(response))
 
-    async def read_refusal(self, call: Call, response: RemoteResponse) -> tuple[Failure, bytes]:
-        """Read an error response. A JSON-RPC error in it ends the call. Returns the failure of others, and the body."""
+    async def read_refusal(self, response: RemoteResponse) -> tuple[Failure, bytes]:
+        """Read an error response. Returns its failure, and the body, empty for an event stream."""
         body = await self.endpoint.beginning(response)
         failure = self.endpoint.status_failure(response, body)
-        if media_type(response) != EVENTS:
-            self.reader.take_refusal(body, call)
-        return failure, body
+        return failure, b"" if media_type(response) == EVENTS else body

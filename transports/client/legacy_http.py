@@ -17,7 +17,7 @@ from ...validators import jsonrpc
 from ...validators.mcp_params import read_cancelled
 from ..options import Headers
 from .calls import Call, Calls
-from .detection import HTTP, names_no_session
+from .detection import HTTP, is_modern_error, names_no_session
 from .http_calls import POST, Endpoint, HttpCalls
 from .http_connection import RemoteResponse
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
@@ -278,12 +278,14 @@ class LegacyHttp:
         if response.status == 404 and call.session:
             return self._refused(call)
         if not 200 <= response.status < 300:
-            failure, body = await self._http.read_refusal(call, response)
+            failure, body = await self._http.read_refusal(response)
+            if opens and not call.internal:
+                self._on_refused(call, failure, body)
+            else:
+                self._http.reader.take_refusal(body, call)
             if call.session and response.status == 400 and names_no_session(body, call.id):
                 # Some servers do not use the status 404. The request fails, and the following get another session.
                 self._lose(call.generation)
-            if opens and not (call.internal or call.ended) and failure.refused:
-                self._change_transport(call, failure)
             return failure
         call.begin()
         if opens:
@@ -316,19 +318,38 @@ class LegacyHttp:
         self._release()
         return received.line
 
-    def _change_transport(self, call: Call, failure: Failure) -> None:
-        if self._link.change_transport([call.sent, *self._take_waiting()], failure):
-            self._calls.end(call)
+    def _on_opening_refused(self, received: Received) -> bytes:
+        """Process an error in place of the response to `initialize`, with an error status (Call.on_response).
 
-    def _take_waiting(self) -> list[Sent]:
-        taken: list[Sent] = []
-        while self._waiting:
-            one = self._waiting.popleft()
-            if isinstance(one, Call):
-                self._calls.end(one)
-                one = one.sent
-            taken.append(one)
-        return taken
+        A gateway may have sent it, so it does not show which transport the server has.
+        """
+        self._session.open(received, None)
+        self._release()
+        return received.line
+
+    def _on_refused(self, call: Call, failure: Failure, body: bytes) -> None:
+        """Find out after a refusal of `initialize` whether the server has HTTP+SSE. If not, the refusal counts."""
+
+        def give_back(reason: str, messages: list[Sent]) -> None:
+            again = Call(call.sent, self._on_opening_refused)
+            self._calls.add(again)
+            self._http.reader.take_refusal(body, again)
+            if not again.ended:
+                self._link.end(f"{failure.predicate} (and HTTP+SSE: {reason})")
+            # The first is `initialize`.
+            for sent in messages[1:]:
+                self.send(sent)
+
+        call.on_response = self._on_opening_refused
+        if failure.refused and not is_modern_error(body):
+            waiting = [one.sent if isinstance(one, Call) else one for one in self._waiting]
+            if self._link.change_transport([call.sent, *waiting], give_back):
+                for one in (call, *self._waiting):
+                    if isinstance(one, Call):
+                        self._calls.end(one)
+                self._waiting.clear()
+                return
+        self._http.reader.take_refusal(body, call)
 
     def _lose(self, generation: int) -> None:
         """Open the session again, because the server has ended it."""

@@ -1,5 +1,6 @@
 """Interfaces between the parts of a connection to a remote server."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -7,8 +8,10 @@ from ...validators.limits import Limits
 from ..options import Headers
 from ..server_io import Overlong
 from .http_connection import RemoteResponse
-from .http_failures import Failure
 from .messages import Sent
+
+# Takes back messages that were not sent over another transport, in their order, and the reason as a predicate.
+GiveBack = Callable[[str, list[Sent]], None]
 
 
 class Http(Protocol):
@@ -72,9 +75,9 @@ class Link(Protocol):
         """Whether the server has ever answered, over this or another connection."""
         ...
 
-    def change_transport(self, messages: list[Sent], failure: Failure) -> bool:
+    def change_transport(self, messages: list[Sent], give_back: GiveBack) -> bool:
         """Send `initialize` and what follows it over HTTP+SSE instead, or return False.
 
-        `failure` is that of `initialize`, and is reported if HTTP+SSE fails as well.
+        `give_back` is called if the server sends no event stream of HTTP+SSE.
         """
         ...

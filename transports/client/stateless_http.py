@@ -17,7 +17,7 @@ from ...validators.revisions import MODERN_REVISION
 from ...validators.stateless_request import PROTOCOL_VERSION, read_envelope
 from ..options import Headers
 from .calls import Call, Calls
-from .detection import HTTP
+from .detection import HTTP, is_modern_error
 from .http_calls import POST, Endpoint, HttpCalls
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
 from .link import Link
@@ -137,6 +137,9 @@ class StatelessHttp:
                 if again and response.status == 400 and _is_mismatch(body, self._link.limits):
                     return None, body
                 failure = self._http.endpoint.status_failure(response, body)
+                if not (call.internal or is_modern_error(body)):
+                    # A server that has HTTP+SSE only may refuse each POST with an error of JSON-RPC.
+                    call.on_response = None
                 if call.sent.method != DISCOVER or failure.refused:
                     self._http.reader.take_refusal(body, call)
                 return failure, None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.transports.client.detection import RemoteMemory, names_no_session
+from mcpbridged.transports.client.detection import RemoteMemory, is_modern_error, names_no_session
 from mcpbridged.transports.client.options import RemoteOptions
 
 
@@ -45,3 +45,19 @@ def test_the_transport_of_the_next_connection(url, transport, found, expected):
     memory = RemoteMemory()
     memory.found(found)
     assert memory.transport_for(RemoteOptions(url, transport=transport)) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no"}}', True),
+        (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32020.0}}', True),
+        (b'{"error":{"code":-32601,"message":"no"}}', False),
+        (b'{"error":{"code":"-32022"}}', False),
+        (b'{"error":-32022}', False),
+        (b"-32022", False),
+        (b"", False),
+    ],
+)
+def test_an_error_of_the_modern_era(body, expected):
+    assert is_modern_error(body) is expected

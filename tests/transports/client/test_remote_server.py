@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from mcpbridged.transports.client import stream_session
 from mcpbridged.transports.client.detection import RemoteMemory
 from mcpbridged.transports.client.options import RemoteOptions
 from mcpbridged.transports.client.ports import Lost
@@ -200,8 +201,16 @@ class FakeCarrier:
         self.paused = False
 
 
+def error_of(raw_id, code=-32600):
+    error = {"code": code, "message": "method not allowed"}
+    return {"jsonrpc": "2.0", "error": error, **({} if raw_id is ... else {"id": raw_id})}
+
+
 @pytest.mark.parametrize("status", [400, 404, 405])
-async def test_a_server_that_refuses_the_post_has_the_first_transport(status):
+@pytest.mark.parametrize(
+    "body", [b"no", *(json.dumps(error_of(raw_id)).encode() for raw_id in (..., None, "server-error", 0))]
+)
+async def test_a_server_that_refuses_the_post_has_the_first_transport(status, body):
     carriers = []
 
     def make(transport):
@@ -209,7 +218,7 @@ async def test_a_server_that_refuses_the_post_has_the_first_transport(status):
         return carriers[-1][1]
 
     async def handler(exchange):
-        await exchange.send(b"no", status, "text/plain")
+        await exchange.send(body, status, "text/plain")
 
     memory = RemoteMemory()
     async with remote_peer(handler) as peer:
@@ -253,15 +262,86 @@ async def test_a_refusal_that_may_pass_is_no_evidence(status):
         assert {e.verb for e in peer.journal} == {"POST"}
 
 
-async def test_a_refusal_with_an_error_of_the_protocol_is_the_answer():
+async def silence(exchange):
+    await exchange.events()
+    await exchange.left()
+
+
+async def other_page(exchange):
+    await exchange.send(b"a page", kind="text/html")
+
+
+async def no_get(exchange):
+    await exchange.json(error_of(None), 405)
+
+
+@pytest.mark.parametrize("get", [silence, other_page, no_get])
+async def test_a_refusal_is_the_answer_of_a_server_without_an_event_stream(get, monkeypatch):
+    monkeypatch.setattr(stream_session, "_ATTEMPT_SECONDS", 0.5)
+
     async def handler(exchange):
-        error = {"code": -32602, "message": "Unsupported protocol version"}
-        await exchange.json({"jsonrpc": "2.0", "id": exchange.id, "error": error}, 400)
+        if exchange.verb == "GET":
+            await get(exchange)
+        elif exchange.method == "initialize" and len(peer.sent("initialize")) == 1:
+            await exchange.json(error_of(exchange.id, -32602), 400)
+        else:
+            await exchange.result(RESULT if exchange.method == "initialize" else {})
 
     memory = RemoteMemory()
     async with remote_peer(handler) as peer, connected(peer.url, memory=memory) as client:
-        assert (await client.ask(1, "initialize"))["error"]["code"] == -32602
-    assert memory.transport == "http"
+        # A message that waits for the response to `initialize` is sent over the former transport as well.
+        client.call(1, "initialize")
+        client.call(2, "ping")
+        assert (await client.answer(1))["error"]["code"] == -32602
+        assert (await client.answer(2))["result"] == {}
+        assert memory.transport == ""
+        assert (await client.ask(3, "initialize"))["result"] == RESULT
+        assert memory.transport == "http"
+        assert peer.sent() == ["initialize", "ping", "initialize"]
+
+
+@pytest.mark.parametrize("code", [-32020, -32021, -32022])
+async def test_an_error_of_the_modern_era_is_the_answer_at_once(code):
+    async def handler(exchange):
+        await exchange.json(error_of(exchange.id, code), 400)
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        assert (await client.ask(1, "initialize"))["error"]["code"] == code
+        assert [e.verb for e in peer.journal] == ["POST"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_a_refused_discovery_does_not_decide_the_transport(status):
+    async def handler(exchange):
+        await exchange.json(error_of(exchange.id), status)
+
+    memory = RemoteMemory()
+    async with remote_peer(handler) as peer:
+        async with connected(peer.url, memory=memory) as client:
+            assert (await client.ask_modern(1, "server/discover"))["error"]["code"] == -32600
+            assert memory.transport == ""
+        async with connected(peer.url, memory=memory, make_carrier=lambda _: FakeCarrier()) as client:
+            assert (await client.initialize())["result"] == RESULT
+    assert memory.transport == "sse"
+
+
+async def test_connections_at_the_same_time_find_the_same_transport():
+    refused = trio.Event()
+
+    async def handler(exchange):
+        await refused.wait()
+        await exchange.json(error_of(None), 405)
+
+    memory = RemoteMemory()
+    async with (
+        remote_peer(handler) as peer,
+        connected(peer.url, memory=memory, make_carrier=lambda _: FakeCarrier()) as client,
+    ):
+        client.call(1, "initialize")
+        await peer.until(len)
+        memory.found("sse")
+        refused.set()
+        assert (await client.answer(1))["result"] == RESULT
 
 
 async def test_the_configured_transport_is_the_only_one():
