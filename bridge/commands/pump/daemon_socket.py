@@ -28,11 +28,15 @@ class Unreachable(Exception):
 
 
 class Refused(Exception):
-    """The daemon has responded, and opens no connection. `again` is True if it may do so later."""
+    """The daemon has responded, and opens no connection.
 
-    def __init__(self, text: str, *, again: bool = False) -> None:
+    `again` is True if it may do so later, and `is_timed` if it has named a time for that.
+    """
+
+    def __init__(self, text: str, *, again: bool = False, is_timed: bool = False) -> None:
         super().__init__(text)
         self.again = again
+        self.is_timed = is_timed
 
 
 def usual_socket(environment: "dict[bytes, bytes]") -> "bytes | None":
@@ -166,7 +170,9 @@ class Upgrade:
         status = head[9:12]
         if status == b"101":
             return rest
-        raise Refused(self._reason(status, _read_body(sock, head, rest)), again=status == b"503")
+        again = status == b"503"
+        is_timed = again and b"\r\nretry-after:" in head.lower()
+        raise Refused(self._reason(status, _read_body(sock, head, rest)), again=again, is_timed=is_timed)
 
     def _line(self) -> str:
         return self._data[:200].partition(b"\r\n")[0].decode("utf-8", "backslashreplace")

@@ -230,7 +230,7 @@ class Program:
             return
         except Refused as fault:
             self._drop_link()
-            if not fault.again or not self._has_connected:
+            if not (fault.again if self._has_connected else fault.is_timed):
                 raise End(_EX_UNAVAILABLE, str(fault)) from None
             self._on_unreachable(str(fault), time.monotonic())
             return

@@ -405,6 +405,27 @@ def test_a_refusal_ends_the_program_with_its_reason(daemon, data, reason):
         assert reason in line
 
 
+STOPPING = b'HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 32\r\n\r\n{"error":{"message":"stopping"}}'
+
+
+def test_at_the_start_a_daemon_that_is_being_replaced_is_awaited(daemon):
+    with connect(daemon) as client:
+        client.send(INITIALIZE)
+        for _ in range(2):
+            connection = daemon.connection()
+            connection.respond(STOPPING)
+            connection.close()
+        connection = daemon.accept()
+        assert connection.message() == INITIALIZE
+        connection.send(OPENED)
+        assert client.receive() == OPENED
+        client.close_input()
+        assert connection.reader.rest() == b""
+        connection.close()
+        assert client.wait() == 0
+        assert client.stderr == "mcp-bridge: stopping; retrying for at most 30 s\n"
+
+
 def test_on_a_reconnection_a_busy_daemon_is_awaited(daemon):
     with connect(daemon) as client:
         open_session(daemon, client).close()

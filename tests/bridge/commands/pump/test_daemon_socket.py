@@ -207,6 +207,23 @@ def test_any_other_response_is_refused_with_the_reason(text, body, reason, again
     assert caught.value.again is again
 
 
+@pytest.mark.parametrize(
+    ("status", "field", "is_timed"),
+    [
+        ("503 X", "Retry-After: 1", True),
+        ("503 X", "retry-after:1", True),
+        ("503 X", "X-Retry-After: 1", False),
+        ("429 X", "Retry-After: 1", False),
+    ],
+)
+def test_only_a_busy_daemon_names_a_time(status, field, is_timed):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(Refused) as caught:
+        text = f"HTTP/1.1 {status}\r\n{field}\r\nContent-Length: 0\r\n\r\n"
+        Upgrade("one").feed(ours, text.encode())
+    assert caught.value.is_timed is is_timed
+
+
 def test_a_connection_that_ends_before_the_response_may_be_made_again():
     with pytest.raises(Unreachable, match="one closed the connection before it responded"):
         Upgrade("one").feed(None, b"")
