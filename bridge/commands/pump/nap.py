@@ -1,6 +1,6 @@
 """Leave memory while nothing happens: an idle program becomes a shell that waits for one line of the daemon.
 
-The program lends its stdin to the daemon, which polls it and never reads it. When the daemon has answered this very request,
+The program lends its stdin, if that is a pipe, a socket or a terminal, to the daemon, which polls it and never reads it. When the daemon has answered this very request,
 the program stores its state in a file in memory and executes `/bin/sh`, which has a twentieth of its size. The daemon sends
 `#wake` before anything else, or when stdin is readable or ends, and the shell executes the program again. `read` of a shell
 takes single bytes from a socket, so that no byte behind that line is lost (POSIX, Shell Command Language, `read`).
@@ -10,6 +10,8 @@ import _socket
 import errno
 import posix
 import sys
+
+from .streams import S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK, STDIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,9 +80,21 @@ def has_shell() -> bool:
     return posix.access(_SHELL, posix.X_OK)
 
 
+def may_lend_stdin() -> bool:
+    """Return whether the daemon may poll stdin: a pipe, a socket or a terminal.
+
+    The poll of another file system or device, such as one of FUSE, may block, and with it the daemon.
+    """
+    try:
+        kind = posix.fstat(STDIN).st_mode & S_IFMT
+    except OSError:
+        return False
+    return kind in (S_IFIFO, S_IFSOCK) or (kind == S_IFCHR and posix.isatty(STDIN))
+
+
 def lend_stdin(sock: "_socket.socket", line: bytes) -> bool:
     """Send a line with stdin attached; return whether the kernel has taken it."""
-    descriptor = (0).to_bytes(4, sys.byteorder)
+    descriptor = STDIN.to_bytes(4, sys.byteorder)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor)]
     try:
         return sock.sendmsg([line], rights, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL) == len(line)

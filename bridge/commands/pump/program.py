@@ -9,7 +9,7 @@ from .conversation import DRAINING, OPEN, REPLAYING, RESTING, Conversation
 from .daemon_socket import Refused, Unreachable, connect
 from .lines import PIECE, Line
 from .link import Link, Lost
-from .nap import NapSchedule, has_shell, sleep
+from .nap import NapSchedule, has_shell, may_lend_stdin, sleep
 from .retry import RetrySchedule
 from .streams import STDIN, ClientOutput, is_ready, notice
 
@@ -204,7 +204,7 @@ class Program:
         self._retry.on_connect(now)
         self._has_connected = True
         self._conversation.on_connect()
-        self._nap.is_refused = not self._times.quiet or not has_shell()
+        self._nap.is_refused = not (self._times.quiet and has_shell() and may_lend_stdin())
         self._on_activity()
         if self._input.closed:
             self._deadlines["last responses"] = now + _LAST_RESPONSES

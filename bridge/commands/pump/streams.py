@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 STDIN, STDOUT, _STDERR = 0, 1, 2
 # stat.h
-_S_IFMT, _S_IFIFO, _S_IFSOCK = 0o170000, 0o010000, 0o140000
+S_IFMT, S_IFIFO, S_IFCHR, S_IFSOCK = 0o170000, 0o010000, 0o020000, 0o140000
 # PIPE_BUF: a pipe that is writable takes this much without blocking (bytes, pipe(7)).
 _PIPE_BUF = 4096
 # The most pieces of one system call.
@@ -39,12 +39,12 @@ class ClientOutput:
         self.size = 0
         # Set when the client has closed its end, or the device fails: the error.
         self.fault: OSError | None = None
-        kind = posix.fstat(STDOUT).st_mode & _S_IFMT
-        self._socket = _socket.socket(fileno=STDOUT) if kind == _S_IFSOCK else None
+        kind = posix.fstat(STDOUT).st_mode & S_IFMT
+        self._socket = _socket.socket(fileno=STDOUT) if kind == S_IFSOCK else None
         # The descriptor that is written, and whether it must be written in small parts.
         self.descriptor = STDOUT
         self._in_parts = False
-        if kind == _S_IFIFO:
+        if kind == S_IFIFO:
             try:
                 flags = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC | posix.O_NOCTTY
                 self.descriptor = posix.open(f"/proc/self/fd/{STDOUT}", flags)

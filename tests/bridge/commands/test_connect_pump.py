@@ -730,6 +730,18 @@ def test_a_program_whose_stdin_cannot_be_watched_asks_once(daemon):
         assert connection.reader.is_silent()
 
 
+def test_a_program_with_an_unusual_stdin_does_not_sleep(daemon):
+    """The poll of a file of FUSE would block the daemon. An eventfd is of none of the usual types either."""
+    stdin = os.eventfd(0)
+    process = subprocess.Popen([PROGRAM, "connect", "one"], env={**daemon.variables, **SOON}, stdin=stdin)
+    try:
+        assert daemon.accept().reader.is_silent(1)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(stdin)
+
+
 def test_a_program_in_a_handshake_does_not_sleep(daemon):
     with connect(daemon, variables=SOON) as client:
         connection = daemon.accept()

@@ -2,6 +2,7 @@
 
 import os
 import posix
+import socket
 
 import pytest
 
@@ -104,3 +105,29 @@ def test_a_descriptor_that_a_shell_cannot_read_is_refused():
 
 def test_there_is_a_shell():
     assert nap.has_shell() is os.access("/bin/sh", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "may"), [("pipe", True), ("socket", True), ("terminal", True), ("file", False), ("null", False)]
+)
+def test_only_descriptors_whose_poll_cannot_block_are_lent(kind, may, tmp_path, monkeypatch):
+    if kind == "pipe":
+        opened = os.pipe()
+    elif kind == "socket":
+        opened = tuple(end.detach() for end in socket.socketpair())
+    elif kind == "terminal":
+        opened = os.openpty()[::-1]
+    else:
+        (tmp_path / "file").touch()
+        opened = (os.open(tmp_path / "file" if kind == "file" else os.devnull, os.O_RDONLY),)
+    try:
+        monkeypatch.setattr(nap, "STDIN", opened[0])
+        assert nap.may_lend_stdin() is may
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def test_a_closed_stdin_is_not_lent(monkeypatch):
+    monkeypatch.setattr(nap, "STDIN", 1 << 20)
+    assert not nap.may_lend_stdin()
