@@ -58,6 +58,7 @@ class EraDiscovery:
         self._common = common
         self.probe: Probe | None = None
         self._limits = common.checks.config.limits
+        self._is_remote = common.checks.config.remote is not None
 
     def probe_beside(self, owner: ProcessOwner) -> Probe | None:
         """Return the probe whose result decides what the end of the process of this owner means."""
@@ -115,12 +116,17 @@ class EraDiscovery:
             return True
 
     async def confirm(self, process: ServerProcess, owner: ProcessOwner) -> None:
-        """Check that a process speaks the modern era, before it receives a request. Raises NotOfThisEra."""
-        if await confirms(process.child, process.startup.attach, self._limits):
+        """Check that a process speaks the modern era, before it receives a request. Raises NotOfThisEra and SpawnFailed."""
+        modern = await confirms(process.child, process.startup.attach, self._limits, remote=self._is_remote)
+        if modern:
             self._common.facts.cache.on_probe(trio.current_time(), modern=True)
             process.startup.attach(owner.on_line)
             return
         process.child.stop()
+        if modern is None:
+            raise SpawnFailed(
+                "the remote server has not answered server/discover; check that it can be reached"
+            )
         text = "the server does not answer server/discover as it did before"
         self._common.facts.mismatched(text)
         raise NotOfThisEra(text)
@@ -181,7 +187,7 @@ class EraDiscovery:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_after_opened)
             try:
-                modern = await probe_era(connect, self._limits, start_beside)
+                modern = await probe_era(connect, self._limits, start_beside, remote=self._is_remote)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
@@ -193,7 +199,7 @@ class EraDiscovery:
             if probe.refused:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
                 await self._common.processes.wait_until_gone(probe.beside.upstream)
-                modern = await probe_era(connect, self._limits)
+                modern = await probe_era(connect, self._limits, remote=self._is_remote)
         return modern
 
     async def _end_beside(self, probe: Probe) -> None:

@@ -15,6 +15,7 @@ from ...transports.server_io import ChildBusy, ChildGone, Exit, OnLine, Overlong
 from ...validators import json_object, jsonrpc, stateless_request
 from ...validators.jsonrpc import Response
 from ...validators.limits import Limits
+from ...validators.mirrored_headers import HEADER_MISMATCH
 from ...validators.rejection import Rejection
 from ...validators.revisions import LATEST_LEGACY, MODERN_REVISION
 from ..core import errors
@@ -58,6 +59,8 @@ async def probe_era(
     connect: Connect,
     limits: Limits,
     started: Callable[[], None] = lambda: None,
+    *,
+    remote: bool = False,
 ) -> bool | None:
     """Return whether a new process speaks the modern era, None if it has sent no response. Raises SpawnFailed.
 
@@ -70,11 +73,17 @@ async def probe_era(
     answer = await _send_request(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
     if answer is None or (answer.id != _ID and answer.error):
         return None
-    return answer.id == _ID and is_modern(answer)
+    return answer.id == _ID and is_modern(answer, remote=remote)
 
 
-async def confirms(child: ServerConnection, attach: Callable[[OnLine], None], limits: Limits) -> bool:
-    """Return whether a running process speaks the modern era. `attach` sets the receiver of its lines."""
+async def confirms(
+    child: ServerConnection, attach: Callable[[OnLine], None], limits: Limits, *, remote: bool = False
+) -> bool | None:
+    """Return whether a running process speaks the modern era. `attach` sets the receiver of its lines.
+
+    A process that exits or stays silent does not, as servers of the legacy era do before `initialize`. A remote server that
+    has sent no response may be out of reach, which shows nothing: the result is then None.
+    """
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
@@ -86,13 +95,15 @@ async def confirms(child: ServerConnection, attach: Callable[[OnLine], None], li
 
         attach(on_line)
         if not _sent(child, _DISCOVER):
-            return False
+            return None if remote else False
         while child.has_unread_input and not child.ended:  # noqa: ASYNC110 - a pipe has no event for it
             await trio.sleep(_LOOK)
         patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
         while not child.ended:  # noqa: ASYNC110 - its exit is reported to others
             await trio.sleep(_LOOK)
-    return found is not None and is_modern(found)
+    if found is None:
+        return None if remote else False
+    return is_modern(found, remote=remote)
 
 
 async def takes_initialize(connect: Connect, limits: Limits) -> bool:
@@ -164,10 +175,16 @@ def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:
     return message if isinstance(message, Response) and message.id in (_ID, _SECOND_ID) else None
 
 
-def is_modern(answer: Response) -> bool:
-    """Return whether only a modern server sends this response to `server/discover`."""
+def is_modern(answer: Response, *, remote: bool = False) -> bool:
+    """Return whether only a modern server sends this response to `server/discover`.
+
+    The codes that are for the headers and for missing capabilities count over HTTP only (MCP 2026-07-28
+    basic/transports/streamable-http, "Backward Compatibility"): a server of the legacy era may have them for other errors.
+    """
     if answer.error:
         fault = errors.read_fault(answer.error)
+        if remote and fault.code in (HEADER_MISMATCH, stateless_request.MISSING_CAPABILITY):
+            return True
         if fault.code != stateless_request.UNSUPPORTED_VERSION:
             return False
         supported = json_object.peek(None if fault.data is msgspec.UNSET else fault.data).get("supported")

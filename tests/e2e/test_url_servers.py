@@ -233,6 +233,20 @@ def free_port():
         return listener.getsockname()[1]
 
 
+async def test_the_stored_era_of_a_remote_server_that_is_away_stays_valid(tmp_path):
+    port = free_port()
+    servers = {"one": {"url": f"http://127.0.0.1:{port}/mcp", "connect_seconds": 1}}
+    with remote(port), daemon(tmp_path, servers) as running:
+        assert (await stateless_request(running, "one", "tools/list"))[0] == 200
+    with daemon(tmp_path, servers) as running:
+        answer = (await stateless_request(running, "one", "tools/list"))[1]
+        assert "reached" in answer["error"]["message"]
+        with remote(port):
+            running.restart("one")
+            assert (await stateless_request(running, "one", "tools/list"))[0] == 200
+        assert not any("era_mismatch" in line for line in running.lines)
+
+
 async def test_a_remote_server_that_cannot_be_reached_fails_its_calls_only(tmp_path):
     port = free_port()
     servers = {

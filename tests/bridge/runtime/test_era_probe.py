@@ -1,5 +1,6 @@
 """Real servers that answer a probe of their era at once, late, or never."""
 
+import json
 import os
 import sys
 from functools import partial
@@ -13,6 +14,8 @@ from mcpbridged.bridge.runtime.connector import ProcessConnector
 from mcpbridged.transports.options import Launch
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.process.spawner import Spawner
+from mcpbridged.transports.server_io import ChildGone
+from mcpbridged.validators import jsonrpc
 from mcpbridged.validators.limits import Limits
 
 pytestmark = pytest.mark.anyio
@@ -105,3 +108,40 @@ async def test_h5_the_answer_to_the_question_counts_although_that_to_initialize_
 ):
     """A server of both eras that is slow to answer, as any is on a busy machine, is sent both."""
     assert await speaks_modern(BOTH % (pause, answer)) is speaks
+
+
+def response(**members):
+    return jsonrpc.decode(json.dumps({"jsonrpc": "2.0", "id": "probe", **members}).encode(), Limits())
+
+
+@pytest.mark.parametrize(
+    ("code", "process", "remote"),
+    [(-32020, False, True), (-32021, False, True), (-32601, False, False), (-32001, False, False)],
+)
+def test_the_errors_of_the_modern_transport_count_over_http_only(code, process, remote):
+    answer = response(error={"code": code, "message": "no"})
+    assert era_probe.is_modern(answer) is process
+    assert era_probe.is_modern(answer, remote=True) is remote
+
+
+class Connection:
+    """A connection that ends, or stays silent, after it was sent a request."""
+
+    has_unread_input = False
+
+    def __init__(self, end):
+        self.ended = False
+        self._end = end
+
+    def send(self, line):
+        if self._end == "before":
+            raise ChildGone
+        self.ended = self._end == "after"
+
+
+@pytest.mark.parametrize("end", ["before", "after", "never"])
+@pytest.mark.parametrize(("remote", "expected"), [(True, None), (False, False)])
+async def test_no_response_shows_nothing_of_a_remote_server(end, remote, expected, autojump_clock):
+    del autojump_clock
+    found = await era_probe.confirms(Connection(end), lambda _: None, Limits(), remote=remote)
+    assert found is expected
