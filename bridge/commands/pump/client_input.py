@@ -60,7 +60,7 @@ class ClientInput:
         if self._splitter.unfinished > self._held:
             line = Line(self._splitter.take_pieces(), finished=False)
             self._begun = line
-            self._conversation.outgoing.append(line)
+            self._conversation.on_client_part(line)
 
     def end(self) -> None:
         """Handle the end of the input: its last line may have no end."""

@@ -56,6 +56,8 @@ class Conversation:
         self._replay_pending = False
         # Requests that the daemon has not begun, with their rejections, until the connection is lost.
         self._rejected: list[Line] = []
+        # The rejection of `initialize` by a daemon that is being replaced, until the connection is lost.
+        self._unopened: Line | None = None
 
     @property
     def has_unsent(self) -> bool:
@@ -65,7 +67,7 @@ class Conversation:
     @property
     def has_rejected(self) -> bool:
         """Return whether a request waits that was rejected on the open connection."""
-        return bool(self._rejected)
+        return bool(self._rejected) or self._unopened is not None
 
     @property
     def may_pause(self) -> bool:
@@ -90,6 +92,13 @@ class Conversation:
             return
         self.outgoing.append(line)
         if self.phase == RESTING and any(head.is_request for head in heads):
+            self._open_again()
+
+    def on_client_part(self, line: Line) -> None:
+        """Let a line wait whose end has not arrived, because it is too large to be stored."""
+        self.outgoing.append(line)
+        if self.phase == RESTING:
+            # It is most likely a request.
             self._open_again()
 
     def _is_needless(self, line: Line, head: Head) -> bool:
@@ -144,6 +153,7 @@ class Conversation:
         if self.setup.is_response(key):
             if head.is_error and reason_of(line) in _REPLACED:
                 # Another process responds, on the next connection.
+                self._unopened = line
                 return False
             if head.is_error:
                 self.setup.reject()
@@ -163,6 +173,15 @@ class Conversation:
         for line in self._rejected:
             self.replies.append(line.rejection)
         self._rejected.clear()
+        unopened, self._unopened = self._unopened, None
+        if unopened is None:
+            return
+        if not self.setup.accepted:
+            self.requests.take(self.setup.key)
+            self.setup.reject()
+            self.replies.append(unopened.text() + b"\n")
+        elif self.phase == REPLAYING:
+            self._on_replay_rejected(unopened)
 
     # ---- connections
 
@@ -182,15 +201,19 @@ class Conversation:
     def _on_replayed(self, line: Line, head: Head) -> None:
         if head.is_error:
             if reason_of(line) in _REPLACED:
-                return
-            self.phase, self._replay_rejected = RESTING, True
-            reason = f"the server rejected the repeated initialize: {rejection_of(line)[1]}"
-            self._fail(self.outgoing.take_requests(), reason)
+                self._unopened = line
+            else:
+                self._on_replay_rejected(line)
             return
         self.phase = OPEN
         self.outgoing.add_ahead(self.setup.repeat_rest(self.prefix))
         self.notices += self.setup.losses(line)
         self.replies += self.setup.changes(line)
+
+    def _on_replay_rejected(self, line: Line) -> None:
+        self.phase, self._replay_rejected = RESTING, True
+        reason = f"the server rejected the repeated initialize: {rejection_of(line)[1]}"
+        self._fail(self.outgoing.take_requests(), reason)
 
     def on_drain(self) -> None:
         """Handle that the daemon reads no more lines on this connection."""
@@ -198,7 +221,7 @@ class Conversation:
 
     def on_disconnect(self, reason: str) -> None:
         """Fail the requests that were sent, except those that have no effect if they are sent again."""
-        self.phase, self._replay_pending = AWAY, False
+        self.phase, self._replay_pending, self._unopened = AWAY, False, None
         cut = self.outgoing.rewind()
         again = self._initialize_again()
         failed = self.requests.clear()

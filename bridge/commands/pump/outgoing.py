@@ -93,8 +93,15 @@ class Outgoing:
         return removed
 
     def take_requests(self) -> "list[bytes]":
-        """Remove all lines. Return the raw ids of the requests of the client."""
-        found = [head.raw_id for line in self._of_client() for head in line.heads if head.is_request]
+        """Remove all lines. Return the raw ids of the requests of the client.
+
+        A line whose end has not arrived is lost: its requests fail after that.
+        """
+        found: list[bytes] = []
+        for line in self._of_client():
+            line.is_lost = not line.finished
+            if line.finished:
+                found += [head.raw_id for head in line.heads if head.is_request]
         self._current, self._taken, self.size = None, 0, 0
         self._ahead.clear()
         self._waiting.clear()

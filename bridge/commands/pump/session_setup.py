@@ -41,18 +41,20 @@ class SessionSetup:
     def record(self, line: Line, head: Head) -> None:
         """Store a message of the client, if it configures the session."""
         method = head.method
+        # No other message of a batch may be repeated.
+        in_batch = line.first.lstrip().startswith(b"[")
         if method == b"initialize" and head.raw_id:
-            if not self.initialize:
+            if not self.initialize and not in_batch:
                 self.initialize, self.key = line.text() + b"\n", key_of(head.raw_id)
         elif method == b"notifications/initialized":
-            self.initialized = line.text() + b"\n"
+            self.initialized = texts.notification(method.decode()) if in_batch else line.text() + b"\n"
         elif method == b"logging/setLevel":
-            self.level = _params_of(line)
+            self.level = _params_of(line, head)
         elif method == b"resources/subscribe":
-            if (uri := _uri_of(line)) and len(self.uris) < _MOST:
+            if (uri := _uri_of(line, head)) and len(self.uris) < _MOST:
                 self.uris[uri] = None
         elif method == b"resources/unsubscribe":
-            self.uris.pop(_uri_of(line), None)
+            self.uris.pop(_uri_of(line, head), None)
 
     def accept(self, response: Line) -> None:
         """Store the response that has opened the session."""
@@ -101,16 +103,31 @@ class SessionSetup:
         return found
 
 
-def _params_of(line: Line) -> bytes:
+def _message_of(line: Line, head: Head) -> object:
+    """Return the message with this head, from a line with one message or a batch."""
     import json  # noqa: PLC0415 - see the package's docstring
 
-    return json.dumps(_member(_parsed(line.text()), "params")).encode()
+    found = _parsed(line.text())
+    if not isinstance(found, list):
+        return found
+    for member in found:  # pyright: ignore[reportUnknownVariableType] - JSON
+        # `heads.parse` has written the id in the same way.
+        raw_id = json.dumps(_member(member, "id")).encode()  # pyright: ignore[reportUnknownArgumentType] - JSON
+        if raw_id == head.raw_id and _member(member, "method") == head.method.decode():  # pyright: ignore[reportUnknownArgumentType] - JSON
+            return member  # pyright: ignore[reportUnknownVariableType] - JSON
+    return None
 
 
-def _uri_of(line: Line) -> bytes:
+def _params_of(line: Line, head: Head) -> bytes:
     import json  # noqa: PLC0415 - see the package's docstring
 
-    uri = _member(_member(_parsed(line.text()), "params"), "uri")
+    return json.dumps(_member(_message_of(line, head), "params")).encode()
+
+
+def _uri_of(line: Line, head: Head) -> bytes:
+    import json  # noqa: PLC0415 - see the package's docstring
+
+    uri = _member(_member(_message_of(line, head), "params"), "uri")
     return json.dumps(uri).encode() if isinstance(uri, str) else b""
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mcpbridged.bridge.commands.pump.client_input import ClientInput
 from mcpbridged.bridge.commands.pump.conversation import (
     AWAY,
     DRAINING,
@@ -510,3 +511,117 @@ def test_a_large_line_that_was_cut_fails_when_its_end_has_arrived(talk):
     (failed,) = talk.replies()
     assert failed["id"] == 9
     assert "was not executed" in failed["error"]["message"]
+
+
+# ---- batches
+
+
+def test_of_a_batch_only_what_configures_the_session_is_repeated(talk):
+    talk.connect()
+    talk.client(INITIALIZE)
+    talk.server(opened("2025-03-26"))
+    talk.client([INITIALIZED, request(1)])
+    talk.client(
+        [request(2, "logging/setLevel", level="error"), request(3, "resources/subscribe", uri="test:one")]
+    )
+    talk.client([request(4, "resources/subscribe", uri="test:two")])
+    talk.client([request(5, "resources/unsubscribe", uri="test:two")])
+    assert ids(talk.lose()) == [1, 2, 3, 4, 5]
+    assert talk.connect() == [INITIALIZE]
+    talk.server(opened("2025-03-26"))
+    initialized, level, subscription = talk.sent()
+    assert initialized == INITIALIZED
+    assert (level["method"], level["params"]) == ("logging/setLevel", {"level": "error"})
+    assert (subscription["method"], subscription["params"]) == ("resources/subscribe", {"uri": "test:one"})
+
+
+def test_initialize_in_a_batch_is_not_repeated(talk):
+    talk.connect()
+    talk.client([INITIALIZE, request(1)])
+    assert ids(talk.lose()) == [0, 1]
+    assert talk.connect() == []
+
+
+# ---- rejections without an end of the connection
+
+
+@pytest.mark.parametrize("reason", ["stopping", "session ended"])
+def test_a_rejected_initialize_is_answered_if_the_connection_does_not_end(talk, reason):
+    talk.connect()
+    talk.client(INITIALIZE)
+    assert not talk.server(error(0, reason=reason))
+    assert talk.state.has_rejected
+    talk.state.return_rejections()
+    assert not talk.state.has_rejected
+    assert talk.replies() == [error(0, reason=reason)]
+    assert talk.lose() == []
+    assert talk.connect() == []
+
+
+def test_a_rejected_repetition_fails_what_waits_if_the_connection_does_not_end(session):
+    session.lose()
+    session.connect()
+    session.client(request(1))
+    assert not session.server(error(0, reason="stopping", text="later"))
+    assert session.state.has_rejected
+    session.state.return_rejections()
+    assert session.state.phase == RESTING
+    (failed,) = session.replies()
+    assert failed["id"] == 1
+    assert "later" in failed["error"]["message"]
+
+
+def test_a_rejected_repetition_on_a_connection_that_drains_waits_for_its_end(session):
+    session.lose()
+    session.connect()
+    session.client(request(1))
+    session.server(error(0, reason="stopping"))
+    session.state.on_drain()
+    session.state.return_rejections()
+    assert session.replies() == []
+    assert session.state.phase == DRAINING
+    assert session.lose() == []
+    assert session.connect() == [INITIALIZE]
+
+
+# ---- large lines
+
+
+def part():
+    return Line([b'{"jsonrpc":"2.0","id":9,"method":"x","params":{"text":"xxx'], finished=False)
+
+
+def test_a_large_line_whose_session_is_not_opened_again_fails_when_its_end_has_arrived(session):
+    session.lose()
+    session.connect()
+    line = part()
+    session.state.on_client_part(line)
+    session.client(request(8))
+    session.server(error(0))
+    assert ids(session.replies()) == [8]
+    assert line.is_lost
+    assert session.state.outgoing.size == 0
+
+
+def test_a_large_line_has_a_session_opened_again_that_was_rejected(session):
+    session.lose()
+    session.connect()
+    session.server(error(0))
+    assert session.state.phase == RESTING
+    session.state.on_client_part(part())
+    assert session.sent() == [INITIALIZE]
+
+
+def test_a_large_line_whose_session_is_not_opened_again_counts_no_more(session):
+    source = ClientInput(session.state, held=1000)
+    for number in range(1, 4):
+        session.lose()
+        session.connect()
+        source.feed(b'{"jsonrpc":"2.0","id":%d,"method":"x","params":{"text":"' % number + b"x" * 1001)
+        session.sent()
+        session.server(error(0))
+        source.feed(b"x" * 900)
+        source.feed(b'"}}\n')
+        assert ids(session.replies()) == [number]
+        assert not source.is_full
+        assert session.state.outgoing.size == 0
