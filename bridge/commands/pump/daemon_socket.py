@@ -14,6 +14,8 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _MAY_NAME_SOCKET = (b"unix", b"\\u", b"\\U", b"\\x")
 # The bytes of a path that need no escape in a header: visible ASCII without the percent sign.
 _CWD = {octet: bytes((octet,)) for octet in range(0x21, 0x7F) if octet != 0x25}
+# The longest value of a header: the daemon refuses fields of more than 8 KiB (bytes).
+_LONGEST_CWD = 8000
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 _READ = 64 * 1024
 # The largest response head (bytes).
@@ -92,12 +94,16 @@ def quoted(name: bytes) -> bytes:
 
 
 def directory_headers() -> "list[tuple[bytes, bytes]]":
-    """Return the header that names the working directory (see `client_directory`); none where the directory was removed."""
+    """Return the header that names the working directory (see `client_directory`).
+
+    There is none where the directory was removed, and for a path that does not fit in a header field.
+    """
     try:
         path = posix.getcwdb()
     except OSError:
         return []
-    return [(b"Mcp-Cwd", b"".join(_CWD.get(octet, b"%%%02X" % octet) for octet in path))]
+    value = b"".join(_CWD.get(octet, b"%%%02X" % octet) for octet in path)
+    return [(b"Mcp-Cwd", value)] if len(value) <= _LONGEST_CWD else []
 
 
 def opening(name: bytes, headers: "list[tuple[bytes, bytes]]") -> bytes:

@@ -17,6 +17,7 @@ from mcpbridged.bridge.commands.pump.daemon_socket import (
     usual_socket,
 )
 from mcpbridged.bridge.config import xdg
+from mcpbridged.validators.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,16 @@ def test_the_directory_is_named_as_the_daemon_reads_it(tmp_path, monkeypatch):
     assert daemon_socket.directory_headers() == [(b"Mcp-Cwd", expected)]
     folder.rmdir()
     assert daemon_socket.directory_headers() == []
+
+
+def test_a_directory_that_does_not_fit_in_a_header_is_not_named(monkeypatch):
+    """The request would be refused, also for a server that does not run in the directory of its client."""
+    for path, sent in ((b"/" + b"\xe7" * 2666, True), (b"/" + b"\xe7" * 2667, False)):
+        monkeypatch.setattr(daemon_socket.posix, "getcwdb", lambda found=path: found)
+        headers = daemon_socket.directory_headers()
+        assert bool(headers) is sent
+        (field,) = [name + b": " + value for name, value in headers] or [b""]
+        assert len(field) < Limits().header_field
 
 
 # ---- the connection
