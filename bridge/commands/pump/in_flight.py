@@ -34,7 +34,8 @@ class RequestsInFlight:
     def add(self, line: Line, head: Head) -> None:
         """Add a request. Its text is kept if it is small and alone in its line."""
         key = key_of(head.raw_id)
-        keeps = line.size <= PIECE and self._kept + line.size <= _KEPT and len(line.heads) == 1
+        fits = line.is_whole and line.size <= PIECE and self._kept + line.size <= _KEPT
+        keeps = fits and len(line.heads) == 1
         if keeps:
             self._kept += line.size
         self._requests.setdefault(key, []).append((head.raw_id, line if keeps else None))

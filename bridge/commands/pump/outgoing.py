@@ -93,7 +93,7 @@ class Outgoing:
         return removed
 
     def take_requests(self) -> "list[bytes]":
-        """Remove all lines. Return the raw ids of the requests of the client.
+        """Remove all lines but the rest of one for the present connection. Return the raw ids of the requests of the client.
 
         A line whose end has not arrived is lost: its requests fail after that.
         """
@@ -102,9 +102,11 @@ class Outgoing:
             line.is_lost = not line.finished
             if line.finished:
                 found += [head.raw_id for head in line.heads if head.is_request]
-        self._current, self._taken, self.size = None, 0, 0
         self._ahead.clear()
         self._waiting.clear()
+        if self._current is None or not self._current.is_ahead:
+            self._current, self._taken = None, 0
+        self.size = 0 if self._current is None else self._current.size
         return found
 
     def pieces(self, *, ahead: bool, waiting: bool) -> "list[Piece | memoryview]":

@@ -625,3 +625,26 @@ def test_a_large_line_whose_session_is_not_opened_again_counts_no_more(session):
         assert ids(session.replies()) == [number]
         assert not source.is_full
         assert session.state.outgoing.size == 0
+
+
+def test_a_line_that_the_kernel_has_taken_in_part_is_completed_after_a_rejected_repetition(session):
+    session.lose()
+    session.connect()
+    session.server({"jsonrpc": "2.0", "id": 70, "method": "ping"})
+    session.state.on_client_line(as_line(result(70)))
+    begin = session.sent(5)
+    session.server(error(0))
+    session.state.on_client_line(as_line(request(1)))
+    end = session.sent(1 << 20)
+    assert [json.loads(line) for line in (begin + end).splitlines()] == [result(70), INITIALIZE]
+
+
+def test_a_large_request_of_which_the_begin_is_not_kept_is_not_sent_again(session):
+    source = ClientInput(session.state, held=1000)
+    source.feed(b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"text":"' + b"x" * 1001)
+    session.sent(1 << 20)
+    source.feed(b'xxx"}}\n')
+    session.sent(1 << 20)
+    assert session.server(error(1, reason="stopping"))
+    assert session.lose() == []
+    assert session.connect() == [INITIALIZE]
