@@ -277,7 +277,7 @@ def test_r3_the_reason_of_the_daemon_is_repeated(tmp_path):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}, limits={"connections_per_principal": 1}) as running:
         with start_connect(running, "one") as process:
             exchange(process, request("tools/list"))
-            done = run_connect(running, "one", [request("tools/list")])
+            done = run_connect(running, "one", [request("tools/list")], "--wait", "0")
         assert done.returncode == 69
         (line,) = done.stderr.splitlines()
         assert line.startswith("mcp-bridge: the limit of 1 connections of one principal is reached")

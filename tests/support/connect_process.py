@@ -6,9 +6,9 @@ import subprocess
 from .bridge_process import PROGRAM
 
 
-def run_connect(running, name, lines, timeout=30):
+def run_connect(running, name, lines, *words, timeout=30):
     return subprocess.run(
-        [PROGRAM, "connect", name, "--config", str(running.config)],
+        [PROGRAM, "connect", name, "--config", str(running.config), *words],
         input="".join(f"{json.dumps(line)}\n" for line in lines),
         env=running.variables,
         capture_output=True,
