@@ -274,6 +274,7 @@ def test_a_token_response():
         ([1], None),
         (10**30, 10 * 366 * 86400),
         ("9" * 30, None),
+        pytest.param(10**400, None, id="beyond-float"),
     ],
 )
 def test_the_validity_of_a_token(given, seconds):
