@@ -14,7 +14,7 @@ from ...transports.client.ports import LoginRequired, Unreachable
 from ...validators.oauth_challenge import BearerChallenge, bearer_challenge
 from ...validators.oauth_refusal import OAuthRefusal
 from ..config.tables import BadConfig
-from ..log import LineLog
+from ..log import LineLog, escaped
 from ..oauth.authorizer import OAuthAuthorizer
 from ..oauth.client_auth import BadKey
 from ..oauth.entries import Credentials
@@ -44,7 +44,7 @@ def log_in(target: Target, invocation: Invocation) -> None:
     """Log in, and print where and with which scopes. Blocks. Raises BadConfig, BadCredential, Unreachable and ErrorResponse."""
     found = _run(partial(_log_in, target, invocation))
     scopes = f" with the scopes {' '.join(found.scopes)}" if found.scopes else ""
-    print_line(f"{target.name}: logged in at {found.issuer}{scopes}{_until(found)}")
+    print_line(f"{target.name}: logged in at {escaped(found.issuer)}{scopes}{_until(found)}")
 
 
 def log_out(target: Target, invocation: Invocation) -> None:
