@@ -191,7 +191,7 @@ class CredentialStore:
         try:
             waited = False
             deadline, pause = trio.current_time() + seconds, _FIRST_WAIT
-            while not _try_lock(descriptor):
+            while not _try_lock(descriptor, self._directory):
                 waited = True
                 left = deadline - trio.current_time()
                 if left <= 0:
@@ -221,12 +221,20 @@ def _open_lock(path: Path) -> int:
         raise StoreFault(f"the lock {path} cannot be opened: {fault.strerror}") from None
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, directory: Path) -> bool:
+    """Return whether this process has the lock now. Raises StoreFault."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as fault:
+        raise _no_locks(directory, fault) from None
     return True
+
+
+def _no_locks(directory: Path, fault: OSError) -> StoreFault:
+    """Return the fault of a file system without locks, such as some network file systems."""
+    return StoreFault(f"no file in the directory {directory} can be locked: {fault.strerror}")
 
 
 @contextmanager
@@ -234,7 +242,10 @@ def _locked_file(path: Path) -> Generator[None]:
     """Hold a lock that is never held for longer than a change of the file takes. Blocks."""
     descriptor = _open_lock(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as fault:
+            raise _no_locks(path.parent, fault) from None
         yield
     finally:
         os.close(descriptor)

@@ -1,5 +1,6 @@
 """The credential store: modes, owners, changes by others, and locks that no crash leaves behind."""
 
+import errno
 import json
 import os
 import signal
@@ -253,3 +254,15 @@ async def test_a_killed_process_leaves_no_lock(store, folder):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+async def test_a_file_system_without_locks_is_named(store, monkeypatch):
+    def refuse(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("mcpbridged.bridge.oauth.store.fcntl.flock", refuse)
+    with pytest.raises(StoreFault, match="can be locked: No locks available"):
+        await store.write("a", ENTRY)
+    with pytest.raises(StoreFault, match="can be locked: No locks available"):
+        async with store.locked("a"):
+            pass
