@@ -28,6 +28,10 @@ _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 10.0
 # How long the first connection may take if another transport is possible (seconds).
 _ATTEMPT_SECONDS: Final = 10.0
+# A connection that was open for this time (seconds) is replaced at once. After several shorter ones in a row the pauses grow, up to
+# this exponent.
+_LASTING_SECONDS: Final = 5.0
+_MOST_GROWTH: Final = 3
 _INITIALIZED: Final = jsonrpc.notification(INITIALIZED, b"")
 _NO_MODERN: Final = "HTTP+SSE has no requests of MCP 2026-07-28"
 
@@ -122,7 +126,7 @@ class StreamSession:
 
     async def run(self) -> None:
         """Connect when there is a message, and again after a loss, until cancelled."""
-        failures = 0
+        failures = short = 0
         since = trio.current_time()
         while True:
             while not (self._waiting or self._session.generation):
@@ -131,6 +135,7 @@ class StreamSession:
             if not failures:
                 since = trio.current_time()
             self._received = False
+            begun = trio.current_time()
             reason, data = await self._connection()
             was_open, self._carrier = self._received, None
             if self._give_back is not None:
@@ -142,8 +147,10 @@ class StreamSession:
                 self._link.end(reason)
                 return
             failures = 0 if was_open else failures + 1
+            short = 0 if trio.current_time() - begun >= _LASTING_SECONDS else short + 1
+            growth = max(failures, min(short - 1, _MOST_GROWTH))
             self._link.note(f"the connection is lost: {reason}")
-            await trio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 8)) if failures else 0)
+            await trio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(growth, 8)) if growth > 0 else 0)
 
     async def _connection(self) -> tuple[str, dict[str, object]]:
         """Run one carrier. Returns why it has ended, as a predicate, and the data of an error."""

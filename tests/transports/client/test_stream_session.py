@@ -160,3 +160,18 @@ async def test_no_response_of_a_cancelled_request_is_made_up():
         await carriers.until(2)
         await client.ask(2)
         assert client.received.answers(1) == []
+
+
+async def test_a_server_that_ends_each_connection_at_once_is_not_called_without_a_pause():
+    class Fleeting(FakeCarrier):
+        def send(self, line):
+            super().send(line)
+            self.lost.set()
+
+    carriers = Carriers(FakeCarrier(), *(Fleeting() for _ in range(50)))
+    async with websocket(carriers) as client:
+        await client.initialize()
+        carriers.lose()
+        with trio.move_on_after(1) as patience:
+            await carriers.until(10)
+        assert patience.cancelled_caught
