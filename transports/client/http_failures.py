@@ -18,7 +18,9 @@ _SHORTEST_SECRET: Final = 8
 # Credentials that a server repeats (RFC 9110 section 11.4), also those that were obtained for one request.
 _CREDENTIAL: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE | re.ASCII)
 _SPACES: Final = re.compile(r"\s+")
-_TAGS: Final = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
+_TAGS: Final = re.compile(
+    r"<(?:script|style)\b.*?(?:</(?:script|style)>|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE
+)
 # Client errors that are no refusal of the request by the server: of credentials, of proxies, of time and of rate.
 _MAY_PASS: Final = frozenset({401, 403, 407, 408, 425, 429})
 MAY_HAVE_RUN: Final = "the request may have been carried out"

@@ -1,5 +1,7 @@
 """The texts of errors for responses that are no answer."""
 
+import time
+
 import pytest
 
 from mcpbridged.transports.client.http_failures import (
@@ -91,3 +93,11 @@ def test_a_failure_shows_whether_the_request_was_sent():
     required = LoginRequired("run mcp-bridge login x")
     assert login_required(required).text == "the remote server requires a login: run mcp-bridge login x"
     assert login_required(required, sent=True).text.endswith("x; the request may have been carried out")
+
+
+def test_unfinished_scripts_are_not_shown_and_take_no_time():
+    assert excerpt(b"Sorry<script>" + b"<script>" * 500, ()) == "Sorry"
+    began = time.process_time()
+    for _ in range(20):
+        excerpt(b"<script>" * 512, ())
+    assert time.process_time() - began < 0.1
