@@ -46,8 +46,9 @@ _MOST_IDLE: Final = 16
 # Of a document that a server has named (bytes, seconds).
 DISCOVERY_BYTES: Final = 64 * 1024
 DISCOVERY_SECONDS: Final = 5.0
-# Of the body of a refusal that is stored while other credentials are obtained (bytes).
+# Of the body of a refusal that is stored while other credentials are obtained (bytes, seconds).
 _REFUSAL_BYTES: Final = 64 * 1024
+_REFUSAL_SECONDS: Final = 5.0
 # Attempts to obtain other credentials for one request.
 _MOST_RENEWALS: Final = 3
 
@@ -63,8 +64,9 @@ class HttpClient:
         self._discovery = False
         # Connections without a request, the last used at the end.
         self._idle: list[HttpConnection] = []
-        # All open connections, which `close` closes.
+        # All open connections, which `close` closes, and the number of those that are being opened.
         self._open: set[HttpConnection] = set()
+        self._opening = 0
 
     @classmethod
     def for_discovery(cls, options: RemoteOptions) -> Self:
@@ -155,7 +157,8 @@ class HttpClient:
                 if authorizer is None or response.status not in (401, 403) or renewals == _MOST_RENEWALS:
                     yield response
                     return
-                await response.preload(_REFUSAL_BYTES)
+                with trio.move_on_after(_REFUSAL_SECONDS):
+                    await response.preload(_REFUSAL_BYTES)
             challenge = Challenge(response.status, response.www_authenticate, url)
             if not await authorizer.renew(challenge, used):
                 yield response
@@ -258,10 +261,14 @@ class HttpClient:
                     return http
                 http.connection.close()
         limit = self._options.limits.connections
-        if len(self._open) >= limit:
+        if len(self._open) + self._opening >= limit:
             raise Unreachable(f"{url.origin} has {limit} connections already (limits.connections)")
         seconds = min(self._options.connect_seconds, deadline - trio.current_time())
-        connection = await self._connector.open(url, seconds=seconds, tunnel=upgrade)
+        self._opening += 1
+        try:
+            connection = await self._connector.open(url, seconds=seconds, tunnel=upgrade)
+        finally:
+            self._opening -= 1
         http = HttpConnection(connection, url.origin, self._options.limits.write_stall_seconds)
         self._open.add(http)
         return http

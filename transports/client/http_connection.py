@@ -86,7 +86,10 @@ class RemoteResponse:
         return piece
 
     async def preload(self, limit: int) -> None:
-        """Read the body, so that it can be received when the connection is closed. It ends at `limit` bytes, or at a fault."""
+        """Read the body, so that it can be received when the connection is closed.
+
+        It ends at `limit` bytes, at a fault, and where this is cancelled.
+        """
         parts: list[bytes] = []
         size = 0
         try:
@@ -95,7 +98,9 @@ class RemoteResponse:
                 size += len(piece)
         except Unreachable:
             pass
-        self._preloaded = parts
+        finally:
+            # Also if it was cancelled: the rest is not read later.
+            self._preloaded = parts
 
     def close(self) -> None:
         """Read no further part of the body."""

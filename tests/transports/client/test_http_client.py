@@ -565,3 +565,47 @@ async def test_a_document_must_be_complete_after_5_seconds(begin, autojump_clock
             assert reason.endswith("has not sent a complete response in time")
             assert sent
             assert 4.9 < trio.current_time() - started < 5.2
+
+
+@pytest.mark.parametrize("keys", [["bad", "good"], ["bad"]])
+async def test_a_refusal_whose_body_has_no_end_is_read_for_a_limited_time(keys, autojump_clock):
+    async def stall(peer):
+        head, _ = await peer.request()
+        if b"Authorization: good" in head:
+            await peer.answer(b"in")
+            return
+        await peer.send(b"HTTP/1.1 401 No\r\nContent-Length: 10\r\n\r\nout")
+        await peer.ended()
+
+    async with scripted_server(stall) as server:
+        options = RemoteOptions(server.url, authorizer=Keys(*(key.encode() for key in keys)), proxy="")
+        with trio.fail_after(60):
+            async with (
+                HttpClient(options) as client,
+                client.authorized_request("POST", server.url, (), b"{}") as response,
+            ):
+                assert await response.read(100) == (b"in" if len(keys) == 2 else b"out")
+
+
+async def test_connections_that_are_being_opened_count_as_well():
+    faults = []
+
+    async def stall(peer):
+        await peer.request()
+        await peer.ended()
+
+    async def fetch_one(client, url):
+        try:
+            await fetch(client, url=url)
+        except Unreachable as fault:
+            faults.append(fault)
+
+    async with scripted_server(stall) as server:
+        options = RemoteOptions(server.url, proxy="", limits=Limits(connections=2))
+        async with HttpClient(options) as client, trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(fetch_one, client, server.url)
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            assert server.connections == 2
+            assert [fault.sent for fault in faults] == [False] * 3
+            nursery.cancel_scope.cancel()
