@@ -51,6 +51,16 @@ def is_modern_error(body: bytes) -> bool:
     return json_object.number(error.get("code")) in _MODERN_ERRORS
 
 
+def refuses_request(body: bytes, raw_id: bytes) -> bool:
+    """Return whether the body of a response with status 404 is the answer to a request, and does not mean its session.
+
+    Servers respond so to a method that they do not have (MCP 2026-07-28 basic/transports/streamable-http), some of them in
+    sessions as well.
+    """
+    found = outline(body).members
+    return found.get("id") == raw_id and "error" in found and _NO_SESSION.search(body[:_HEAD]) is None
+
+
 @attrs.define(eq=False)
 class RemoteMemory:
     """What the connections to one server have learned of it. They share it, and it is lost with the configuration."""

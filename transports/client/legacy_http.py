@@ -17,7 +17,7 @@ from ...validators import jsonrpc
 from ...validators.mcp_params import read_cancelled
 from ..options import Headers
 from .calls import Call, Calls
-from .detection import HTTP, is_modern_error, names_no_session
+from .detection import HTTP, is_modern_error, names_no_session, refuses_request
 from .http_calls import POST, Endpoint, HttpCalls
 from .http_connection import RemoteResponse
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
@@ -275,10 +275,10 @@ class LegacyHttp:
 
     async def _read(self, call: Call, response: RemoteResponse, progress: StreamProgress) -> Failure | None:
         opens = call.sent.method == INITIALIZE
-        if response.status == 404 and call.session:
-            return self._refused(call)
         if not 200 <= response.status < 300:
             failure, body = await self._http.read_refusal(response)
+            if response.status == 404 and call.session and not refuses_request(body, call.id):
+                return self._refused(call)
             if opens and not call.internal:
                 self._on_refused(call, failure, body)
             else:

@@ -772,3 +772,33 @@ async def test_credentials_that_the_server_always_refuses_are_an_error_without_t
                 "HTTP 403 (Forbidden); check the credentials of this server: you sent Bearer …"
             )
             assert {e.headers["x-key"] for e in peer.journal} == {"secret-header"}
+
+
+async def test_an_answer_with_status_404_is_no_lost_session():
+    async def call(exchange):
+        error = {"code": -32601, "message": "Method not found"}
+        await exchange.json({"jsonrpc": "2.0", "id": exchange.id, "error": error}, 404)
+
+    async with remote_peer(serving(tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        assert (await client.ask(1))["error"] == {"code": -32601, "message": "Method not found"}
+        assert peer.sent("initialize", "tools/call") == ["initialize", "tools/call"]
+
+
+async def test_an_unknown_session_is_lost_also_where_the_error_has_the_id_of_the_request():
+    async def call(exchange):
+        if exchange.headers["mcp-session-id"] == "s1" and peer.sent("initialize") == ["initialize"]:
+            error = {"code": -32001, "message": "Session not found"}
+            await exchange.json({"jsonrpc": "2.0", "id": exchange.id, "error": error}, 404)
+        else:
+            await exchange.result({"ok": True})
+
+    async with remote_peer(serving(tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        assert (await client.ask(1))["result"] == {"ok": True}
+        assert peer.sent("initialize", "tools/call") == [
+            "initialize",
+            "tools/call",
+            "initialize",
+            "tools/call",
+        ]
