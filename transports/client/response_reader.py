@@ -179,11 +179,14 @@ class ResponseReader:
 
     def _pass(self, message: Received, call: Call | None) -> None:
         if message.method:
+            related = b"" if call is None or call.internal else call.id
             if message.id:
+                # Also after the end of the call, so that the request is assigned to no other call.
                 self._on_request(message.id)
-            elif message.method == CANCELLED:
-                self._on_withdrawn(read_sent(message.line).params)
-            related = b"" if call is None or call.ended or call.internal else call.id
+            else:
+                related = b"" if call is None or call.ended else related
+                if message.method == CANCELLED:
+                    self._on_withdrawn(read_sent(message.line).params)
             self._link.put(message.line, related)
             return
         found = self._calls.find(message.id) if message.id else None
@@ -202,6 +205,8 @@ class ResponseReader:
     def answer(self, call: Call, message: Received) -> None:
         """End a call with its response, and pass the response on."""
         if self._calls.end(call):
+            # The response of its own POST may not have begun.
+            self._link.settled(call.sent)
             line = message.line if call.on_response is None else call.on_response(message)
             if line:
                 self._link.put(line, call.id)

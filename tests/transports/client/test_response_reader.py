@@ -270,3 +270,37 @@ def test_the_pause_before_the_next_attempt():
     assert (progress.retry, progress.last_event_id, progress.events) == (86_400, b"a", 1)
     progress.on_piece(parser, 2)
     assert progress.events == 2
+
+
+async def test_a_request_after_the_response_still_names_its_call():
+    async def handler(exchange):
+        await exchange.events()
+        both = [answer(exchange), {"jsonrpc": "2.0", "id": "q", "method": "roots/list"}]
+        await exchange.chunk(b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in both))
+        await exchange.end()
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        client.modern(1)
+        await client.received.until(2)
+        assert client.received.related == [b"1", b"1"]
+
+
+async def test_a_request_that_is_answered_on_another_stream_is_not_unsent_any_more():
+    first = trio.Event()
+
+    async def handler(exchange):
+        if exchange.id == 1:
+            first.set()
+            await exchange.left()
+            return
+        await exchange.events()
+        await exchange.event(answer(exchange, id=1))
+        await exchange.event(answer(exchange))
+        await exchange.end()
+
+    async with remote_peer(handler) as peer, connected(peer.url) as client:
+        client.modern(1)
+        await first.wait()
+        client.modern(2)
+        await client.received.until(2)
+        assert not client.server.has_unread_input
