@@ -39,7 +39,7 @@ class Endpoint:
         self._http = http
         self._options = options
         self._link = link
-        self._secrets = secrets_of(options.headers)
+        self.secrets = secrets_of(options.headers)
 
     @asynccontextmanager
     async def request(
@@ -83,12 +83,12 @@ class Endpoint:
     def status_failure(self, response: RemoteResponse, body: bytes) -> Failure:
         """Return the failure of a response with an error status."""
         return status_failure(
-            self._link.origin, response.status, response.headers, body, self._secrets, time.time()
+            self._link.origin, response.status, response.headers, body, self.secrets, time.time()
         )
 
     def type_failure(self, response: RemoteResponse, body: bytes) -> Failure:
         """Return the failure of a successful response that is neither JSON nor an event stream."""
-        return type_failure(self._link.origin, media_type(response), body, self._secrets)
+        return type_failure(self._link.origin, media_type(response), body, self.secrets)
 
 
 async def _beginning(response: RemoteResponse) -> bytes:

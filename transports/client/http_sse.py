@@ -16,6 +16,7 @@ from ...validators.remote_url import BadRemoteUrl, resolve_reference, same_origi
 from ...validators.sse_events import SseEvent, SseParser
 from .carrier_state import Inbox, Outbox
 from .http_client import HttpClient, RemoteResponse
+from .http_failures import READ, excerpt, secrets_of
 from .options import RemoteOptions
 from .ports import LoginRequired, Lost, OnMessage, Unreachable
 
@@ -25,12 +26,10 @@ _MOST_POSTS: Final = 64
 # How long a message waits for the POSTs of those before it, if the order of the two matters (seconds).
 _ORDER_SECONDS: Final = 1.0
 # Of the response to a POST, which has no content of use (bytes, seconds).
-_RESPONSE_BYTES: Final = 4096
+_RESPONSE_BYTES: Final = READ
 _RESPONSE_SECONDS: Final = 5.0
 # The statuses by which a server refuses a session that it does not know.
 _NO_SESSION: Final = (404, 410)
-# The longest part of a refusal that is shown (characters).
-_EXCERPT: Final = 200
 _MAY_HAVE_RUN: Final = "it may have been carried out"
 
 
@@ -187,11 +186,7 @@ class HttpSse:
             self._lose(lost)
 
     async def _refusal(self, response: RemoteResponse) -> str:
-        body = await response.read(_RESPONSE_BYTES)
-        shown = "".join(
-            character if character.isprintable() else " " for character in body.decode(errors="replace")
-        )
-        shown = " ".join(shown[:_EXCERPT].split())
+        shown = excerpt(await response.read(_RESPONSE_BYTES), secrets_of(self._options.headers))
         return f"{self._name} refused the message with HTTP status {response.status}{shown and ': '}{shown}"
 
 

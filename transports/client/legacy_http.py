@@ -67,7 +67,9 @@ class LegacyHttp:
         self._nursery = nursery
         self._session = LegacySession(link.limits)
         self._calls = Calls()
-        reader = ResponseReader(link, self._calls, self._session.add_request, self._session.withdrawn)
+        reader = ResponseReader(
+            link, self._calls, endpoint.secrets, self._session.add_request, self._session.withdrawn
+        )
         self._http = HttpCalls(endpoint, link, self._calls, reader)
         self._streams = ServerStreams(self._http, self._session, self._lose)
         # Messages that are to be sent, oldest first.

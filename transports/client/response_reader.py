@@ -1,7 +1,7 @@
 """Read HTTP responses of a remote server, a JSON body or an event stream, and pass on the messages in them."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -24,8 +24,10 @@ EVENTS: Final = "text/event-stream"
 _END_SECONDS: Final = 0.25
 # How much of a body without a message may be shown (bytes).
 _SHOWN_BYTES: Final = 1024
-# The pause before a stream is requested again, if the server names none, and the longest after failures (seconds).
+# The pause before a stream is requested again, if the server names none, the shortest that it can name, and the longest after
+# failures (seconds).
 _PAUSE: Final = 1.0
+_SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 60.0
 _LONGEST_RETRY: Final = 24 * 60 * 60.0
 
@@ -56,7 +58,7 @@ class StreamProgress:
 
     def pause(self, failures: int) -> float:
         """Return how long to wait before the next attempt (seconds), after a number of failures in a row."""
-        least = _PAUSE if self.retry is None else self.retry
+        least = _PAUSE if self.retry is None else max(self.retry, _SHORTEST_PAUSE)
         if not failures:
             return least
         grown = min(_LONGEST_PAUSE, _PAUSE * 2.0 ** (min(failures, 10) - 2))
@@ -67,7 +69,7 @@ class StreamProgress:
 class ResponseReader:
     """Read responses, end the calls that they answer, and pass on all messages.
 
-    `on_request` is called with the id of each request of the server, and `on_withdrawn` with the params of each of its
+    `secrets` are removed from what is shown of a response. `on_request` is called with the id of each request of the server, and `on_withdrawn` with the params of each of its
     cancellations.
     """
 
@@ -75,11 +77,13 @@ class ResponseReader:
         self,
         link: Link,
         calls: Calls,
+        secrets: Sequence[str],
         on_request: Callable[[bytes], None],
         on_withdrawn: Callable[[bytes], None],
     ) -> None:
         self._link = link
         self._calls = calls
+        self._secrets = secrets
         self._on_request = on_request
         self._on_withdrawn = on_withdrawn
 
@@ -143,7 +147,9 @@ class ResponseReader:
             self._refuse(event)
         elif event.data and event.type == b"message":
             if not await self.take(event.data, call):
-                self._link.note(f"dropped an event that is no JSON-RPC message: {excerpt(event.data, ())}")
+                self._link.note(
+                    f"dropped an event that is no JSON-RPC message: {excerpt(event.data, self._secrets)}"
+                )
             await self._link.room()
 
     def _refuse(self, event: SseEvent) -> None:
@@ -214,7 +220,7 @@ class ResponseReader:
     # ---- failures
 
     def _not_readable(self, body: bytes) -> Failure:
-        shown = excerpt(body, ()) or "it is empty"
+        shown = excerpt(body, self._secrets) or "it is empty"
         text = f"at {self._link.origin} answered with a body that is no JSON-RPC message: {shown}"
         return Failure(text, {"reason": "invalid response"})
 

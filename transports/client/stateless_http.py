@@ -44,7 +44,7 @@ class StatelessHttp:
         self._nursery = nursery
         self._calls = Calls()
         # Requests of a server do not exist in this era. The receiver of the line refuses them.
-        reader = ResponseReader(link, self._calls, _ignore, _ignore)
+        reader = ResponseReader(link, self._calls, endpoint.secrets, _ignore, _ignore)
         self._http = HttpCalls(endpoint, link, self._calls, reader)
         self._tools = ToolList(link.limits)
         # Held while the list of tools is read again.

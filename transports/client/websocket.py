@@ -22,6 +22,7 @@ from ...validators.ws_frames import NORMAL, PING, PONG, PROTOCOL_ERROR, Ping, Po
 from .carrier_state import Inbox, Outbox
 from .connector import Connection
 from .http_client import HttpClient, RemoteResponse
+from .http_failures import READ, excerpt, secrets_of
 from .options import RemoteOptions
 from .ports import Lost, OnMessage, Unreachable
 
@@ -35,8 +36,6 @@ _PING_SECONDS: Final = 30.0
 _SILENT_SECONDS: Final = 90.0
 # For a last frame, before the connection is closed (seconds).
 _CLOSE_SECONDS: Final = 1.0
-# Of the response to a refused handshake (bytes).
-_EXCERPT: Final = 200
 
 
 class WebSocket:
@@ -94,9 +93,8 @@ class WebSocket:
     async def _check(self, response: RemoteResponse, key: bytes) -> tuple[Connection, bytes]:
         """Return the opened connection and the bytes after the handshake. Raises Unreachable."""
         if response.upgraded is None:
-            await response.preload(_EXCERPT)
-            body = (await response.read(_EXCERPT)).decode(errors="replace")
-            shown = " ".join("".join(c if c.isprintable() else " " for c in body).split())
+            await response.preload(READ)
+            shown = excerpt(await response.read(READ), secrets_of(self._options.headers))
             raise Unreachable(
                 f"{self._name} answered the WebSocket handshake with status {response.status}"
                 f"{shown and ': '}{shown}"

@@ -193,9 +193,13 @@ async def test_a_changed_endpoint_of_the_same_origin_is_used():
 @pytest.mark.parametrize(
     ("status", "body", "text"),
     [
-        (b"400 Bad", b"no\x1b[2J such\nthing", "refused the message with HTTP status 400: no [2J such thing"),
+        (
+            b"400 Bad",
+            b"no\x1b[2J such\nthing",
+            "refused the message with HTTP status 400: no\ufffd[2J such thing",
+        ),
         (b"500 Oops", b"", "refused the message with HTTP status 500"),
-        (b"413 Large", b"x" * 10000, "refused the message with HTTP status 413: " + "x" * 200),
+        (b"413 Large", b"x" * 10000, "refused the message with HTTP status 413: " + "x" * 300 + "…"),
     ],
 )
 async def test_a_refused_request_gets_an_error(status, body, text):
@@ -496,3 +500,29 @@ async def test_a_flood_of_small_messages_does_not_hold_the_event_loop():
                 await client.message()
         nursery.cancel_scope.cancel()
     assert turns > 5000 / 16
+
+
+async def test_a_refusal_whose_body_has_no_end_is_an_error(autojump_clock):
+    async def stall(peer, _body):
+        await peer.send(b"HTTP/1.1 500 No\r\nContent-Length: 10\r\n\r\nout")
+        await peer.ended()
+
+    script = SseServer(stall)
+    async with scripted_server(script) as server, running(HttpSse(RemoteOptions(server.url))) as client:
+        client.carrier.send(request(1))
+        with trio.fail_after(60):
+            assert (await client.json())["error"]["message"].endswith("HTTP status 500: out")
+
+
+async def test_a_refusal_is_shown_without_the_configured_secrets():
+    async def refuse(peer, _body):
+        await peer.answer(b"your X-Key: 0123456789 and Authorization: Bearer abcdefghij", b"400 No")
+
+    options = {"headers": ((b"X-Key", b"0123456789"),)}
+    async with (
+        scripted_server(SseServer(refuse)) as server,
+        running(HttpSse(RemoteOptions(server.url, **options))) as client,
+    ):
+        client.carrier.send(request(1))
+        message = (await client.json())["error"]["message"]
+        assert message.endswith("400: your X-Key: … and Authorization: Bearer …")

@@ -304,3 +304,21 @@ async def test_a_request_that_is_answered_on_another_stream_is_not_unsent_any_mo
         client.modern(2)
         await client.received.until(2)
         assert not client.server.has_unread_input
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_what_is_shown_of_a_response_has_no_configured_secret(kind):
+    async def handler(exchange):
+        text = b'{"headers": "%b"}' % exchange.headers["x-key"].encode()
+        await exchange.send(b"data: %b\n\n" % text if "event" in kind else text, kind=kind)
+
+    found, notes = await answered(handler, headers=((b"X-Key", b"0123456789"),))
+    assert "…" in found["error"]["message"] + notes
+    assert "0123456789" not in found["error"]["message"] + notes
+
+
+def test_a_server_cannot_be_requested_again_without_a_pause():
+    parser, progress = SseParser(1000), StreamProgress()
+    list(parser.feed(b"retry: 0\nid: a\ndata: b\n\n"))
+    progress.on_piece(parser, 1)
+    assert progress.pause(0) == 0.1

@@ -378,3 +378,15 @@ async def test_a_flood_of_small_frames_does_not_hold_the_event_loop():
             assert await client.message() == b"{}"
             nursery.cancel_scope.cancel()
     assert longest < 0.2
+
+
+async def test_a_refused_handshake_is_shown_without_the_configured_secrets():
+    async def refuse(peer):
+        await peer.request()
+        await peer.answer(b"your X-Key: 0123456789", b"400 No")
+
+    async with scripted_server(refuse) as server:
+        options = RemoteOptions(url_of(server), headers=((b"X-Key", b"0123456789"),))
+        with pytest.raises(Unreachable, match=r"your X-Key: …$"):
+            async with running(WebSocket(options)):
+                pass
