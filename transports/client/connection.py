@@ -173,6 +173,10 @@ class Connection:
         self.is_new = False
         self._memory.found(transport)
 
+    def forget(self) -> None:
+        """Let the next connection find the transport again."""
+        self._memory.found("")
+
     @property
     def has_answered(self) -> bool:
         """Whether the server has ever answered, over this or another connection."""
@@ -180,11 +184,11 @@ class Connection:
 
     def change_transport(self, messages: list[Sent], give_back: GiveBack) -> bool:
         """Send messages over HTTP+SSE instead, if the transport is not known yet or another connection has found this one."""
-        if (
-            self._options.transport != "auto"
-            or self._memory.transport not in ("", SSE)
-            or self._nursery is None
-        ):
+        if self._options.transport != "auto" or self._nursery is None:
+            return False
+        if self._memory.transport not in ("", SSE):
+            # A server may change back to HTTP+SSE. The next connection finds it.
+            self.forget()
             return False
         former = self._transport
 

@@ -75,5 +75,5 @@ class RemoteMemory:
         return self.transport if options.transport == "auto" else options.transport
 
     def found(self, transport: str) -> None:
-        """Store the transport over which the server has answered."""
+        """Store the transport over which the server has answered; empty for one that is to be found again."""
         self.transport = transport

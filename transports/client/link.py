@@ -70,6 +70,10 @@ class Link(Protocol):
         """Note that the server has answered over this transport."""
         ...
 
+    def forget(self) -> None:
+        """Let the next connection find the transport again, because the server does not use it any more."""
+        ...
+
     @property
     def has_answered(self) -> bool:
         """Whether the server has ever answered, over this or another connection."""

@@ -144,6 +144,8 @@ class StreamSession:
             self._lose(reason, data)
             late = trio.current_time() - since > self._link.connect_seconds
             if not was_open and (late or self._link.is_new):
+                # A server may change from HTTP+SSE to Streamable HTTP.
+                self._link.forget()
                 self._link.end(reason)
                 return
             failures = 0 if was_open else failures + 1

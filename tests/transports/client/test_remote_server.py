@@ -352,3 +352,38 @@ async def test_the_configured_transport_is_the_only_one():
         client.call(1, "initialize")
         assert "HTTP 405" in await client.received.end()
         assert [e.verb for e in peer.journal] == ["POST"]
+
+
+async def test_a_server_may_change_to_another_transport():
+    memory = RemoteMemory(transport="sse")
+
+    async def handler(exchange):
+        if exchange.verb == "GET":
+            await exchange.send(status=405, kind="")
+        elif exchange.method == "initialize":
+            await exchange.result(RESULT)
+        else:
+            await exchange.accepted()
+
+    async with remote_peer(handler) as peer:
+        async with connected(peer.url, memory=memory) as client:
+            client.call(0, "initialize")
+            assert "with status 405" in await client.received.end()
+        async with connected(peer.url, memory=memory) as client:
+            assert (await client.initialize())["result"] == RESULT
+    assert memory.transport == "http"
+
+
+async def test_a_server_may_change_to_the_first_transport():
+    memory = RemoteMemory(transport="http")
+
+    async def handler(exchange):
+        await exchange.send(b"no", 405, "text/plain")
+
+    async with remote_peer(handler) as peer:
+        async with connected(peer.url, memory=memory) as client:
+            client.call(0, "initialize")
+            assert "HTTP 405" in await client.received.end()
+        async with connected(peer.url, memory=memory, make_carrier=lambda _: FakeCarrier()) as client:
+            await client.initialize()
+    assert memory.transport == "sse"
