@@ -44,6 +44,8 @@ class StreamProgress:
     last_event_id: bytes = b""
     # The pause that the server demands (seconds).
     retry: float | None = None
+    # Whether it was received on a connection of its own.
+    opened: bool = False
     # The number of pieces with a new event id, or with an event.
     events: int = 0
 

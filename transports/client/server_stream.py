@@ -75,7 +75,11 @@ class ServerStreams:
         try:
             async with self._http.endpoint.request("GET", tuple(headers)) as response:
                 if response.status == 200 and media_type(response) == EVENTS:
+                    progress.opened = True
                     return await self._http.reader.read_events(response, call, progress), False
+                if response.status == 404 and call is None and not progress.opened:
+                    # Many servers have a route for POST only. If the session has ended, the next POST is refused as well.
+                    return None, True
                 if response.status == 404 and session:
                     self._on_lost(generation)
                     return SESSION_LOST, True

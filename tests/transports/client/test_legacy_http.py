@@ -802,3 +802,16 @@ async def test_an_unknown_session_is_lost_also_where_the_error_has_the_id_of_the
             "initialize",
             "tools/call",
         ]
+
+
+async def test_a_server_without_a_route_for_get_has_no_stream_and_keeps_its_session():
+    async def get(exchange):
+        await exchange.send(b"Cannot GET /mcp", 404, "text/html")
+
+    async with remote_peer(serving(GET=get)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await peer.until(lambda journal: journal[-1].verb == "GET")
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        await client.ask(1)
+        assert peer.sent("initialize") == ["initialize"]
+        assert client.received.notes == []
