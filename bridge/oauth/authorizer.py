@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
+import attrs
 import msgspec
 import trio
 
@@ -63,6 +64,13 @@ class SecretLog(Log, Protocol):
         ...
 
 
+@attrs.frozen(eq=False)
+class _Failure:
+    """Why an attempt to obtain credentials has failed. Each attempt has another one."""
+
+    reason: str
+
+
 class OAuthAuthorizer:
     """Credentials of one client at one server.
 
@@ -97,8 +105,8 @@ class OAuthAuthorizer:
         self._refreshed_token = ""
         # When and why a refresh has failed for reasons of the network.
         self._unreachable: tuple[float, str] | None = None
-        # The last reason that was logged.
-        self._fault = ""
+        # The last failure. Its reason was logged.
+        self._failure: _Failure | None = None
         # When the server has caused a login or refresh.
         self._renewals: deque[float] = deque(maxlen=_MOST_RENEWALS)
 
@@ -128,12 +136,16 @@ class OAuthAuthorizer:
         bearer = bearer_challenge(challenge.www_authenticate)
         if challenge.status == 403 and bearer.error != "insufficient_scope":
             return False
+        before = self._failure
         try:
             async with self._exclusive():
                 found = await self._read()
                 if _fields(found) not in ((), used):
                     # Another task or process was faster.
                     return True
+                if self._failure is not None and self._failure is not before:
+                    # Requests that waited for a login which has failed do not begin others, one after the other.
+                    raise LoginRequired(self._lacking(self._failure.reason))
                 if challenge.status == 403:
                     return await self._step_up(found, bearer)
                 return await self._replace(found, bearer)
@@ -266,13 +278,8 @@ class OAuthAuthorizer:
         """Count a login or refresh that the server causes. Raises LoginRequired over the limit, with the last reason."""
         now = trio.current_time()
         if len(self._renewals) == _MOST_RENEWALS and now - self._renewals[0] < _RENEWAL_SECONDS:
-            reason = (
-                self._fault
-                or f"the server has refused {_MOST_RENEWALS} tokens within {_RENEWAL_SECONDS:g} seconds"
-            )
-            raise LoginRequired(
-                f"{self._settings.name}: no credentials: {reason}; login required: {self._command}"
-            )
+            reason = f"the server has refused {_MOST_RENEWALS} tokens within {_RENEWAL_SECONDS:g} seconds"
+            raise LoginRequired(self._lacking(reason if self._failure is None else self._failure.reason))
         self._renewals.append(now)
 
     async def _replace(self, found: Credentials | None, bearer: BearerChallenge) -> bool:
@@ -321,13 +328,15 @@ class OAuthAuthorizer:
         return fresh
 
     def _failed(self, fault: Exception) -> LoginRequired:
-        if str(fault) != self._fault:
+        reason = str(fault)
+        if self._failure is None or reason != self._failure.reason:
             # Once, and not for each request.
-            self._fault = str(fault)
-            self._log.warning("oauth_failed", reason=self._fault)
-        return LoginRequired(
-            f"{self._settings.name}: no credentials: {fault}; login required: {self._command}"
-        )
+            self._log.warning("oauth_failed", reason=reason)
+        self._failure = _Failure(reason)
+        return LoginRequired(self._lacking(reason))
+
+    def _lacking(self, reason: str) -> str:
+        return f"{self._settings.name}: no credentials: {reason}; login required: {self._command}"
 
 
 def _fields(found: Credentials | None) -> Headers:

@@ -659,3 +659,22 @@ async def test_a_cancelled_login_leaves_nothing_behind(world):
     assert (await world.credentials()) is None
     del world.user.show
     assert (await world.call(authorizer))[0] == 200
+
+
+async def test_requests_that_waited_for_a_refused_login_begin_no_other(world):
+    world.server.redirected = {"code": ABSENT, "error": "access_denied"}
+    authorizer = world.authorizer(prompt=world.user)
+    refused = []
+
+    async def call():
+        with pytest.raises(LoginRequired, match="'access_denied'"):
+            await world.call(authorizer)
+        refused.append(True)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(call)
+    assert (len(refused), len(world.user.links)) == (3, 1)
+    # A later request begins another login.
+    world.server.redirected = {}
+    assert (await world.call(authorizer))[0] == 200
