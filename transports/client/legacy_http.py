@@ -22,7 +22,7 @@ from .http_calls import POST, Endpoint, HttpCalls
 from .http_connection import RemoteResponse
 from .http_failures import MAY_HAVE_RUN, Failure, login_required, unreachable
 from .link import Link
-from .messages import CANCELLED, INITIALIZE, INITIALIZED, Received, Sent, read_sent
+from .messages import CANCELLED, INITIALIZE, INITIALIZED, Received, Sent, own
 from .ports import LoginRequired, Unreachable
 from .replay import LegacySession
 from .response_reader import EVENTS, ResponseReader, StreamProgress, media_type
@@ -399,7 +399,7 @@ class LegacyHttp:
         if self._calls.end(call) or reason:
             return f"has ended the session, and has not opened another: it {reason or failure.predicate}"
         if self._session.initialized:
-            await self._notify(read_sent(_INITIALIZED))
+            await self._notify(own(_INITIALIZED))
             self._listen()
         for sent in self._session.restore():
             # The server may refuse them, as it may have done before.

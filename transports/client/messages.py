@@ -45,6 +45,11 @@ class Sent:
         return bool(self.id and self.method)
 
 
+def own(line: bytes) -> Sent:
+    """Return a message that the transport itself sends, which does not count as unsent."""
+    return attrs.evolve(read_sent(line), unsent=False)
+
+
 def read_sent(line: bytes) -> Sent:
     """Return a message of the bridge. Raises Rejection for a line that is no message."""
     found = _CANONICAL.match(line)

@@ -15,7 +15,7 @@ from ...validators.mcp_params import cancelled
 from ...validators.rejection import Rejection
 from ...validators.session_replay import REPLAYED, SessionReplay
 from ..options import Headers
-from .messages import CANCELLED, INITIALIZE, INITIALIZED, Received, Sent, read_sent
+from .messages import CANCELLED, INITIALIZE, INITIALIZED, Received, Sent, own
 
 # The revision from which on each request names the negotiated one is later, but earlier servers ignore the header.
 _VERSION: Final = b"MCP-Protocol-Version"
@@ -122,7 +122,7 @@ class LegacySession:
     def restore(self) -> list[Sent]:
         """Return the requests that bring the new session into the state of the former one."""
         lines = self._replay.requests(self._next_id)
-        return [read_sent(line) for line in lines]
+        return [own(line) for line in lines]
 
     def missed(self) -> list[bytes]:
         """Return notifications of what may have changed between two sessions, each as a line."""

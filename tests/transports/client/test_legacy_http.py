@@ -815,3 +815,18 @@ async def test_a_server_without_a_route_for_get_has_no_stream_and_keeps_its_sess
         await client.ask(1)
         assert peer.sent("initialize") == ["initialize"]
         assert client.received.notes == []
+
+
+async def test_what_opens_a_session_again_does_not_count_as_sent_by_the_client():
+    async def call(exchange):
+        if peer.sent("initialize") == ["initialize"]:
+            await exchange.send(status=404, kind="")
+        else:
+            await exchange.result({"ok": True})
+
+    async with remote_peer(serving(tools_call=call)) as peer, connected(peer.url) as client:
+        await client.initialize()
+        await client.ask(1, "logging/setLevel", level="info")
+        assert (await client.ask(2))["result"] == {"ok": True}
+        assert peer.sent("initialize", "logging/setLevel") == ["initialize", "logging/setLevel"] * 2
+        assert client.server._connection.unsent == 0
