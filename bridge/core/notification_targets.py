@@ -44,9 +44,12 @@ def target_of_log_message(calls: Calls, params: bytes) -> ClientRequest | None:
 
 
 def target_of_extension(calls: Calls, params: bytes, about: bytes) -> ClientRequest | None:
-    """Return the request that a notification of an extension belongs to: the named one, else the only client's newest."""
+    """Return the request that a notification of an extension belongs to: the named one, else the only client's newest.
+
+    `about` is the request on whose response stream it came, which may have been answered: then there is none.
+    """
     named = calls.get(about or subscription_of(params))
-    if named is not None:
+    if named is not None or about:
         return named
     if len({(call.principal, call.client) for call in calls.values()}) != 1:
         return None

@@ -187,14 +187,12 @@ class ResponseReader:
 
     def _pass(self, message: Received, call: Call | None) -> None:
         if message.method:
+            # Also after the end of the call, so that the message is assigned to no other call.
             related = b"" if call is None or call.internal else call.id
             if message.id:
-                # Also after the end of the call, so that the request is assigned to no other call.
                 self._on_request(message.id)
-            else:
-                related = b"" if call is None or call.ended else related
-                if message.method == CANCELLED:
-                    self._on_withdrawn(read_sent(message.line).params)
+            elif message.method == CANCELLED:
+                self._on_withdrawn(read_sent(message.line).params)
             self._link.put(message.line, related)
             return
         found = self._calls.find(message.id) if message.id else None

@@ -1023,3 +1023,12 @@ def test_a_notification_of_what_is_switched_off_is_not_sent():
     talk = Talk(policy=AccessPolicy(without=["tools"]))
     talk.ask("a", "a/do")
     assert sent_to_clients(talk.notify("notifications/tools/other")) == []
+
+
+def test_a_notification_on_the_stream_of_an_answered_request_goes_to_no_other_request():
+    talk = Talk()
+    talk.ask("a", "tools/call", call())
+    talk.ask("b", "tools/call", call())
+    talk.answer(1, {"content": []})
+    assert sent_to_clients(talk.notify("notifications/com.example/x", 1)) == []
+    assert len(sent_to_clients(talk.notify("notifications/com.example/x", 2))) == 1
