@@ -42,9 +42,21 @@ _FILE_OPTIONS: Final = PRELOADED | {
 _FROM_DIRECTORY: Final = frozenset(
     {"--experimental-default-config-file", "--run", "--test", "--project", "--project=@."}
 )
+# Options of interpreters that may have their value in the same word.
+_JOINED: Final = frozenset({"-I", "-r"})
 _CLASS_PATHS: Final = frozenset({"-cp", "-classpath", "--class-path"})
 # Variables with options of an interpreter.
 _OPTIONS_OF: Final = {"NODE_OPTIONS": "node"}
+# Programs that execute the command in their arguments, besides `WRAPPERS`.
+_OTHER_WRAPPERS: Final = frozenset(
+    {"catchsegv", "chroot", "conda", "dotenv", "dotenvx", "doppler", "dumb-init", "infisical", "mcp-proxy"}
+    | {"micromamba", "op", "parallel", "prlimit", "proxychains", "proxychains4", "runuser", "script"}
+    | {"setpriv", "sops", "ssh-agent", "strace", "su", "systemd-run", "tini", "watch", "xargs"}
+)
+# Options of env(1) without a value, joined with -S.
+_SPLIT_STRING: Final = re.compile(r"-[0iv]*S(.*)", re.DOTALL)
+# Options of Java with a file of code in the same word.
+_AGENTS: Final = ("-javaagent:", "-agentpath:")
 # More links of a program are a circle (path_resolution(7)).
 _MOST_LINKS: Final = 40
 
@@ -108,7 +120,10 @@ def _why_words(argv: Sequence[str]) -> str:
         return _why_interpreter(name, words)
     if name == "env":
         return _why_env(words)
-    return _why_wrapped(name, words) if name in WRAPPERS else ""
+    if "--" in words and name not in WRAPPERS:
+        # Most programs that execute a command expect it behind this word.
+        return _why_wrapped(name, words[words.index("--") + 1 :])
+    return _why_wrapped(name, words) if name in WRAPPERS or name in _OTHER_WRAPPERS else ""
 
 
 def _why_python(name: str, words: Sequence[str]) -> str:
@@ -144,11 +159,13 @@ def _why_interpreter(name: str, words: Sequence[str]) -> str:
             return _why_class_path(name, following)
         if name in SHELLS and SHELL_LINE.fullmatch(word):
             return f"the programs in the line of {name} {word} are not known"
+        if name in _JAVA and word.startswith(_AGENTS) and not _is_absolute(word.partition(":")[2]):
+            return f"{name} loads an agent from a path that is not absolute"
         option, equals, value = word.partition("=")
-        if word in _FROM_DIRECTORY:
+        if word in _FROM_DIRECTORY or (option == "--project" and not _is_absolute(value)):
             return f"{name} {word} executes what a file of its working directory describes"
-        if name not in SHELLS and word.startswith("-I") and len(word) > len("-I"):
-            option, equals, value = "-I", "=", word.removeprefix("-I")
+        if name not in SHELLS and word[:2] in _JOINED and len(word) > len("-I"):
+            option, equals, value = word[:2], "=", word[2:].removeprefix("=")
         if option in _FILE_OPTIONS and (name not in SHELLS or option.startswith("--")):
             given = value if equals else following
             if not _is_absolute(given):
@@ -188,15 +205,16 @@ def _why_env(words: Sequence[str]) -> str:
     while at < len(words):
         word = words[at]
         option, equals, value = word.partition("=")
-        if option in ("-S", "--split-string"):
+        if option == "--split-string":
             return _why_env(
                 [
                     *(value if equals else "".join(words[at + 1 : at + 2])).split(),
                     *words[at + (1 if equals else 2) :],
                 ]
             )
-        if word.startswith("-S"):
-            return _why_env([*word[2:].split(), *words[at + 1 :]])
+        if (joined := _SPLIT_STRING.fullmatch(word)) is not None:
+            following = words[at + 1 :] if joined[1] else words[at + 2 :]
+            return _why_env([*(joined[1] or "".join(words[at + 1 : at + 2])).split(), *following])
         if not word.startswith("-") and not equals:
             return _why_words(words[at:])
         if not word.startswith("-") and (reason := _why_variables({option: value})):
