@@ -21,9 +21,10 @@ from .message_writer import MessageWriter
 from .nap import Lent, Nap
 from .receiver import READ, OnText, Receiver, Rest
 
-# The time between two looks at the requests in flight of a client that sends no more (seconds).
+# The time between two looks at the requests in flight of a client that sends no more (seconds): at first, and at most. It grows
+# by a tenth each time, because such a client may wait for minutes.
 _ROUND: Final = 0.02
-
+_LONGEST_ROUND: Final = 0.2
 
 # The exit status of a client that is no longer admitted: EX_UNAVAILABLE of sysexits.h.
 _REFUSED: Final = 69
@@ -126,9 +127,11 @@ class PipeConnection:
         self._input_ended = True
         await self._receiver.finish()
         self._pipes.end_input(self)
-        while not self._stream.gone and (self._messages.waiting or self._queue.unsent):  # noqa: ASYNC110 - see below
+        pause = _ROUND
+        while not self._stream.gone and (self._messages.waiting or self._queue.unsent):
             # An event for each response would cost all of them.
-            await trio.sleep(_ROUND)
+            await trio.sleep(pause)
+            pause = min(1.1 * pause, _LONGEST_ROUND)
 
     def _end_reason(self) -> str:
         if self._queue.stalled:

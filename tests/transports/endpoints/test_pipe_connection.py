@@ -1,6 +1,7 @@
 """One client with lines in both directions, with the server replaced."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import trio
@@ -199,6 +200,33 @@ async def test_a_client_that_leaves_after_the_end_of_its_input_ends_its_session(
         assert world.ended == []
         world.client.gone = True
     assert world.ended == ["the client has ended its input"]
+
+
+async def test_a_long_wait_for_the_last_response_costs_little_and_its_end_is_seen_soon(autojump_clock):
+    """Each look costs half a millisecond, and every client of the daemon may have closed its sending side."""
+    looks = []
+
+    class Watched(FakeConversation):
+        @property
+        def calling(self):
+            looks.append(trio.current_time())
+            return len(looks) < 400
+
+        @calling.setter
+        def calling(self, value):
+            """Ignore the value of the base class."""
+
+    world = World(conversation=Watched())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.connection.run)
+        await world.send(INITIALIZE)
+        began = trio.current_time()
+        await world.client.leave()
+    times = [look - began for look in looks]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert sum(time < 0.2 for time in times) > 5
+    assert sum(time < 20 for time in times) < 150
+    assert max(pauses) < 0.21
 
 
 @pytest.mark.parametrize(("gone", "received"), [(False, ["initialize", "x"]), (True, ["initialize"])])
