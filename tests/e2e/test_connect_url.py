@@ -225,7 +225,7 @@ def test_a_peer_that_does_not_speak_http_is_named():
         (["http://localhost/mcp", "--proxy", "ftp://x"], 64, "ftp:// proxies are not supported"),
         (["http://localhost/mcp", "--ca-file", "/nothere"], 78, "/nothere"),
         (["git", "--token-file", "FILE"], 64, "--token-file needs a URL"),
-        (["git", "--header", "X: y"], 64, "--header needs a URL"),
+        (["git", "--proxy", "http://localhost:1"], 64, "--proxy needs a URL"),
         (
             ["http://localhost/mcp", "--token-file", "/dev/null"],
             78,
