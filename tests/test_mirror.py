@@ -103,7 +103,6 @@ TESTED_AS_A_WHOLE = {
     },
     "tests/e2e/test_login.py": {
         "bridge/commands/login.py",
-        "bridge/commands/remote_login.py",
         "bridge/oauth/factory.py",
     },
     "tests/cases/test_pins.py": {

@@ -74,10 +74,10 @@ FAULTS = {
 }
 
 
-def newest_of_all(origins, method, params, task=b"", again_for=None):
+def newest_of_all(origins, method, params, task=b"", again_for=None, *, related=b""):
     """Assign a request of the server to the newest call, whoever has made it."""
     running = [one for one in origins._by_id.values() if one.may_ask and one.declared(method, params)]
-    return running[-1] if running else ASSIGN(origins, method, params, task, again_for)
+    return running[-1] if running else ASSIGN(origins, method, params, task, again_for, related=related)
 
 
 ASSIGN = Origins.assign
@@ -87,9 +87,11 @@ def plant(fault):
     if fault in EFFECTS:
         handle = SharedUpstream.on_server_message
 
-        def faulty(upstream, message):
+        def faulty(upstream, message, related=b""):
             return tuple(
-                one for effect in handle(upstream, message) for one in EFFECTS[fault](upstream, effect)
+                one
+                for effect in handle(upstream, message, related)
+                for one in EFFECTS[fault](upstream, effect)
             )
 
         SharedUpstream.on_server_message = faulty

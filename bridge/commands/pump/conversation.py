@@ -173,6 +173,10 @@ class Conversation:
         for line in self._rejected:
             self.replies.append(line.rejection)
         self._rejected.clear()
+        if self.phase == DRAINING:
+            self._fail(
+                self.outgoing.take_waiting(), "the daemon or the server is being replaced; not executed"
+            )
         unopened, self._unopened = self._unopened, None
         if unopened is None:
             return

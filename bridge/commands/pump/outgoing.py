@@ -77,6 +77,10 @@ class Outgoing:
         """Remove the requests with this key, of which nothing was sent; return whether there were any."""
         return bool(self._remove(lambda head: head.is_request and key_of(head.raw_id) == key))
 
+    def take_waiting(self) -> "list[bytes]":
+        """Remove the requests of the client, of which nothing was sent, and return their raw ids."""
+        return [line.heads[0].raw_id for line in self._remove(lambda head: head.is_request)]
+
     def take_responses(self) -> "list[bytes]":
         """Remove the responses of the client, of which nothing was sent, and return their keys."""
         return [key_of(line.heads[0].raw_id) for line in self._remove(lambda head: head.is_response)]

@@ -126,6 +126,8 @@ class Program:
             if descriptor == STDIN:
                 self._input.read()
                 self._on_activity()
+                if self._conversation.phase == DRAINING:
+                    self._limit_wait()
                 if self._input.closed:
                     self._on_input_closed()
             elif link is not None and link is self._link and descriptor == link.sock.fileno() and reads:
@@ -290,12 +292,17 @@ class Program:
         if end is not None:
             raise end
         if conversation.has_rejected:
-            self._deadlines.setdefault("rejections", time.monotonic() + self._settings.wait)
+            self._limit_wait()
+
+    def _limit_wait(self) -> None:
+        """Limit the time for which requests wait for the end of the connection."""
+        self._deadlines.setdefault("rejections", time.monotonic() + self._settings.wait)
 
     def _on_control(self, line: Line, *, is_last: bool) -> "End | None":
         words = line.text().split()
         if words[0] == b"#drain":
             self._conversation.on_drain()
+            self._limit_wait()
         elif words[0] == b"#end":
             code = int(words[1]) if len(words) > 1 and words[1].isdigit() else _EX_UNAVAILABLE
             reason = b" ".join(words[2:]).decode("utf-8", "replace")

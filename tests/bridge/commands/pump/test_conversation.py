@@ -571,13 +571,23 @@ def test_a_rejected_repetition_fails_what_waits_if_the_connection_does_not_end(s
     assert "later" in failed["error"]["message"]
 
 
+def test_a_request_fails_unsent_if_a_connection_that_drains_does_not_end(session):
+    session.state.on_drain()
+    session.client(request(1))
+    session.state.return_rejections()
+    (failed,) = session.replies()
+    assert failed["id"] == 1
+    assert failed["error"]["message"].endswith("not executed")
+    session.lose()
+    assert request(1) not in session.connect()
+
+
 def test_a_rejected_repetition_on_a_connection_that_drains_waits_for_its_end(session):
     session.lose()
     session.connect()
     session.client(request(1))
     session.server(error(0, reason="stopping"))
     session.state.on_drain()
-    session.state.return_rejections()
     assert session.replies() == []
     assert session.state.phase == DRAINING
     assert session.lose() == []
