@@ -220,7 +220,7 @@ class HttpConnection:
             while view:
                 with trio.fail_after(self._write_stall_seconds):
                     if isinstance(stream, trio.SocketStream):
-                        # Unlike send_all this tells how much was written before a fault.
+                        # After a fault of send_all it is unknown how much was written.
                         sent = await stream.socket.send(view[:_PIECE])
                     else:
                         sent = len(view[:_PIECE])

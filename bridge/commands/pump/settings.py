@@ -1,4 +1,4 @@
-"""What one run of the program needs to be told: where the daemon is, which server, and how long to wait."""
+"""The settings of one run of the program: the socket of the daemon, the server, and the time to wait."""
 
 from .daemon_socket import directory_headers, opening
 

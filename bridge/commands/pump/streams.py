@@ -100,7 +100,7 @@ def is_ready(descriptor: int, event: int, seconds: float) -> bool:
 
 
 def notice(text: str) -> None:
-    """Write a line to stderr, after the name of the program. It is dropped while nobody reads stderr."""
+    """Write a line to stderr, after the name of the program. It is dropped if stderr takes no more."""
     shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text[:_NOTICE])
     data = f"mcp-bridge: {shown}\n".encode("utf-8", "backslashreplace")
     try:
