@@ -266,8 +266,11 @@ class OAuthAuthorizer:
                 self._log.warning("oauth_refresh_refused", reason=str(fault))
                 fresh = msgspec.structs.replace(former, access_token="", refresh_token="", expires_at=None)
             else:
+                # First of all, because a server that rotates refresh tokens has made the former one invalid.
+                await self._write(fresh)
                 self._refreshed_token = fresh.access_token
                 self._log.info("oauth_token_refreshed")
+                return fresh
             await self._write(fresh)
             return fresh
         raise Unreachable(
