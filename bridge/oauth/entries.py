@@ -1,6 +1,12 @@
 """What the credential store holds: registered clients by issuer, and credentials by server and client."""
 
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
+
+# What an Authorization field can carry (RFC 6750 section 2.1). A store can be edited by hand, or filled by a helper program.
+_FIELD: Final = r"^[\x21-\x7e]*\Z"
 
 
 class RegisteredClient(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -32,7 +38,7 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     resource: str
     client_id: str
     token_endpoint: str
-    access_token: str = ""
+    access_token: Annotated[str, Meta(pattern=_FIELD)] = ""
     refresh_token: str = ""
     obtained_at: float = 0
     expires_at: float | None = None

@@ -162,7 +162,7 @@ def test_w5_a_close_without_a_code_has_none_in_its_answer(bridge):
 def test_w5_the_reason_arrives_although_the_client_goes_on_sending(bridge):
     with connect(bridge.address) as connection:
         socket = authorized(bridge, connection)
-        assert connection.try_send(frame(BINARY, b"x" * 3_000_000))
+        connection.send(frame(BINARY, b"x" * 3_000_000))
         code, reason = closing(socket)
     assert code == 1003
     assert "text frames" in reason

@@ -67,9 +67,9 @@ class Endpoint:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def end_session(self, headers: Headers) -> None:
-        """Send DELETE for the session that the headers name. The response is ignored."""
+        """Send DELETE for the session that the headers name. The response is ignored; a refusal starts no login."""
         try:
-            async with self._http.authorized_request("DELETE", self._options.url, headers):
+            async with self._http.authorized_request("DELETE", self._options.url, headers, renew=False):
                 pass
         except (Unreachable, LoginRequired):
             return

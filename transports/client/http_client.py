@@ -142,19 +142,20 @@ class HttpClient:
         *,
         idle_seconds: float = float("inf"),
         upgrade: bytes = b"",
+        renew: bool = True,
     ) -> AsyncGenerator[RemoteResponse]:
         """Send a request with the credentials of `options.authorizer`, and again with others if it is refused (401, 403).
 
-        Yields the refusal if there are no others. Raises as `request`, and LoginRequired.
+        Yields the refusal if there are no others, and without `renew`. Raises as `request`, and LoginRequired.
         """
         authorizer = self._options.authorizer
-        renewals = 0
+        attempts = _MOST_RENEWALS if renew else 0
         while True:
             used = () if authorizer is None else await authorizer.headers()
             async with self.request(
                 method, url, (*headers, *used), body, idle_seconds=idle_seconds, upgrade=upgrade
             ) as response:
-                if authorizer is None or response.status not in (401, 403) or renewals == _MOST_RENEWALS:
+                if authorizer is None or response.status not in (401, 403) or not attempts:
                     yield response
                     return
                 with trio.move_on_after(_REFUSAL_SECONDS):
@@ -163,7 +164,7 @@ class HttpClient:
             if not await authorizer.renew(challenge, used):
                 yield response
                 return
-            renewals += 1
+            attempts -= 1
 
     def _fields(self, method: str, url: RemoteUrl, headers: Headers, body: bytes | None) -> Headers:
         """Return all header fields of a request. Raises ValueError."""

@@ -18,9 +18,15 @@ class Http(Protocol):
     """The HTTP client of one server (`http_client.HttpClient`)."""
 
     def authorized_request(
-        self, method: str, url: str, headers: Headers = (), body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Headers = (),
+        body: bytes | None = None,
+        *,
+        renew: bool = True,
     ) -> AbstractAsyncContextManager[RemoteResponse]:
-        """Send a request with credentials. Raises Unreachable and LoginRequired."""
+        """Send a request with credentials, and again with others if it is refused (`HttpClient.authorized_request`)."""
         ...
 
 

@@ -138,11 +138,9 @@ class ClientMessages:
             return
         if len(text) > LARGE:
             await trio.lowlevel.checkpoint()
-        try:
-            receive_batch(conversation, messages, None)
-        # The message has no response that could be an error.
-        except Rejection as rejection:
-            self._log.info("client_message_dropped", reason=rejection.text)
+        refused = receive_batch(conversation, messages, None)
+        if refused is not None:
+            self._log.info("client_message_dropped", reason=refused.text)
 
     def _on_rejection(self, text: bytes, message: Message | None, rejection: Rejection) -> None:
         self._refuse(text, message, rejection)

@@ -109,7 +109,9 @@ class MessagePost:
                 if len(messages) == 1:
                     body = stand_in(messages[0])
                 await trio.lowlevel.checkpoint()
-            receive_batch(conversation, messages, None)
+            refused = receive_batch(conversation, messages, None)
+            if refused is not None:
+                raise refused
         except Rejection as rejection:
             await refuse_message(exchange, body, rejection)
             return

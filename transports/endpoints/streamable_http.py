@@ -266,8 +266,9 @@ class StreamableHttp:
         if len(body) > LARGE:
             await trio.lowlevel.checkpoint()
         if not any(isinstance(message, Request) for message in messages):
-            for message in messages:
-                conversation.receive(message, None)
+            refused = receive_batch(conversation, messages, None)
+            if refused is not None:
+                raise refused
             await exchange.answer(202, b"", b"")
             return
         if any(isinstance(message, Response) for message in messages):
@@ -385,15 +386,23 @@ def _refuse_initialize(messages: list[Message]) -> None:
         raise invalid("initialize must not be part of a batch")
 
 
-def receive_batch(conversation: Conversation, messages: list[Message], queue: SendQueue | None) -> None:
-    """Pass several messages to a session. A refused request gets an error of its own; the others continue."""
+def receive_batch(
+    conversation: Conversation, messages: list[Message], queue: SendQueue | None
+) -> Rejection | None:
+    """Pass several messages to a session. A refused request gets an error of its own; the others continue.
+
+    Returns why the first of the other messages was refused, because it has no response that could be an error.
+    """
+    first: Rejection | None = None
     for message in messages:
         try:
             receive(conversation, message, queue)
         except Rejection as rejection:
-            if not isinstance(message, Request):
-                raise
-            conversation.refuse(message, rejection, queue)
+            if isinstance(message, Request):
+                conversation.refuse(message, rejection, queue)
+            else:
+                first = first or rejection
+    return first
 
 
 async def _gathered(queue: SendQueue, limits: Limits) -> list[bytes]:

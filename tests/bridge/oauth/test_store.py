@@ -63,11 +63,20 @@ async def test_a_change_by_another_process_is_seen(store, folder):
     assert store.mark() != mark
 
 
-async def test_an_entry_of_another_form_counts_as_absent(store):
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("scopes", 7),
+        ("access_token", "in\r\nX-Injected: 1"),
+        ("access_token", "two words"),
+        ("access_token", "é"),
+    ],
+)
+async def test_an_entry_of_another_form_counts_as_absent(store, member, value):
     await store.write("a", ENTRY)
     path = store._backend.path
     content = json.loads(path.read_text())
-    content["entries"]["a"]["scopes"] = 7
+    content["entries"]["a"][member] = value
     path.write_text(json.dumps(content))
     assert await store.read("a", Credentials) is None
 

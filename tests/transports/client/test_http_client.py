@@ -460,6 +460,17 @@ async def test_a_refused_request_is_sent_again_with_other_credentials(keys, expe
             assert used == ((b"Authorization", b"bad"),)
 
 
+async def test_a_request_that_is_not_worth_a_login_is_sent_once():
+    async with scripted_server(authorize) as server:
+        authorizer = Keys(b"bad", b"good")
+        async with (
+            HttpClient(RemoteOptions(server.url, authorizer=authorizer)) as client,
+            client.authorized_request("DELETE", server.url, renew=False) as response,
+        ):
+            assert response.status == 401
+        assert (authorizer.challenges, len(server.requests)) == ([], 1)
+
+
 async def test_without_credentials_a_request_is_not_sent():
     async with scripted_server(authorize) as server:
         async with HttpClient(RemoteOptions(server.url, authorizer=Keys())) as client:

@@ -129,6 +129,16 @@ async def test_a_batch_depends_on_the_revision(version, status):
     assert len(conversation.received) == (2 if status == 202 else 0)
 
 
+async def test_a_refused_message_of_a_batch_stops_none_of_the_others():
+    def refuse(message, _queue):
+        if message.method == "notifications/bad":
+            raise Rejection(400, -32600, "no")
+
+    bad = b'{"jsonrpc":"2.0","method":"notifications/bad"}'
+    exchange, conversation = await post(b"[" + bad + b"," + PING + b"]", version="2025-03-26", reply=refuse)
+    assert (exchange.answers[0][0], len(conversation.received)) == (400, 2)
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "status"), [("GET", JSON, 405), ("POST", {"Content-Type": "text/plain"}, 415)]
 )

@@ -293,6 +293,19 @@ async def test_a_batch_depends_on_the_revision_of_the_session():
     assert world.methods == ["initialize", "x", "x"]
 
 
+async def test_a_refused_notification_of_a_batch_stops_none_of_the_others():
+    def reply(message, _queue):
+        if message.method == "bad":
+            raise Rejection(400, -32600, "no")
+
+    world = World(conversation=FakeConversation(version="2025-03-26", reply=reply))
+    await world.run(INITIALIZE, b"[" + NOTE.replace(b'"x"', b'"bad"') + b"," + NOTE + b"]")
+    assert world.methods == ["initialize", "bad", "x"]
+    assert ("client_message_dropped", {"reason": "no"}) in [
+        (event, more) for _, event, more in world.log.events
+    ]
+
+
 async def test_an_exception_of_the_bridge_ends_one_connection(monkeypatch):
     def fail(_text, _limits):
         raise ZeroDivisionError

@@ -181,6 +181,25 @@ async def test_a_batch_of_notifications_is_accepted():
     assert len(world.conversation.received) == 2
 
 
+BAD_NOTE = NOTE.replace(b"/x", b"/bad")
+
+
+@pytest.mark.parametrize("call", [False, True])
+async def test_a_refused_notification_of_a_batch_stops_none_of_the_others(call):
+    def reply(message, queue):
+        if message.method == "notifications/bad":
+            raise Rejection(400, -32600, "no")
+        if call and message.method == "tools/call":
+            queue.enqueue(ANSWER)
+            queue.close()
+
+    world = World(version="2025-03-26", reply=reply)
+    exchange = await world.send(batch(BAD_NOTE, NOTE, *[CALL] * call), accept=JSON)
+    assert len(world.conversation.received) == 2 + call
+    # Only a batch without a response of its own has room for the refusal.
+    assert exchange.answers[0][0] == (200 if call else 400)
+
+
 @pytest.mark.parametrize(("event", "begun"), [(None, "listen"), ("e7", ("resume", "e7"))])
 async def test_a_get_listens_or_resumes(event, begun):
     world = World()
