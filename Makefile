@@ -76,8 +76,11 @@ quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute
 conformance: .venv/.test  ## run the official conformance suite and the official TypeScript clients (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py
-	$(BIN)/python tests/conformance/client_scenarios.py --way direct
 	$(BIN)/python tests/conformance/client_scenarios.py
+
+conformance-reference: .venv/.test  ## run the client scenarios with the official SDK alone, which sets their floors (needs Node 20+)
+	tests/conformance/install.sh
+	$(BIN)/python tests/conformance/client_scenarios.py --way direct
 
 isolation: .venv/.test  ## make 10,000 calls of 4 to 32 clients of one process with equal ids, and check whose each message is
 	ISOLATION_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider tests/cases/test_shared_isolation.py
@@ -101,6 +104,7 @@ restarts: .venv/.test  ## run official clients over connect during restarts and 
 remote: .venv/.test  ## run official clients through connect and a daemon to remote servers, and log in at a real authorization server; writes its section of docs/COMPATIBILITY.md (needs Node 20+ and nginx)
 	tests/remote/install.sh
 	$(BIN)/python tests/remote/login.py
+	$(BIN)/python tests/remote/run.py --self-test
 	$(BIN)/python tests/remote/run.py
 
 remote-faults: .venv/.test  ## make 10,000 calls in each pair of era and carrier through a proxy that breaks exchanges

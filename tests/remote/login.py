@@ -290,6 +290,14 @@ def a_logout_revokes_the_tokens(world: World) -> None:
     require(LINK.search(text), text)
 
 
+def two_processes_log_in_once(world: World) -> None:
+    before = world.grants("authorization_code")
+    with ThreadPoolExecutor(2) as pool:
+        texts = list(pool.map(lambda name: world.call(name, user=True), ["who", "who"]))
+    require(all("mcp:basic" in text and "fault" not in text for text in texts), texts)
+    require(world.grants("authorization_code") == before + 1, world.control("requests")[-6:])
+
+
 STEPS = (
     without_a_login_there_is_a_link,
     a_login_lets_calls_pass,
@@ -300,6 +308,7 @@ STEPS = (
     a_tool_with_another_scope_needs_another_login,
     revoked_refresh_tokens_need_a_login,
     a_logout_revokes_the_tokens,
+    two_processes_log_in_once,
 )
 
 

@@ -37,6 +37,7 @@ from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - of
 
 DEPS = REPOSITORY / ".deps"
 PYTHON = str(HERE / "servers/python.py")
+DAMAGE = str(HERE / "damage.py")
 PYTHON_1 = (str(DEPS / "py1/bin/python"), PYTHON, "mcp1")
 PYTHON_2 = (sys.executable, PYTHON, "mcp2")
 FASTMCP = (str(DEPS / "remote/python/bin/python"), PYTHON, "fastmcp")
@@ -319,6 +320,35 @@ def mcp_remote(url: str, _folder: Path) -> list[str]:
 WAYS: dict[str, Callable[[str, Path], list[str]]] = {"connect": connect_url, "mcp-remote": mcp_remote}
 
 
+def damaged(kind: str) -> Callable[[str, Path], list[str]]:
+    """Return a way with a planted fault: `connect URL` behind a program that damages its output."""
+    return lambda url, folder: [sys.executable, DAMAGE, kind, *connect_url(url, folder)]
+
+
+# Planted faults (damage.py), and a step that each must fail.
+FAULTS = {
+    "another letter": "call echo",
+    "no elicitation": "call ask",
+    "no sampling": "call think",
+    "no progress": "progress slow",
+    "no log message": "log log",
+    "no change": "subscription",
+    "no error": "call fail",
+}
+WAYS |= {kind: damaged(kind) for kind in FAULTS}
+
+
+def self_test() -> int:
+    """Plant each fault, and return 1 unless a cell fails for it."""
+    missed = 0
+    for kind, step in FAULTS.items():
+        cells = run_server("TypeScript 1.32", Choice("TypeScript 1.32, Python 1", (kind,)))
+        found = any(fault and name.startswith(step) for cell in cells for name, fault in cell.faults.items())
+        print(f"{'found' if found else 'MISSED':7}{kind}", flush=True)
+        missed += not found
+    return 1 if missed else 0
+
+
 def variables_of(folder: Path) -> dict[str, str]:
     """Return variables for programs that store nothing in the home of a user, and trust the authority of the run."""
     places = {name: str(folder) for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME")}
@@ -354,6 +384,8 @@ def run_server(name: str, choice: Choice) -> list[Cell]:
         way = next((way for way in choice.ways if way in WAYS), None)
         command = WAYS[way](running.url, folder) if way else []
         for client, about in CLIENTS.items():
+            if not any(choice.has(name, client, each) for each in choice.ways):
+                continue
             steps = steps_of(server, about)
             names = ["connect", *(f"{step.do} {step.name or ''}".strip() for step in steps)]
             alone = None
@@ -461,8 +493,13 @@ def main() -> int:
     parser.add_argument(
         "--way", action="append", choices=["connect", "mcp-remote", "daemon", "alone"], help="only this way"
     )
+    parser.add_argument(
+        "--self-test", action="store_true", help="run only planted faults, each of which must be found"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="how many servers at once (default 2)")
     given = parser.parse_args()
+    if given.self_test:
+        return self_test()
     choice = Choice(given.only, tuple(given.way or ("connect", "daemon")))
     if shutil.which("nginx") is None:
         print("nginx is not installed; its server is NOT RUN", file=sys.stderr)
