@@ -37,9 +37,9 @@ run: install  ## serve the bundled example server (PORT=8808)
 
 # Tests that start whole daemons mostly wait, and run in three parts at once that take about the same time. Tests that compute run
 # beside them with a low priority. All run in one shell, so that ^C ends them.
-FIRST := tests/cases/test_[a-r]*.py
-SECOND := tests/e2e tests/cases/test_[s-z]*.py
-THIRD := tests/chaos tests/hostile tests/transports
+FIRST := tests/cases/test_[a-s]*.py
+SECOND := tests/e2e
+THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
 BESIDE := tests/bridge tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build

@@ -1,6 +1,7 @@
 """Fixtures and settings of all tests. Asynchronous tests run under Trio, through the pytest plugin of AnyIO.
 
-In CI Hypothesis draws the same examples each time, so that coverage does not depend on chance.
+An example of Hypothesis has no time limit, because machines may be busy. In CI it draws the same examples each time, so that
+coverage does not depend on chance.
 """
 
 import os
@@ -12,9 +13,9 @@ import trio.testing
 import trustme
 from hypothesis import settings
 
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 # A shell ignores SIGINT for processes that a script starts in the background. Programs that tests start would inherit that.

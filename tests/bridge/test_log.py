@@ -120,7 +120,7 @@ def test_a_secret_that_another_begins_with_does_not_show_its_end(text, shown):
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=1), st.text("abc", max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_redacting_one_secret_uncovers_no_part_of_another(secrets, text):
     log, _ = written()
     log.hide(secrets)
@@ -139,7 +139,7 @@ def test_redacting_one_secret_uncovers_no_part_of_another(secrets, text):
     st.lists(st.lists(st.sampled_from(["", "first-one", "second", 'with "']), max_size=3), max_size=8),
     st.randoms(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_secret_is_redacted_until_its_last_holder_is_gone(holders, random):
     log, _ = written()
     log.hide(["always hidden"])
@@ -179,7 +179,7 @@ def test_a_closed_log_raises_no_error():
 
 
 @given(st.text() | st.binary(), st.sampled_from(["text", "json"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_forges_a_line_or_steers_a_terminal(value, form):
     log, out = written(form)
     log.info("event", value=value)

@@ -133,7 +133,7 @@ PIECE = st.one_of(
 
 
 @given(st.lists(PIECE, max_size=20), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_data_without_a_secret_passes_unchanged_in_any_pieces(parts, data):
     needles = tuple(needles_of("an entirely different secret"))
     redactor = Redactor(lambda: needles)
@@ -147,7 +147,7 @@ def test_data_without_a_secret_passes_unchanged_in_any_pieces(parts, data):
 
 @given(st.lists(PIECE, max_size=6), st.lists(PIECE, max_size=6), st.sampled_from(sorted(FORMS)), st.data())
 @example([b"\\"], [], "plain", None)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_secret_between_other_bytes_is_found_wherever_the_stream_is_cut(before, after, form, data):
     secret = "Zweiundvierzig ünd nöch 1"
     needles = tuple(needles_of(secret))

@@ -142,7 +142,7 @@ def test_weak_tokens_are_refused_with_rule_limit_and_value(token, message):
     assert str(caught.value) == message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(min_size=16, max_size=16).filter(lambda raw: len(set(raw)) > 12))
 def test_sixteen_random_bytes_in_hexadecimal_are_strong_enough(raw):
     tokens = TokenSet({raw.hex(): "owner"})

@@ -108,7 +108,7 @@ def test_long_values_are_read_in_linear_time(value):
     )  # ten times what a head may hold; a quadratic scan takes half a minute
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.one_of(
         st.text(),

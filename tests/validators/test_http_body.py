@@ -191,7 +191,7 @@ def spoil(wire: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
 wires = st.builds(spoil, bodies, st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), spoils), max_size=2))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(wires, st.lists(st.floats(0, 1), max_size=6))
 @example(b"5;a\r\nhello\r\n0\r\nX: y\r\n\r\nrest", [0.5])
 def test_any_pieces_give_the_same_result(wire, cuts):
@@ -216,7 +216,7 @@ class Callbacks:
         self.complete = True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(wires)
 def test_accepted_bodies_are_equal_in_h11_and_llhttp(wire):
     result = decode([wire])

@@ -627,7 +627,7 @@ def agree_with_llhttp(block: bytes, parsed: Head, target: str) -> None:
         assert seen.keep_alive == parsed.keep_alive
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(blocks)
 @example(REALISTIC)
 @example(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -638,7 +638,7 @@ def test_accepted_heads_are_equal_in_h11_and_llhttp(block):
         agree(block, parsed)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(spoilt)
 def test_accepted_mutated_heads_are_equal_in_h11_and_llhttp(block):
     end = block.find(b"\r\n\r\n")
@@ -648,7 +648,7 @@ def test_accepted_mutated_heads_are_equal_in_h11_and_llhttp(block):
             agree(block[: end + 4], parsed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(spoilt, st.floats(0, 1))
 def test_an_early_refusal_is_never_premature(block, where):
     end = block.find(b"\r\n\r\n")

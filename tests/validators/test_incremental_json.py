@@ -57,7 +57,7 @@ def cut(text, sizes):
 
 
 @given(TREES, SIZES, st.booleans(), st.integers(1, 5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_depth_is_the_same_in_pieces(tree, sizes, ascii_only, limit):
     text = json.dumps(tree, ensure_ascii=ascii_only).encode()
     meter = DepthMeter(limit)
@@ -82,7 +82,7 @@ def small(monkeypatch):
 
 @example([{"[[[[": None}, {"[[[[": None}], [1], b'"', 1)
 @given(TREES, SIZES, st.binary(max_size=2), st.integers(0, 100))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_text_in_pieces_has_the_result_of_the_whole_text(tree, sizes, wrong, place):
     text = json.dumps(tree, ensure_ascii=False).encode()
     text = text[:place] + wrong + text[place:]

@@ -282,7 +282,7 @@ MEMBERS = st.lists(
 
 
 @given(MEMBERS, st.sampled_from([b",", b", ", b"\n,\r\t"]), st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_the_decoder_raises_rejections_only(members, comma, data):
     text = b"{" + comma.join(members) + b"}"
     if data.draw(st.booleans()):
@@ -297,7 +297,7 @@ def test_the_decoder_raises_rejections_only(members, comma, data):
         lambda text: text.encode("utf-8", "surrogatepass")
     )
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_the_decoder_raises_rejections_only_for_any_bytes(text):
     only_rejections(text)
 
@@ -423,7 +423,7 @@ def depth_of(value):
 
 
 @given(TREES, st.integers(1, 8), st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_depth_is_exact(tree, limit, ascii_only):
     text = json.dumps(tree, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     assert depth_ok(text, limit) == (depth_of(tree) <= limit)
@@ -461,7 +461,7 @@ def test_the_depth_limit_holds_for_large_messages_too(opening, closing, padding)
     TREES.map(lambda tree: {"p": tree}),
     st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_request_is_decoded_unchanged(id_, method, params, spaced):
     text = json.dumps(
         {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}, indent=1 if spaced else None

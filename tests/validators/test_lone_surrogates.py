@@ -49,7 +49,7 @@ def test_lone_surrogates_are_replaced_in_a_copy_of_the_same_length(text, copy):
         max_size=12,
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_text_is_readable_and_of_the_same_length(value):
     text = json.dumps(value).encode()
     copy = readable(text)

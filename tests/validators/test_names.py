@@ -171,13 +171,13 @@ def test_invalid_uris_are_refused(uri, text):
     assert refusal(check_uri, uri) == (INVALID_PARAMS, text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=128))
 def test_every_name_without_controls_is_valid(name):
     check_name(name, LIMITS)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(min_size=1, max_size=128))
 def test_every_valid_method_is_one_word_on_one_line(method):
     try:

@@ -211,7 +211,7 @@ def test_a_refusal_names_the_option_and_not_the_input():
     assert "canary" not in caught.value.text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.text("abl.:[]%@0189", max_size=20)))
 def test_a_divided_host_can_be_joined(value):
     try:

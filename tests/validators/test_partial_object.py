@@ -60,7 +60,7 @@ def test_known_values_are_not_read_again():
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.integers())), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_object_has_its_members(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     found, whole = outline(text)

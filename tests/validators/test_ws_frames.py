@@ -197,7 +197,7 @@ def test_pings_are_counted_by_the_second():
 
 
 @given(st.lists(st.integers(0, 300), max_size=20), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_chunking_gives_the_same_events(sizes, data):
     whole = b"".join(frame(payload=b"x" * size) for size in sizes) + frame(2)
     reader = FrameReader(100_000)
@@ -239,7 +239,7 @@ def test_the_reason_of_a_close_is_utf8_and_fits(reason):
 
 
 @given(st.lists(st.text(max_size=200)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_frames_are_equal_in_wsproto(texts):
     theirs = wsproto.Connection(wsproto.ConnectionType.CLIENT)
     reader = FrameReader(100_000)

@@ -145,7 +145,7 @@ def test_other_bytes_than_a_certificate_are_a_value_error(data):
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(max_size=4), st.integers(0, 4))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_damaged_certificate_raises_no_other_exception_than_value_error(at, piece, dropped):
     with contextlib.suppress(ValueError):
         read_certificate(GOOD[:at] + piece + GOOD[at + dropped :])

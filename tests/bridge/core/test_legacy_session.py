@@ -1253,7 +1253,7 @@ class Life(RuleBasedStateMachine):
         assert self.session.in_flight == len(self.open)
 
 
-Life.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+Life.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
 TestLife = Life.TestCase
 
 

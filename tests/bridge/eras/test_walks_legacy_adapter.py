@@ -494,7 +494,7 @@ class World:
 @pytest.mark.parametrize("strict", [False, True], ids=["one client", "several clients"])
 @given(seed=st.integers(0, 2**32))
 @example(seed=169323)  # a call is retried without an answer, long after the server has ended it
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_walks(strict, seed):
     rng = random.Random(seed)
     world = World(rng, strict=strict)
@@ -525,4 +525,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestMachine.settings = settings(max_examples=60, stateful_step_count=60)

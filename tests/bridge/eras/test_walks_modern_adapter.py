@@ -308,7 +308,7 @@ class World:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_walks(seed):
     rng = random.Random(seed)
     world = World(rng)

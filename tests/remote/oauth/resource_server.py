@@ -18,7 +18,7 @@ PORT, ISSUER, AUDIENCE = sys.argv[1:]
 URL = f"http://127.0.0.1:{PORT}/mcp"
 METADATA = f"http://127.0.0.1:{PORT}/.well-known/oauth-protected-resource/mcp"
 # The key set is read again for a token with an unknown key.
-keys = jwt.PyJWKClient(f"{ISSUER}/jwks", cache_jwk_set=True)
+keys = jwt.PyJWKClient(f"{ISSUER}/jwks", cache_jwk_set=True, cooldown_duration=0)
 
 
 class Verifier:

@@ -21,7 +21,7 @@ def test_events():
 
 @pytest.mark.parametrize("split", [str.splitlines, lambda text: re.split("\r\n|\n|\r", text)])
 @given(text=st.text())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_content_can_end_an_event(split, text):
     message = json.dumps({"text": text}, ensure_ascii=False).encode("utf-8", "surrogatepass")
     told = sse_codec.message(b"k_1", message).decode("utf-8", "surrogatepass")

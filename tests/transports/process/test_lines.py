@@ -76,7 +76,7 @@ def test_a_line_in_many_pieces_is_joined():
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b" ", b"x" * 30])), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_chunking_gives_the_same_lines(parts, data):
     whole = b"".join(parts)
     chunks, at = [], 0

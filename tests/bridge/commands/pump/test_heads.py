@@ -176,7 +176,7 @@ def _canonical(head):
     return key_of(head.raw_id) if head.raw_id else b"", head.method, head.is_error
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     _MEMBERS.flatmap(lambda found: st.permutations(list(found.items()))),
     st.booleans(),
