@@ -12,7 +12,7 @@ from ..log import escaped
 from .control_client import request
 from .invocation import Invocation
 from .output import print_line
-from .table import table
+from .table import Value, table
 
 # Between two tables of `status --watch` (seconds).
 _WATCH_SECONDS: Final = 1.0
@@ -87,7 +87,7 @@ def _page(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _row(server: dict[str, Any]) -> tuple[object, ...]:
+def _row(server: dict[str, Any]) -> tuple[Value, ...]:
     return (
         server["name"],
         server["state"],
