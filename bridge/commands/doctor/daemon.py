@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +11,9 @@ from ....validators.client_directory import encode_path
 from ...config.child_environment import named
 from ...config.settings import CONTROL, ServerConfig, Settings
 from ..control_client import ErrorResponse, Unreachable, call_server, request, result_of
-from ..threads import map_in_threads
+from ..progress import Progress
+from ..threads import AT_ONCE, map_in_threads
 from .finding import ERROR, OK, WARNING, Finding
-from .progress import AT_ONCE, Counter
 
 if TYPE_CHECKING:
     # It loads the event loop.
@@ -24,7 +24,7 @@ _RESPONSE_SECONDS: Final = 20.0
 
 
 def check_daemon(
-    settings: Settings, unix: Path | None, certificate: "Loaded | None", progress: Callable[[str], None]
+    settings: Settings, unix: Path | None, certificate: "Loaded | None", progress: Progress
 ) -> Iterator[Finding]:
     """Yield the findings about the running daemon and its servers; `unix` is its socket, or None if it has none."""
     if unix is None:
@@ -65,7 +65,7 @@ def check_daemon(
         text = f"servers.{server.name}: the daemon has not loaded it yet"
         return [Finding(WARNING, text, "run mcp-bridge reload")]
 
-    counted = Counter("tested", len(settings.servers), progress)
+    counted = progress.count("tested", len(settings.servers))
     for findings in map_in_threads(check_running, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
 

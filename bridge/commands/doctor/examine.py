@@ -1,6 +1,6 @@
 """Examine this machine, the configuration, its servers and the running daemon."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...config import load
@@ -8,29 +8,26 @@ from ...config.helper_programs import Helpers
 from ...config.settings import ServerConfig
 from ...config.tables import BadConfig
 from ...config.trust import replaceable_socket_places
+from ..progress import Progress
 from ..running_daemon import ConfigSource, locate
-from ..threads import map_in_threads
+from ..threads import AT_ONCE, map_in_threads
 from .daemon import check_daemon
 from .finding import ERROR, OK, Finding
 from .machine import check_certificate, check_default_token, check_machine, compare_surroundings
-from .progress import AT_ONCE, Counter
 from .servers import check_replaceable, check_server
-
-
-def _no_progress(_text: str) -> None:
-    """Show no progress."""
 
 
 def examine(
     path: Path,
     environment: Mapping[str, str],
     source: ConfigSource | None = None,
-    progress: Callable[[str], None] = _no_progress,
+    progress: Progress | None = None,
 ) -> Iterator[Finding]:
     """Yield the findings of all checks. Each server of a running daemon receives a request, which starts it if necessary.
 
-    `environment` is that of this shell. `progress` is called on other threads.
+    `environment` is that of this shell.
     """
+    progress = progress or Progress()
     yield from check_machine(environment)
     from ...daemon.app import check  # noqa: PLC0415 - it loads the event loop
 
@@ -50,7 +47,7 @@ def examine(
     def check_one(server: ServerConfig) -> list[Finding]:
         return [*check_server(server, source, environment), *check_replaceable(server)]
 
-    counted = Counter("checked", len(settings.servers), progress)
+    counted = progress.count("checked", len(settings.servers))
     for findings in map_in_threads(check_one, settings.servers, AT_ONCE, counted.one_more):
         yield from findings
     for reason in replaceable_socket_places(settings):
