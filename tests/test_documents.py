@@ -34,6 +34,7 @@ SECTIONS = {
     "Top level": schema.File,
     "[listen]": schema.Listen,
     "[log]": schema.Log,
+    "[metrics]": schema.Metrics,
     "[servers.NAME]": schema.Server,
     "[servers.NAME.oauth]": schema.OAuth,
     "[oauth]": schema.OAuthStore,

@@ -81,8 +81,8 @@ _REQUEST_ID: Final = "requestId"
 _WORTH_SEARCHING: Final = 1024
 
 
-def read_request(method: str, params: bytes, limits: Limits) -> bytes:
-    """Check the name or URI of a request, and return its progress token as raw JSON text, or an empty text.
+def read_request(method: str, params: bytes, limits: Limits) -> tuple[bytes, str]:
+    """Check the name or URI of a request. Return its progress token as raw JSON text, and the name. Each may be empty.
 
     Raises Rejection -32602 for a name or URI of the wrong type or over its limit, and for a token that is neither a
     string nor an integer.
@@ -90,22 +90,27 @@ def read_request(method: str, params: bytes, limits: Limits) -> bytes:
     named = LEGACY_NAMED.get(method)
     if named is None:
         if _has_no_meta(params):
-            return b""
-    elif len(params) > _WORTH_SEARCHING and _has_no_meta(params) and _names_plainly(named, params, limits):
-        return b""
+            return b"", ""
+    elif len(params) > _WORTH_SEARCHING and _has_no_meta(params):
+        plain = _plain_name(named, params, limits)
+        if plain:
+            return b"", plain
     try:
         read = _decode_params(params or b"{}")
     except UNREADABLE:
         read = _read_again(named, params)
+    name = ""
     if named == "name" and read.name is not msgspec.UNSET:
-        check_name(read.name, limits)
+        name = read.name
+        check_name(name, limits)
     elif named == "uri" and read.uri is not msgspec.UNSET:
-        check_uri(read.uri, limits)
+        name = read.uri
+        check_uri(name, limits)
     if read.meta is msgspec.UNSET or read.meta is None or read.meta.progressToken is msgspec.UNSET:
-        return b""
+        return b"", name
     token = bytes(read.meta.progressToken)
     check_progress_token(token, limits)
-    return token
+    return token, name
 
 
 def _read_again(named: str | None, params: bytes) -> _Params:
@@ -151,10 +156,12 @@ def _has_no_meta(params: bytes) -> bool:
     return params.rfind(b'"_meta"') < 0 and _BACKSLASH not in params
 
 
-def _names_plainly(named: str, params: bytes, limits: Limits) -> bool:
+def _plain_name(named: str, params: bytes, limits: Limits) -> str:
     # As most clients write it: the name is the first member and not repeated, therefore the params are not parsed.
     plain = _PLAIN_NAME.match(params) if named == "name" else None
-    return plain is not None and len(plain[1]) <= limits.name and params.rfind(b'"name"') == 1
+    if plain is None or len(plain[1]) > limits.name or params.rfind(b'"name"') != 1:
+        return ""
+    return plain[1].decode("ascii")
 
 
 def read_uri(params: bytes) -> str:

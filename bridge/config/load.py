@@ -152,6 +152,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         log_level=file.log.level,
         log_format=file.log.format,
         log_calls=file.log.calls,
+        counts_calls=file.metrics.enabled,
         oauth_helper=oauth_helper(file),
         file=path,
     )

@@ -79,6 +79,13 @@ class Log:
 
 
 @attrs.frozen
+class Metrics:
+    """[metrics]: counters and latencies by server, method and tool."""
+
+    enabled: Annotated[bool, Meta(description="Whether requests are counted by method and tool.")] = False
+
+
+@attrs.frozen
 class Server:
     """[servers.NAME]: one server, a stdio program (command) or a remote server (url)."""
 
@@ -307,6 +314,9 @@ class File:
         factory=Listen
     )
     log: Annotated[Log, Meta(description="The log on stderr.")] = attrs.field(factory=Log)
+    metrics: Annotated[Metrics, Meta(description="Counters and latencies by server, method and tool.")] = (
+        attrs.field(factory=Metrics)
+    )
     limits: Annotated[
         LimitTable,
         Meta(description="Limits of all servers that differ from the defaults; mcp-bridge(1) lists them."),
@@ -327,7 +337,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Server, OAuth, OAuthStore, Token, Aggregate):
+    for cls in (File, Listen, Log, Metrics, Server, OAuth, OAuthStore, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]

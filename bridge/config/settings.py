@@ -187,6 +187,8 @@ class Settings:
     # --log-format of the command line, which takes precedence over the file; empty without it.
     log_format_given: str = ""
     log_calls: bool = False
+    # Whether requests are counted by method and tool, for `metrics`.
+    counts_calls: bool = False
     as_root: bool = False
     # The program that keeps the credentials for remote servers, as words; empty for a file.
     oauth_helper: tuple[str, ...] = ()
@@ -223,7 +225,7 @@ class Settings:
                 self.origins,
                 self.health,
             ),
-            "log": (self.log_level, self.log_format, self.log_calls),
+            "log": (self.log_level, self.log_format),
             "limits": (self.limits,),
             "oauth": (self.oauth_helper,),
         }

@@ -32,12 +32,29 @@ class EndStream(NamedTuple):
     queue: object
 
 
-class RequestFinished(NamedTuple):
-    """Record the outcome of a request of the client. It is returned once for each request that is recorded."""
+class RequestFinished(msgspec.Struct, frozen=True, gc=False):
+    """Record the outcome of a request of a client. It is returned once for each request that has a `since`.
 
-    # The key of the request at the caller.
-    request: object
+    `name` is that of the tool, prompt or resource, or empty. `since` is the time of the request on the caller's clock.
+    """
+
+    id: bytes
+    method: str
+    name: str
+    since: float
     outcome: str
+    # Empty for a session, which has one principal.
+    principal: str = ""
+
+
+def finished(call: ClientRequest, outcome: str) -> tuple[RequestFinished, ...]:
+    """Return the effect that records the end of a stateless request, if that is recorded."""
+    if call.since is None:
+        return ()
+    request = call.request
+    return (
+        RequestFinished(request.id, request.method, call.envelope.name, call.since, outcome, call.principal),
+    )
 
 
 OK = "ok"

@@ -16,7 +16,13 @@ from typing import Final, NamedTuple, assert_never
 from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response, invalid
 from ...validators.limits import Limits
-from ...validators.mcp_params import cancelled_again, read_cancelled, read_name, read_request, read_version
+from ...validators.mcp_params import (
+    cancelled_again,
+    read_cancelled,
+    read_name,
+    read_request,
+    read_version,
+)
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection, retry_after
 from ...validators.revisions import DEFAULT_REVISION
 from ...validators.session_replay import REPLAYED, SessionReplay
@@ -38,6 +44,7 @@ from .errors import initialize_late, initialize_refused, read_fault
 from .event_store import EventStore, Stream
 from .handshake import is_ordinary
 from .held_messages import HeldMessages
+from .outcomes import outcome_of
 from .pending_requests import PendingRequest, PendingRequests
 from .server_messages import ServerMessages
 from .tasks import task_of
@@ -85,9 +92,8 @@ class LegacySession:
     """The state machine of one session.
 
     `pipe` is the only stream of HTTP+SSE and WebSocket, None for Streamable HTTP. `new_key` returns the random key of a stream.
-    With `reports_outcomes` each request ends with `RequestFinished`, which has the id of the client. With `ids` the session
-    shares a server process: wire ids are taken from there, and messages to the server are `ToUpstream`. Requests to the client
-    are numbered from `first_request_id`.
+    With `ids` the session shares a server process: wire ids are taken from there, and messages to the server are
+    `ToUpstream`. Requests to the client are numbered from `first_request_id`.
     """
 
     def __init__(
@@ -97,12 +103,10 @@ class LegacySession:
         pipe: object | None = None,
         policy: AccessPolicy = EVERYTHING,
         *,
-        reports_outcomes: bool = False,
         ids: Iterator[int] | None = None,
         first_request_id: int = 1,
     ) -> None:
         self._limits = limits
-        self._reports_outcomes = reports_outcomes
         self._shared = ids is not None
         self._to_server: Callable[[Message], ToChild | ToUpstream] = _as_line if ids is None else ToUpstream
         self._ids = count(1) if ids is None else ids
@@ -150,8 +154,13 @@ class LegacySession:
 
     # ---- events from the client
 
-    def on_client_message(self, message: Message, stream: Stream | None) -> Effects:
-        """Handle a message of the client. The response to a request is put on `stream`. Raises Rejection."""
+    def on_client_message(
+        self, message: Message, stream: Stream | None, since: float | None = None
+    ) -> Effects:
+        """Handle a message of the client. The response to a request is put on `stream`. Raises Rejection.
+
+        A request with `since`, a time of the caller's clock, ends with one `RequestFinished`.
+        """
         if self.phase == ENDED:
             raise Rejection(404, -32001, "this session is over")
         match message:
@@ -159,7 +168,7 @@ class LegacySession:
                 stream = stream or self._streams.pipe
                 if stream is None:
                     raise invalid("a request needs a stream for its answer")
-                return self._on_request(message, stream)
+                return self._on_request(message, stream, since)
             case Notification():
                 return self._on_notification(message)
             case Response():
@@ -167,10 +176,10 @@ class LegacySession:
             case _:
                 assert_never(message)
 
-    def _on_request(self, message: Request, stream: Stream) -> Effects:
+    def _on_request(self, message: Request, stream: Stream, since: float | None) -> Effects:
         method = message.method
         if self.phase in (NEW, OPENING) or method == "initialize":
-            early = self._before_open(message, stream)
+            early = self._before_open(message, stream, since)
             if early is not None:
                 return early
         pending = self._pending
@@ -179,11 +188,11 @@ class LegacySession:
         key = jsonrpc.canonical_id(message.id)
         if key in pending.wire_ids:
             raise invalid(jsonrpc.ID_IN_USE)
-        token = read_request(method, message.params, self._limits)
+        token, name = read_request(method, message.params, self._limits)
         if self._policy.restricts:
             self._check_policy(method, message.params)
         wire_id = b"%d" % next(self._ids)
-        pending.add(wire_id, PendingRequest(message.id, key, method, stream, token))
+        pending.add(wire_id, PendingRequest(message.id, key, method, stream, token, since, name))
         # The time of a request that is held begins when the server gets it.
         if pending.timeouts.limited and self.phase != OPENING:
             pending.timeouts.add(wire_id)
@@ -200,7 +209,7 @@ class LegacySession:
         self._advance(_REQUEST)
         return (StartProcess(),)
 
-    def _before_open(self, message: Request, stream: Stream) -> Effects | None:
+    def _before_open(self, message: Request, stream: Stream, since: float | None) -> Effects | None:
         if message.method == "initialize":
             if self.phase != NEW:
                 raise invalid("this session is already initialized")
@@ -215,7 +224,8 @@ class LegacySession:
             return None
         if message.method == "ping":
             answer = b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id
-            return (*self._streams.put(stream, answer, last=True), *self._finished(message.id, OK))
+            ping = PendingRequest(message.id, b"", message.method, stream, b"", since)
+            return (*self._streams.put(stream, answer, last=True), *_finished(ping, OK))
         if self.phase == OPENING:
             return None
         raise invalid("a session begins with initialize")
@@ -271,7 +281,7 @@ class LegacySession:
         else:
             error = jsonrpc.error(request.client_id, REQUEST_CANCELLED, "Request cancelled")
             effects.extend(self._streams.put(stream, error, last=not stream.pending))
-        return (*effects, *self._finished(request.client_id, CANCELLED))
+        return (*effects, *_finished(request, CANCELLED))
 
     def _cancel(self, wire_id: bytes, params: bytes) -> Effects:
         if self.phase == OPEN:
@@ -417,9 +427,8 @@ class LegacySession:
         stream = request.stream
         text = jsonrpc.response(request.client_id, message)
         effects: Effects = self._streams.put(stream, text, last=not stream.pending)
-        if self._reports_outcomes:
-            outcome = failed_with(read_fault(message.error).code) if message.error else OK
-            effects = (*effects, RequestFinished(request.client_id, outcome))
+        if request.since is not None:
+            effects = (*effects, *_finished(request, outcome_of(request.method, message)))
         return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
 
     def _on_unmatched(self, message: Response) -> Effects:
@@ -492,7 +501,7 @@ class LegacySession:
         return (
             *self._cancel(wire_id, json_object.write({"reason": text})),
             *self._streams.put(request.stream, error, last=not request.stream.pending),
-            *self._finished(request.client_id, failed_with(TIMEOUT)),
+            *_finished(request, failed_with(TIMEOUT)),
         )
 
     # ---- helpers
@@ -503,9 +512,6 @@ class LegacySession:
     def _own_id(self) -> bytes:
         return self._abandoned.add(b"%d" % next(self._ids))
 
-    def _finished(self, client_id: bytes, outcome: str) -> Effects:
-        return (RequestFinished(client_id, outcome),) if self._reports_outcomes else ()
-
     def _fail(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> Effects:
         if self._held.messages:
             wire_ids = self._with_held(wire_ids)
@@ -514,7 +520,7 @@ class LegacySession:
             request = self._pending.remove(wire_id)
             error = jsonrpc.error(request.client_id, SERVER_ERROR, text, data)
             effects.extend(self._streams.put(request.stream, error, last=not request.stream.pending))
-            effects.extend(self._finished(request.client_id, failed_with(SERVER_ERROR)))
+            effects.extend(_finished(request, failed_with(SERVER_ERROR)))
         return tuple(effects)
 
     def _with_held(self, wire_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -525,6 +531,12 @@ class LegacySession:
         for wire_id in wire_ids:
             self._held.remove(wire_id)
         return wire_ids
+
+
+def _finished(request: PendingRequest, outcome: str) -> Effects:
+    if request.since is None:
+        return ()
+    return (RequestFinished(request.client_id, request.method, request.name, request.since, outcome),)
 
 
 def _as_line(message: Message) -> ToChild:

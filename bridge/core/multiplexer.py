@@ -41,8 +41,10 @@ from .effects import (
     ToClient,
     ToServer,
     failed_with,
+    finished,
 )
 from .notification_targets import subscription_of, target_of_extension, target_of_log_message
+from .outcomes import outcome_of
 from .request_state import INVALID_STATE, StateSigner, binding
 from .requests import ClientRequest
 from .start_queue import StartQueue
@@ -151,7 +153,7 @@ class Multiplexer:
         self._rounds = {state: round_ for state, round_ in self._rounds.items() if round_[0] is not queue}
         effects: list[Effect] = []
         for call in self._tools.take_waiting_of(queue):
-            effects.extend(_finished(call, CANCELLED))
+            effects.extend(finished(call, CANCELLED))
         for raw_id in tuple(self._queues.get(queue, ())):
             effects.extend(self.on_cancelled(queue, raw_id))
         return tuple(effects)
@@ -164,10 +166,10 @@ class Multiplexer:
         if wire_id is None:
             return ()
         sent = self._start.has_sent(wire_id) or self._calls[wire_id].request.method == LISTEN
-        finished = _finished(self._remove(wire_id), outcome)
+        ended = finished(self._remove(wire_id), outcome)
         if not sent:
-            return finished
-        effects: list[Effect] = [*finished]
+            return ended
+        effects: list[Effect] = [*ended]
         if self._start.running:
             self._abandoned.add(wire_id)
             effects.append(
@@ -280,7 +282,7 @@ class Multiplexer:
         for call in self._tools.take_waiting():
             error = jsonrpc.error(call.request.id, rejection.code, rejection.text)
             effects.append(ToClient(call.queue, error, last=not call.pipe))
-            effects.extend(_finished(call, failed_with(rejection.code)))
+            effects.extend(finished(call, failed_with(rejection.code)))
         return tuple(effects)
 
     def _time_out_waiting(self, how: str) -> Effects:
@@ -303,7 +305,7 @@ class Multiplexer:
             except Rejection as rejection:
                 text = jsonrpc.error(call.request.id, rejection.code, rejection.text, rejection.data)
                 effects.append(ToClient(call.queue, text, last=not call.pipe, status=rejection.status))
-                effects.extend(_finished(call, failed_with(rejection.code)))
+                effects.extend(finished(call, failed_with(rejection.code)))
         return tuple(effects)
 
     # ---- events from the server
@@ -343,13 +345,13 @@ class Multiplexer:
             call = self._remove(wire_id)
             if call.request.method == LISTEN and data.get("reason") != "not started":
                 effects.extend(_complete_listen(call, _with_subscription(_COMPLETE, call.request.id)))
-                effects.extend(_finished(call, OK))
+                effects.extend(finished(call, OK))
             else:
                 effects.append(_failed(call, text, data))
-                effects.extend(_finished(call, failed_with(INTERNAL_ERROR)))
+                effects.extend(finished(call, failed_with(INTERNAL_ERROR)))
         for call in self._tools.take_waiting():
             effects.append(_failed(call, text, data))
-            effects.extend(_finished(call, failed_with(INTERNAL_ERROR)))
+            effects.extend(finished(call, failed_with(INTERNAL_ERROR)))
         return tuple(effects)
 
     def close(self, text: str) -> Effects:
@@ -381,8 +383,7 @@ class Multiplexer:
             message = call.policy.answer(call.request.method, message, self._limits)
         effects = self._answer(call, message)
         if call.since is not None:
-            outcome = failed_with(errors.read_fault(message.error).code) if message.error else OK
-            effects = (*effects, RequestFinished(call, outcome))
+            effects = (*effects, *finished(call, outcome_of(call.request.method, message)))
         return (*effects, *self._start.send_queued()) if self._start.queued else effects
 
     def _answer(self, call: ClientRequest, message: Response) -> Effects:
@@ -521,10 +522,6 @@ class Multiplexer:
 
 def _full(text: str) -> Rejection:
     return Rejection(429, INTERNAL_ERROR, text, headers=retry_after(1))
-
-
-def _finished(call: ClientRequest, outcome: str) -> Effects:
-    return () if call.since is None else (RequestFinished(call, outcome),)
 
 
 def _bound_to(call: ClientRequest) -> bytes:

@@ -26,6 +26,10 @@ class PendingRequest(msgspec.Struct, frozen=True):
     stream: Stream
     # The raw progress token, or nothing.
     token: bytes
+    # The time of the request on the caller's clock, if its end is recorded.
+    since: float | None = None
+    # The tool, prompt or resource that it names, or nothing.
+    name: str = ""
 
 
 class PendingRequests:

@@ -203,7 +203,7 @@ class SharedUpstream:
 
     def _replace_token(self, front: Front, message: Request, token: bytes) -> tuple[Request, bytes]:
         """Return a request with a progress token that no other client has or can guess, and the former token. Raises Rejection."""
-        token = token or read_request("", message.params, self._limits)
+        token = token or read_request("", message.params, self._limits)[0]
         if not token:
             return message, token
         params = with_progress_token(message.params, front.progress_token(message.id))

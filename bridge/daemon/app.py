@@ -174,7 +174,6 @@ class Daemon:
             self._poller,
             log,
             self._version,
-            log_calls=settings.log_calls,
             era_store=EraStore(state_directory(environment) / "eras.json"),
             make_authorizer=Logins(environment, _base_of(settings), settings.oauth_helper),
         )
@@ -200,6 +199,7 @@ class Daemon:
                 self._ticker.add(self._listeners.refusals)
                 await nursery.start(self._poller.run)
                 await nursery.start(self._supervisor.run)
+                self._record_calls(self._config.settings)
                 self._supervisor.assign(self._config.settings.tokens)
                 await self._supervisor.apply(self._config.settings.servers)
                 # Most secrets are read by then, so that `ready` is true of all servers.
@@ -255,6 +255,7 @@ class Daemon:
         warn_of_certificate(config, self._log)
         config.settings = found
         self._reloader.use_tokens(new.tokens)
+        self._record_calls(found)
         self._supervisor.assign(found.tokens)
         changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale)
         self._on_permissions_changed()
@@ -262,6 +263,9 @@ class Daemon:
         self._log.info("reloaded", **names)
         self._notifier.ready(self._summary())
         return attrs.evolve(changes, warnings=tuple(config.certificate_faults))
+
+    def _record_calls(self, settings: Settings) -> None:
+        self._supervisor.record_calls(logs=settings.log_calls, counts=settings.counts_calls)
 
     async def _restart(self, name: str) -> None:
         async with self._reloader.exclusive():

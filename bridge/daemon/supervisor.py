@@ -60,7 +60,7 @@ class Changes:
 
 
 class Supervisor:
-    """All servers of the daemon. `apply` works while `run` is running. With `log_calls` each request of a client is logged."""
+    """All servers of the daemon. `apply` works while `run` is running."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Supervisor:
         log: LineLog,
         version: str,
         *,
-        log_calls: bool,
         era_store: EraStore | None = None,
         make_authorizer: "MakeAuthorizer | None" = None,
     ) -> None:
         self._parts = DaemonParts(spawner, poller, version, era_store, make_authorizer)
         self._log = log
-        self._log_calls = log_calls
+        # Whether each request of a client is logged, and counted by method and tool. `record_calls` sets them.
+        self._logs_calls = self._counts_calls = False
         # By name, in the order of the configuration. An entry is removed when its server begins to drain.
         self._members: dict[str, _Member] = {}
         # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
@@ -172,6 +172,12 @@ class Supervisor:
                 )
                 member.server.introduce(line(membership))
 
+    def record_calls(self, *, logs: bool, counts: bool) -> None:
+        """Log each request of a client from now on, or count it by method and tool, or neither."""
+        self._logs_calls, self._counts_calls = logs, counts
+        for server_log in self._server_logs.values():
+            server_log.record_calls(logs=logs, counts=counts)
+
     def assign(self, tokens: Iterable[TokenConfig]) -> None:
         """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""
         before = {name: token.role for name, token in self._restricted.items()}
@@ -190,9 +196,8 @@ class Supervisor:
 
     async def _start_server(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        server_log = self._server_logs.setdefault(
-            config.name, ServerLog(config.name, self._log, log_calls=self._log_calls)
-        )
+        server_log = self._server_logs.setdefault(config.name, ServerLog(config.name, self._log))
+        server_log.record_calls(logs=self._logs_calls, counts=self._counts_calls)
         # The aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted
         server = LocalServer(config, self._parts, server_log, roles)

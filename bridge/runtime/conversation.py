@@ -7,6 +7,7 @@ A translator translates where the server speaks the modern era. Each event is pr
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
+from time import monotonic
 from typing import Final, Protocol, assert_never
 
 import trio
@@ -45,7 +46,7 @@ from .message_reader import MessageReader
 from .pace import SessionProcess
 from .process_owner import send_line
 from .routes import LegacyRoute, ModernRoute, error_of
-from .server_log import Call, ServerLog
+from .server_log import ServerLog
 from .session_log import SessionLog
 from .session_streams import SessionStreams
 from .shared_process import SharedProcess
@@ -63,7 +64,6 @@ _RareEffect = (
     | EndStream
     | StartProcess
     | KillProcess
-    | RequestFinished
     | StartTimer
     | EraMismatch
     | ServerRequestRefused
@@ -147,7 +147,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
         self._limits = limits
         self._hooks = hooks
         self._log = SessionLog(server_log, principal, self.id)
-        self._session = _session_of(limits, pipe, policy, ids, logs=server_log.log_calls)
+        self._session = _session_of(limits, pipe, policy, ids)
         self._link: Link[legacy_session.Effect, Translator] = Link(self._session, limits)
         self._trial = EraTrial(OVER)
         self._streams = SessionStreams(limits, self._log, pipe)
@@ -179,13 +179,13 @@ class LocalConversation(LinkOwner[SessionProcess]):
 
     def receive(self, message: Message, queue: SendQueue | None) -> None:
         """Process a message of the client (ports.Conversation). Raises Rejection."""
-        call: Call | None = None
+        since: float | None = None
         if isinstance(message, Request):
             server_log = self._log.server_log
-            if server_log.log_calls:
-                call = self._log.call(message)
+            if server_log.records_ends:
+                since = monotonic()
             if self.draining:
-                raise self._log.refuse(call, stopping(self.draining))
+                raise self._log.refuse(message, since, stopping(self.draining))
             server_log.calls += 1
         stream: Stream | None = None
         if queue is not None:
@@ -200,17 +200,18 @@ class LocalConversation(LinkOwner[SessionProcess]):
             # Otherwise the response to the cancellation would wait behind what it ends.
             self._streams.backlog.extend()
         try:
-            effects = self._session.on_client_message(message, stream)
+            effects = self._session.on_client_message(message, stream, since)
         except Rejection as rejection:
-            self._log.count_errors(isinstance(message, Request))
-            raise self._log.refuse(call, rejection) from None
-        if call is not None:
-            self._log.begin(call)
+            if isinstance(message, Request):
+                self._log.count_errors()
+                self._log.refuse(message, since, rejection)
+            raise
         self._perform(effects if self._link.translator is None else self._link.through(effects))
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Send an error for one message of a batch (ports.Conversation)."""
-        self._log.refuse(self._log.call(message), rejection)
+        since = monotonic() if self._log.server_log.records_ends else None
+        self._log.refuse(message, since, rejection)
         self._streams.enqueue(queue, jsonrpc.error(message.id, rejection.code, rejection.text))
 
     def listen(self, queue: SendQueue) -> None:
@@ -429,6 +430,8 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 reason = send_line(self._process.child, effect.line)
                 if reason:
                     self._not_sent(jsonrpc.decode(effect.line, self._limits, deep=True), reason)
+            elif isinstance(effect, RequestFinished):
+                self._log.finish(effect)
             elif isinstance(effect, ToUpstream) and self._route is not None:
                 self._route.send(effect.message, effect.token)
             else:
@@ -446,8 +449,6 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 self._hooks.start_process(self)
             case KillProcess(text):
                 self._kill_process(text)
-            case RequestFinished():
-                self._log.finish(effect)
             case StartTimer():
                 self._hooks.call_later(self, effect.seconds, partial(self._on_timer, effect))
             case EraMismatch(text):
@@ -475,14 +476,13 @@ class LocalConversation(LinkOwner[SessionProcess]):
 
 
 def _session_of(
-    limits: Limits, pipe: SendQueue | None, policy: AccessPolicy, ids: Iterator[int] | None, *, logs: bool
+    limits: Limits, pipe: SendQueue | None, policy: AccessPolicy, ids: Iterator[int] | None
 ) -> LegacySession:
     return LegacySession(
         limits,
         lambda: secrets.token_hex(8),
         pipe,
         policy,
-        reports_outcomes=logs,
         ids=ids,
         # A late response of a client that has connected again must match no other request.
         first_request_id=1 + secrets.randbelow(_QUESTIONS),

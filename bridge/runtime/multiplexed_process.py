@@ -29,6 +29,7 @@ from ..core.effects import (
     ToServer,
     Unassigned,
     failed_with,
+    finished,
 )
 from ..core.link import Link, LinkEffect, StartTimer
 from ..core.multiplexer import Multiplexer
@@ -40,16 +41,10 @@ from .message_reader import MessageReader
 from .moved_requests import MovedRequests
 from .pace import StatelessProcess
 from .process_owner import send_line
-from .server_log import Call, ServerLog
+from .server_log import ServerLog
 from .shared_process import SharedProcess
 
 Effects = tuple[multiplexing.Effect | LinkEffect, ...]
-
-
-def call_of(ask: ClientRequest) -> Call:
-    """Return a stateless request as the access log shows it."""
-    request = ask.request
-    return Call(ask.principal, "", request.id, request.method, ask.envelope.name, ask.since or 0.0)
 
 
 class MultiplexerHooks(Protocol):
@@ -269,8 +264,8 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         self._log.errors += 1
         error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, rejection.data)
         self._put(ToClient(asked.queue, error, last=not asked.pipe, status=rejection.status))
-        if asked.since is not None:
-            self._log.done(call_of(asked), failed_with(rejection.code))
+        for effect in finished(asked, failed_with(rejection.code)):
+            self._log.finish(effect)
 
     def not_opened(self, text: str, data: dict[str, object]) -> None:
         """Stop a process that has not opened its session, and fail what is in flight."""
@@ -326,18 +321,14 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
                 self._put(effect)
             elif isinstance(effect, ToServer):
                 self._write(effect.message)
+            elif isinstance(effect, RequestFinished):
+                self._log.finish(effect)
             else:
                 self._perform_rare(effect)
 
     def _perform_rare(
         self,
-        effect: StartProcess
-        | StartTimer
-        | EraMismatch
-        | RequestFinished
-        | Unassigned
-        | ServerRequestRefused
-        | LogDebug,
+        effect: StartProcess | StartTimer | EraMismatch | Unassigned | ServerRequestRefused | LogDebug,
     ) -> None:
         match effect:
             case StartProcess():
@@ -349,9 +340,6 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
                 self._later(self, effect.seconds, partial(self._on_timer, effect))
             case EraMismatch(text):
                 self._hooks.on_era_mismatch(self, text)
-            case RequestFinished(request, outcome):
-                if isinstance(request, ClientRequest):
-                    self._log.done(call_of(request), outcome)
             case Unassigned(message, client):
                 if self._shared is not None:
                     self._shared.reassign(message, client)

@@ -5,6 +5,7 @@ The parts are in modules of their own: `sessions` and `place_finder` find the pr
 """
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Final
 
 import trio
@@ -20,13 +21,13 @@ from ..config.settings import ServerConfig, TokenConfig
 from ..core import extensions
 from ..core.attribution import Client
 from ..core.client_environment import NOTHING
-from ..core.effects import failed_with
+from ..core.effects import RequestFinished, failed_with, finished
 from ..core.requests import ClientRequest
 from .client_environments import ClientEnvironments
 from .common_parts import DaemonParts
 from .conversation import LocalConversation
-from .multiplexed_process import MultiplexedProcess, call_of
-from .server_log import Call, ServerLog
+from .multiplexed_process import MultiplexedProcess
+from .server_log import ServerLog
 from .server_parts import ServerParts
 from .tasks import STOPPING, stopping
 
@@ -291,15 +292,15 @@ class LocalServer:
         lasts: bool = False,
     ) -> LocalConversation:
         """Open the session of a legacy client (ports.Backend)."""
-        began = trio.current_time()
+        began = monotonic()
         try:
             client_environment = await self._environments.find(principal, headers)
             conversation = await self._sessions.open(principal, client_environment, queue, lasts=lasts)
         except Rejection as rejection:
             self.server_log.refused()
-            if self.server_log.log_calls:
-                call = Call(principal, "", b"", "initialize", "", began)
-                self.server_log.done(call, failed_with(rejection.code))
+            if self.server_log.records_ends:
+                outcome = failed_with(rejection.code)
+                self.server_log.finish(RequestFinished(b"", "initialize", "", began, outcome, principal))
             raise
         conversation.caller.note_directory(headers)
         return conversation
@@ -319,7 +320,7 @@ class LocalServer:
         caller: Caller | None = None,
     ) -> MultiplexedProcess:
         """Send a request of a modern client to a process that may serve it (ports.Backend)."""
-        since = trio.current_time() if self.server_log.log_calls else None
+        since = monotonic() if self.server_log.records_ends else None
         try:
             if self._tasks.closed:
                 raise stopping(self._tasks.closed)
@@ -351,7 +352,7 @@ class LocalServer:
         found = self._places.look_up(principal, NOTHING, caller, request.envelope)
         if found is None:
             return None
-        since = trio.current_time() if self.server_log.log_calls else None
+        since = monotonic() if self.server_log.records_ends else None
         return self._request(found, principal, request, queue, since, caller, pipe=pipe)
 
     def _request(
@@ -389,9 +390,9 @@ class LocalServer:
         rejection: Rejection,
     ) -> None:
         self.server_log.refused()
-        if since is not None:
-            refused = ClientRequest(principal, *request, queue, pipe=False, since=since)
-            self.server_log.done(call_of(refused), failed_with(rejection.code))
+        refused = ClientRequest(principal, *request, queue, pipe=False, since=since)
+        for effect in finished(refused, failed_with(rejection.code)):
+            self.server_log.finish(effect)
 
     async def notify(
         self,

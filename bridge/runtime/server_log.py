@@ -5,12 +5,13 @@ Text is escaped and redacted by the log before it is stored.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
-
-import trio
+from time import monotonic
+from typing import Final
 
 from ...transports.options import Directory
 from ...transports.rate_limited_log import RateLimitedLog
+from ..core.call_metrics import CallMetrics
+from ..core.effects import RequestFinished
 from ..core.start_errors import Output
 from ..log import LineLog
 from ..redaction import Redactor
@@ -27,24 +28,16 @@ _SHOWN_ID: Final = 64
 Watcher = Callable[[str, bytes], None]
 
 
-class Call(NamedTuple):
-    """A request of a client: `session` may be empty, `name` is that of the tool, prompt or resource, `since` in Trio's seconds."""
-
-    principal: str
-    session: str
-    id: bytes
-    method: str
-    name: str
-    since: float
-
-
 class ServerLog:
     """The log of one server (transports.ports.Log), with its last lines, the history of its starts, and its watchers."""
 
-    def __init__(self, name: str, log: LineLog, *, log_calls: bool = False) -> None:
+    def __init__(self, name: str, log: LineLog) -> None:
         self.name = name
-        # Whether each request of a client is logged (`done`).
-        self.log_calls = log_calls
+        # Whether the end of each request of a client is recorded (`finish`).
+        self.records_ends = False
+        # Counts the requests by method and tool, None if they are not counted. `record_calls` sets it.
+        self.metrics: CallMetrics | None = None
+        self._logs_calls = False
         # The numbers of requests of clients, of those with an error, and of responses without a request.
         self.calls = 0
         self.errors = 0
@@ -87,19 +80,36 @@ class ServerLog:
 
     # ---- requests of clients
 
-    def done(self, call: Call, outcome: str) -> None:
-        """Log the end of a request of a client, without its content."""
-        self._log.info(
-            "call",
-            server=self.name,
-            principal=call.principal,
-            session=call.session[:SHOWN_SESSION],
-            id=call.id,
-            method=call.method,
-            name=call.name,
-            outcome=outcome,
-            ms=round(1000 * (trio.current_time() - call.since), 1),
-        )
+    def record_calls(self, *, logs: bool, counts: bool) -> None:
+        """Log each request of a client when it ends, or count it by method and tool, or neither."""
+        self._logs_calls = logs
+        if not counts:
+            self.metrics = None
+        elif self.metrics is None:
+            self.metrics = CallMetrics()
+        self.records_ends = logs or counts
+
+    def finish(self, request: RequestFinished, principal: str = "", session: str = "") -> None:
+        """Record the end of a request of a client, without its content. Its `since` is a time of `time.monotonic`.
+
+        `principal` and `session` are those of a session.
+        """
+        now = monotonic()
+        seconds = now - request.since
+        if self.metrics is not None:
+            self.metrics.add(request.method, request.name, request.outcome, seconds, now)
+        if self._logs_calls:
+            self._log.info(
+                "call",
+                server=self.name,
+                principal=principal or request.principal,
+                session=session[:SHOWN_SESSION],
+                id=request.id,
+                method=request.method,
+                name=request.name,
+                outcome=request.outcome,
+                ms=round(1000 * seconds, 1),
+            )
 
     def refused(self) -> None:
         """Count a request that was rejected before a process received it."""

@@ -1,51 +1,40 @@
 """The entries of a session in the log of its server, and in the counts."""
 
-import trio
-
 from ...transports.send_queue import SendQueue
 from ...validators import json_object
 from ...validators.jsonrpc import Request
 from ...validators.mcp_params import LEGACY_NAMED
 from ...validators.rejection import Rejection
 from ..core.effects import LogDebug, RequestFinished, ServerRequestRefused, Unassigned, failed_with
-from .server_log import SHOWN_SESSION, Call, ServerLog
+from .server_log import SHOWN_SESSION, ServerLog
 
 
 class SessionLog:
-    """The entries of one session. With `server_log.log_calls` each of its requests has an entry when it ends."""
+    """The entries of one session."""
 
-    __slots__ = ("_open", "_principal", "_session", "server_log")
+    __slots__ = ("_principal", "_session", "server_log")
 
     def __init__(self, server_log: ServerLog, principal: str, session: str) -> None:
         self.server_log = server_log
         self._principal = principal
         self._session = session
-        # Requests that end with `RequestFinished`, by the ids of the client. Added by `begin`, removed by `finish`.
-        self._open: dict[bytes, Call] = {}
 
-    def call(self, message: Request) -> Call | None:
-        """Return the entry of a request, None if requests are not logged."""
-        if not self.server_log.log_calls:
-            return None
-        named = LEGACY_NAMED.get(message.method)
-        name = json_object.string(json_object.peek(message.params).get(named)) if named else ""
-        return Call(self._principal, self._session, message.id, message.method, name, trio.current_time())
-
-    def begin(self, call: Call) -> None:
-        """Store the entry of a request that was accepted."""
-        self._open[call.id] = call
-
-    def refuse(self, call: Call | None, rejection: Rejection) -> Rejection:
-        """Log a request that was not accepted. Return its rejection."""
-        if call is not None:
-            self.server_log.done(call, failed_with(rejection.code))
+    def refuse(self, message: Request, since: float | None, rejection: Rejection) -> Rejection:
+        """Record a request that was not accepted, if the ends of requests are recorded. Return its rejection."""
+        if since is not None:
+            named = LEGACY_NAMED.get(message.method)
+            # A request that was refused for its size is not decoded again.
+            is_read = named is not None and json_object.is_small(message.params)
+            name = (
+                json_object.string(json_object.peek(message.params).get(named)) if named and is_read else ""
+            )
+            outcome = failed_with(rejection.code)
+            self.finish(RequestFinished(message.id, message.method, name, since, outcome))
         return rejection
 
-    def finish(self, effect: RequestFinished) -> None:
-        """Log a request that has ended."""
-        call = self._open.pop(effect.request, None) if isinstance(effect.request, bytes) else None
-        if call is not None:
-            self.server_log.done(call, effect.outcome)
+    def finish(self, request: RequestFinished) -> None:
+        """Record a request that has ended."""
+        self.server_log.finish(request, self._principal, self._session)
 
     def count_errors(self, number: int = 1) -> None:
         """Count requests that have ended with an error."""

@@ -46,7 +46,7 @@ def test_r22_stored_lists_of_tools_that_change_are_bounded():
 
 async def test_r22_the_log_of_a_removed_server_is_removed_unless_it_is_followed():
     spawner, poller = Spawner.start(), Poller()
-    supervisor = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0", log_calls=False)
+    supervisor = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0")
     launch = Launch(SERVER, {"PATH": os.environ["PATH"]})
     try:
         async with trio.open_nursery() as nursery:

@@ -11,12 +11,14 @@ OPENED = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"n
 class Log:
     """The log of a server (server_log.ServerLog)."""
 
-    log_calls = False
+    records_ends = False
 
     def __init__(self):
         self.calls = self.errors = 0
         self.events = []
+        # The methods and outcomes of requests that have ended, and the requests with principal and session.
         self.done_calls = []
+        self.finished = []
 
     def debug(self, event, **fields):
         self.events.append((event, fields))
@@ -26,8 +28,9 @@ class Log:
     def unmatched(self, sender, raw_id):
         self.events.append(("unmatched", sender, raw_id))
 
-    def done(self, call, outcome):
-        self.done_calls.append((call.method, outcome))
+    def finish(self, request, principal="", session=""):
+        self.done_calls.append((request.method, request.outcome))
+        self.finished.append((request, principal, session))
 
 
 class Child:

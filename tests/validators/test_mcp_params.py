@@ -47,8 +47,27 @@ def larger(params):
     ],
 )
 def test_the_progress_token_of_a_request(method, params, token):
-    assert mcp_params.read_request(method, params, LIMITS) == token
-    assert mcp_params.read_request(method, larger(params), LIMITS) == token
+    assert mcp_params.read_request(method, params, LIMITS)[0] == token
+    assert mcp_params.read_request(method, larger(params), LIMITS)[0] == token
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "name"),
+    [
+        ("tools/call", b'{"name":"a","arguments":{}}', "a"),
+        ("tools/call", b'{"arguments":{"name":"b"},"name":"a"}', "a"),
+        ("tools/call", b'{"name":"b","name":"a"}', "a"),
+        ("tools/call", b'{"name":"b","n\\u0061me":"a"}', "a"),
+        ("prompts/get", '{"name":"é","_meta":{"progressToken":1}}'.encode(), "é"),
+        ("resources/read", b'{"uri":"file:///a","name":"b"}', "file:///a"),
+        ("tools/call", b'{"arguments":{}}', ""),
+        ("vendor/x", b'{"name":"a"}', ""),
+        ("tools/call", b"", ""),
+    ],
+)
+def test_the_name_of_a_request_is_the_one_that_the_server_reads(method, params, name):
+    assert mcp_params.read_request(method, params, LIMITS)[1] == name
+    assert mcp_params.read_request(method, larger(params), LIMITS)[1] == name
 
 
 @pytest.mark.parametrize(

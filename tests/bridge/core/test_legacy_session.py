@@ -1403,15 +1403,15 @@ def test_a_denied_feature_passes_in_no_direction():
 
 def test_the_end_of_each_request_is_notified_once_where_that_is_wanted():
     def ends(effects):
-        return [tuple(effect) for effect in effects if isinstance(effect, RequestFinished)]
+        return [(one.id, one.outcome) for one in effects if isinstance(one, RequestFinished)]
 
-    session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"), reports_outcomes=True)
-    assert ends(session.on_client_message(Request(b'"p"', "ping", b""), None)) == [(b'"p"', "ok")]
-    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
+    session = LegacySession(Limits(call_seconds=10), lambda: "k", SendQueue("pipe"))
+    assert ends(session.on_client_message(Request(b'"p"', "ping", b""), None, 7.0)) == [(b'"p"', "ok")]
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None, 7.0)
     assert ends(session.on_server_message(Response(b"1", INITIALIZE, b""))) == [(b"0", "ok")]
     list(session.on_tick(100))
     for number in (7, 8, 9):
-        session.on_client_message(Request(b"%d" % number, "tools/list", b""), None)
+        session.on_client_message(Request(b"%d" % number, "tools/list", b""), None, 7.0)
     assert ends(session.on_server_message(Response(b"2", b"", b'{"code":-5,"message":"no"}'))) == [
         (b"7", "error -5")
     ]
@@ -1419,8 +1419,14 @@ def test_the_end_of_each_request_is_notified_once_where_that_is_wanted():
     assert ends(session.on_client_message(taken_back, None)) == [(b"8", "cancelled")]
     assert ends(session.on_server_message(Response(b"3", b"{}", b""))) == []
     assert ends(session.on_tick(200)) == [(b"9", "error -32001")]
-    session.on_client_message(Request(b"10", "tools/list", b""), None)
-    assert ends(session.on_server_exit("gone", {})) == [(b"10", "error -32000")]
+    for since in (7.0, None):
+        session.on_client_message(Request(b"10", "tools/list", b""), None, since)
+        assert ends(session.on_server_exit("gone", {})) == [(b"10", "error -32000")][: since is not None]
+    session.on_server_start()
+    session.on_server_message(Response(b"6", INITIALIZE, b""))
+    session.on_client_message(Request(b"11", "tools/call", b'{"name":"t"}'), None, 7.0)
+    effects = session.on_server_message(Response(b"7", b'{"isError":true}', b""))
+    assert effects[1:] == (RequestFinished(b"11", "tools/call", "t", 7.0, "tool error"),)
 
 
 # ---- a process that several sessions share

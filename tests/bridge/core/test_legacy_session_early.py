@@ -27,14 +27,14 @@ CHANGED = Notification("notifications/roots/list_changed", b"")
 CALL = b'{"name":"t"}'
 
 
-def opening(limits=None, **options):
+def opening(limits=None, since=None, **options):
     session = LegacySession(limits or Limits(), lambda: "k", "pipe", **options)
-    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None)
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), None, since)
     return session
 
 
-def send(session, number, method="tools/call", params=CALL):
-    return session.on_client_message(Request(b"%d" % number, method, params), None)
+def send(session, number, method="tools/call", params=CALL, since=None):
+    return session.on_client_message(Request(b"%d" % number, method, params), None, since)
 
 
 def cancel(session, number):
@@ -95,9 +95,9 @@ def test_a_request_that_is_cancelled_while_it_is_held_is_never_sent():
 
 
 def test_a_refused_initialize_answers_all_that_is_held():
-    session = opening(reports_outcomes=True)
-    send(session, 1, "logging/setLevel", b'{"level":"debug"}')
-    send(session, 2, "resources/subscribe", b'{"uri":"x:y"}')
+    session = opening(since=7.0)
+    send(session, 1, "logging/setLevel", b'{"level":"debug"}', since=8.0)
+    send(session, 2, "resources/subscribe", b'{"uri":"x:y"}', since=9.0)
     session.on_client_message(CHANGED, None)
     effects = session.on_server_message(REFUSED)
     text = "the server refused to initialize: no"

@@ -913,11 +913,7 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
 
 
 def ends(effects):
-    return [
-        (effect.request.request.id, effect.outcome)
-        for effect in effects
-        if isinstance(effect, RequestFinished)
-    ]
+    return [(effect.id, effect.outcome) for effect in effects if isinstance(effect, RequestFinished)]
 
 
 def test_the_end_of_each_request_is_notified_once_where_that_is_wanted():

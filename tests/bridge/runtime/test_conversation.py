@@ -239,7 +239,7 @@ async def test_a_discarded_process_is_replaced_by_the_next_request(anyio_backend
 
 async def test_each_request_is_logged_once(anyio_backend):
     log = Log()
-    log.log_calls = True
+    log.records_ends = True
     session = Session(log=log)
     session.open()
     session.request(CALL)

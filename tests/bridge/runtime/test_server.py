@@ -434,7 +434,7 @@ async def fleet_of(*argv, **more):
     """A fleet of one server, and where its processes are started."""
     spawner, poller = Spawner.start(), Poller()
     launch = Launch(argv, {"PATH": os.environ["PATH"], "MARK": MARK})
-    fleet = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0", log_calls=False)
+    fleet = Supervisor(spawner, poller, LineLog(out=io.StringIO()), "0")
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(poller.run)

@@ -2,10 +2,9 @@
 
 import io
 
-import trio
-
+from mcpbridged.bridge.core.effects import RequestFinished
 from mcpbridged.bridge.log import LineLog
-from mcpbridged.bridge.runtime.server_log import Call, ServerLog
+from mcpbridged.bridge.runtime.server_log import ServerLog
 
 
 def test_a_secret_at_the_cut_of_a_message_is_redacted_before_the_cut():
@@ -61,12 +60,31 @@ def test_a_refused_request_is_a_call_and_an_error():
 def test_the_access_log_has_no_content_and_only_the_beginning_of_a_session_id(monkeypatch):
     out = io.StringIO()
     server_log = ServerLog("one", LineLog(out=out))
-    monkeypatch.setattr(trio, "current_time", lambda: 10.25)
-    server_log.done(Call("owner", "0123456789abcdef", b"7", "tools/call", "add", 10.0), "ok")
+    server_log.record_calls(logs=True, counts=False)
+    monkeypatch.setattr("mcpbridged.bridge.runtime.server_log.monotonic", lambda: 10.25)
+    server_log.finish(RequestFinished(b"7", "tools/call", "add", 10.0, "ok"), "owner", "0123456789abcdef")
     assert out.getvalue() == (
         "mcp-bridge: info: call server=one principal=owner session=01234567 id=7 method=tools/call name=add"
         " outcome=ok ms=250.0\n"
     )
+
+
+def test_requests_are_logged_or_counted_as_the_settings_say(monkeypatch):
+    out = io.StringIO()
+    server_log = ServerLog("one", LineLog(out=out))
+    monkeypatch.setattr("mcpbridged.bridge.runtime.server_log.monotonic", lambda: 10.25)
+    request = RequestFinished(b"7", "tools/call", "add", 10.0, "ok", "owner")
+    assert not server_log.records_ends
+    server_log.record_calls(logs=False, counts=True)
+    assert server_log.records_ends
+    server_log.finish(request)
+    server_log.record_calls(logs=True, counts=True)
+    server_log.finish(request)
+    [series] = server_log.metrics
+    assert (series.tool, series.count, series.seconds, series.last) == ("add", 2, 0.5, 10.25)
+    assert out.getvalue().count("principal=owner session=") == 1
+    server_log.record_calls(logs=False, counts=False)
+    assert (server_log.records_ends, server_log.metrics) == (False, None)
 
 
 def test_a_server_log_is_watched_while_a_client_follows_it_or_its_messages():

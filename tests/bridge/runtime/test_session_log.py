@@ -1,10 +1,13 @@
 """What a session adds to the log and to the counts of its server."""
 
+import pytest
+
 from mcpbridged.bridge.core.effects import LogDebug, RequestFinished, ServerRequestRefused
 from mcpbridged.bridge.runtime.session_log import SessionLog
 from mcpbridged.transports.send_queue import Backlog, SendQueue
 from mcpbridged.validators.jsonrpc import Request
 from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.rejection import Rejection
 from tests.support.owned_process import Log
 
 
@@ -32,17 +35,24 @@ def test_events_name_the_beginning_of_the_session_id():
     ]
 
 
-def test_a_request_is_logged_once_and_with_what_it_names(monkeypatch):
-    monkeypatch.setattr("trio.current_time", lambda: 1.0)
+@pytest.mark.parametrize(
+    ("method", "params", "name"),
+    [
+        ("tools/call", b'{"name":"echo"}', "echo"),
+        ("tools/call", b'{"name":"echo","n":[' + b"1," * 40_000 + b"1]}", ""),
+        ("ping", b'{"name":"echo"}', ""),
+    ],
+)
+def test_a_refused_request_is_recorded_with_what_it_names(method, params, name):
     log = Log()
     it = SessionLog(log, "p", "session")
-    message = Request(b"7", "tools/call", b'{"name":"echo"}')
-    assert it.call(message) is None
-    log.log_calls = True
-    call = it.call(message)
-    assert call == ("p", "session", b"7", "tools/call", "echo", 1.0)
-    it.begin(call)
-    for request in (b"8", b"7", b"7", object()):
-        it.finish(RequestFinished(request, "ok"))
-    assert log.done_calls == [("tools/call", "ok")]
-    assert it.call(Request(b"7", "ping", b"{}")).name == ""
+    rejection = Rejection(429, -32000, "full")
+    message = Request(b"7", method, params)
+    assert it.refuse(message, None, rejection) is rejection
+    assert log.finished == []
+    assert it.refuse(message, 1.0, rejection) is rejection
+    it.finish(RequestFinished(b"8", "ping", "", 2.0, "ok"))
+    assert log.finished == [
+        (RequestFinished(b"7", method, name, 1.0, "error -32000"), "p", "session"),
+        (RequestFinished(b"8", "ping", "", 2.0, "ok"), "p", "session"),
+    ]

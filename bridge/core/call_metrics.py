@@ -1,0 +1,145 @@
+"""Count the requests of one server and their latencies, by method and tool. Pure: the caller has the clock.
+
+A client chooses the names of methods and tools, so the number of series is limited. Requests beyond the limit are counted
+under one label.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Final
+
+from .effects import CANCELLED, OK
+from .outcomes import TOOL_ERROR
+
+# The upper bounds of the latency buckets (seconds). One more bucket has everything above.
+BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# The label of methods and tools that have no series of their own. Names of tools have no parentheses
+# (MCP 2025-11-25 server/tools).
+OTHER: Final = "(other)"
+# The most tools of a server with a series of their own.
+MOST_TOOLS: Final = 200
+# A tool whose first call has failed may not exist, so such names get at most this many series.
+_MOST_DOUBTFUL: Final = 100
+# The longest name of a tool in a label (characters).
+_LONGEST_NAME: Final = 128
+_CALL: Final = "tools/call"
+# The methods with a series of their own, besides tools/call (MCP 2025-11-25 and 2026-07-28).
+METHODS: Final = frozenset(
+    {
+        "initialize",
+        "ping",
+        "tools/list",
+        "prompts/list",
+        "prompts/get",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "completion/complete",
+        "logging/setLevel",
+        "server/discover",
+        "subscriptions/listen",
+        "tasks/get",
+        "tasks/list",
+        "tasks/result",
+        "tasks/update",
+        "tasks/cancel",
+    }
+)
+# The kind of an error by outcome. Servers choose error codes, so all other codes are one kind.
+_KINDS: Final = {
+    CANCELLED: "cancelled",
+    TOOL_ERROR: "tool_error",
+    "error -32700": "parse_error",
+    "error -32600": "invalid_request",
+    "error -32601": "method_not_found",
+    "error -32602": "invalid_params",
+    "error -32603": "internal_error",
+    "error -32000": "server_error",
+    "error -32001": "timeout",
+}
+_OTHER_ERROR: Final = "other"
+KINDS: Final = (*_KINDS.values(), _OTHER_ERROR)
+
+
+class CallSeries:
+    """The requests of one method, or the calls of one tool. `tool` is empty for other methods than tools/call.
+
+    `errors` counts requests by kind (KINDS), including cancelled ones. `buckets` counts all requests by latency: each bucket
+    up to its bound in BOUNDS, and one above. `seconds` is the sum of all latencies, `last` the time of the last end on the
+    caller's clock.
+    """
+
+    __slots__ = ("buckets", "errors", "last", "method", "seconds", "tool")
+
+    def __init__(self, method: str, tool: str) -> None:
+        self.method = method
+        self.tool = tool
+        self.errors: dict[str, int] = {}
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+        self.last = 0.0
+
+    @property
+    def count(self) -> int:
+        """The number of requests that have ended."""
+        return sum(self.buckets)
+
+    @property
+    def failed(self) -> int:
+        """The number of requests that have ended with an error. A cancelled request is none."""
+        return sum(number for kind, number in self.errors.items() if kind != CANCELLED)
+
+    def quantile(self, share: float) -> float:
+        """Return an estimate of the latency that this share of the requests does not exceed (seconds), 0 without requests.
+
+        The requests of a bucket are assumed to be spread evenly. Above the last bound the estimate is that bound.
+        """
+        wanted = share * self.count
+        below, lower = 0, 0.0
+        for number, upper in zip(self.buckets, BOUNDS, strict=False):
+            if number and below + number >= wanted:
+                return lower + (upper - lower) * max(0.0, wanted - below) / number
+            below, lower = below + number, upper
+        return BOUNDS[-1] if self.count else 0.0
+
+
+class CallMetrics:
+    """The series of one server."""
+
+    __slots__ = ("_methods", "_tools")
+
+    def __init__(self) -> None:
+        # By method, at most METHODS and OTHER. Added by `add`, never removed.
+        self._methods: dict[str, CallSeries] = {}
+        # By the name of the tool, at most MOST_TOOLS and OTHER. Added by `add`, never removed.
+        self._tools: dict[str, CallSeries] = {}
+
+    def __iter__(self) -> Iterator[CallSeries]:
+        """Return all series, those of tools after those of other methods, each in the order of their first request."""
+        return iter([*self._methods.values(), *self._tools.values()])
+
+    def add(self, method: str, tool: str, outcome: str, seconds: float, now: float) -> None:
+        """Count a request that has ended: its tool if the method is tools/call, and its latency."""
+        if method == _CALL:
+            series = self._tools.get(tool) or self._tool(tool, outcome)
+        else:
+            series = self._methods.get(method) or self._method(method)
+        series.buckets[bisect_left(BOUNDS, seconds)] += 1
+        series.seconds += seconds
+        series.last = now
+        if outcome != OK:
+            kind = _KINDS.get(outcome, _OTHER_ERROR)
+            series.errors[kind] = series.errors.get(kind, 0) + 1
+
+    def _tool(self, tool: str, outcome: str) -> CallSeries:
+        most = MOST_TOOLS if outcome == OK else _MOST_DOUBTFUL
+        if len(self._tools) >= most or len(tool) > _LONGEST_NAME:
+            tool = OTHER
+        return self._tools.setdefault(tool, CallSeries(_CALL, tool))
+
+    def _method(self, method: str) -> CallSeries:
+        if method not in METHODS:
+            method = OTHER
+        return self._methods.setdefault(method, CallSeries(method, ""))

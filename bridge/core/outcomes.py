@@ -1,0 +1,39 @@
+"""Find how a request of a client has ended, for the access log and the metrics. Pure."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from ...validators import json_object
+from ...validators.jsonrpc import Response
+from .effects import OK, failed_with
+from .errors import read_fault
+
+# The outcome of a tool call whose result has `isError` (MCP 2025-11-25 server/tools, Error Handling).
+TOOL_ERROR: Final = "tool error"
+_CALL: Final = "tools/call"
+_IS_ERROR: Final = b'"isError"'
+_TRUE: Final = re.compile(rb'"isError"[ \t\r\n]*+:[ \t\r\n]*+true')
+# A larger result is not searched (bytes).
+_LARGEST: Final = 64 * 1024
+
+
+def outcome_of(method: str, response: Response) -> str:
+    """Return the outcome of a request with this response."""
+    if response.error:
+        return failed_with(read_fault(response.error).code)
+    return TOOL_ERROR if method == _CALL and is_tool_error(response.result) else OK
+
+
+def is_tool_error(result: bytes | msgspec.Raw) -> bool:
+    """Return whether the result of a tool call reports an error of the tool. Returns False for a result above 64 KiB."""
+    if type(result) is not bytes or len(result) > _LARGEST:
+        return False
+    found = result.rfind(_IS_ERROR)
+    if found < 0:
+        return False
+    if not _TRUE.match(result, found) and result.find(_IS_ERROR) == found:
+        return False
+    # The member may also be one of an object inside of the result.
+    return bytes(json_object.peek(result).get("isError", b"")) == b"true"

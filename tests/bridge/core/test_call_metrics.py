@@ -1,0 +1,97 @@
+"""Counters and latencies by method and tool, with a limited number of series."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpbridged.bridge.core.call_metrics import BOUNDS, KINDS, METHODS, MOST_TOOLS, OTHER, CallMetrics
+from mcpbridged.bridge.core.effects import CANCELLED, OK, failed_with
+from mcpbridged.bridge.core.outcomes import TOOL_ERROR
+
+
+def labels(metrics):
+    return [(series.method, series.tool, series.count) for series in metrics]
+
+
+def test_requests_are_counted_by_method_and_calls_by_tool():
+    metrics = CallMetrics()
+    metrics.add("tools/call", "echo", OK, 0.002, 10)
+    metrics.add("tools/list", "", OK, 0.01, 11)
+    metrics.add("tools/call", "echo", TOOL_ERROR, 0.3, 12)
+    metrics.add("prompts/get", "a prompt", OK, 0.01, 13)
+    assert labels(metrics) == [
+        ("tools/list", "", 1),
+        ("prompts/get", "", 1),
+        ("tools/call", "echo", 2),
+    ]
+    echo = list(metrics)[2]
+    assert (echo.seconds, echo.last, echo.errors, echo.failed) == (0.302, 12, {"tool_error": 1}, 1)
+    assert [bound for bound, number in zip(BOUNDS, echo.buckets, strict=False) if number] == [0.0025, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "failed"),
+    [
+        (CANCELLED, "cancelled", 0),
+        (failed_with(-32001), "timeout", 1),
+        (failed_with(-32602), "invalid_params", 1),
+        (failed_with(-32700), "parse_error", 1),
+        (failed_with(4711), "other", 1),
+    ],
+)
+def test_errors_are_counted_by_kind_and_codes_of_servers_under_one(outcome, kind, failed):
+    metrics = CallMetrics()
+    metrics.add("tools/list", "", outcome, 0, 0)
+    [series] = metrics
+    assert (series.errors, series.failed, kind in KINDS) == ({kind: 1}, failed, True)
+
+
+def test_names_without_end_get_a_limited_number_of_series():
+    metrics = CallMetrics()
+    for number in range(1000):
+        metrics.add("tools/call", f"missing-{number}", failed_with(-32602), 0, 0)
+        metrics.add(f"x/{number}", "", failed_with(-32601), 0, 0)
+    metrics.add("tools/call", "n" * 129, OK, 0, 0)
+    assert len(labels(metrics)) == 102
+    assert ("tools/call", OTHER, 901) in labels(metrics)
+    assert (OTHER, "", 1000) in labels(metrics)
+    # Names of tools that exist still find a place.
+    for number in range(1000):
+        metrics.add("tools/call", f"real-{number}", OK, 0, 0)
+    for method in METHODS:
+        metrics.add(method, "", OK, 0, 0)
+    assert ("tools/call", "real-0", 1) in labels(metrics)
+    assert len([1 for series in metrics if series.tool]) == MOST_TOOLS
+    assert len(labels(metrics)) == MOST_TOOLS + 1 + len(METHODS)
+
+
+def test_a_latency_at_a_bound_is_in_its_bucket():
+    metrics = CallMetrics()
+    for seconds in (0.001, 0.00100001, 60, 61, 1e9):
+        metrics.add("ping", "", OK, seconds, 0)
+    [series] = metrics
+    assert (series.buckets[0], series.buckets[1], series.buckets[-2], series.buckets[-1]) == (1, 1, 1, 2)
+
+
+def test_a_quantile_is_estimated_within_its_bucket():
+    metrics = CallMetrics()
+    metrics.add("ping", "", OK, 0.07, 0)
+    [series] = metrics
+    assert series.quantile(0.5) == pytest.approx(0.075)
+    metrics.add("ping", "", OK, 70, 0)
+    assert series.quantile(0.99) == 60
+    assert CallMetrics()._method("ping").quantile(0.5) == 0
+
+
+@given(st.lists(st.floats(0, 59), min_size=1), st.floats(0.01, 1))
+def test_a_quantile_is_in_the_bucket_of_the_exact_one(latencies, share):
+    metrics = CallMetrics()
+    for seconds in latencies:
+        metrics.add("ping", "", OK, seconds, 0)
+    [series] = metrics
+    # The smallest latency that at least this share of the requests does not exceed.
+    exact = next(
+        one for one in sorted(latencies) if sum(x <= one for x in latencies) >= share * len(latencies)
+    )
+    at = sum(bound < exact for bound in BOUNDS)
+    assert (0, *BOUNDS)[at] <= series.quantile(share) <= BOUNDS[at]
