@@ -15,6 +15,8 @@ TOOL_ERROR: Final = "tool error"
 _CALL: Final = "tools/call"
 _IS_ERROR: Final = b'"isError"'
 _TRUE: Final = re.compile(rb'"isError"[ \t\r\n]*+:[ \t\r\n]*+true')
+# The end of an ordinary result of the Python SDK. The last of repeated members counts.
+_FALSE_AT_END: Final = b'"isError":false}'
 # A larger result is not searched (bytes).
 _LARGEST: Final = 64 * 1024
 
@@ -28,7 +30,7 @@ def outcome_of(method: str, response: Response) -> str:
 
 def is_tool_error(result: bytes | msgspec.Raw) -> bool:
     """Return whether the result of a tool call reports an error of the tool. Returns False for a result above 64 KiB."""
-    if type(result) is not bytes or len(result) > _LARGEST:
+    if type(result) is not bytes or len(result) > _LARGEST or result.endswith(_FALSE_AT_END):
         return False
     found = result.rfind(_IS_ERROR)
     if found < 0:

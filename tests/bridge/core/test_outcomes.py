@@ -14,6 +14,8 @@ from mcpbridged.validators.jsonrpc import Response
         (b'{"content":[],"isError" :\n true }', True),
         (b'{"content":[],"isError":false}', False),
         (b'{"content":[]}', False),
+        (b'{"isError":true,"isError":false}', False),
+        (b'{"isError":true,"structuredContent":{"x":0,"isError":false} }', True),
         (b'{"content":[],"isError":"true"}', False),
         (b'{"structuredContent":{"isError":true},"isError":false}', False),
         (b'{"isError":true,"structuredContent":{"isError":false}}', True),
