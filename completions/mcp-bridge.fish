@@ -29,6 +29,8 @@ complete -c mcp-bridge -n __fish_use_subcommand -l no-auth
 complete -c mcp-bridge -n __fish_use_subcommand -l tls-cert -r
 complete -c mcp-bridge -n __fish_use_subcommand -l tls-key -r
 complete -c mcp-bridge -n __fish_use_subcommand -l env -r
+complete -c mcp-bridge -n __fish_use_subcommand -l env-file -r
+complete -c mcp-bridge -n __fish_use_subcommand -l cwd -r
 complete -c mcp-bridge -n __fish_use_subcommand -l allowed-host -r
 complete -c mcp-bridge -n __fish_use_subcommand -l cors -r
 complete -c mcp-bridge -n __fish_use_subcommand -l share -x -a 'session client principal server'

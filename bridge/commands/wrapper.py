@@ -6,19 +6,24 @@ are fast.
 
 import argparse
 import os
+import re
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ..config.addresses import BadAddress, NotLoopback, check_loopback
 from ..core.exit_codes import EX_CONFIG, EX_INTERRUPTED
+from .output import notice
 from .parser import COMMANDS, Parser, form_of
-from .wrapper_options import OUTPUTS, options_parser
+from .peer_client_options import connect_arguments, is_client_line
+from .peer_server_options import paths_of
+from .wrapper_options import options_parser
 
 if TYPE_CHECKING:
     from ...validators.limits import Limits
-    from ..config.settings import Settings
+    from ..config.settings import ServerConfig, Settings
 
 _STDERR: Final = 2
 
@@ -32,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             from ..log import LineLog  # noqa: PLC0415 - the text format needs no log so early
 
             LineLog(form="json").take_over()
+        if arguments and arguments[0] not in COMMANDS and is_client_line(arguments):
+            arguments = ["connect", *connect_arguments(arguments)]
         if arguments and arguments[0] in COMMANDS:
             from .dispatch import run as run_command  # noqa: PLC0415 - see the module's docstring
 
@@ -70,8 +77,10 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     """Return the settings for these arguments. Exits with 64 for wrong usage and 78 for unsafe values."""
     parser = options_parser()
     parser.form = form_of(arguments)
-    if arguments and not arguments[0].startswith("-"):
-        parser.error(f"unknown command {arguments[0]!r}; commands: {', '.join(COMMANDS)}")
+    if arguments and not arguments[0].startswith("-") and not _is_server_command(arguments):
+        parser.error(
+            f"unknown command {arguments[0]!r}; commands: {', '.join(COMMANDS)}; a server is started with --stdio 'CMD ARG...'"
+        )
     if "--" in arguments:
         at = arguments.index("--")
         options, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
@@ -80,9 +89,15 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     else:
         options = _parsed(parser, arguments)
         command = _split(parser, options.stdio or "")
-    if options.stdio is None:
-        parser.error("no server given; use --stdio 'CMD ARG...' or `mcp-bridge serve`")
-    if not command:
+    if options.command and command:
+        parser.error(
+            f"unrecognized arguments: {' '.join(options.command)}; "
+            "quote the server command as one argument, or put it last, after --"
+        )
+    command = command or options.command
+    if not command and not options.named_servers:
+        if options.stdio is None:
+            parser.error("no server given; use --stdio 'CMD ARG...' or `mcp-bridge serve`")
         parser.error("--stdio needs a command")
     return _settings(parser, options, tuple(command), environment)
 
@@ -91,37 +106,28 @@ def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     options, rest = parser.parse_known_args(arguments)
     if rest:
         hint = "; quote the server command as one argument, or put it last, after --" if options.stdio else ""
-        parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+        parser.error(f"unrecognized arguments: {' '.join([*rest, *options.command])}{hint}")
     return options
+
+
+def _is_server_command(arguments: list[str]) -> bool:
+    """Return whether these are a program and its arguments, as mcp-proxy has them. One word may be a mistyped command."""
+    program = arguments[0]
+    return "/" in program or (len(arguments) > 1 and shutil.which(program) is not None)
 
 
 def _settings(
     parser: Parser, options: argparse.Namespace, command: tuple[str, ...], environment: dict[str, str]
 ) -> "Settings":
-    from ...transports.options import Launch, Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
-    from ..config.child_environment import BadEnvironment, child_environment, withheld  # noqa: PLC0415 - likewise
-    from ..config.settings import READY, WRAPPED, ServerConfig, Settings  # noqa: PLC0415 - likewise
+    from ...transports.options import Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
+    from ..config.settings import READY, WRAPPED, Settings  # noqa: PLC0415 - likewise
 
     _check_host(parser, options.host)
     if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls-cert and --tls-key must be given together")
     if options.no_auth and options.token_file:
         parser.error("--no-auth and --token-file cannot be combined")
-    try:
-        variables, hidden = child_environment(environment, options.env)
-    except BadEnvironment as fault:
-        parser.fail(EX_CONFIG, str(fault))
-    paths = {
-        "mcp": options.mcp_path,
-        "sse": options.sse_path,
-        "messages": options.messages_path,
-        "ws": options.ws_path,
-        "pipe": options.pipe_path,
-    }
-    if options.output_transport:
-        paths = {
-            name: path if name in OUTPUTS[options.output_transport] else "" for name, path in paths.items()
-        }
+    paths = paths_of(options)
     health = tuple(options.health) or ("/healthz",)
     used = [path for path in [*paths.values(), *health, READY] if path]
     for path in used:
@@ -131,18 +137,10 @@ def _settings(
         if sum(path in spellings(other) for other in used) > 1:
             parser.error(f"the path is used twice: {path}")
     limits = _limits(parser, options.limit, options.session_timeout)
-    server = ServerConfig(
-        WRAPPED,
-        Launch(command, variables),
-        options.era,
-        options.share,
-        limits=limits,
-        hidden=hidden,
-        withheld=withheld(environment, variables),
-    )
+    servers = _servers(parser, options, command, environment, limits)
     return Settings(
-        servers=(server,),
-        root=WRAPPED,
+        servers=servers,
+        root=WRAPPED if command else "",
         host=options.host,
         port=options.port,
         unix=options.unix,
@@ -161,11 +159,63 @@ def _settings(
     )
 
 
-def _split(parser: Parser, command: str) -> list[str]:
+def _servers(
+    parser: Parser,
+    options: argparse.Namespace,
+    command: tuple[str, ...],
+    environment: dict[str, str],
+    limits: "Limits",
+) -> "tuple[ServerConfig, ...]":
+    """Return the server at the paths of the options, and those of `--named-server` below /servers."""
+    from ...transports.options import Launch  # noqa: PLC0415 - see the module's docstring
+    from ..config import child_environment as variables_of  # noqa: PLC0415 - likewise
+    from ..config.credentials import BadCredential, read_private  # noqa: PLC0415 - likewise
+    from ..config.schema import NAME  # noqa: PLC0415 - likewise
+    from ..config.settings import WRAPPED, ServerConfig  # noqa: PLC0415 - likewise
+
+    secret: dict[str, str] = {}
+    try:
+        for file in options.env_file:
+            secret |= variables_of.read_variables(
+                read_private(file, "environment file").decode(errors="replace")
+            )
+        variables, hidden = variables_of.child_environment(environment, options.env, secret)
+    except (variables_of.BadEnvironment, BadCredential) as fault:
+        parser.fail(EX_CONFIG, str(fault))
+    visible = variables_of.secret_names(dict(entry.split("=", 1) for entry in options.env if "=" in entry))
+    if visible:
+        notice(
+            f"--env: the value of {', '.join(sorted(visible))} is visible to every user of the machine (ps); use --env-file"
+        )
+    if options.cwd is not None and not options.cwd.is_dir():
+        parser.fail(EX_CONFIG, f"--cwd: {options.cwd} is not a directory")
+    cwd = None if options.cwd is None else str(options.cwd.absolute())
+    commands = {WRAPPED: command} if command else {}
+    for name, text in options.named_servers:
+        commands[name] = tuple(_split(parser, text, "--named-server"))
+        if not re.match(NAME, name) or not commands[name]:
+            parser.error(
+                f"--named-server needs a name of letters, digits and dashes, and a command: {name!r}"
+            )
+    return tuple(
+        ServerConfig(
+            name,
+            Launch(words, variables, cwd),
+            options.era,
+            options.share,
+            limits=limits,
+            hidden=hidden,
+            withheld=variables_of.withheld(environment, variables),
+        )
+        for name, words in commands.items()
+    )
+
+
+def _split(parser: Parser, command: str, option: str = "--stdio") -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as fault:
-        parser.error(f"--stdio has invalid quoting: {fault}")
+        parser.error(f"{option} has invalid quoting: {fault}")
 
 
 def _check_host(parser: Parser, host: str) -> None:

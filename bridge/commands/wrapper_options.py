@@ -2,18 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ...validators.origin import LARGEST_PORT
-from ..config.addresses import DEFAULT_PORT, BadAddress, check_host, check_origin, check_path
+from ..config.addresses import DEFAULT_PORT
 from ..core.era_cache import CHOICES
 from ..log_levels import LEVELS
+from . import option_types
 from .parser import COMMANDS, Parser
-
-# The transports by the names of supergateway, with the paths that each serves.
-OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": ("ws",)}
+from .peer_server_options import OUTPUTS, add_origins, add_peer_options
 
 _EPILOG: Final = """\
 The server is started without a shell, one process for each session. The default token is in
@@ -45,51 +42,68 @@ def options_parser() -> Parser:
         const="",
         help="server command: one string, parsed with shell quoting rules (no shell is involved); or --stdio -- CMD ARG...",
     )
-    add("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
-    add("--port", type=_port, default=DEFAULT_PORT, help="TCP port, 0 for a free one (default %(default)s)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="loopback address to listen on (default %(default)s)",
+    )
+    add(
+        "--port",
+        type=option_types.port,
+        default=DEFAULT_PORT,
+        help="TCP port, 0 for a free one (default %(default)s)",
+    )
     add(
         "--unix",
-        type=_file,
+        type=option_types.file,
         metavar="PATH",
         help="listen on this Unix socket as well; connections from your own user ID need no token",
     )
     add(
         "--token-file",
-        type=_file,
+        type=option_types.file,
         metavar="FILE",
         help="file of mode 0600 with the bearer token (default: the token that is created at the first start)",
     )
-    add("--token", action=_TokenRejected, help=argparse.SUPPRESS)
     add("--no-auth", action="store_true", help="disable authentication (loopback only)")
     add(
         "--tls-cert",
-        type=_file,
+        type=option_types.file,
         metavar="FILE",
         help="TLS certificate chain (PEM); enables TLS 1.2+ and HTTP/2",
     )
-    add("--tls-key", type=_file, metavar="FILE", help="TLS private key (PEM)")
+    add("--tls-key", type=option_types.file, metavar="FILE", help="TLS private key (PEM)")
     add(
         "--env",
         action="append",
         default=[],
-        metavar="KEY[=FILE]|@GROUP",
-        help="pass environment variable KEY through to the server; with =FILE set it to the contents of FILE; or pass a group such as @desktop",
+        metavar="KEY[=VALUE]|@GROUP",
+        help="pass environment variable KEY through to the server, or set it to VALUE (visible in ps), or pass a group such as @desktop",
     )
+    add(
+        "--env-file",
+        action="append",
+        default=[],
+        type=option_types.file,
+        metavar="FILE",
+        help="file of mode 0600 with KEY=VALUE lines: more environment variables, such as secrets",
+    )
+    add("--cwd", type=Path, metavar="DIR", help="working directory of the server (default: this one)")
     add(
         "--allowed-host",
         action="extend",
         nargs="+",
         default=[],
-        type=_host,
+        type=option_types.host,
         metavar="HOST[:PORT]",
         help="additional allowed Host header (SSH tunnel, reverse proxy)",
     )
     add(
         "--cors",
-        action="extend",
-        nargs="+",
+        action=option_types.CallingAction,
+        on_option=add_origins,
+        nargs="*",
         default=[],
-        type=_origin,
         metavar="ORIGIN",
         help="allow cross-origin requests from this origin (exact match), such as http://localhost:6274",
     )
@@ -106,49 +120,52 @@ def options_parser() -> Parser:
         help="MCP revisions that the server supports: legacy (2024-11-05 to 2025-11-25), modern (2026-07-28), or both (default: detect them)",
     )
     add("--limit", action="append", default=[], metavar="NAME=NUMBER", help="set a limit; see mcp-bridge(1)")
-    add("--log-level", "--logLevel", choices=LEVELS, default="info", help="log level (default %(default)s)")
+    add(
+        "--log-level",
+        "--logLevel",
+        type=str.lower,
+        choices=LEVELS,
+        default="info",
+        help="log level (default %(default)s)",
+    )
     add("--log-format", choices=["text", "json"], default="text", help="log format (default %(default)s)")
     add("--allow-root", action="store_true", help="do not warn when running as root")
-    paths = parser.add_argument_group("paths and other options, also under the names that supergateway uses")
+    paths = parser.add_argument_group("paths and other options, also under the names that other bridges use")
     path = paths.add_argument
     path(
         "--mcp-path",
         "--streamableHttpPath",
-        type=_path,
-        default="/mcp",
+        type=option_types.path,
         metavar="PATH",
-        help="Streamable HTTP (default %(default)s)",
+        help="Streamable HTTP (default /mcp)",
     )
     path(
         "--sse-path",
         "--ssePath",
-        type=_path,
-        default="/sse",
+        type=option_types.path,
         metavar="PATH",
-        help="HTTP+SSE (default %(default)s)",
+        help="HTTP+SSE (default /sse)",
     )
     path(
         "--messages-path",
         "--messagePath",
-        type=_path,
-        default="/messages",
+        type=option_types.path,
         metavar="PATH",
-        help="POST endpoint of HTTP+SSE (default %(default)s)",
+        help="POST endpoint of HTTP+SSE (default /messages)",
     )
-    path("--ws-path", type=_path, default="/ws", metavar="PATH", help="WebSocket (default %(default)s)")
+    path("--ws-path", type=option_types.path, metavar="PATH", help="WebSocket (default /ws)")
     path(
         "--pipe-path",
-        type=_path,
-        default="/pipe",
+        type=option_types.path,
         metavar="PATH",
-        help="lines over an upgraded local connection, for `mcp-bridge connect` (default %(default)s)",
+        help="lines over an upgraded local connection, for `mcp-bridge connect` (default /pipe)",
     )
     path(
         "--health",
         "--healthEndpoint",
         action="append",
         default=[],
-        type=_path,
+        type=option_types.path,
         metavar="PATH",
         help="health check endpoint, without authentication (default /healthz)",
     )
@@ -161,7 +178,7 @@ def options_parser() -> Parser:
     path(
         "--session-timeout",
         "--sessionTimeout",
-        type=_milliseconds,
+        type=option_types.milliseconds,
         metavar="MS",
         help="close a session that is idle for this long (milliseconds)",
     )
@@ -170,6 +187,8 @@ def options_parser() -> Parser:
         action="store_true",
         help="accepted for compatibility and ignored: sessions are always stateful",
     )
+    add_peer_options(parser)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
@@ -188,46 +207,3 @@ class _Version(argparse.Action):
 
         sys.stdout.write(f"mcp-bridge {version('mcpbridged')}\n")
         parser.exit()
-
-
-class _TokenRejected(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.error(
-            "a token on the command line is visible to every user of the machine; use --token-file FILE"
-        )
-
-
-def _whole_number(name: str, low: int, high: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(
-                f"{name} must be a whole number from {low} to {high}, not {text!r}"
-            )
-        return int(text)
-
-    return convert
-
-
-_port = _whole_number("the port", 0, LARGEST_PORT)
-_milliseconds = _whole_number("the time in milliseconds", 1, 10**9)
-
-
-def _checked_by(check: Callable[[str], str]) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        try:
-            return check(text)
-        except BadAddress as fault:
-            raise argparse.ArgumentTypeError(str(fault)) from None
-
-    return convert
-
-
-def _file(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("the file name is empty")
-    return Path(text)
-
-
-_path = _checked_by(check_path)
-_origin = _checked_by(check_origin)
-_host = _checked_by(check_host)

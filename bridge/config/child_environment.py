@@ -3,11 +3,10 @@
 The value of a variable that is not passed never leaves this module, only its name.
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _KEPT: Final = frozenset({"HOME", "PATH", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL"})
@@ -233,7 +232,6 @@ SECRET_VALUE: Final = re.compile(
     r"|\b(?:sk-|gh[opsu]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ)\w"
 )
 # The largest value of a variable that is read from a file (bytes).
-_LARGEST_FILE: Final = 64 * 1024
 # A word of this length may be a token. With small letters, capital letters and digits it is treated as a token.
 _LONG_WORD: Final = re.compile(r"[A-Za-z0-9+_=-]{20,}")
 # The longest value in an error (characters).
@@ -261,28 +259,26 @@ def looks_random(word: str) -> bool:
 
 
 def child_environment(
-    ours: Mapping[str, str], entries: Iterable[str]
+    ours: Mapping[str, str], entries: Iterable[str], secrets: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[dict[str, str], frozenset[str]]:
     """Return the environment of a child, and the names of the variables that hold secrets. Raises BadEnvironment.
 
-    An entry of `--env` is `KEY` or `@GROUP`, which passes variables of the bridge, or `KEY=FILE`, which reads a file.
+    An entry of `--env` is `KEY` or `@GROUP`, which passes variables of the bridge, or `KEY=VALUE`. `secrets` are further
+    variables.
     """
     kept = inherited(ours)
-    secret: set[str] = set()
+    given: dict[str, str] = {}
     for entry in entries:
-        key, equals, file = entry.partition("=")
+        key, equals, value = entry.partition("=")
         try:
             if equals:
-                check_variable(key)
-                kept[key] = read_value(key, Path(file))
-                secret.add(key)
+                check_variable(key, value)
+                given[key] = value
             else:
-                passed = passed_variables(key, ours)
-                kept |= passed
-                secret |= secret_names(passed)
+                given |= passed_variables(key, ours)
         except BadEnvironment as fault:
             raise BadEnvironment(f"--env {fault}") from None
-    return kept, frozenset(secret)
+    return {**kept, **given, **secrets}, frozenset(secret_names(given) | secrets.keys())
 
 
 def inherited(ours: Mapping[str, str], without: Iterable[str] = ()) -> dict[str, str]:
@@ -445,21 +441,6 @@ def _without_user(key: str, proxy: str) -> str:
     if key.lower() == "no_proxy":
         return proxy
     return _USERINFO.sub(lambda match: match[1] or "", proxy)
-
-
-def read_value(key: str, file: Path) -> str:
-    """Return the value of a variable from a file. Raises BadEnvironment."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(_LARGEST_FILE + 1)
-        text = content.decode().removesuffix("\n")
-    except OSError as fault:
-        raise BadEnvironment(f"{key}: cannot read {file}: {os.strerror(fault.errno or 0)}") from None
-    except UnicodeDecodeError:
-        raise BadEnvironment(f"{key}: {file} is not UTF-8") from None
-    if len(content) > _LARGEST_FILE or "\0" in text:
-        raise BadEnvironment(f"{key}: {file} is longer than {_LARGEST_FILE} bytes or holds a zero byte")
-    return text
 
 
 def read_variables(text: str) -> dict[str, str]:

@@ -119,13 +119,18 @@ def check_kind(given: Iterable[str]) -> None:
     raise BadRemote(f"{', '.join(found)}: {what} {'this key' if len(found) == 1 else 'these keys'}", found[0])
 
 
+def is_credential(name: str, value: str) -> bool:
+    """Return whether a header field seems to hold a secret."""
+    return looks_secret(name, value) or name.lower() == _AUTHORIZATION
+
+
 def check_remote(server: Server) -> None:
     """Check the keys of a remote server without reading a secret. Raises BadRemote."""
     url = read_url(server.url)
     _check_transport(url, server.transport)
     for name, value in server.headers.items():
         check_field(name, value)
-        if looks_secret(name, value) or name.lower() == _AUTHORIZATION:
+        if is_credential(name, value):
             raise BadRemote(
                 f"headers: {name} looks like a credential; name the place of its value in secret_headers",
                 "headers",

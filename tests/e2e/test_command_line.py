@@ -177,11 +177,11 @@ async def test_a_server_gets_only_the_environment_it_was_given(
     start_bridge: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("from a file\n")
+    secret.write_text("FROM_FILE=from a file\n")
     secret.chmod(0o600)
     monkeypatch.setenv("SOME_API_KEY", "not for everybody")
     monkeypatch.setenv("HANDED_ON", "on purpose")
-    bridge = start_bridge(EXAMPLE, "--env", "HANDED_ON", "--env", f"FROM_FILE={secret}")
+    bridge = start_bridge(EXAMPLE, "--env", "HANDED_ON", "--env-file", str(secret))
     async with connect(bridge) as connection:
         session = await Session.begin(bridge, connection)
         found = json.loads(await session.call(connection, "env"))

@@ -702,10 +702,10 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
 
 async def test_a_secret_of_a_server_is_not_logged(tmp_path):
     variables = {"TOKEN": "canary-in-a-file", "PASSED_KEY": "canary-passed-on"}
-    (tmp_path / "token").write_text(variables["TOKEN"])
+    (tmp_path / "token").write_text(f"TOKEN={variables['TOKEN']}\n")
     (tmp_path / "token").chmod(0o600)
     talkative = child("variables.py")
-    wrapped = ["--log-level", "debug", "--env", f"TOKEN={tmp_path / 'token'}", "--env", "PASSED_KEY"]
+    wrapped = ["--log-level", "debug", "--env-file", str(tmp_path / "token"), "--env", "PASSED_KEY"]
     environment = {"PASSED_KEY": variables["PASSED_KEY"]}
     with Bridge(tmp_path / "run", talkative, *wrapped, environment=environment) as running:
         for name, value in variables.items():

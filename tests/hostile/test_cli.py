@@ -114,7 +114,7 @@ def test_k04_the_program_exits_with_that_code_and_creates_no_file(tmp_path, opti
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [["--env", "LD_PRELOAD"], ["--env", "LD_PRELOAD=/dev/null"], ["--env", "a b"], ["--env", ""], ["--env", "=x"], ["--env", "X=/no/such/file"],
+@pytest.mark.parametrize("options", [["--env", "LD_PRELOAD"], ["--env", "LD_PRELOAD=/dev/null"], ["--env", "a b"], ["--env", ""], ["--env", "=x"], ["--env-file", "/no/such/file"],
                                      ["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], ["--tls-cert", "/no/such", "--tls-key", "/no/such"]], ids=" ".join)  # fmt: skip
 def test_unusable_values_exit_with_78(tmp_path, options):
     code, stderr = start_refused(tmp_path, *START, *options)

@@ -16,6 +16,7 @@ from ...config.remote_table import (
     check_field,
     check_files,
     check_remote,
+    is_credential,
     is_open,
     read_url,
     remote_of,
@@ -48,6 +49,11 @@ def remote_config(options: argparse.Namespace, limits: Limits) -> ServerConfig:
     """Return the configuration for the URL of `connect`. Raises BadUsage and BadCredential."""
     try:
         plain = _header_fields(options.header, "--header")
+        for name in filter(lambda name: is_credential(name, plain[name]), plain):
+            raise BadUsage(
+                f"--header: {name} looks like a credential, and would be visible to every user of the machine; "
+                "use --header-file FILE"
+            )
         secret = _secret_fields(options)
         server = Server(
             url=options.server,

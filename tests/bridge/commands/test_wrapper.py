@@ -90,6 +90,24 @@ def test_the_defaults():
         (("--session-timeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
         (("--limit", "body=10", "--limit", "head_seconds=0.5"), "limits", Limits(body=10, head_seconds=0.5)),
         (("--limit", "free_heap_bytes=0"), "limits", Limits(free_heap_bytes=0)),
+        (("--requestTimeout", "1500"), "limits", Limits(call_seconds=1.5)),
+        (("--maxBodySize", "99"), "limits", Limits(body=99)),
+        (("--sessionIdleTimeout", "1500"), "limits", Limits(session_idle_seconds=1.5)),
+        (("--sse-host", "::1"), "host", "::1"),
+        (("--sse-port", "0"), "port", 0),
+        (("--allow-origin", "http://a.example"), "origins", frozenset({"http://a.example"})),
+        (("--debug",), "log_level", "debug"),
+        (("--log-level", "ERROR"), "log_level", "error"),
+        (("--streamEndpoint", "/a"), "paths", Paths("/a")),
+        (("--sseEndpoint", "/a"), "paths", Paths(sse="/a")),
+        (("--server", "sse", "--endpoint", "/a"), "paths", Paths("", "/a", "/messages", "", "")),
+        (("--server", "stream", "--endpoint", "/a"), "paths", Paths("/a", "", "", "", "")),
+        (("--outputTransport", "ws", "--messagePath", "/a"), "paths", Paths("", "", "", "/a", "")),
+        (
+            ("--outputTransport", "ws", "--messagePath", "/a", "--ws-path", "/b"),
+            "paths",
+            Paths("", "", "", "/b", ""),
+        ),
     ],
 )
 def test_every_option_changes_a_setting(arguments, member, value):
@@ -112,12 +130,45 @@ def test_tls_needs_both_files(capsys):
     assert "together" in refused(capsys, 64, "--stdio", "x", "--tls-cert", "/c")
 
 
-def test_the_server_gets_an_environment_of_its_own(tmp_path):
+def test_the_server_gets_an_environment_of_its_own(tmp_path, capsys):
     assert variables(read()) == {"PATH": "/bin", "HOME": "/home/me", "LANG": "C", "TERM": "dumb"}
     assert variables(read("--env", "SECRET"))["SECRET"] == "s3cret"
-    file = tmp_path / "key"
-    file.write_text("from a file\n")
-    assert variables(read("--env", f"KEY={file}"))["KEY"] == "from a file"
+    assert variables(read("--env", "KEY=value", "-e", "OTHER", "a b"))["KEY"] == "value"
+    assert variables(read("-e", "OTHER", "a b"))["OTHER"] == "a b"
+    file = tmp_path / "variables"
+    file.write_text("KEY=from a file\n# comment\nMODE=quiet\n")
+    file.chmod(0o600)
+    given = read("--env-file", str(file), "--env", "KEY=value")
+    assert (variables(given)["KEY"], variables(given)["MODE"]) == ("from a file", "quiet")
+    assert given.servers[0].hidden == {"KEY", "MODE"}
+    file.chmod(0o644)
+    assert "has mode 0644" in refused(capsys, 78, "--stdio", "x", "--env-file", str(file))
+
+
+def test_a_secret_on_the_command_line_is_reported_without_its_value(capsys):
+    assert read("--env", "API_KEY=hidden-value", "--env", "MODE=quiet").servers[0].hidden == {"API_KEY"}
+    written = capsys.readouterr().err
+    assert "API_KEY is visible to every user of the machine" in written
+    assert "hidden-value" not in written
+    assert "MODE" not in written
+
+
+def test_a_program_and_its_arguments_are_a_server_without_stdio(monkeypatch, tmp_path):
+    program = tmp_path / "server"
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert argv(read_arguments(["server", "--port", "x"], HERE)) == ("server", "--port", "x")
+    assert argv(read_arguments(["--port", "0", "./server"], HERE)) == ("./server",)
+    given = read_arguments(["--port", "0", "--named-server", "one", "server 'a b'"], HERE)
+    assert [(one.name, one.launch.argv) for one in given.servers] == [("one", ("server", "a b"))]
+    assert given.root == ""
+    given = read_arguments(["--cwd", str(tmp_path), "--named-server", "one", "server", "server", "x"], HERE)
+    assert [(one.name, one.launch.cwd) for one in given.servers] == [
+        ("stdio", str(tmp_path)),
+        ("one", str(tmp_path)),
+    ]
+    assert given.root == "stdio"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +191,7 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
         (("--stdio", "x", "--host", "192.168.1.1"), 78, "not a loopback"),
         (("--stdio", "x", "--host", "example.org"), 64, "neither"),
         (("--stdio", "x", "--no-auth", "--token-file", "t"), 64, "cannot be combined"),
-        (("--stdio", "x", "--cors", "*"), 64, "'*'"),
+        (("--stdio", "x", "--cors", "*"), 64, "not every origin can be allowed"),
         (
             ("--stdio", "x", "--allowed-host", "*"),
             64,
@@ -172,7 +223,17 @@ def test_the_server_gets_an_environment_of_its_own(tmp_path):
         (("--stdio", "x", "--env", "LD_PRELOAD"), 78, "LD_PRELOAD"),
         (("--stdio", "x", "--env", "NOT_THERE"), 78, "no such variable"),
         (("--stdio", "x", "--env", "BAD-NAME"), 78, "BAD-NAME"),
-        (("--stdio", "x", "--env", "KEY=/no/such/file"), 78, "/no/such/file"),
+        (("--stdio", "x", "--env-file", "/no/such/file"), 78, "/no/such/file"),
+        (("--stdio", "x", "--env", "KEY=a\0b"), 78, "KEY"),
+        (("--stdio", "x", "--cwd", "/no/such/place"), 78, "--cwd: /no/such/place is not a directory"),
+        (("--named-server", "a b", "x"), 64, "--named-server"),
+        (("--named-server", "a", ""), 64, "--named-server"),
+        (("--named-server", "a", "'"), 64, "--named-server has invalid quoting"),
+        (("nonsense",), 64, "unknown command 'nonsense'"),
+        (("x", "--", "y"), 64, "unknown command 'x'"),
+        (("--port", "0", "x", "--", "y"), 64, "unrecognized arguments: x"),
+        (("--maxBodySize", "0", "x"), 64, "--maxBodySize"),
+        (("--server", "ws", "x"), 64, "sse or stream"),
         (("--stdio", "x", "--share", "all"), 64, "session"),
         (("--stdio", "x", "--era", "newest"), 64, "legacy"),
         (("--stdio", "x", "--sessionTimeout", "0"), 64, "milliseconds"),
@@ -183,13 +244,6 @@ def test_rejected_arguments_have_a_code_and_a_reason(capsys, arguments, code, te
     assert text in written
     assert written.startswith("mcp-bridge: ")
     assert "mcpb_secret" not in written
-
-
-@pytest.mark.parametrize("content", [b"\xff", b"a\0b", b"x" * 70_000])
-def test_a_value_that_no_environment_can_hold_is_rejected(capsys, tmp_path, content):
-    file = tmp_path / "value"
-    file.write_bytes(content)
-    assert str(file) in refused(capsys, 78, "--stdio", "x", "--env", f"KEY={file}")
 
 
 def test_version_and_help(capsys):
