@@ -176,6 +176,9 @@ TESTED_AS_A_WHOLE = {
     "tests/cases/test_certificates.py": {
         "bridge/daemon/certificates.py",
     },
+    "tests/e2e/test_session_list.py": {
+        "bridge/daemon/session_list.py",
+    },
     "tests/e2e/test_serve.py": {
         "bridge/daemon/announcements.py",
         "bridge/daemon/app.py",

@@ -431,3 +431,20 @@ def _replaced(message: bytes, backlog: Backlog) -> bytes:
         f"and the limit unsent_bytes is {backlog.at_most}"
     )
     return error(raw_id, SERVER_ERROR, text, {"reason": "client does not read"})
+
+
+class ConnectionQueue(SendQueue):
+    """The queue of a client that has upgraded its connection. `transport` is websocket or pipe."""
+
+    __slots__ = ("transport",)
+
+    def __init__(self, limits: Limits, transport: str) -> None:
+        super().__init__(limits)
+        self.transport = transport
+
+
+def transport_of(queue: SendQueue | None, otherwise: str = "http") -> str:
+    """Return the transport of a client with this queue: websocket, pipe or `otherwise`, and http without a queue."""
+    if isinstance(queue, ConnectionQueue):
+        return queue.transport
+    return "http" if queue is None else otherwise

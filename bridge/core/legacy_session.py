@@ -125,6 +125,8 @@ class LegacySession:
         self._replayed_id = b""
         # The first tick of the phase OPENING or REVIVING (seconds), 0 in other phases.
         self._opening_since = 0.0
+        # How many messages of the client were received.
+        self.received = 0
 
     # ---- state
 
@@ -142,6 +144,11 @@ class LegacySession:
     def has_stream(self) -> bool:
         """Whether the client has a stream open that belongs to no request."""
         return self._streams.home is not None
+
+    @property
+    def client_info(self) -> bytes:
+        """The clientInfo of the client (JSON); empty without one."""
+        return bytes(json_object.peek(self._replay.initialize).get("clientInfo", b""))
 
     @property
     def is_ordinary(self) -> bool:
@@ -163,6 +170,7 @@ class LegacySession:
         """
         if self.phase == ENDED:
             raise Rejection(404, -32001, "this session is over")
+        self.received += 1
         match message:
             case Request():
                 stream = stream or self._streams.pipe

@@ -107,7 +107,12 @@ class Multiplexer:
     @property
     def queues(self) -> set[object]:
         """The queues of the requests without a response."""
-        return {call.queue for call in (*self._calls.values(), *self._tools.waiting)}
+        return {call.queue for call in self.requests}
+
+    @property
+    def requests(self) -> tuple[ClientRequest, ...]:
+        """The requests without a response."""
+        return (*self._calls.values(), *self._tools.waiting)
 
     def waits(self, queue: object) -> bool:
         """Return whether a request of this queue has no response yet, subscriptions excepted."""

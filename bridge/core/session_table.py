@@ -22,6 +22,11 @@ class Busy(Protocol):
         """Whether a call is in flight or a stream is open. Such a session is never idle."""
         ...
 
+    @property
+    def received(self) -> int:
+        """How many messages of the client were received."""
+        ...
+
 
 Member = TypeVar("Member", bound=Busy)
 
@@ -32,7 +37,10 @@ class _Entry(Generic[Member]):
     member: Member
     # Infinite for a session whose age has no limit.
     created: float
+    opened: float
+    # When the last message of the client was noticed, and their number then. Written by `find` and `expired`.
     used: float
+    received: int = 0
 
 
 class SessionTable(Generic[Member]):
@@ -48,6 +56,10 @@ class SessionTable(Generic[Member]):
 
     def __iter__(self) -> Iterator[Member]:
         return iter([entry.member for entry in self._entries.values()])
+
+    def times(self) -> Iterator[tuple[Member, float, float]]:
+        """Return each session, when it was opened, and when the last message of its client was noticed."""
+        return iter([(entry.member, entry.opened, entry.used) for entry in self._entries.values()])
 
     def make_room(self, principal: str) -> Member | None:
         """Return the session that must end before the principal can add another, None if there is room.
@@ -72,7 +84,7 @@ class SessionTable(Generic[Member]):
         self, session_id: str, principal: str, member: Member, now: float, *, lasts: bool = False
     ) -> None:
         """Add a session. With `lasts` its age has no limit."""
-        self._entries[session_id] = _Entry(principal, member, math.inf if lasts else now, now)
+        self._entries[session_id] = _Entry(principal, member, math.inf if lasts else now, now, now)
 
     def find(self, session_id: str, principal: str, now: float) -> Member:
         """Return the session of this principal. Raises Rejection 404 if there is none with this id."""
@@ -86,8 +98,11 @@ class SessionTable(Generic[Member]):
         self._entries.pop(session_id, None)
 
     def expired(self, now: float) -> list[Member]:
-        """Return the sessions beyond the limit of their age or of their idle time."""
+        """Return the sessions beyond the limit of their age or of their idle time. Call it in each round."""
         limits = self._limits
+        for entry in self._entries.values():
+            if entry.received != entry.member.received:
+                entry.received, entry.used = entry.member.received, now
         return [
             entry.member
             for entry in self._entries.values()

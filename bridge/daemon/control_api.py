@@ -1,4 +1,4 @@
-"""Answer the requests of the commands: status, reload, restart, logs and tap. Served on the Unix socket only.
+"""Answer the requests of the commands: status, sessions, reload, restart, logs and tap. Served on the Unix socket only.
 
 No request can start a program, or read a file, that the configuration does not name.
 """
@@ -19,6 +19,7 @@ from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..config.settings import CONTROL
 from ..runtime.server import LocalServer
 from .daemon_info import DaemonInfo
+from .session_list import session_list
 from .status import Status
 from .supervisor import Supervisor
 
@@ -59,6 +60,7 @@ class ControlApi:
         """Return the endpoint of every path."""
         return {
             f"{CONTROL}/status": self._answer_status,
+            f"{CONTROL}/sessions": self._answer_sessions,
             f"{CONTROL}/daemon": self._answer_daemon,
             f"{CONTROL}/reload": self._answer_reload,
             f"{CONTROL}/restart": self._answer_restart,
@@ -69,6 +71,10 @@ class ControlApi:
     async def _answer_status(self, exchange: Exchange) -> None:
         _check(exchange, "GET")
         await exchange.answer(200, JSON, msgspec.json.encode(self._status()))
+
+    async def _answer_sessions(self, exchange: Exchange) -> None:
+        _check(exchange, "GET")
+        await exchange.answer(200, JSON, msgspec.json.encode(session_list(self._supervisor)))
 
     async def _answer_daemon(self, exchange: Exchange) -> None:
         _check(exchange, "GET")

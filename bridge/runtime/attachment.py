@@ -27,6 +27,11 @@ class Attachment(Generic[M]):
         self._process: SharedProcess | None = None
         self._front: Front | None = None
 
+    @property
+    def process(self) -> SharedProcess | None:
+        """The shared process; None while the clients use none."""
+        return self._process
+
     def find(self, member: M) -> LegacyAdapter:
         """Find the process for `join`. Return the translator, which must be in use before. Raises Rejection."""
         self._process, translator = self._find(member)

@@ -14,7 +14,7 @@ import trio
 
 from ...transports import client_process
 from ...transports.ports import ServerConnection
-from ...transports.send_queue import SendQueue
+from ...transports.send_queue import SendQueue, transport_of
 from ...transports.server_io import OnLine, ignore
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
@@ -44,7 +44,7 @@ from ..core.link import Link, LinkEffect, StartTimer
 from .link_owner import LinkOwner
 from .message_reader import MessageReader
 from .pace import SessionProcess
-from .process_owner import send_line
+from .process_owner import ProcessOwner, send_line
 from .routes import LegacyRoute, ModernRoute, error_of
 from .server_log import ServerLog
 from .session_log import SessionLog
@@ -176,6 +176,31 @@ class LocalConversation(LinkOwner[SessionProcess]):
     def calling(self) -> bool:
         """Whether a call is in flight."""
         return bool(self._session.in_flight)
+
+    @property
+    def received(self) -> int:
+        """How many messages of the client were received (session_table.Busy)."""
+        return self._session.received
+
+    @property
+    def in_flight(self) -> int:
+        """The number of calls in flight."""
+        return self._session.in_flight
+
+    @property
+    def client_info(self) -> bytes:
+        """The clientInfo of the client (JSON); empty without one."""
+        return self._session.client_info
+
+    @property
+    def transport(self) -> str:
+        """The transport of the client: http, sse, websocket or pipe."""
+        return transport_of(self._streams.pipe, otherwise="sse")
+
+    @property
+    def process_owner(self) -> ProcessOwner | None:
+        """The owner of the process that serves the session; None before a shared process is found."""
+        return self._route.owner if self._route is not None else self
 
     def receive(self, message: Message, queue: SendQueue | None) -> None:
         """Process a message of the client (ports.Conversation). Raises Rejection."""

@@ -130,6 +130,16 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         return bool(self._multiplexer.calling)
 
     @property
+    def requests(self) -> tuple[ClientRequest, ...]:
+        """The requests without a response."""
+        return self._multiplexer.requests
+
+    @property
+    def process_owner(self) -> "MultiplexedProcess | SharedProcess | None":
+        """The owner of the process: of its own, or one that sessions share; None before that is found."""
+        return self if self._shared is None else self._shared.process
+
+    @property
     def era_unresolved(self) -> bool:
         """Whether a failure may only mean that the server speaks another era (ProcessOwner)."""
         return False

@@ -95,6 +95,11 @@ class LegacyRoute:
             for process, front in tuple(self._fronts.items()):
                 process.send(front, message)
 
+    @property
+    def owner(self) -> SharedProcess | None:
+        """The owner of the process for new requests."""
+        return self.process
+
     def detach(self) -> None:
         """Use another process for new requests. Responses of the current one are still received."""
         self.process = None
@@ -244,6 +249,11 @@ class ModernRoute:
             joined.process.cancel(queue, read_cancelled(message.params)[0], message.params)
         elif isinstance(message, Notification):
             joined.process.notify(message, joined.client)
+
+    @property
+    def owner(self) -> MultiplexedProcess | SharedProcess | None:
+        """The owner of the process for new requests."""
+        return self._joined.process.process_owner if self._joined is not None else None
 
     def join(self, upstream: MultiplexedProcess, policy: AccessPolicy, client: Client) -> None:
         """Use this process, and send it what waits. `policy` and `client` are those of the session's requests."""

@@ -25,6 +25,7 @@ from ..core.effects import RequestFinished, failed_with, finished
 from ..core.requests import ClientRequest
 from .client_environments import ClientEnvironments
 from .common_parts import DaemonParts
+from .connected_clients import ConnectedClient, StatelessClients, connected_clients
 from .conversation import LocalConversation
 from .multiplexed_process import MultiplexedProcess
 from .server_log import ServerLog
@@ -58,6 +59,7 @@ class LocalServer:
         # Connections that have carried a stateless request. They are closed with the server; those that are closed are
         # removed in each round.
         self._pipes: set[SendQueue] = set()
+        self._stateless = StatelessClients()
         self._parts = parts = ServerParts(config, daemon, server_log, {} if roles is None else roles)
         # Those that each request needs.
         self._tasks = parts.common.tasks
@@ -202,6 +204,12 @@ class LocalServer:
         return self._parts.used
 
     @property
+    def clients(self) -> tuple[ConnectedClient, ...]:
+        """The clients with a session, and the stateless clients of each process."""
+        parts = self._parts
+        return tuple(connected_clients(self._sessions, self._stateless, self._places, parts.common.processes))
+
+    @property
     def in_flight(self) -> int:
         """The number of sessions and of processes of stateless clients with a call in flight."""
         return sum(owner.calling for owner in (*self._sessions, *self._places.upstreams))
@@ -329,6 +337,7 @@ class LocalServer:
             client_environment = await self._environments.find(principal, headers)
             known = caller or Caller(name=UNKNOWN)
             found = await self._parts.finder.find(principal, client_environment, known, request)
+            self._stateless.note(found[0], principal, known, request.envelope, queue, trio.current_time())
         except Rejection as rejection:
             self._refused(principal, request, queue, since, rejection)
             raise

@@ -50,6 +50,10 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._table)
 
+    def times(self) -> Iterator[tuple[LocalConversation, float, float]]:
+        """Return each session, when it was opened, and when its client sent its last message (seconds)."""
+        return self._table.times()
+
     def find(self, session_id: str, principal: str) -> LocalConversation:
         """Return the session with this id of a principal. Raises Rejection 404."""
         return self._table.find(session_id, principal, trio.current_time())

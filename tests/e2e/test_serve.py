@@ -185,7 +185,14 @@ async def test_a_renewed_certificate_is_shown_after_a_reload(authority, tmp_path
 async def test_the_control_socket_is_not_on_tcp(tmp_path):
     with daemon(tmp_path) as running:
         async with connect(running) as connection:
-            for path in ("/control/status", "/control/restart", "/control/tap", "/admin", "/docs"):
+            for path in (
+                "/control/status",
+                "/control/sessions",
+                "/control/restart",
+                "/control/tap",
+                "/admin",
+                "/docs",
+            ):
                 await connection.send("GET", path)
                 assert (await connection.answer()).status == 404
         assert running.unix.stat().st_mode & 0o777 == 0o600

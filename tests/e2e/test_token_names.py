@@ -111,6 +111,7 @@ def test_the_header_over_tcp_is_refused(running):
     ("method", "path"),
     [
         ("GET", "status"),
+        ("GET", "sessions"),
         ("GET", "daemon"),
         ("POST", "reload"),
         ("POST", "restart?server=own"),

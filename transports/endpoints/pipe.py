@@ -9,7 +9,7 @@ from ...validators.limits import Limits
 from ...validators.pipe_lines import UPGRADED, check_pipe_upgrade
 from ..ports import Backend, Exchange, Log
 from ..rate_limited_log import RateLimitedLog
-from ..send_queue import SendQueue
+from ..send_queue import ConnectionQueue
 from .pipe_connection import PipeConnection
 from .rejections import method_not_allowed
 
@@ -30,7 +30,7 @@ class Pipe:
         check_pipe_upgrade(head.upgrade, head.version, head.content_length, chunked=head.chunked)
         self._backend.pipes.check_open()
         stream = exchange.upgrade(local=True)
-        queue = SendQueue(self._limits)
+        queue = ConnectionQueue(self._limits, "pipe")
         exchange.attach(queue, ends_with_client=True)
         caller, ends_with_stream = exchange.caller.for_stream(head.headers)
         try:

@@ -10,7 +10,7 @@ from ...validators.limits import Limits
 from ...validators.ws_frames import check_upgrade, upgrade_response
 from ..ports import Backend, Exchange, Log
 from ..rate_limited_log import RateLimitedLog
-from ..send_queue import SendQueue
+from ..send_queue import ConnectionQueue, SendQueue
 from .client_messages import ClientMessages
 from .rejections import method_not_allowed
 from .websocket_receiver import MessageReceiver
@@ -32,7 +32,7 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        queue = SendQueue(self._limits)
+        queue = ConnectionQueue(self._limits, "websocket")
         exchange.attach(queue, ends_with_client=True)
         stream = exchange.upgrade()
         caller, ends_with_stream = exchange.caller.for_stream(head.headers)

@@ -1476,3 +1476,12 @@ def test_r04_an_initialize_of_too_many_values_is_refused_and_the_next_one_is_sen
     with pytest.raises(Rejection, match="initialize has more than 65536 bytes"):
         ask(session, b"1", "initialize", params)
     assert ask(session, b"1", "initialize", INITIALIZE)
+
+
+def test_the_client_and_the_number_of_its_messages_are_stated():
+    session = make()
+    assert session.client_info == b'{"name":"t","version":"1"}'
+    assert session.received == 2
+    ask(session)
+    assert session.received == 3
+    assert LegacySession(LIMITS, lambda: "k").client_info == b""

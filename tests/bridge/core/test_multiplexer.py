@@ -36,6 +36,7 @@ def test_ids_are_those_of_the_bridge_at_the_server_and_of_the_client_in_the_resp
     assert talk.it.in_flight == 2
     assert talk.it.calling
     assert talk.it.queues == {one, two}
+    assert [one.request.method for one in talk.it.requests] == ["tools/list", "prompts/list"]
     assert sent_to_clients(talk.answer(2, {"x": 1})) == [
         (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
     ]

@@ -11,6 +11,7 @@ from mcpbridged.validators.rejection import Rejection
 @attrs.define(eq=False)
 class Member:
     busy: bool = False
+    received: int = 0
 
 
 def test_a_session_is_found_by_its_principal_only():
@@ -69,3 +70,14 @@ def test_a_session_that_lasts_expires_only_when_it_is_idle():
     session_table.add("idle", "ann", idle, 0, lasts=True)
     session_table.add("busy", "ann", busy, 0, lasts=True)
     assert session_table.expired(1000) == [idle]
+
+
+def test_the_time_of_the_last_message_is_noticed_in_each_round():
+    session_table = SessionTable(Limits(session_idle_seconds=10))
+    session_table.add("id", "ann", member := Member(), 1)
+    assert list(session_table.times()) == [(member, 1, 1)]
+    member.received = 5
+    assert session_table.expired(12) == []
+    assert list(session_table.times()) == [(member, 1, 12)]
+    session_table.expired(13)
+    assert list(session_table.times()) == [(member, 1, 12)]
