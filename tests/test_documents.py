@@ -22,6 +22,7 @@ from mcpbridged.bridge.commands.wrapper_options import options_parser
 from mcpbridged.bridge.config import load, schema, tables
 from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
 from mcpbridged.bridge.core import exit_codes
+from mcpbridged.bridge.daemon.session_list import SessionStatus
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.validators.limits import Limits
@@ -146,7 +147,10 @@ def test_the_manual_has_every_limit_with_its_default():
     assert written == {field.name: float(field.default) for field in attrs.fields(Limits)}
 
 
-@pytest.mark.parametrize(("section", "cls"), [("The daemon", Status), ("Each server", ServerStatus)])
+@pytest.mark.parametrize(
+    ("section", "cls"),
+    [("The daemon", Status), ("Each server", ServerStatus), ("Each session", SessionStatus)],
+)
 def test_the_manual_has_every_member_of_the_status_with_its_type(section, cls):
     written = re.findall(r'^\.TP\n\.BR (\w+) " \(([^,)]*).*\)"$', section_of(MANUAL, section), re.MULTILINE)
     hints = get_type_hints(cls)

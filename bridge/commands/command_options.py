@@ -38,6 +38,7 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument("--watch", action="store_true", help="refresh every second")
     command("ps").add_argument("--json", action="store_true", help="print JSON")
+    command("sessions").add_argument("--json", action="store_true", help="print JSON")
     logs = command("logs")
     logs.add_argument("server", metavar="NAME", help=_SERVER)
     logs.add_argument("-f", "--follow", action="store_true", help="follow: print new entries as they arrive")

@@ -34,6 +34,7 @@ from .parser import Parser, form_of
 from .reload import reload, restart
 from .running_daemon import ConfigSource, locate
 from .serve import serve
+from .sessions import sessions
 from .status import ps, status
 from .token import token
 from .tools import call, tools
@@ -42,6 +43,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "serve": serve,
     "status": status,
     "ps": ps,
+    "sessions": sessions,
     "logs": logs,
     "tap": tap,
     "tools": tools,

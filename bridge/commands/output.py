@@ -3,15 +3,28 @@
 Text of a server or a client is escaped before it reaches the terminal.
 """
 
+import json
 import sys
+from collections.abc import Mapping
 
 from ..log import escaped, write_stderr
+from .terminal import Terminal, terminal_of
 
 
 def print_line(text: str) -> None:
     """Write a line to stdout at once. The caller escapes text that is not ours."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """Write a value to stdout as JSON: ASCII, because a control character in a name must not reach the terminal."""
+    print_line(json.dumps(value, indent=2))
+
+
+def stdout_terminal(environment: Mapping[str, str]) -> Terminal:
+    """Return the terminal that stdout leads to, or its absence."""
+    return terminal_of(sys.stdout, environment)
 
 
 def notice(text: str) -> None:

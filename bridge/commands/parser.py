@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "serve": "run the daemon with the servers of a configuration file",
     "status": "show the state of the daemon and its servers",
     "ps": "list server processes",
+    "sessions": "show who is connected to the servers",
     "logs": "show a server's stderr and lifecycle events",
     "tap": "print the messages of a server as they pass",
     "tools": "list the tools of a server",

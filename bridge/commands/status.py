@@ -1,47 +1,93 @@
 """`mcp-bridge status` and `mcp-bridge ps`: show the state of the daemon, of its servers and of their processes."""
 
 import json
-import sys
 import time
-from typing import Any, Final
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final, NoReturn
 
 from ..config.child_environment import named
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_OK
 from ..log import escaped
-from .control_client import request
+from .control_client import ErrorResponse, Unreachable, request
 from .invocation import Invocation
-from .output import print_line
-from .table import Value, table
+from .output import print_json, print_line, stdout_terminal
+from .table import Cell, Column, Value, table
+from .terminal import Terminal
+from .text_width import normal, wrapped
 
-# Between two tables of `status --watch` (seconds).
+# Between two tables of `status --watch`, and for a response to it (seconds).
 _WATCH_SECONDS: Final = 1.0
+_WATCH_TIMEOUT: Final = 5.0
 _COLUMNS: Final = (
-    "server",
-    "state",
-    "era",
-    "processes",
-    "sessions",
-    "in flight",
-    "calls",
-    "errors",
-    "restarts",
-    "memory",
+    Column("server"),
+    Column("state", least=14),
+    Column("era", leave=3),
+    Column("processes", "procs"),
+    Column("sessions", "sess", leave=1),
+    Column("in flight", "busy"),
+    Column("calls"),
+    Column("errors", "errs"),
+    Column("restarts", "exits", leave=4),
+    Column("memory", right=True, leave=2),
 )
-_CLEAR_SCREEN: Final = "\x1b[2J\x1b[H"
+_PROCESSES: Final = (
+    Column("pid"),
+    Column("server"),
+    Column("command", least=20),
+    Column("directory", keep_end=True),
+)
+# A server in these states does not serve every request.
+_BROKEN: Final = {
+    "failed": "red",
+    "failing": "red",
+    "login required": "yellow",
+    "unapproved": "yellow",
+    "silent": "yellow",
+}
+_STYLES: Final = {**_BROKEN, "serving": "green", "connected": "green"}
+_ERAS: Final = {"legacy and modern": "both", "not known yet": "unknown"}
 
 
 def status(invocation: Invocation) -> int:
     """Print the state of the daemon and its servers, with `--watch` again and again."""
-    unix = invocation.socket()
+    unix, options = invocation.socket(), invocation.options
+    if options.watch:
+        _watch(invocation)
+    state = request(unix, "GET", f"{CONTROL}/status")
+    if options.json:
+        print_json(state)
+    else:
+        print_line("\n".join(page(state, stdout_terminal(invocation.environment))))
+    return EX_OK
+
+
+def _watch(invocation: Invocation) -> NoReturn:
+    terminal = stdout_terminal(invocation.environment)
+    ask = partial(request, invocation.socket(), "GET", f"{CONTROL}/status", _WATCH_TIMEOUT)
+    if terminal.addressable and not invocation.options.json:
+        from .screen import watch  # noqa: PLC0415 - only for --watch
+
+        watch(_WATCH_SECONDS, lambda: _watched_page(ask, stdout_terminal(invocation.environment)))
     while True:
-        state = request(unix, "GET", f"{CONTROL}/status")
-        text = json.dumps(state, indent=2) if invocation.options.json else _page(state)
-        if not invocation.options.watch:
-            print_line(text)
-            return EX_OK
-        print_line(f"{_CLEAR_SCREEN}{text}" if sys.stdout.isatty() else text)
+        state = ask()
+        print_line(json.dumps(state) if invocation.options.json else "\n".join(page(state, terminal)))
         time.sleep(_WATCH_SECONDS)
+
+
+def _watched_page(ask: "partial[Any]", terminal: Terminal) -> tuple[list[str], int | None]:
+    try:
+        state = ask()
+    except (Unreachable, ErrorResponse, OSError) as fault:
+        # A daemon that is restarted comes back.
+        reason = f"{fault or type(fault).__name__}; trying again every second"
+        return [terminal.style(line, "yellow") for line in _lines(reason, terminal)], terminal.height
+    lines = page(state, terminal)
+    if terminal.height is not None and len(lines) > terminal.height:
+        # The table changes most, so it must not be below the end of the screen.
+        lines = page(state, terminal, table_first=True)
+    return lines, terminal.height
 
 
 def ps(invocation: Invocation) -> int:
@@ -54,11 +100,11 @@ def ps(invocation: Invocation) -> int:
         for pid in server["pids"]
     ]
     if invocation.options.json:
-        print_line(json.dumps([_process(*row) for row in rows]))
-    elif any(directory for *_, directory in rows):
-        print_line(table(("pid", "server", "command", "directory"), rows))
-    else:
-        print_line(table(("pid", "server", "command"), [row[:3] for row in rows]))
+        print_json([_process(*row) for row in rows])
+        return EX_OK
+    shown = len(_PROCESSES) if any(directory for *_, directory in rows) else len(_PROCESSES) - 1
+    terminal = stdout_terminal(invocation.environment)
+    print_line(table(_PROCESSES[:shown], [row[:shown] for row in rows], terminal))
     return EX_OK
 
 
@@ -72,57 +118,127 @@ def addresses_of(state: dict[str, Any]) -> list[str]:
     return state["addresses"] if state.get("passed") else [state["url"]]
 
 
-def _page(state: dict[str, Any]) -> str:
+def page(state: dict[str, Any], terminal: Terminal, *, table_first: bool = False) -> list[str]:
+    """Return the lines of `status`: the daemon, servers that are broken with the cause and a remedy, the table, and notes.
+
+    With `table_first` the table is before the broken servers.
+    """
     head = (
-        f"mcp-bridge {state['version']}, pid {state['pid']}, up {_duration(state['uptime'])}, "
-        f"{_size(state['memory'])}, on {', '.join(addresses_of(state))}"
+        f"mcp-bridge {state['version']}, pid {state['pid']}, up {duration(state['uptime'])}, "
+        f"{size(state['memory'])}, on {', '.join(addresses_of(state))}"
     )
-    lines = [escaped(head), table(_COLUMNS, [_row(server) for server in state["servers"]])]
-    lines.extend(escaped(f"warning: {reason}") for reason in state.get("warnings", ()))
+    # Servers keep the order of the configuration otherwise.
+    servers = sorted(state["servers"], key=lambda server: server["state"] not in _BROKEN)
+    problems = [line for server in servers for line in _problem(server, terminal)]
+    rows = table(_COLUMNS, [_row(server) for server in servers], terminal).split("\n")
+    lines = [*_lines(head, terminal), *(rows if table_first else problems)]
+    lines.extend(problems if table_first else rows)
+    for reason in state.get("warnings", ()):
+        lines.extend(_lines(f"warning: {reason}", terminal))
     if state.get("refusals"):
         counted = ", ".join(f"{kind} {count}" for kind, count in state["refusals"].items())
-        lines.append(escaped(f"rejected requests: {counted}"))
-    for server in state["servers"]:
-        lines.extend(map(escaped, _notes(server)))
-    return "\n".join(lines)
+        lines.extend(_lines(f"rejected requests: {counted}", terminal))
+    for server in servers:
+        for note in _notes(server):
+            lines.extend(_lines(note, terminal))
+    return lines
+
+
+def _lines(text: str, terminal: Terminal) -> list[str]:
+    indent = text[: len(text) - len(text.lstrip(" "))] + "  "
+    return wrapped(terminal.shown(normal(escaped(text))), terminal.width, indent)
 
 
 def _row(server: dict[str, Any]) -> tuple[Value, ...]:
     return (
         server["name"],
-        server["state"],
-        server["era"],
+        Cell(server["state"], _STYLES.get(server["state"], "")),
+        _era(server["era"]),
         len(server["pids"]) + server.get("connections", 0),
         server["sessions"],
         server["in_flight"],
         server["calls"],
         server["errors"],
         server["restarts"],
-        _size(server["memory"]),
+        size(server["memory"]),
     )
 
 
-def _notes(server: dict[str, Any]) -> list[str]:
-    name = server["name"]
-    notes = [f"{name}: left out {member}: {why}" for member, why in server.get("left_out", {}).items()]
-    # A daemon from before an update does not send the URL.
-    last = "the last connection" if server.get("url") else "the last process"
+def _era(text: str) -> str:
+    return _ERAS.get(text, text)
+
+
+def _problem(server: dict[str, Any], terminal: Terminal) -> Iterator[str]:
+    """Yield the lines for a server that is broken: its state and the cause, its last output, and what to do."""
+    state, name = server["state"], server["name"]
+    if state not in _BROKEN:
+        return
+    cause, advice = _cause(server)
+    first, *rest = _lines(f"{name}: {state}: {cause}", terminal)
+    yield terminal.style(first, _BROKEN[state])
+    yield from rest
     if server["last_exit"]:
-        notes.append(f"{name}: {last} {server['last_exit']}")
-        notes.extend(f"  {line}" for line in server["stderr"])
-    if server["fault"].startswith(f"{last} ") or server["state"] == "login required":
-        notes.append(f"{name}: {server['state']}: {server['fault']}")
-    # A daemon from before an update does not send these.
-    notes.extend(
-        f"{name}: process {pid} runs in {directory}"
-        for pid, directory in server.get("directories", {}).items()
-    )
-    if server.get("withheld"):
-        notes.append(f"{name}: set in the daemon and not passed to the server: {named(server['withheld'])}")
-    return notes
+        for line in server["stderr"]:
+            yield from _lines(f"  {line}", terminal)
+    for line in advice:
+        yield from _lines(f"  {line}", terminal)
 
 
-def _duration(seconds: float) -> str:
+def _cause(server: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return why a server is broken, and what to do."""
+    name, fault = server["name"], server["fault"]
+    match server["state"]:
+        case "login required":
+            # The cause names the command.
+            return fault, []
+        case "unapproved":
+            return "its command, or a file of it, is not the one that was pinned", [
+                f"check what has changed, then run `mcp-bridge approve {name}` and `mcp-bridge reload`"
+            ]
+        case "silent":
+            return "a process has not answered its last ping; it may be busy", [
+                f"if it does not recover, run `mcp-bridge restart {name}`"
+            ]
+        case _ if not fault or fault.startswith(("the last process ", "the last connection ")):
+            cause = fault or f"{_last(server)} {server['last_exit']}"
+            return cause, [
+                *_withheld(server),
+                f"see `mcp-bridge logs {name}`",
+                f"after a correction run `mcp-bridge restart {name}`",
+            ]
+        case _:
+            return fault, ["correct this, then run `mcp-bridge reload`"]
+
+
+def _last(server: dict[str, Any]) -> str:
+    # A daemon from before an update does not send the URL.
+    return "the last connection" if server.get("url") else "the last process"
+
+
+def _withheld(server: dict[str, Any]) -> list[str]:
+    # A daemon from before an update does not send the variables.
+    if not server.get("withheld"):
+        return []
+    return [f"set in the daemon and not passed to the server: {named(server['withheld'])}"]
+
+
+def _notes(server: dict[str, Any]) -> Iterator[str]:
+    """Yield remarks on a server that are no reason for a broken state."""
+    name = server["name"]
+    for member, why in server.get("left_out", {}).items():
+        yield f"{name}: left out {member}: {why}"
+    if server["state"] not in _BROKEN:
+        if server["last_exit"]:
+            yield f"{name}: {_last(server)} {server['last_exit']}"
+            yield from (f"  {line}" for line in server["stderr"])
+        yield from (f"{name}: {text}" for text in _withheld(server))
+    # A daemon from before an update does not send the directories.
+    for pid, directory in server.get("directories", {}).items():
+        yield f"{name}: process {pid} runs in {directory}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -131,5 +247,6 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Return a number of bytes in MiB."""
     return f"{count / 2**20:.1f} MiB"

@@ -25,11 +25,15 @@ _RESET: Final = "\x1b[0m"
 
 @attrs.frozen
 class Terminal:
-    """A place for text. `width` and `height` are in cells, None for no limit. With `styled` escape sequences are written."""
+    """A place for text. `width` and `height` are in cells, None for no limit.
+
+    With `styled` text has styles. With `addressable` the cursor can be moved.
+    """
 
     width: int | None = None
     height: int | None = None
     styled: bool = False
+    addressable: bool = False
     encoding: str = "utf-8"
 
     def style(self, text: str, style: str) -> str:
@@ -62,6 +66,7 @@ def terminal_of(stream: TextIO, environment: Mapping[str, str]) -> Terminal:
         _number(environment, "COLUMNS") or width,
         _number(environment, "LINES") or height,
         _is_styled(environment, is_terminal=True),
+        _has_sequences(environment),
         encoding,
     )
 
@@ -71,9 +76,12 @@ def _is_styled(environment: Mapping[str, str], *, is_terminal: bool) -> bool:
         return False
     if environment.get("CLICOLOR_FORCE", "0") not in ("", "0"):
         return True
-    # A terminal of unknown type may show the sequences as text.
-    shows = environment.get("TERM", "dumb") not in ("", "dumb") and environment.get("CLICOLOR") != "0"
-    return is_terminal and shows
+    return is_terminal and _has_sequences(environment) and environment.get("CLICOLOR") != "0"
+
+
+def _has_sequences(environment: Mapping[str, str]) -> bool:
+    # A terminal of unknown type may show them as text.
+    return environment.get("TERM", "dumb") not in ("", "dumb")
 
 
 def _size(stream: TextIO) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def test_a_file_has_no_width_and_no_style():
 
 
 def test_a_terminal_has_the_size_that_it_states(tty):
-    assert terminal_of(tty, {"TERM": "xterm"}) == Terminal(100, 30, styled=True)
+    assert terminal_of(tty, {"TERM": "xterm"}) == Terminal(100, 30, styled=True, addressable=True)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,9 @@ def test_characters_that_the_terminal_does_not_have_are_escaped():
     assert ascii_only.shown("né") == "n\\xe9"
     assert ascii_only.ellipsis == "..."
     assert PLAIN.ellipsis == "…"
+
+
+def test_the_cursor_moves_on_terminals_only_and_without_colours_too(tty):
+    assert terminal_of(tty, {"TERM": "xterm", "NO_COLOR": "1"}).addressable
+    assert not terminal_of(tty, {"TERM": "dumb", "CLICOLOR_FORCE": "1"}).addressable
+    assert not terminal_of(io.StringIO(), {"TERM": "xterm", "CLICOLOR_FORCE": "1"}).addressable

@@ -1,0 +1,121 @@
+"""What a user sees on a terminal, with a real daemon and a terminal emulator."""
+
+import json
+import subprocess
+
+import pytest
+
+from ..support.bridge_process import EXAMPLE, PROGRAM
+from ..support.daemon_process import daemon
+from ..support.pipe_client import pipe
+from ..support.terminal import on_terminal
+
+# A server that tries to set the title, to clear the screen and to hide what follows.
+HOSTILE = """
+import sys
+sys.stderr.write("\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\u202e reversed \\x1b[8m hidden\\n")
+sys.exit(3)
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    servers = {
+        "example": {"command": EXAMPLE},
+        "broken": {"command": ["python3", "-c", HOSTILE]},
+        "no-program": {"command": ["/no/such/program"]},
+    }
+    with daemon(tmp_path_factory.mktemp("terminal"), servers) as found:
+        found.do("tools", "broken", check=False)
+        found.do("tools", "example")
+        yield found
+
+
+def command(running, *words, columns=80, lines=60, **variables):
+    environment = {**running.variables, **variables}
+    for name in ("NO_COLOR", "COLUMNS", "LINES", "CLICOLOR_FORCE"):
+        if name not in variables:
+            environment.pop(name, None)
+    return on_terminal(
+        [str(PROGRAM), *words, "--config", str(running.config)],
+        {"TERM": "xterm-256color", **environment},
+        columns,
+        lines,
+    )
+
+
+def shown_at_end(running, *words, **options):
+    with command(running, *words, **options) as session:
+        assert session.to_the_end() == 0
+        return session
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_status_fits_and_begins_with_the_broken_servers(running, columns):
+    session = shown_at_end(running, "status", columns=columns)
+    lines = session.shown
+    at = next(number for number, line in enumerate(lines) if line.startswith("server"))
+    assert [line.split()[0] for line in lines[at + 1 :] if line][:3] == ["broken", "no-program", "example"]
+    causes = "\n".join(lines[:at])
+    assert "broken: failed: " in causes or "broken: failing: " in causes
+    assert "no-program: failed: " in causes
+    assert session.styles("server ")[1]
+    assert session.styles("no-program: failed")[0] == "red"
+
+
+def test_a_server_writes_no_escape_sequence_to_the_terminal(running):
+    for words in (["status"], ["logs", "broken"], ["sessions"], ["ps"]):
+        session = shown_at_end(running, *words, NO_COLOR="1")
+        text = session.written.decode()
+        assert all(one.isprintable() or one in "\r\n" for one in text), text
+        assert "hidden" in text or words[0] in ("sessions", "ps")
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_styles_can_be_switched_off(running, variables):
+    assert b"\x1b" not in shown_at_end(running, "status", **variables).written
+
+
+def test_a_pipe_gets_no_styles_unless_they_are_forced(running):
+    plain = running.do("status").stdout
+    assert "\x1b" not in plain
+    assert max(map(len, plain.splitlines())) > 80
+    forced = subprocess.run(
+        [PROGRAM, "status", "--config", str(running.config)],
+        env={**running.variables, "CLICOLOR_FORCE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "\x1b[1mserver\x1b[0m" in forced
+
+
+def test_watch_follows_the_size_of_the_terminal_and_restores_it(running):
+    with command(running, "status", "--watch") as session:
+        session.wait_for(lambda one: any("example" in line for line in one.shown))
+        assert any(" procs " in line for line in session.shown)
+        session.resize(120, 60)
+        session.wait_for(lambda one: any(" processes " in line for line in one.shown))
+        session.type(b"\x03")
+        assert session.to_the_end() == 130
+        assert session.written.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l")
+        assert b"\x1b[2J" not in session.written
+
+
+def test_watch_waits_for_a_daemon_that_is_restarted(tmp_path):
+    with daemon(tmp_path) as other:
+        with command(other, "status", "--watch") as session:
+            session.wait_for(lambda one: any("example" in line for line in one.shown))
+            other.stop()
+            session.wait_for(lambda one: any("trying again every second" in line for line in one.shown))
+            session.type(b"\x03")
+            assert session.to_the_end() == 130
+
+
+def test_sessions_are_a_table(running):
+    with pipe(running, "example"):
+        session = shown_at_end(running, "sessions")
+        # The commands of the fixture are a client too.
+        [line] = [line for line in session.shown if " pipe " in line]
+        assert line.split()[:5] == ["example", "test", "1", "local", "pipe"]
+        assert json.loads(running.do("sessions", "--json").stdout)[0]["client"] == "test"
