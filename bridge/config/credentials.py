@@ -19,6 +19,7 @@ from ...validators.bearer import TokenSet
 from .child_environment import looks_random
 from .command_files import find_command_files
 from .helper_programs import HelperFailed, Helpers
+from .private_group import others_can_write
 from .xdg import runtime_directory, state_directory
 
 PRINCIPAL: Final = "owner"
@@ -80,7 +81,8 @@ def _check_file(path: Path, found: os.stat_result, what: str) -> None:
         raise BadCredential(f"the {what} {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
     if found.st_mode & 0o077:
         raise BadCredential(
-            f"the {what} {path} has mode {found.st_mode & 0o777:04o}; others must have no access (0600)"
+            f"the {what} {path} has mode {found.st_mode & 0o777:04o}; others must have no access: "
+            f"chmod 600 {shlex.quote(str(path))}"
         )
     if found.st_size > _LARGEST:
         raise BadCredential(f"the {what} {path} has {found.st_size} bytes; the limit is {_LARGEST}")
@@ -220,7 +222,8 @@ def _namespace() -> tuple[str, str]:
 def check_trusted(path: Path) -> None:
     """Check that only this user and root can change a file and every directory and link of its path. Raises BadCredential.
 
-    A directory that others can write to is accepted with the sticky bit, which keeps others from replacing the file.
+    A directory that others can write to is accepted with the sticky bit, which keeps others from replacing the file. A group
+    may write if this user is its only member.
     """
     way = _way_to(path)
     real = way[-1]
@@ -255,11 +258,11 @@ def check_directory(path: Path) -> None:
 
 def _check_closed(directory: Path) -> None:
     try:
-        mode = directory.stat().st_mode
+        found = directory.stat()
     except OSError as fault:
         raise BadCredential(f"{directory} cannot be checked: {os.strerror(fault.errno or 0)}") from None
-    if mode & 0o022:
-        raise _writable(directory, mode)
+    if others_can_write(directory, found):
+        raise _writable(directory, found.st_mode)
 
 
 def _way_to(path: Path) -> list[Path]:
@@ -298,13 +301,13 @@ def _check_place(place: Path, real: Path, *, roots: bool) -> None:
         raise BadCredential(f"{place} belongs to uid {found.st_uid}, neither to you nor to root")
     sticky = place != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
     # A link has no mode of its own. The mode of its directory decides who can replace it.
-    if found.st_mode & 0o022 and not (sticky or stat.S_ISLNK(found.st_mode)):
+    if not (sticky or stat.S_ISLNK(found.st_mode)) and others_can_write(place, found):
         raise _writable(place, found.st_mode)
 
 
 def _writable(place: Path, mode: int) -> BadCredential:
     return BadCredential(
-        f"{place} has mode {stat.S_IMODE(mode):04o}: others could change it; chmod go-w {place}"
+        f"{place} has mode {stat.S_IMODE(mode):04o}: others could change it; chmod go-w {shlex.quote(str(place))}"
     )
 
 
@@ -374,8 +377,10 @@ def _token_in(directory: Path) -> tuple[Path, str]:
 def _prepare(directory: Path) -> None:
     directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
     found = directory.lstat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
-        raise BadCredential(f"the directory {directory} must belong to you and be writable by you only")
+    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+        raise BadCredential(f"{directory} must be a directory that belongs to you")
+    if others_can_write(directory, found):
+        raise _writable(directory, found.st_mode)
 
 
 def _check_owner(path: Path) -> None:

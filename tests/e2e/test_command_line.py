@@ -65,7 +65,7 @@ def test_a_missing_server_exits_with_69(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "reason"), [(0o644, "other users have access"), (0o660, "others could change it")]
+    ("mode", "reason"), [(0o644, "other users have access"), (0o662, "others could change it")]
 )
 def test_a_private_key_that_others_can_read_exits_with_78(
     authority, tmp_path: Path, mode: int, reason: str

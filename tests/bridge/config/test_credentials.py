@@ -112,7 +112,7 @@ def test_the_token_of_a_boot_is_generated_once(tmp_path):
 def test_a_directory_that_others_can_write_is_refused(tmp_path):
     (tmp_path / "mcp-bridge").mkdir()
     (tmp_path / "mcp-bridge").chmod(0o777)
-    with pytest.raises(BadCredential, match="writable by you only"):
+    with pytest.raises(BadCredential, match="others could change it; chmod go-w"):
         default_token(BOOT, {"XDG_RUNTIME_DIR": os.fspath(tmp_path)})
 
 
