@@ -21,6 +21,7 @@ from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper_options import options_parser
 from mcpbridged.bridge.config import load, schema, tables
 from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
+from mcpbridged.bridge.config.expansion import EXPANDED
 from mcpbridged.bridge.core import exit_codes
 from mcpbridged.bridge.daemon.session_list import SessionStatus
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
@@ -246,6 +247,15 @@ def test_the_manual_of_the_configuration_has_its_limits():
 def test_the_manual_of_the_configuration_has_every_variable_that_is_refused():
     [line] = re.findall(r"are refused:\n(.*)\.$", section_of(FORMAT, "ENVIRONMENT"), re.MULTILINE)
     assert line.split(", ") == sorted(LOADERS)
+
+
+def test_the_manual_of_the_configuration_has_every_variable_of_references():
+    [line] = re.findall(r"^The variables are\n(.*)\.$", section_of(FORMAT, "REFERENCES"), re.MULTILINE)
+    assert line.replace(" and ", ", ").split(", ") == list(EXPANDED)
+
+
+def test_the_manual_of_the_configuration_has_the_length_of_names():
+    assert f"has 1 to {schema.LONGEST_NAME} letters, digits, dashes and underscores" in FORMAT
 
 
 def test_the_manual_of_the_configuration_has_every_group_of_variables():

@@ -62,7 +62,13 @@ _TELLING: Final[Mapping[int, int]] = {METHOD_NOT_FOUND: 0, INVALID_PARAMS: 1, RE
 def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
     """Return the server of a tool or prompt and its name there, None if the name has no server."""
     server, separator, rest = name.partition(SEPARATOR)
-    return (server, rest) if separator and server in servers else None
+    if separator and server in servers:
+        return server, rest
+    # The name of a server may hold an underscore at its end, or two. No name and separator begin as those of another server.
+    for server in servers:
+        if name.startswith(f"{server}{SEPARATOR}"):
+            return server, name[len(server) + len(SEPARATOR) :]
+    return None
 
 
 def with_name(params: bytes, name: str) -> bytes:

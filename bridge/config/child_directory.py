@@ -50,7 +50,7 @@ def client_directories(where: str, server: Server) -> tuple[str, ...]:
                 where,
                 key,
             )
-    if not server.cwd_trust and (reason := why_directory_chooses(server.command, {})):
+    if not server.cwd_trust and (reason := why_directory_chooses(server.words, {})):
         raise BadConfig(f"{where}: cwd: {_refusal(reason)}", where, "cwd")
     return tuple(str(expand_home(directory)) for directory in server.cwd_allowed)
 

@@ -17,6 +17,8 @@ _ELF: Final = b"\x7fELF"
 # Errors of execve(2) that are about the contents of a file, or about an interpreter or loader that it names.
 _NOT_EXECUTED: Final = tuple(os.strerror(number) for number in (errno.ENOENT, errno.ENOEXEC, errno.EACCES))
 
+_INTO_ARGS: Final = "; write its arguments into args, a string each"
+
 
 class NotRunnable(Exception):
     """Raised for a command that cannot start. The text names the program and the reason."""
@@ -53,14 +55,18 @@ def why_not_found(program: str) -> str:
         return f"{program!r} is a directory"
     if "/" in program and os.path.exists(program):  # noqa: PTH110 - see above
         return f"{program!r} is not executable; chmod +x {program}"
-    return f"there is no program {program!r}"
+    _, space, rest = program.strip().partition(" ")
+    hint = _INTO_ARGS if space and rest else ""
+    return f"there is no program {program!r}{hint}"
 
 
 def why_not_there(launch: Launch) -> str:
     """Return why a program or its working directory is missing; empty if both exist."""
     if find_program(launch.argv, launch.env) is None:
-        where = "" if "/" in launch.argv[0] else " in its PATH; mcp-bridge doctor compares it with yours"
-        return why_not_found(launch.argv[0]) + where
+        reason = why_not_found(launch.argv[0])
+        if "/" in launch.argv[0] or reason.endswith(_INTO_ARGS):
+            return reason
+        return f"{reason} in its PATH; mcp-bridge doctor compares it with yours"
     if launch.cwd is not None and not os.path.isdir(launch.cwd):  # noqa: PTH112 - as above
         return f"cwd {launch.cwd} is not a directory"
     return ""

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import attrs
 
 from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
+from .expansion import literal
 from .import_remote import RemoteDraft, is_remote, remote_draft, remote_notes, remote_table
 from .import_texts import (
     INPUT,
@@ -31,6 +32,7 @@ from .import_texts import (
 )
 from .package_spec import find_package
 from .schema import LONGEST_NAME, MOST_WORDS, NAME
+from .server_names import is_confusable
 
 _NAME: Final = re.compile(NAME)
 
@@ -230,7 +232,7 @@ def _keys_with(wanted: _Handling, handlings: Mapping[str, _Handling | str]) -> t
 
 def _rename_notes(was: str, name: str) -> Iterator[str]:
     if was != name:
-        reason = "the name is in use" if _NAME.match(was) else "a name is [a-z0-9][a-z0-9-]{0,31}"
+        reason = "the name is in use" if _NAME.match(was) else "a name is [A-Za-z0-9][A-Za-z0-9_-]{0,31}"
         yield f"{shown_name(was)} is renamed to {name}: {reason}."
 
 
@@ -293,21 +295,25 @@ def _assigned_names(wanted: Iterable[str], known: Collection[str]) -> dict[str, 
 def _valid_name(name: str) -> str:
     if _NAME.match(name):
         return name
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME] or "server"
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-_")[:LONGEST_NAME] or "server"
 
 
 def _free(name: str, taken: Collection[str]) -> str:
-    others = (f"{name[: LONGEST_NAME - 1 - len(str(number))]}-{number}" for number in count(2))
-    return next(other for other in chain([name], others) if other not in taken)
+    # A number does not help a name that holds the separator of tools after the name of another server.
+    plain = re.sub(r"_{2,}", "-", name).rstrip("_")
+    others = (f"{plain[: LONGEST_NAME - 1 - len(str(number))]}-{number}" for number in count(2))
+    return next(other for other in chain([name, plain], others) if not is_confusable(other, taken))
 
 
 # ---- from a draft to its table
 
 
 def _table(name: str, draft: _Draft) -> str:
-    lines = [f"[servers.{name}]", f"command = {toml_array(draft.command)}"]
+    # Other clients do not expand ~ and variables in arguments.
+    lines = [f"[servers.{name}]", f"command = {toml_array(map(literal, draft.command))}"]
     if draft.cwd:
-        lines.append(f"cwd = {toml_string(draft.cwd)}")
+        cwd = draft.cwd if draft.cwd.startswith("~") else literal(draft.cwd)
+        lines.append(f"cwd = {toml_string(cwd)}")
     if not draft.enabled:
         lines.append("enabled = false")
     if draft.secret:

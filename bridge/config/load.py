@@ -40,6 +40,7 @@ from .credentials import (
     split_helper,
 )
 from .executable import NotRunnable, check_program, check_word, why_not_there
+from .expansion import BadExpansion, NotSet, expanded
 from .header_names import header_name
 from .helper_programs import Helpers
 from .remote import Remote
@@ -182,6 +183,7 @@ def _server(
     if server.url:
         return _remote_server(name, server, limits, base, environment)
     try:
+        server = expanded(server, environment)
         allowed = client_directories(where, server)
         # Nothing is resolved in the directory of a client before a process is started there.
         cwd = Path("/") if allowed else expand_home(server.cwd) if server.cwd else None
@@ -194,14 +196,18 @@ def _server(
                 )
         _check_variables(server)
         from_headers = _from_headers(server)
-        check_word(server.command[0])
+        check_word(server.words[0])
         limits = changed_limits(limits, server.limits)
     except BadLimit as fault:
         raise BadConfig(f"{where}: limits: {fault}") from None
+    except BadExpansion as fault:
+        raise BadConfig(f"{where}: {fault}", where, fault.key) from None
+    except NotSet as fault:
+        return ServerConfig(name, Launch(server.words, {}), fault=str(fault))
     except (BadEnvironment, BadCredential, NotRunnable) as fault:
         raise BadConfig(f"{where}: {fault}") from None
     launch = Launch(
-        server.command,
+        server.words,
         inherited(environment, server.withhold_env),
         str(cwd) if cwd else None,
         int(server.umask, 8) if server.umask else None,
@@ -285,9 +291,9 @@ def _resolve(
     """Return the configuration of a server with all its variables, or with the reason why it cannot start."""
     try:
         variables, names, hidden = _variables(server, base, environment, helpers)
-        check_program(server.command[0])
+        check_program(server.words[0])
         if config.cwd_allowed and not config.cwd_trust:
-            check_directory_code(server.command, variables)
+            check_directory_code(server.words, variables)
     except (BadEnvironment, BadCredential, NotRunnable) as fault:
         return attrs.evolve(config, pending=False, fault=str(fault))
     launch = attrs.evolve(config.launch, env=variables)

@@ -34,6 +34,7 @@ from .schema import Server
 # Keys that describe a process, and keys that describe a remote server.
 PROCESS_KEYS: Final = (
     "command",
+    "args",
     "spare",
     "cwd",
     "cwd_allowed",

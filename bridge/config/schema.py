@@ -19,7 +19,7 @@ from .settings import ALL
 VERSION: Final = 1
 # The longest name of a server or a token, in characters.
 LONGEST_NAME: Final = 32
-NAME: Final = rf"^[a-z0-9][a-z0-9-]{{0,{LONGEST_NAME - 1}}}\Z"
+NAME: Final = rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_NAME - 1}}}\Z"
 # The longest string of the file, in characters.
 LONGEST_TEXT: Final = 4096
 # The program and the arguments of one command together.
@@ -90,12 +90,15 @@ class Server:
     """[servers.NAME]: one server, a stdio program (command) or a remote server (url)."""
 
     command: Annotated[
-        tuple[Text, ...],
+        Annotated[Text, Meta(min_length=1)]
+        | Annotated[tuple[Text, ...], Meta(min_length=1, max_length=MOST_WORDS)],
         Meta(
-            min_length=1,
-            max_length=MOST_WORDS,
-            description="The program and its arguments; no shell is involved.",
+            description="The program, or the program and its arguments; no shell is involved.",
         ),
+    ] = ()
+    args: Annotated[
+        tuple[Text, ...],
+        Meta(max_length=MOST_WORDS, description="Further arguments of the program."),
     ] = ()
     url: Annotated[Text, Meta(description="The URL of a remote server, in place of a command.")] = ""
     transport: Annotated[
@@ -240,6 +243,12 @@ class Server:
         LimitTable,
         Meta(description="Limits of this server that differ from [limits]; mcp-bridge(1) lists them."),
     ] = attrs.field(factory=dict[str, int | float])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return the program and all its arguments."""
+        program = (self.command,) if isinstance(self.command, str) else self.command
+        return (*program, *self.args)
 
 
 @attrs.frozen

@@ -19,7 +19,8 @@ from .child_environment import shown
 from .credentials import PRINCIPAL, BadCredential, check_trusted
 from .oauth_settings import OAuth
 from .remote_table import BadRemote, check_kind, check_remote
-from .schema import NAME, VERSION, Aggregate, File, Listen, Log, Server, Token
+from .schema import LONGEST_NAME, NAME, VERSION, Aggregate, File, Listen, Log, Server, Token
+from .server_names import find_collision
 from .settings import BadLimit, changed_limits
 
 T = TypeVar("T")
@@ -29,8 +30,8 @@ _MOST_SERVERS: Final = 256
 # Keys whose values may hold a secret. No error shows these values.
 _NEVER_SHOWN: Final = frozenset(
     {
-        "command",
         "args",
+        "command",
         "env",
         "client_secret",
         "headers",
@@ -74,9 +75,10 @@ def check_name(where: str, name: str) -> None:
         msgspec.convert(name, Annotated[str, Meta(pattern=NAME)])
     except msgspec.ValidationError:
         raise BadConfig(
-            f"{where}.{name[:40]!r}: a name is 1 to 32 lower-case letters, digits and dashes and begins with no dash"
+            f"{where}.{name[:40]!r}: a name is 1 to {LONGEST_NAME} letters, digits, dashes and underscores, "
+            "and begins with a letter or a digit"
         ) from None
-    if where == "tokens" and name in (PRINCIPAL, LOCAL):
+    if where == "tokens" and name.lower() in (PRINCIPAL, LOCAL):
         raise BadConfig(f"tokens.{name}: the name is reserved for the owner; choose another name")
 
 
@@ -219,6 +221,9 @@ def _servers(table: dict[str, Any]) -> dict[str, Server]:
                 # Converted by itself, because unknown keys of an inner table would be ignored.
                 oauth[name] = _convert(OAuth, given.pop("oauth"), f"servers.{name}.oauth")
     servers = _named(Server, table, "servers")
+    if collision := find_collision(servers):
+        name, reason = collision
+        raise BadConfig(f"servers.{name}: {reason}", "servers", name)
     for name, server in servers.items():
         try:
             check_kind(keys[name])

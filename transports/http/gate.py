@@ -34,7 +34,7 @@ _MIRRORING: Final = re.compile(rf"mcp-param-{TCHAR}++", re.IGNORECASE)
 _NAMED_TOKEN: Final = "mcp-token-name"  # noqa: S105 - the name of a header
 # Headers with which the aggregate names the client that a connection works for.
 _DELEGATING: Final = frozenset({PRINCIPAL_HEADER, CLIENT_HEADER})
-_PRINCIPAL: Final = re.compile(r"[a-z0-9-]{1,32}")
+_PRINCIPAL: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 # The refusal kind of wrong credentials, for both statuses 401 and 429.
 _WRONG: Final = "credential_wrong"
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.config.child_environment import LOADERS
+from mcpbridged.bridge.config.expansion import expanded
 from mcpbridged.bridge.config.import_clients import BadImport, Imported, import_servers
-from mcpbridged.bridge.config.schema import NAME
+from mcpbridged.bridge.config.schema import NAME, Server
 from mcpbridged.bridge.config.tables import parse
 
 TIME = {"command": "/usr/bin/time-server", "args": ["--zone", "UTC"]}
@@ -229,8 +230,8 @@ def test_a_secret_goes_into_a_file_and_is_shown_nowhere(key, value):
 
 def test_the_secrets_of_one_server_share_a_file_of_its_new_name():
     found = imported({"My Server": {**TIME, "env": {"A_TOKEN": "1", "B_TOKEN": "2"}}})
-    assert tables(found)["my-server"]["env_file"] == "my-server.env"
-    assert "put A_TOKEN, B_TOKEN as KEY=VALUE lines into my-server.env" in found.notes[1]
+    assert tables(found)["My-Server"]["env_file"] == "My-Server.env"
+    assert "put A_TOKEN, B_TOKEN as KEY=VALUE lines into My-Server.env" in found.notes[1]
 
 
 @pytest.mark.parametrize("key", ["PATH", "AUTHOR", "COMPASS", "PATTERN", "LANG", "URL"])
@@ -315,7 +316,7 @@ def test_an_option_without_its_value_is_no_secret(args):
 
 def test_a_placeholder_among_the_arguments_is_noted():
     assert one({"command": "a", "args": ["--root", "${workspaceFolder}"]}) == (
-        {"command": ["a", "--root", "${workspaceFolder}"]},
+        {"command": ["a", "--root", "$${workspaceFolder}"]},
         "x: argument 2 holds a placeholder, which is not supported: replace it by its value.",
     )
 
@@ -367,12 +368,13 @@ def test_a_pinned_package_or_none_has_no_note(command, args):
 @pytest.mark.parametrize(
     ("was", "name"),
     [
-        ("GitHub", "github"),
-        ("My  Server!", "my-server"),
+        ("Git.Hub", "Git-Hub"),
+        ("My  Server!", "My-Server"),
         ("-x-", "x"),
         ("_", "server"),
         ("", "server"),
         ("Ünïcode", "n-code"),
+        ("_my_server_", "my_server"),
         ("a.b/c", "a-b-c"),
         ("x" * 40, "x" * 32),
         ("a\n", "a"),
@@ -381,15 +383,27 @@ def test_a_pinned_package_or_none_has_no_note(command, args):
 def test_an_invalid_name_becomes_a_valid_one(was, name):
     found = imported({was: TIME})
     assert set(tables(found)) == {name}
-    assert found.notes == (f"{was!r} is renamed to {name}: a name is [a-z0-9][a-z0-9-]{{0,31}}.",)
+    assert found.notes == (f"{was!r} is renamed to {name}: a name is [A-Za-z0-9][A-Za-z0-9_-]{{0,31}}.",)
 
 
 def test_a_valid_name_is_kept_when_another_would_become_the_same():
-    found = imported({"GitHub": TIME, "github": TIME, "GITHUB": TIME, "a-": TIME})
-    assert list(tables(found)) == ["github-2", "github", "github-3", "a-"]
+    found = imported(
+        {
+            "git hub": TIME,
+            "git-hub": TIME,
+            "GIT-HUB": TIME,
+            "git-hub__x": TIME,
+            "git-hub_": TIME,
+            "a-": TIME,
+            "a_b": TIME,
+        }
+    )
+    assert list(tables(found)) == ["git-hub-4", "git-hub", "GIT-HUB-2", "git-hub-x", "git-hub-3", "a-", "a_b"]
     assert [note.partition(":")[0] for note in found.notes] == [
-        "'GitHub' is renamed to github-2",
-        "'GITHUB' is renamed to github-3",
+        "'git hub' is renamed to git-hub-4",
+        "'GIT-HUB' is renamed to GIT-HUB-2",
+        "'git-hub__x' is renamed to git-hub-x",
+        "'git-hub_' is renamed to git-hub-3",
     ]
 
 
@@ -418,7 +432,8 @@ def test_arguments_and_variables_stay_unchanged(servers, ascii_only):
     found = import_servers(json.dumps({"servers": entries}, ensure_ascii=ascii_only))
     arrived = tables(found)
     assert all(re.match(NAME, name) for name in arrived)
-    assert [table["command"][1:] for table in arrived.values()] == [args for args, _ in servers.values()]
+    commands = [expanded(Server(command=table["command"]), {}).words for table in arrived.values()]
+    assert commands == [("run", *args) for args, _ in servers.values()]
     for table, (_, env) in zip(arrived.values(), servers.values(), strict=True):
         written = table.get("env", {})
         assert written.items() <= env.items()

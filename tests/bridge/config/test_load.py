@@ -160,7 +160,7 @@ def test_an_empty_file_is_valid(write):
         # K02: names
         ("[servers.'../x']\ncommand=['x']", "servers.'../x': a name is 1 to 32"),
         ("[servers.'']\ncommand=['x']", "servers.''"),
-        ("[servers.Git]\ncommand=['x']", "servers.'Git'"),
+        ("[servers.'.Git']\ncommand=['x']", "servers.'.Git'"),
         ("[servers.'a/b']\ncommand=['x']", "servers.'a/b'"),
         ("[servers.-a]\ncommand=['x']", "servers.'-a'"),
         ("[servers.'\u0430']\ncommand=['x']", "servers.'\u0430'"),
@@ -169,7 +169,10 @@ def test_an_empty_file_is_valid(write):
         (f"[tokens.'A B']\nsha256='{DIGEST}'", "tokens.'A B'"),
         # K03, V25: commands
         ("[servers.a]", "servers.a: command is missing"),
-        ("[servers.a]\ncommand = 'x; touch /tmp/p'", "servers.a: command: Expected `array`"),
+        ("[servers.a]\ncommand = ''", "servers.a: command: Expected `str` of length >= 1"),
+        ("[servers.a]\ncommand = 1", "servers.a: command: Expected `str | array`"),
+        ("[servers.a]\nargs = ['x']", "servers.a: command is missing"),
+        ("[servers.a]\nurl = 'http://127.0.0.1/'\nargs = []", "servers.a: args: only a process has this key"),
         ("[servers.a]\ncommand = []", "length >= 1"),
         ("[servers.a]\ncommand = [1]", "servers.a: command: Expected `str`, got `int` - at `command[0]`"),
         ("[servers.a]\ncommand = ['./x']", "servers.a: command: './x' is a relative path"),
@@ -218,7 +221,7 @@ def test_an_empty_file_is_valid(write):
         ("[servers.a]\ncommand = ['/etc/passwd']", "'/etc/passwd' is not executable; chmod +x /etc/passwd"),
         ("[servers.a]\ncommand = ['x']\nrlimits.as = 99999999999999999999", "servers.a: rlimits: "),
         ("[servers.a]\ncommand = ['x']\nrlimits.as = 9223372036854775807.0", "servers.a: rlimits: "),
-        ("[servers.a]\ncommand = ['x']\ncwd = '~nosuchuser/x'", "'~nosuchuser/x': there is no such user"),
+        ("[servers.a]\ncommand = ['x']\ncwd = '~nosuchuser/x'", "'~nosuchuser': there is no such user"),
         (
             "[servers.a]\ncommand = ['x']\nenv_file = '~nosuchuser/x'",
             "servers.a: '~nosuchuser/x': there is no",

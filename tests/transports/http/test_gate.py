@@ -151,7 +151,7 @@ def test_the_owner_may_name_a_token_to_have_its_rights_only():
     "headers",
     [
         {"Mcp-Token-Name": ""},
-        {"Mcp-Token-Name": "Reader"},
+        {"Mcp-Token-Name": "re.ader"},
         {"Mcp-Token-Name": "reader,reader"},
         {"Mcp-Token-Name": "reader", "Mcp-Bridge-Principal": "owner"},
     ],
