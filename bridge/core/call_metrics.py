@@ -1,14 +1,14 @@
-"""Count the requests of one server and their latencies, by method and tool. Pure: the caller has the clock.
+"""Count the requests of one server and their latencies, by method and tool. Pure.
 
 A client chooses the names of methods and tools, so the number of series is limited. Requests beyond the limit are counted
 under one label.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from .effects import CANCELLED, OK
+from .effects import CANCELLED, OK, RequestFinished
 from .outcomes import TOOL_ERROR
 
 # The upper bounds of the latency buckets (seconds). One more bucket has everything above.
@@ -106,11 +106,12 @@ class CallSeries:
 
 
 class CallMetrics:
-    """The series of one server."""
+    """The series of one server. `clock` returns the present time on the clock of `RequestFinished.since` (seconds)."""
 
-    __slots__ = ("_methods", "_tools")
+    __slots__ = ("_clock", "_methods", "_tools")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         # By method, at most METHODS and OTHER. Added by `add`, never removed.
         self._methods: dict[str, CallSeries] = {}
         # By the name of the tool, at most MOST_TOOLS and OTHER. Added by `add`, never removed.
@@ -120,12 +121,15 @@ class CallMetrics:
         """Return all series, those of tools after those of other methods, each in the order of their first request."""
         return iter([*self._methods.values(), *self._tools.values()])
 
-    def add(self, method: str, tool: str, outcome: str, seconds: float, now: float) -> None:
+    def add(self, request: RequestFinished, _principal: str = "", _session: str = "") -> None:
         """Count a request that has ended: its tool if the method is tools/call, and its latency."""
+        method, outcome = request.method, request.outcome
         if method == _CALL:
-            series = self._tools.get(tool) or self._tool(tool, outcome)
+            series = self._tools.get(request.name) or self._tool(request.name, outcome)
         else:
             series = self._methods.get(method) or self._method(method)
+        now = self._clock()
+        seconds = now - request.since
         series.buckets[bisect_left(BOUNDS, seconds)] += 1
         series.seconds += seconds
         series.last = now

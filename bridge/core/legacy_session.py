@@ -436,7 +436,9 @@ class LegacySession:
         text = jsonrpc.response(request.client_id, message)
         effects: Effects = self._streams.put(stream, text, last=not stream.pending)
         if request.since is not None:
-            effects = (*effects, *_finished(request, outcome_of(request.method, message)))
+            outcome = outcome_of(request.method, message)
+            name, since = request.name, request.since
+            effects = (*effects, RequestFinished(request.client_id, request.method, name, since, outcome))
         return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
 
     def _on_unmatched(self, message: Response) -> Effects:

@@ -25,12 +25,17 @@ def outcome_of(method: str, response: Response) -> str:
     """Return the outcome of a request with this response."""
     if response.error:
         return failed_with(read_fault(response.error).code)
-    return TOOL_ERROR if method == _CALL and is_tool_error(response.result) else OK
+    if method != _CALL:
+        return OK
+    result = response.result
+    if type(result) is bytes and result.endswith(_FALSE_AT_END):
+        return OK
+    return TOOL_ERROR if is_tool_error(result) else OK
 
 
 def is_tool_error(result: bytes | msgspec.Raw) -> bool:
     """Return whether the result of a tool call reports an error of the tool. Returns False for a result above 64 KiB."""
-    if type(result) is not bytes or len(result) > _LARGEST or result.endswith(_FALSE_AT_END):
+    if type(result) is not bytes or len(result) > _LARGEST:
         return False
     found = result.rfind(_IS_ERROR)
     if found < 0:

@@ -456,7 +456,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 if reason:
                     self._not_sent(jsonrpc.decode(effect.line, self._limits, deep=True), reason)
             elif isinstance(effect, RequestFinished):
-                self._log.finish(effect)
+                self._log.server_log.finish(effect, self.principal, self.id)
             elif isinstance(effect, ToUpstream) and self._route is not None:
                 self._route.send(effect.message, effect.token)
             else:

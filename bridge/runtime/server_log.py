@@ -6,7 +6,7 @@ Text is escaped and redacted by the log before it is stored.
 import time
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 from ...transports.options import Directory
 from ...transports.rate_limited_log import RateLimitedLog
@@ -28,6 +28,12 @@ _SHOWN_ID: Final = 64
 Watcher = Callable[[str, bytes], None]
 
 
+class OnEnd(Protocol):
+    """Records the end of a request of a client. `principal` and `session` are empty for a stateless request."""
+
+    def __call__(self, request: RequestFinished, principal: str = "", session: str = "", /) -> None: ...
+
+
 class ServerLog:
     """The log of one server (transports.ports.Log), with its last lines, the history of its starts, and its watchers."""
 
@@ -37,7 +43,8 @@ class ServerLog:
         self.records_ends = False
         # Counts the requests by method and tool, None if they are not counted. `record_calls` sets it.
         self.metrics: CallMetrics | None = None
-        self._logs_calls = False
+        # Records the end of a request of a client, whose `since` is a time of `time.monotonic`. Used with `records_ends` only. `record_calls` sets it.
+        self.finish: OnEnd = self._log_end
         # The numbers of requests of clients, of those with an error, and of responses without a request.
         self.calls = 0
         self.errors = 0
@@ -82,34 +89,29 @@ class ServerLog:
 
     def record_calls(self, *, logs: bool, counts: bool) -> None:
         """Log each request of a client when it ends, or count it by method and tool, or neither."""
-        self._logs_calls = logs
         if not counts:
             self.metrics = None
         elif self.metrics is None:
-            self.metrics = CallMetrics()
+            self.metrics = CallMetrics(monotonic)
+        # The counters alone need no call between.
+        self.finish = self._log_end if self.metrics is None or logs else self.metrics.add
         self.records_ends = logs or counts
 
-    def finish(self, request: RequestFinished, principal: str = "", session: str = "") -> None:
-        """Record the end of a request of a client, without its content. Its `since` is a time of `time.monotonic`.
-
-        `principal` and `session` are those of a session.
-        """
-        now = monotonic()
-        seconds = now - request.since
+    def _log_end(self, request: RequestFinished, principal: str = "", session: str = "") -> None:
+        """Log the end of a request of a client without its content, and count it."""
         if self.metrics is not None:
-            self.metrics.add(request.method, request.name, request.outcome, seconds, now)
-        if self._logs_calls:
-            self._log.info(
-                "call",
-                server=self.name,
-                principal=principal or request.principal,
-                session=session[:SHOWN_SESSION],
-                id=request.id,
-                method=request.method,
-                name=request.name,
-                outcome=request.outcome,
-                ms=round(1000 * seconds, 1),
-            )
+            self.metrics.add(request)
+        self._log.info(
+            "call",
+            server=self.name,
+            principal=principal or request.principal,
+            session=session[:SHOWN_SESSION],
+            id=request.id,
+            method=request.method,
+            name=request.name,
+            outcome=request.outcome,
+            ms=round(1000 * (monotonic() - request.since), 1),
+        )
 
     def refused(self) -> None:
         """Count a request that was rejected before a process received it."""

@@ -29,12 +29,9 @@ class SessionLog:
                 json_object.string(json_object.peek(message.params).get(named)) if named and is_read else ""
             )
             outcome = failed_with(rejection.code)
-            self.finish(RequestFinished(message.id, message.method, name, since, outcome))
+            refused = RequestFinished(message.id, message.method, name, since, outcome)
+            self.server_log.finish(refused, self._principal, self._session)
         return rejection
-
-    def finish(self, request: RequestFinished) -> None:
-        """Record a request that has ended."""
-        self.server_log.finish(request, self._principal, self._session)
 
     def count_errors(self, number: int = 1) -> None:
         """Count requests that have ended with an error."""

@@ -33,5 +33,10 @@ def test_an_error_of_a_tool_is_found_in_its_result(result, expected):
 def test_the_outcome_of_a_response():
     failed = b'{"isError":true}'
     assert outcome_of("tools/call", Response(b"1", failed, b"")) == "tool error"
+    assert outcome_of("tools/call", Response(b"1", b'{"isError":true,"isError":false}', b"")) == "ok"
+    assert (
+        outcome_of("tools/call", Response(b"1", b'{"isError":true,"x":{"isError":false}}', b""))
+        == "tool error"
+    )
     assert outcome_of("prompts/get", Response(b"1", failed, b"")) == "ok"
     assert outcome_of("tools/call", Response(b"1", b"", b'{"code":-5,"message":"no"}')) == "error -5"

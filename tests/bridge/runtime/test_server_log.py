@@ -81,7 +81,7 @@ def test_requests_are_logged_or_counted_as_the_settings_say(monkeypatch):
     server_log.record_calls(logs=True, counts=True)
     server_log.finish(request)
     [series] = server_log.metrics
-    assert (series.tool, series.count, series.seconds, series.last) == ("add", 2, 0.5, 10.25)
+    assert (series.tool, series.count, series.failed) == ("add", 2, 0)
     assert out.getvalue().count("principal=owner session=") == 1
     server_log.record_calls(logs=False, counts=False)
     assert (server_log.records_ends, server_log.metrics) == (False, None)

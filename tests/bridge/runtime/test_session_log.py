@@ -51,8 +51,4 @@ def test_a_refused_request_is_recorded_with_what_it_names(method, params, name):
     assert it.refuse(message, None, rejection) is rejection
     assert log.finished == []
     assert it.refuse(message, 1.0, rejection) is rejection
-    it.finish(RequestFinished(b"8", "ping", "", 2.0, "ok"))
-    assert log.finished == [
-        (RequestFinished(b"7", method, name, 1.0, "error -32000"), "p", "session"),
-        (RequestFinished(b"8", "ping", "", 2.0, "ok"), "p", "session"),
-    ]
+    assert log.finished == [(RequestFinished(b"7", method, name, 1.0, "error -32000"), "p", "session")]
