@@ -174,9 +174,8 @@ class Daemon:
     environment: dict[str, str]
 
     def connect(self, program: Path, name: str, server: str = "one") -> Program:
-        return Program(
-            name, (str(program), "connect", server, "--config", str(self.config)), self.environment
-        )
+        # Without options, as clients start it: the socket is at its usual path.
+        return Program(name, (str(program), "connect", server), self.environment)
 
     def peers(self, server: str = "one") -> list[Program]:
         """Return the installed peers."""
@@ -214,7 +213,11 @@ def daemon(folder: Path, servers: dict[str, dict[str, object]]) -> Iterator[Daem
         lines += [f"[servers.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
     config.write_text("\n".join(lines) + "\n")
     config.chmod(0o600)
-    environment = {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+    environment = {
+        "XDG_RUNTIME_DIR": str(folder),
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "nothing"),
+    }
     process = subprocess.Popen(
         [str(OURS), "serve", "--config", str(config), *(["--allow-root"] if os.geteuid() == 0 else [])],
         stderr=subprocess.PIPE,

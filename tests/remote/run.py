@@ -138,6 +138,15 @@ def steps_of(server: Server, client: Client | None) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def names_of(steps: Sequence[Step]) -> list[str]:
+    """Return a name for the connection and for each step; no two are equal."""
+    names = ["connect"]
+    for step in steps:
+        name = f"{step.do} {step.name or ''}".strip()
+        names.append(name if name not in names else f"{name} ({len(names)})")
+    return names
+
+
 # ---- servers
 
 
@@ -387,7 +396,7 @@ def run_server(name: str, choice: Choice) -> list[Cell]:
             if not any(choice.has(name, client, each) for each in choice.ways):
                 continue
             steps = steps_of(server, about)
-            names = ["connect", *(f"{step.do} {step.name or ''}".strip() for step in steps)]
+            names = names_of(steps)
             alone = None
             if server.transport in about.transports:
                 alone = run_client(client, server.transport, running.url, steps, variables)
@@ -438,7 +447,7 @@ def run_local(choice: Choice) -> list[Cell]:
                 if not choice.has(name, client, "connect"):
                     continue
                 steps = steps_of(LOCAL, about)
-                names = ["connect", *(f"{step.do} {step.name or ''}".strip() for step in steps)]
+                names = names_of(steps)
                 alone = run_client(client, "stdio", EXAMPLE, steps, {})
                 outcomes = run_client(client, "stdio", command, steps, variables)
                 cells.append(show(Cell(name, client, "connect", compared(outcomes, alone, names))))
