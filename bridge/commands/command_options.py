@@ -8,6 +8,7 @@ from typing import Final
 from ..config.schema import NAME
 from .client_snippets import CLIENTS
 from .completion_scripts import SHELLS
+from .examples import epilog_of, is_epilog
 from .parser import COMMANDS, Parser
 
 # `connect --wait`: a day (seconds).
@@ -15,15 +16,30 @@ _LONGEST_WAIT: Final = 86400
 _SERVER: Final = "name of a server of the daemon"
 
 
-def commands_parser(form: str = "text") -> argparse.ArgumentParser:
+def command_parsers(form: str = "text") -> dict[str, Parser]:
+    """Return the grammar of each command, by its name."""
+    return _grammar(form)[1]
+
+
+def commands_parser(form: str = "text") -> Parser:
     """Return the grammar of all commands. `form` is the format of its errors: text or json."""
+    return _grammar(form)[0]
+
+
+def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     top = Parser(prog="mcp-bridge", allow_abbrev=False)
+    parsers: dict[str, Parser] = {}
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     def command(name: str) -> argparse.ArgumentParser:
         text = COMMANDS[name]
-        found = commands.add_parser(
-            name, help=text, description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False
+        found = parsers[name] = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[:1].upper()}{text[1:]}.",
+            epilog=epilog_of(name),
+            formatter_class=_Formatter,
+            allow_abbrev=False,
         )
         found.form = form
         found.add_argument(
@@ -35,15 +51,17 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
     serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
     serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
     status = command("status")
-    status.add_argument("--json", action="store_true", help="print JSON")
+    _add_json(status)
     status.add_argument("--watch", action="store_true", help="refresh every second")
-    command("ps").add_argument("--json", action="store_true", help="print JSON")
-    command("sessions").add_argument("--json", action="store_true", help="print JSON")
+    _add_json(command("ps"))
+    _add_json(command("sessions"))
     logs = command("logs")
     logs.add_argument("server", metavar="NAME", help=_SERVER)
     logs.add_argument("-f", "--follow", action="store_true", help="follow: print new entries as they arrive")
     command("tap").add_argument("server", metavar="NAME", help=_SERVER)
-    command("tools").add_argument("server", metavar="NAME", help=_SERVER)
+    listed = command("tools")
+    listed.add_argument("server", metavar="NAME", help=_SERVER)
+    _add_json(listed)
     called = command("call")
     called.add_argument("server", metavar="NAME", help=_SERVER)
     called.add_argument("tool", metavar="TOOL", help="name of the tool")
@@ -53,24 +71,17 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
     connected = command("connect")
     _add_connect(connected)
     command("restart").add_argument("server", metavar="NAME", help=_SERVER)
-    command("reload")
-    command("env").add_argument("server", metavar="NAME", help=_SERVER)
+    _add_json(command("reload"))
+    shown = command("env")
+    shown.add_argument("server", metavar="NAME", help=_SERVER)
+    _add_json(shown)
     configured = command("config")
     configured.add_argument("action", choices=["check", "show", "import", "schema"])
     configured.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="client configuration to import"
     )
     command("approve").add_argument("servers", nargs="+", metavar="NAME", help=_SERVER)
-    tokens = command("token")
-    tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
-    tokens.add_argument("name", nargs="?", metavar="NAME", help="name of the token, for new and revoke")
-    tokens.add_argument(
-        "--servers",
-        nargs="+",
-        default=["*"],
-        metavar="SERVER",
-        help="servers that a new token may use (default: all)",
-    )
+    _add_token(command("token"))
     for name in ("login", "logout"):
         logged = command(name)
         logged.add_argument(
@@ -85,7 +96,18 @@ def commands_parser(form: str = "text") -> argparse.ArgumentParser:
     )
     command("doctor")
     command("completion").add_argument("shell", choices=SHELLS)
-    return top
+    command("help").add_argument("topic", nargs="?", metavar="COMMAND", help="name of a command")
+    _add_json(command("version"))
+    return top, parsers
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+class _Formatter(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if is_epilog(text) else super()._fill_text(text, width, indent)
 
 
 def add_oauth_options(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +194,19 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait for the daemon (default 30; 0: do not wait), or for a URL (default 10)",
     )
+
+
+def _add_token(tokens: argparse.ArgumentParser) -> None:
+    tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
+    tokens.add_argument("name", nargs="?", metavar="NAME", help="name of the token, for new and revoke")
+    tokens.add_argument(
+        "--servers",
+        nargs="+",
+        default=["*"],
+        metavar="SERVER",
+        help="servers that a new token may use (default: all)",
+    )
+    tokens.add_argument("--json", action="store_true", help="print JSON, for list")
 
 
 def _token_name(text: str) -> str:

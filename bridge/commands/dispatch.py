@@ -19,18 +19,19 @@ from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UN
 from ..runtime.pinning import PinMismatch
 from .approve import approve
 from .client_config import client_config
-from .command_options import commands_parser
+from .command_options import command_parsers, commands_parser
 from .completion import completion
 from .config import config
 from .connect.command import connect
 from .control_client import ErrorResponse, Unreachable
 from .doctor.command import doctor
 from .env import env
+from .help import help_, version
 from .invocation import BadUsage, Invocation
 from .login import login, logout
 from .logs import logs, tap
 from .output import notice
-from .parser import Parser, form_of
+from .parser import form_of
 from .reload import reload, restart
 from .running_daemon import ConfigSource, locate
 from .serve import serve
@@ -60,6 +61,8 @@ _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "client-config": client_config,
     "doctor": doctor,
     "completion": completion,
+    "help": help_,
+    "version": version,
 }
 # The commands that work with the file of the running daemon. The others read a file only for the path of the socket.
 _WITH_DAEMON_FILE: Final = frozenset(
@@ -100,9 +103,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     form = form_of(arguments) if arguments[0] == "serve" else "text"
     options, rest = commands_parser(form).parse_known_args(arguments)
     if rest:
-        usage = Parser(prog=f"mcp-bridge {options.command}")
-        usage.form = form
-        usage.error(f"unrecognized arguments: {' '.join(rest)}")
+        command_parsers(form)[options.command].unrecognized(rest)
     return options
 
 

@@ -12,6 +12,7 @@ from ..config.remote import Remote
 from ..config.remote_table import BadRemote, is_open, read_url, remote_of, with_secrets
 from ..config.schema import File
 from ..config.tables import BadConfig
+from ..core.suggestion import suggestion
 from .invocation import BadUsage, Invocation
 
 
@@ -44,9 +45,10 @@ def target_of(invocation: Invocation) -> Target:
         raise BadUsage(f"the options of an OAuth client need a URL; servers.{name} has the table oauth")
     server = file.servers.get(name)
     if server is None:
-        known = (one for one, found in file.servers.items() if found.url)
+        known = [one for one, found in file.servers.items() if found.url]
         raise BadConfig(
             f"{path}: there is no server {name!r}; the remote servers are {', '.join(known) or 'none'}"
+            f"{suggestion(name, known)}"
         )
     if not server.url:
         raise BadUsage(f"servers.{name} is a process (command); only a remote server (url) has a login")

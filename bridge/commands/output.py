@@ -3,12 +3,14 @@
 Text of a server or a client is escaped before it reaches the terminal.
 """
 
-import json
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..log import escaped, write_stderr
-from .terminal import Terminal, terminal_of
+
+if TYPE_CHECKING:
+    from .terminal import Terminal
 
 
 def print_line(text: str) -> None:
@@ -19,11 +21,15 @@ def print_line(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Write a value to stdout as JSON: ASCII, because a control character in a name must not reach the terminal."""
+    import json  # noqa: PLC0415 - `mcp-bridge --version` prints no JSON
+
     print_line(json.dumps(value, indent=2))
 
 
-def stdout_terminal(environment: Mapping[str, str]) -> Terminal:
+def stdout_terminal(environment: Mapping[str, str]) -> "Terminal":
     """Return the terminal that stdout leads to, or its absence."""
+    from .terminal import terminal_of  # noqa: PLC0415 - only for a table
+
     return terminal_of(sys.stdout, environment)
 
 

@@ -1,11 +1,13 @@
 """The names of the commands, and a parser whose errors have our exit code and log format."""
 
 import argparse
+import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final, NoReturn
 
 from ..core.exit_codes import EX_USAGE
+from ..core.suggestion import suggestion
 
 # The first argument, and its help text.
 COMMANDS: Final = {
@@ -29,7 +31,22 @@ COMMANDS: Final = {
     "client-config": "print the configuration snippet for a client",
     "doctor": "diagnose this machine and the configuration, and suggest fixes",
     "completion": "print the completion script for a shell",
+    "help": "show the help of a command",
+    "version": "show the version",
 }
+# Options that may stand before the command, and whether each takes a value.
+_BEFORE: Final = {
+    "--config": True,
+    "--log-format": True,
+    "--json": False,
+    "--watch": False,
+    "-f": False,
+    "--follow": False,
+    "--http": False,
+    "--allow-root": False,
+}
+# Texts of argparse: a wrong choice, with the choices.
+_CHOICE: Final = re.compile(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,8 +55,22 @@ class Parser(argparse.ArgumentParser):
     form = "text"
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 64."""
+        """Exit with 64. A similar choice is suggested in place of a wrong one."""
+        choice = _CHOICE.search(message)
+        if choice is not None:
+            message += suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
         self.fail(EX_USAGE, message, f"Try '{self.prog} --help'.\n")
+
+    def unrecognized(self, words: Sequence[str], hint: str = "") -> NoReturn:
+        """Exit with 64 for these arguments. An option similar to the first is suggested."""
+        known = [
+            option
+            for action in self._actions
+            if action.help != "==SUPPRESS=="
+            for option in action.option_strings
+        ]
+        wrong = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+        self.error(f"unrecognized arguments: {' '.join(words)}{suggestion(wrong, known)}{hint}")
 
     def fail(self, code: int, reason: str, hint: str = "") -> NoReturn:
         """Write the reason to stderr and exit with this code."""
@@ -49,6 +80,28 @@ class Parser(argparse.ArgumentParser):
             LineLog(form=self.form).always("error", "cannot_start", reason, reason=reason, code=code)
             self.exit(code)
         self.exit(code, f"mcp-bridge: {reason}\n{hint}")
+
+
+def unknown_command(name: str) -> str:
+    """Return the error text for a command that does not exist: a similar one, or else all."""
+    all_commands = f"; commands: {', '.join(COMMANDS)}; a server is started with --stdio 'CMD ARG...'"
+    return f"unknown command {name!r}" + (suggestion(name, COMMANDS) or all_commands)
+
+
+def command_first(arguments: list[str]) -> list[str]:
+    """Return arguments whose first is the command, if only options of commands are before it; else the same arguments."""
+    rest = iter(arguments)
+    before: list[str] = []
+    for word in rest:
+        option, equals, _ = word.partition("=")
+        if word in COMMANDS:
+            return [word, *before, *rest]
+        if option not in _BEFORE:
+            break
+        before.append(word)
+        if _BEFORE[option] and not equals:
+            before.extend(islice(rest, 1))
+    return arguments
 
 
 def form_of(arguments: Sequence[str]) -> str:

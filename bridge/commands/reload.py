@@ -8,7 +8,7 @@ from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
 from .control_client import ErrorResponse, Unreachable, request
 from .invocation import Invocation
-from .output import notice, print_line
+from .output import notice, print_json, print_line
 from .running_daemon import ConfigSource
 
 # A reload runs the helpers of all secrets, one after the other, and a restart may have to wait for it (seconds).
@@ -34,6 +34,9 @@ def reload(invocation: Invocation) -> int:
         changes = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
     except ErrorResponse as fault:
         raise BadConfig(str(fault)) from None
+    if invocation.options.json:
+        print_json(changes)
+        return EX_OK
     for kind in ("added", "changed", "removed", "kept"):
         if changes[kind]:
             print_line(f"{kind}: {', '.join(changes[kind])}")

@@ -1,15 +1,15 @@
 """`mcp-bridge token`: create, list, revoke or rotate tokens."""
 
 import hashlib
-from pathlib import Path
 
 from ..config import edit, load, schema, tables
 from ..config.credentials import BOOT, new_token, rotate_token
 from ..config.settings import ALL
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
+from ..core.suggestion import suggestion
 from .invocation import BadUsage, Invocation
-from .output import notice, print_line
+from .output import notice, print_json, print_line, stdout_terminal
 from .reload import reload_if_running, report_change
 from .table import table
 
@@ -24,9 +24,11 @@ def token(invocation: Invocation) -> int:
     elif action == "list":
         if name is not None:
             raise BadUsage("token list takes no NAME")
-        _list(invocation.file)
+        _list(invocation)
     elif name is None:
         raise BadUsage(f"token {action} needs a NAME")
+    elif invocation.options.json:
+        raise BadUsage("--json is for token list")
     elif action == "revoke":
         _revoke(invocation, name)
     else:
@@ -39,10 +41,23 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _list(file: Path) -> None:
-    tokens = tables.read(file).tokens
+def _list(invocation: Invocation) -> None:
+    tokens = tables.read(invocation.file).tokens
+    if invocation.options.json:
+        print_json([_as_json(name, one) for name, one in tokens.items()])
+        return
     rows = [(name, ", ".join(one.servers), *_rights(one)) for name, one in tokens.items()]
-    print_line(table(("token", "servers", "tools", "features"), rows))
+    terminal = stdout_terminal(invocation.environment)
+    print_line(table(("token", "servers", "tools", "features"), rows, terminal))
+
+
+def _as_json(name: str, one: schema.Token) -> dict[str, object]:
+    return {
+        "token": name,
+        "servers": list(one.servers),
+        "tools": {"allow": list(one.tools.get("allow", (ALL,))), "deny": list(one.tools.get("deny", ()))},
+        "features": {"deny": list(one.features.get("deny", ()))},
+    }
 
 
 def _rights(of: schema.Token) -> tuple[str, str]:
@@ -59,7 +74,9 @@ def _revoke(invocation: Invocation, name: str) -> None:
     known = tables.read(file).tokens
     text = file.read_bytes().decode()
     if name not in known:
-        raise BadConfig(f"{file}: there is no token {name!r}; there are {', '.join(known) or 'none'}")
+        raise BadConfig(
+            f"{file}: there is no token {name!r}; there are {', '.join(known) or 'none'}{suggestion(name, known)}"
+        )
     edit.rewrite(file, edit.without_token(text, name))
     report_change(invocation.source)
 

@@ -10,23 +10,29 @@ import msgspec
 from ...validators import mirrored_headers
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_FAILED, EX_OK
+from ..core.suggestion import suggestion
 from ..log import escaped, write_stderr
 from .control_client import ErrorResponse, call_server, request, result_of
 from .invocation import BadUsage, Invocation
-from .output import print_line
-from .table import table
+from .output import print_json, print_line, stdout_terminal
+from .table import Column, table
 
 # Of the description of a tool in the table (characters).
 _LONGEST: Final = 100
+_COLUMNS: Final = (Column("tool", least=24), Column("arguments", least=16), Column("description", least=16))
 
 
 def tools(invocation: Invocation) -> int:
     """Print a table of the tools of a server."""
+    found = list(_listed(invocation.socket(), invocation.options.server))
+    if invocation.options.json:
+        print_json(found)
+        return EX_OK
     rows = [
         (tool["name"], ", ".join(tool.get("inputSchema", {}).get("properties", {})), _first_line(tool))
-        for tool in _listed(invocation.socket(), invocation.options.server)
+        for tool in found
     ]
-    print_line(table(("tool", "arguments", "description"), rows))
+    print_line(table(_COLUMNS, rows, stdout_terminal(invocation.environment)))
     return EX_OK
 
 
@@ -38,7 +44,9 @@ def _first_line(tool: Mapping[str, Any]) -> str:
 def _listed(unix: Path, server: str) -> Iterator[dict[str, Any]]:
     known = [one["name"] for one in request(unix, "GET", f"{CONTROL}/status")["servers"]]
     if server not in known:
-        raise ErrorResponse(f"there is no server {server!r}; there are: {', '.join(known) or 'none'}")
+        raise ErrorResponse(
+            f"there is no server {server!r}; there are: {', '.join(known) or 'none'}{suggestion(server, known)}"
+        )
     params: dict[str, object] = {}
     while True:
         result = result_of(call_server(unix, server, "tools/list", params))
@@ -59,10 +67,12 @@ def call(invocation: Invocation) -> int:
     if not isinstance(arguments, dict):
         raise BadUsage(f"ARGUMENTS must be a JSON object, not {options.arguments!r}")
     unix = invocation.socket()
-    tool = next((tool for tool in _listed(unix, options.server) if tool["name"] == options.tool), None)
+    known = {tool["name"]: tool for tool in _listed(unix, options.server)}
+    tool = known.get(options.tool)
     if tool is None:
         raise ErrorResponse(
             f"{options.server} has no tool {options.tool!r}; list them with `mcp-bridge tools {options.server}`"
+            f"{suggestion(options.tool, known)}"
         )
     params: dict[str, object] = {"name": options.tool, "arguments": arguments}
     headers = _mirrored(tool, cast("dict[str, Any]", arguments))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from ..config.addresses import BadAddress, NotLoopback, check_loopback
 from ..core.exit_codes import EX_CONFIG, EX_INTERRUPTED
 from .output import notice
-from .parser import COMMANDS, Parser, form_of
+from .parser import COMMANDS, Parser, command_first, form_of, unknown_command
 from .peer_client_options import connect_arguments, is_client_line
 from .peer_server_options import paths_of
 from .wrapper_options import options_parser
@@ -31,7 +31,7 @@ _STDERR: Final = 2
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit with its code."""
     _open_standard_streams()
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    arguments = command_first(sys.argv[1:] if argv is None else list(argv))
     try:
         if form_of(arguments) == "json":
             from ..log import LineLog  # noqa: PLC0415 - the text format needs no log so early
@@ -78,9 +78,7 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     parser = options_parser()
     parser.form = form_of(arguments)
     if arguments and not arguments[0].startswith("-") and not _is_server_command(arguments):
-        parser.error(
-            f"unknown command {arguments[0]!r}; commands: {', '.join(COMMANDS)}; a server is started with --stdio 'CMD ARG...'"
-        )
+        parser.error(unknown_command(arguments[0]))
     if "--" in arguments:
         at = arguments.index("--")
         options, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
@@ -106,7 +104,7 @@ def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     options, rest = parser.parse_known_args(arguments)
     if rest:
         hint = "; quote the server command as one argument, or put it last, after --" if options.stdio else ""
-        parser.error(f"unrecognized arguments: {' '.join([*rest, *options.command])}{hint}")
+        parser.unrecognized([*rest, *options.command], hint)
     return options
 
 

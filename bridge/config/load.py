@@ -16,6 +16,7 @@ import attrs
 from ...transports.options import Launch, Paths, spellings
 from ...validators.limits import Limits
 from ...validators.origin import LARGEST_PORT
+from ..core.suggestion import suggestion
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .child_directory import check_directory_code, client_directories
 from .child_environment import (
@@ -173,7 +174,8 @@ def why_not_served(name: str, file: File, served: Iterable[str]) -> str:
     """Return the error text for a name that no enabled server has."""
     if name in file.servers:
         return f"servers.{name} is disabled (enabled = false)"
-    return f"there is no server {name!r}; there are {', '.join(served) or 'none'}"
+    known = list(served)
+    return f"there is no server {name!r}; there are {', '.join(known) or 'none'}{suggestion(name, known)}"
 
 
 def _server(
@@ -461,7 +463,8 @@ def check_token_servers(name: str, servers: Iterable[str], file: File) -> None:
     for server in servers:
         if server not in (ALL, AGGREGATE, *file.servers):
             raise BadConfig(
-                f"tokens.{name}: servers: there is no server {shown(server)}; there are {', '.join(file.servers) or 'none'}"
+                f"tokens.{name}: servers: there is no server {shown(server)}; there are "
+                f"{', '.join(file.servers) or 'none'}{suggestion(server, file.servers)}"
             )
 
 

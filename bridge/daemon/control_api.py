@@ -17,6 +17,7 @@ from ...transports.send_queue import SendQueue
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..config.settings import CONTROL
+from ..core.suggestion import suggestion
 from ..runtime.server import LocalServer
 from .daemon_info import DaemonInfo
 from .session_list import session_list
@@ -146,7 +147,8 @@ class ControlApi:
         server = self._supervisor.find(name)
         if server is None:
             known = ", ".join(one.name for one in self._supervisor) or "none"
-            raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}")
+            similar = suggestion(name, [one.name for one in self._supervisor])
+            raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}{similar}")
         return server
 
 

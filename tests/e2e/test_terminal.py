@@ -119,3 +119,42 @@ def test_sessions_are_a_table(running):
         [line] = [line for line in session.shown if " pipe " in line]
         assert line.split()[:5] == ["example", "test", "1", "local", "pipe"]
         assert json.loads(running.do("sessions", "--json").stdout)[0]["client"] == "test"
+
+
+def test_each_command_that_shows_something_prints_json(running):
+    for words, kind in (
+        (["status"], dict),
+        (["ps"], list),
+        (["sessions"], list),
+        (["tools", "example"], list),
+        (["env", "example"], dict),
+        (["token", "list"], list),
+        (["reload"], dict),
+        (["version"], dict),
+    ):
+        assert type(json.loads(running.do(*words, "--json").stdout)) is kind, words
+    [echo] = [
+        one for one in json.loads(running.do("tools", "example", "--json").stdout) if one["name"] == "echo"
+    ]
+    assert "properties" in echo["inputSchema"]
+
+
+def test_options_before_the_command_and_help_are_accepted(running):
+    before = subprocess.run(
+        [PROGRAM, "--config", str(running.config), "--json", "status"],
+        env=running.variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(before.stdout)["pid"] == running.process.pid
+    assert running.do("help", "status").stdout == running.do("status", "--help").stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_tools_fit_the_terminal(running, columns):
+    session = shown_at_end(running, "tools", "example", columns=columns)
+    assert len([line for line in session.shown if line.startswith("echo ")]) == 1
+    assert session.shown[0].startswith("tool ")
+    # Each tool has one line.
+    assert len(session.shown) == len(json.loads(running.do("tools", "example", "--json").stdout)) + 1

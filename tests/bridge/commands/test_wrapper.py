@@ -212,7 +212,7 @@ def test_a_program_and_its_arguments_are_a_server_without_stdio(monkeypatch, tmp
             64,
             "arguments: -y server; quote the server command as one argument",
         ),
-        (("--stdoi", "x"), 64, "unrecognized arguments: --stdoi x\n"),
+        (("--stdoi", "x"), 64, "unrecognized arguments: --stdoi x; did you mean '--stdio'?\n"),
         (("--stdio", "x", "--token-file", ""), 64, "--token-file: the file name is empty"),
         (("--stdio", "x", "--unix", ""), 64, "--unix: the file name is empty"),
         (("--stdio", "x", "--tls-key", "", "--tls-cert", "c"), 64, "--tls-key: the file name is empty"),

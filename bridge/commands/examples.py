@@ -1,0 +1,55 @@
+"""Examples of each command, for its `--help`."""
+
+from typing import Final
+
+EXAMPLES: Final = {
+    "serve": ("mcp-bridge serve", "mcp-bridge serve --config ./config.toml"),
+    "status": ("mcp-bridge status", "mcp-bridge status --watch", "mcp-bridge status --json"),
+    "ps": ("mcp-bridge ps",),
+    "sessions": ("mcp-bridge sessions", "mcp-bridge sessions --json"),
+    "logs": ("mcp-bridge logs github", "mcp-bridge logs github --follow"),
+    "tap": ("mcp-bridge tap github",),
+    "tools": ("mcp-bridge tools github",),
+    "call": ("""mcp-bridge call github search_issues '{"q": "is:open"}'""",),
+    "connect": (
+        "mcp-bridge connect github",
+        "mcp-bridge connect https://mcp.example.com/mcp --token-file ~/.config/example-token",
+    ),
+    "restart": ("mcp-bridge restart github",),
+    "reload": ("mcp-bridge reload",),
+    "env": ("mcp-bridge env github",),
+    "config": (
+        "mcp-bridge config check",
+        "mcp-bridge config show",
+        "mcp-bridge config import ~/.cursor/mcp.json",
+        "mcp-bridge config schema",
+    ),
+    "approve": ("mcp-bridge approve github",),
+    "token": (
+        "mcp-bridge token new editor --servers github files",
+        "mcp-bridge token list",
+        "mcp-bridge token revoke editor",
+        "mcp-bridge token rotate",
+    ),
+    "login": ("mcp-bridge login linear", "mcp-bridge login https://mcp.example.com/mcp"),
+    "logout": ("mcp-bridge logout linear",),
+    "client-config": (
+        "mcp-bridge client-config claude-code github",
+        "mcp-bridge client-config cursor github --http",
+    ),
+    "doctor": ("mcp-bridge doctor",),
+    "completion": ("mcp-bridge completion bash",),
+    "help": ("mcp-bridge help", "mcp-bridge help status"),
+    "version": ("mcp-bridge version", "mcp-bridge version --json"),
+}
+_HEAD: Final = "examples:\n"
+
+
+def epilog_of(command: str) -> str:
+    """Return the examples of a command as a text for its help."""
+    return _HEAD + "\n".join(f"  {line}" for line in EXAMPLES.get(command, ()))
+
+
+def is_epilog(text: str) -> bool:
+    """Return whether a text has lines of its own, which the formatter must not join."""
+    return text.startswith(_HEAD)
