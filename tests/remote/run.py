@@ -452,7 +452,9 @@ def run_local(choice: Choice) -> list[Cell]:
                 outcomes = run_client(client, "stdio", command, steps, variables)
                 cells.append(show(Cell(name, client, "connect", compared(outcomes, alone, names))))
             if choice.has(name, "Inspector 2.12", "connect"):
-                outcome = inspect(command, variables)
+                # The Inspector passes few variables on.
+                given = [f"{key}={value}" for key, value in variables.items()]
+                outcome = inspect(["env", *given, *command], variables)
                 cells.append(show(Cell(name, "Inspector 2.12", "connect", {"call echo": outcome.wrong})))
     return cells
 
