@@ -272,8 +272,16 @@ class Exchange(Protocol):
         """Return the whole body. Raises Rejection 413 over the limit and 408 when it comes too slowly."""
         ...
 
-    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
-        """Send a whole response."""
+    async def answer(
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers = (),
+        *,
+        protection: Headers | None = None,
+    ) -> None:
+        """Send a whole response. `protection` replaces the headers that keep a browser from showing it as a page."""
         ...
 
     async def begin_stream(self, headers: Headers = ()) -> None:

@@ -5,12 +5,10 @@ The size is bounded. The text of an entry is escaped and redacted before it is s
 
 from collections import deque
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import msgspec
-
-from ...transports.send_queue import SendQueue
 
 # How much text is stored for each server (characters).
 _KEPT: Final = 64 * 1024
@@ -31,6 +29,14 @@ class Entry:
     text: str
 
 
+class Follower(Protocol):
+    """Gets the entries of a log as JSON: first an array, then one entry at a time. A send queue is one."""
+
+    def enqueue(self, message: bytes, /) -> object:
+        """Take one JSON value without waiting."""
+        ...
+
+
 class LogBuffer:
     """The last entries of the log of one server, and its followers."""
 
@@ -45,8 +51,8 @@ class LogBuffer:
         # The value of `_count` at the start of a process by pid, because a pid may be used again. Added by `begin`, the
         # oldest is removed at the limit.
         self._before: dict[int, int] = {}
-        # The send queues that get each new entry; added by `follow`, removed by `unfollow`.
-        self._followers: set[SendQueue] = set()
+        # Those that get each new entry; added by `follow`, removed by `unfollow`.
+        self._followers: set[Follower] = set()
 
     @property
     def is_followed(self) -> bool:
@@ -73,8 +79,8 @@ class LogBuffer:
             self._held -= len(self._entries.popleft().text)
         if self._followers:
             text = msgspec.json.encode(entry)
-            for queue in tuple(self._followers):
-                queue.enqueue(text)
+            for follower in tuple(self._followers):
+                follower.enqueue(text)
 
     def tail(self, pid: int, kind: str = "stderr") -> list[str]:
         """Return the last lines of one kind of this process, and none of an earlier process with its pid."""
@@ -83,11 +89,12 @@ class LogBuffer:
         lines = [entry.text for entry in entries if entry.pid == pid and entry.kind == kind]
         return [line[:TAIL_CHARACTERS] for line in lines[-TAIL:]]
 
-    def follow(self, queue: SendQueue) -> None:
-        """Send the stored entries to this send queue as an array, and then each new entry."""
-        queue.enqueue(msgspec.json.encode(self.entries()))
-        self._followers.add(queue)
+    def follow(self, follower: Follower, most: int | None = None) -> None:
+        """Send the stored entries as an array, at most the newest `most`, and then each new entry."""
+        first = 0 if most is None else max(0, len(self._entries) - most)
+        follower.enqueue(msgspec.json.encode(tuple(islice(self._entries, first, None))))
+        self._followers.add(follower)
 
-    def unfollow(self, queue: SendQueue) -> None:
-        """Send no further entries to this send queue."""
-        self._followers.discard(queue)
+    def unfollow(self, follower: Follower) -> None:
+        """Send no further entries to this follower."""
+        self._followers.discard(follower)

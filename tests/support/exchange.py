@@ -42,15 +42,20 @@ class FakeExchange:
     first_heartbeat: float | None = None
     # Whether the client disconnects before the queue is attached.
     is_gone: bool = False
+    # The headers in place of those that keep a browser from showing a response as a page.
+    protection: Any = None
     # Whether the endpoint requires a local peer.
     is_local: bool = False
 
     async def read_body(self) -> bytes:
         return self.body
 
-    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Any = ()) -> None:
+    async def answer(
+        self, status: int, content_type: bytes, body: bytes, headers: Any = (), *, protection: Any = None
+    ) -> None:
         self.answers.append((status, content_type, body))
         self.headers = tuple(headers)
+        self.protection = protection
 
     async def begin_stream(self, headers: Any = ()) -> None:
         self.stream, self.headers = b"", tuple(headers)

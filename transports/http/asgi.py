@@ -214,13 +214,21 @@ class AsgiExchange:
             raise Rejection(413, INVALID_REQUEST, f"a body of more than {limit} bytes, the limit")
         self._body_done = not event.get("more_body", False)
 
-    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
+    async def answer(
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers = (),
+        *,
+        protection: Headers | None = None,
+    ) -> None:
         self._answered = True
         if content_type:
             headers += ((b"Content-Type", content_type),)
         if status != 204:
             headers += ((b"Content-Length", b"%d" % len(body)),)
-        await self._start(status, SAFE_HEADERS + headers + self.cors)
+        await self._start(status, (SAFE_HEADERS if protection is None else protection) + headers + self.cors)
         # `finish` ends the response after the body was read. Hypercorn drops the state of a request with the end of its
         # response, and further body bytes would break the connection.
         await self._write(body)

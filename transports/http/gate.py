@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Container, Mapping
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 import attrs
@@ -93,6 +93,21 @@ class WrongCredentials:
         )
 
 
+class Pages(Protocol):
+    """Web pages of the daemon on one listener. Their requests may have a cookie in place of a token."""
+
+    def covers(self, path: str) -> bool:
+        """Return whether a path is that of a page, or of something that only pages request."""
+        ...
+
+    def admit(self, head: Head, is_foreign: Callable[[], bool]) -> str | None:
+        """Return the principal of a request for a covered path, or None if its token decides. Raises Rejection.
+
+        The Host and the Origin of the request were checked.
+        """
+        ...
+
+
 @attrs.frozen
 class Gate:
     """Decide which requests one listener admits.
@@ -102,9 +117,10 @@ class Gate:
     `shared_with` are the foreign origins that the operator allows; only these get CORS headers. `bringing` returns further
     headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may act
     for another principal and client, as the aggregate does. Elsewhere it is None, and such headers are ignored. `named` are
-    the tokens of the configuration, which the owner may name on the Unix socket to be treated as their principals.
+    the tokens of the configuration, which the owner may name on the Unix socket to be treated as their principals. `pages`
+    are the web pages of a TCP listener.
 
-    Invariant: a request with the header Mcp-Cwd comes from the Unix socket.
+    Invariants: a request with the header Mcp-Cwd comes from the Unix socket. A cookie is read for the paths of `pages` only.
     """
 
     site: Site
@@ -117,6 +133,7 @@ class Gate:
     wrong: WrongCredentials = attrs.field(
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
     )
+    pages: Pages | None = None
 
     def admit(self, head: Head, is_foreign: Callable[[], bool] = unknown_origin) -> str:
         """Return the principal of a request, or ANONYMOUS on a public path.
@@ -136,6 +153,12 @@ class Gate:
             return ANONYMOUS
         if self.delegates is not None:
             return self._principal_on_unix(headers)
+        if self.pages is not None and self.pages.covers(head.path):
+            principal = self.pages.admit(head, is_foreign)
+            if principal is not None:
+                return principal
+            if self.tokens is None:
+                raise unauthorized("credential_missing")
         principal = LOCAL if self.tokens is None else self._principal_of_token(head, self.tokens, is_foreign)
         _refuse_unix_headers(headers)
         return principal

@@ -102,7 +102,15 @@ class Http1Exchange:
         stream.buffer = stream.buffer[length:]
         return True
 
-    async def answer(self, status: int, content_type: bytes, body: bytes, headers: Headers = ()) -> None:
+    async def answer(
+        self,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        headers: Headers = (),
+        *,
+        protection: Headers | None = None,
+    ) -> None:
         stream = self._stream
         if self.cors:
             headers += self.cors
@@ -114,7 +122,8 @@ class Http1Exchange:
         if stream.close or (self.body_pending and not self._body_is_here()):
             stream.close = True
             more += b"Connection: close\r\n"
-        head = self._response_head(status, more, None if status == 204 else len(body))
+        safe = SAFE_LINES if protection is None else header_lines(protection)
+        head = self._response_head(status, more, None if status == 204 else len(body), safe)
         self.answered = True
         if self.head.method == "HEAD":
             body = b""
@@ -128,14 +137,14 @@ class Http1Exchange:
         length = self.head.content_length
         return length is not None and length <= len(self._stream.buffer)
 
-    def _response_head(self, status: int, more: bytes, length: int | None) -> bytes:
+    def _response_head(self, status: int, more: bytes, length: int | None, safe: bytes = SAFE_LINES) -> bytes:
         end = b"\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length
         date = self._stream.service.ticker.date
         return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b" % (
             status,
             REASONS[status],
             date,
-            SAFE_LINES,
+            safe,
             more,
             end,
         )

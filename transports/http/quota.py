@@ -13,6 +13,7 @@ import fcntl
 import itertools
 import socket
 import termios
+import time
 from collections.abc import Callable, Generator
 from typing import Final
 
@@ -34,6 +35,8 @@ CHECKING: Final = "checking"
 _CONTROL: Final = "\0control"
 # Number of the oldest connections among which one without unread bytes is preferred for eviction.
 _EXAMINED: Final = 8
+# For how many accounts the time of the last connection is stored. There are as many as tokens, and a few more.
+_MOST_CLOSED: Final = 1024
 
 # Called with state and peer of an evicted connection.
 OnEvict = Callable[[str, str], None]
@@ -52,6 +55,8 @@ class Quota:
         # Without connections of the control endpoints.
         self._total = 0
         self._by_account: dict[str, int] = {}
+        # By account, when its last connection was closed (seconds since the epoch). Bounded by `_MOST_CLOSED`.
+        self._closed: dict[str, float] = {}
         self._body_bytes: dict[str, int] = {}
         self._waiting: dict[int, _WaitingRoom] = {}
 
@@ -64,6 +69,10 @@ class Quota:
     def unauthenticated(self) -> int:
         """Number of connections without a credential."""
         return sum(len(room) for room in self._waiting.values())
+
+    def use_of(self, principal: str) -> tuple[int, float]:
+        """Return the number of connections of a principal, and when its last one was closed (seconds since the epoch, or 0)."""
+        return self._by_account.get(principal, 0), self._closed.get(principal, 0.0)
 
     def admit(self, sock: socket.socket, peer: str, state: str = NO_HEAD) -> "Seat":
         """Return a place for a new connection. An older connection without a credential may be evicted for it.
@@ -110,6 +119,10 @@ class Quota:
         """Count one connection less of this account."""
         _subtract(self._by_account, account, 1)
         self._total -= account != _CONTROL
+        self._closed.pop(account, None)
+        self._closed[account] = time.time()
+        if len(self._closed) > _MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
 
     @contextlib.contextmanager
     def receiving(self, principal: str) -> Generator[Callable[[int], None]]:
