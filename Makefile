@@ -1,7 +1,7 @@
 # mcp-bridge. `make run` and `make test` need Python 3.11+, pip and make, and set up the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml $(shell find setup.py bridge transports validators -name '*.py' 2>/dev/null)
+SOURCES := pyproject.toml $(shell find setup.py bridge transports validators -name '*.py' -o -path '*/static/*' 2>/dev/null)
 DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
@@ -129,6 +129,13 @@ zoo-small: .venv/.test  ## run a part of `make zoo` that takes a minute (needs N
 	$(BIN)/python tests/zoo/run.py --small
 	$(BIN)/python tests/zoo/run.py --small --share principal
 
+page: .venv/.test  ## run the page at /admin in a headless Chromium; writes docs/images (needs Node 20.19+)
+	tests/page/install.sh
+	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/page
+
+web-lint:  ## check the page at /admin with eslint, stylelint and htmlhint (needs Node 20.19+)
+	tests/page/lint.sh
+
 bench: .venv/.test  ## measure against the floor and other bridges (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -179,4 +186,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients restarts workstation zoo zoo-small bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients restarts workstation zoo zoo-small page web-lint bench wheel install-user uninstall-user clean

@@ -1,7 +1,6 @@
 complete -c mcp-bridge -n __fish_use_subcommand -a serve
 complete -c mcp-bridge -n __fish_use_subcommand -a status
 complete -c mcp-bridge -n __fish_use_subcommand -a ps
-complete -c mcp-bridge -n __fish_use_subcommand -a sessions
 complete -c mcp-bridge -n __fish_use_subcommand -a logs
 complete -c mcp-bridge -n __fish_use_subcommand -a tap
 complete -c mcp-bridge -n __fish_use_subcommand -a tools
@@ -16,10 +15,9 @@ complete -c mcp-bridge -n __fish_use_subcommand -a token
 complete -c mcp-bridge -n __fish_use_subcommand -a login
 complete -c mcp-bridge -n __fish_use_subcommand -a logout
 complete -c mcp-bridge -n __fish_use_subcommand -a client-config
+complete -c mcp-bridge -n __fish_use_subcommand -a admin
 complete -c mcp-bridge -n __fish_use_subcommand -a doctor
 complete -c mcp-bridge -n __fish_use_subcommand -a completion
-complete -c mcp-bridge -n __fish_use_subcommand -a help
-complete -c mcp-bridge -n __fish_use_subcommand -a version
 complete -c mcp-bridge -n __fish_use_subcommand -s h
 complete -c mcp-bridge -n __fish_use_subcommand -l help
 complete -c mcp-bridge -n __fish_use_subcommand -l version
@@ -72,10 +70,6 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l json
-complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -s h
-complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l config -r
@@ -87,7 +81,6 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l config -r
@@ -116,11 +109,9 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a show
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a import
@@ -139,7 +130,6 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l config -r
@@ -170,6 +160,10 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l http
+complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l open
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l config -r
@@ -179,10 +173,3 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a fish
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from help' -s h
-complete -c mcp-bridge -n '__fish_seen_subcommand_from help' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from help' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -s h
-complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l help
-complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l json

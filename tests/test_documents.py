@@ -41,6 +41,7 @@ SECTIONS = {
     "[servers.NAME.oauth]": schema.OAuth,
     "[oauth]": schema.OAuthStore,
     "[tokens.NAME]": schema.Token,
+    "[admin]": schema.Admin,
     "[aggregate]": schema.Aggregate,
 }
 

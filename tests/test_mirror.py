@@ -8,6 +8,7 @@ ROOTS = ("bridge", "transports", "validators")
 
 # Modules that declare types, constants or texts, and decide nothing.
 DECLARATIONS = {
+    "bridge/admin/servers.py",
     "bridge/commands/doctor/finding.py",
     "bridge/core/effects.py",
     "bridge/core/exit_codes.py",

@@ -94,6 +94,9 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     clients.add_argument(
         "--http", action="store_true", help="connect over HTTP with a token, instead of with a command"
     )
+    command("admin").add_argument(
+        "--open", action="store_true", help="open the link in the browser of the desktop (xdg-open)"
+    )
     command("doctor")
     command("completion").add_argument("shell", choices=SHELLS)
     command("help").add_argument("topic", nargs="?", metavar="COMMAND", help="name of a command")

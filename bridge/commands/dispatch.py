@@ -17,6 +17,7 @@ from ..config.import_clients import BadImport
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from ..runtime.pinning import PinMismatch
+from .admin import admin
 from .approve import approve
 from .client_config import client_config
 from .command_options import command_parsers, commands_parser
@@ -59,6 +60,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "login": login,
     "logout": logout,
     "client-config": client_config,
+    "admin": admin,
     "doctor": doctor,
     "completion": completion,
     "help": help_,

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "login": "log in at a remote server, and keep the credentials for the daemon",
     "logout": "erase the credentials for a remote server, and revoke them if possible",
     "client-config": "print the configuration snippet for a client",
+    "admin": "print a link that opens the page of the daemon in a browser",
     "doctor": "diagnose this machine and the configuration, and suggest fixes",
     "completion": "print the completion script for a shell",
     "help": "show the help of a command",

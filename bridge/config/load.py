@@ -51,6 +51,7 @@ from .settings import (
     AGGREGATE,
     ALL,
     READY,
+    AdminConfig,
     AggregateConfig,
     BadLimit,
     ServerConfig,
@@ -65,8 +66,8 @@ from .xdg import default_socket
 _SIDE_BY_SIDE: Final = 8
 # sun_path of unix(7) without the final zero byte (bytes).
 _LONGEST_SOCKET: Final = 107
-# Prefixes of the paths of servers and of the control API.
-_OURS: Final = ("/servers/", "/control/")
+# Prefixes of the paths of servers, of the control API and of the page.
+_OURS: Final = ("/servers/", "/control/", "/admin")
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -154,7 +155,8 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         log_level=file.log.level,
         log_format=file.log.format,
         log_calls=file.log.calls,
-        counts_calls=file.metrics.enabled,
+        counts_calls=file.metrics.enabled or file.admin.enabled,
+        admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
         file=path,
     )

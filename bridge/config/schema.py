@@ -86,6 +86,19 @@ class Metrics:
 
 
 @attrs.frozen
+class Admin:
+    """[admin]: the page at /admin, for the owner and on this machine only (`mcp-bridge admin` opens it)."""
+
+    enabled: Annotated[bool, Meta(description="Whether the page is served.")] = False
+    actions: Annotated[
+        bool,
+        Meta(
+            description="Whether the page can restart servers and reload the configuration; otherwise it only shows."
+        ),
+    ] = False
+
+
+@attrs.frozen
 class Server:
     """[servers.NAME]: one server, a stdio program (command) or a remote server (url)."""
 
@@ -326,6 +339,7 @@ class File:
     metrics: Annotated[Metrics, Meta(description="Counters and latencies by server, method and tool.")] = (
         attrs.field(factory=Metrics)
     )
+    admin: Annotated[Admin, Meta(description="The page at /admin.")] = attrs.field(factory=Admin)
     limits: Annotated[
         LimitTable,
         Meta(description="Limits of all servers that differ from the defaults; mcp-bridge(1) lists them."),
@@ -346,7 +360,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Metrics, Server, OAuth, OAuthStore, Token, Aggregate):
+    for cls in (File, Listen, Log, Metrics, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]

@@ -25,6 +25,8 @@ PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
 READY = "/readyz"
 # The prefix of the control API.
 CONTROL = "/control"
+# The path on the Unix socket that creates a link to the page at /admin.
+ADMIN_LINK = f"{CONTROL}/admin-link"
 # Stands for every server in the permissions of a token, and for every tool in a pattern.
 ALL = "*"
 
@@ -161,6 +163,14 @@ class TokenConfig:
 
 
 @attrs.frozen
+class AdminConfig:
+    """The page at /admin: whether it is served, and whether it can restart servers and reload the configuration."""
+
+    enabled: bool = False
+    actions: bool = False
+
+
+@attrs.frozen
 class Settings:
     """The settings of the bridge. `port` is None without TCP. `root` is the name of the server at `paths`; empty for none."""
 
@@ -187,8 +197,9 @@ class Settings:
     # --log-format of the command line, which takes precedence over the file; empty without it.
     log_format_given: str = ""
     log_calls: bool = False
-    # Whether requests are counted by method and tool, for `metrics`.
+    # Whether requests are counted by method and tool, for `metrics` and for the page at /admin.
     counts_calls: bool = False
+    admin: AdminConfig = AdminConfig()
     as_root: bool = False
     # The program that keeps the credentials for remote servers, as words; empty for a file.
     oauth_helper: tuple[str, ...] = ()

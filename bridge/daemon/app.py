@@ -5,12 +5,14 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import attrs
 import trio
 
+from ...transports.http.gate import WrongCredentials
 from ...transports.memory import HeapTrimmer, keep_freed_memory
 from ...transports.poller import Poller
 from ...transports.process.cgroup import can_hold, delegated
@@ -18,9 +20,11 @@ from ...transports.process.open_files import fit_limits, raise_soft_limit
 from ...transports.process.spawner import Spawner
 from ...transports.ticker import Ticker
 from ...validators.limits import Limits
+from ..admin.access import Access, cookie_name
+from ..admin.api import AdminApi
 from ..config.executable import find_program, why_not_found
 from ..config.helper_programs import Helpers
-from ..config.settings import Settings
+from ..config.settings import ADMIN_LINK, Settings
 from ..config.tables import BadConfig
 from ..config.xdg import state_directory
 from ..core.exit_codes import EX_OK, EX_SOFTWARE, EX_UNAVAILABLE
@@ -31,8 +35,9 @@ from .certificates import Loaded
 from .control_api import ControlApi
 from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
-from .listeners import Listeners
+from .listeners import Listeners, is_loopback
 from .logins import Logins
+from .page_state import page_state
 from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
 from .sd_notify import Notifier
@@ -184,8 +189,27 @@ class Daemon:
         control = ControlApi(
             self._supervisor, self._status, self._reloader.reload, self._restart, limits, self._daemon_info
         )
+        access = _access_to_page(config, limits)
+        page = AdminApi(
+            access,
+            self._supervisor,
+            self._page_state,
+            self._reloader.reload,
+            self._restart,
+            self._page_address,
+            self._ticker,
+            log,
+        )
         self._listeners = Listeners(
-            config, self._supervisor, control.table(), self._ticker, self._poller, log, limits
+            config,
+            self._supervisor,
+            {**control.table(), ADMIN_LINK: page.answer_link},
+            access,
+            page.table,
+            self._ticker,
+            self._poller,
+            log,
+            limits,
         )
         # A time of Trio's clock.
         self._started = 0.0
@@ -296,8 +320,35 @@ class Daemon:
             self._spawner.cgroup,
         )
 
+    def _page_state(self) -> bytes:
+        return page_state(self._status(), self._config, self._listeners.quota)
+
+    def _page_address(self) -> str:
+        """Return the URL of the first TCP listener that only this machine can reach, or an empty text."""
+        sockets = self._config.sockets.tcp
+        return next(
+            (
+                address
+                for sock, address in zip(sockets, self._config.addresses, strict=False)
+                if is_loopback(sock.getsockname()[0])
+            ),
+            "",
+        )
+
     def _daemon_info(self) -> DaemonInfo:
         return daemon_info(self._version, self._config.settings.file, self._spawner.umask, self._environment)
+
+
+def _access_to_page(config: RunningConfig, limits: Limits) -> Access:
+    secure = config.settings.scheme == "https"
+    port = config.sockets.tcp[0].getsockname()[1] if config.sockets.tcp else 0
+    return Access(
+        lambda: config.settings.admin,
+        lambda: sha256(config.tokens.owner.encode()).digest(),
+        cookie_name(port, secure=secure),
+        secure,
+        WrongCredentials(limits.wrong_credentials_per_second),
+    )
 
 
 def _base_of(settings: Settings) -> Path:

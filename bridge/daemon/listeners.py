@@ -1,6 +1,7 @@
 """Accept connections on the sockets of the daemon, each with its gate and its routes."""
 
-from collections.abc import Iterable, Mapping
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
@@ -15,6 +16,7 @@ from ...transports.ports import Endpoint
 from ...transports.ticker import Ticker
 from ...validators.limits import Limits
 from ...validators.origin import Site
+from ..admin.access import Access
 from ..config.settings import READY
 from ..log import LineLog
 from .running_config import RunningConfig
@@ -24,7 +26,8 @@ from .supervisor import Supervisor, permitted_servers
 class Listeners:
     """All listeners of the daemon, and the routes that they share.
 
-    `limits` are those of connections. `control` is the endpoint of each path that only the Unix socket has.
+    `limits` are those of connections. `control` is the endpoint of each path that only the Unix socket has. `access` decides
+    who may see the page at /admin, and `page` returns its endpoints under the present configuration.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Listeners:
         config: RunningConfig,
         supervisor: Supervisor,
         control: Mapping[str, Endpoint],
+        access: Access,
+        page: Callable[[], Mapping[str, Endpoint]],
         ticker: Ticker,
         poller: Poller,
         log: LineLog,
@@ -40,6 +45,8 @@ class Listeners:
         self._config = config
         self._supervisor = supervisor
         self._control = control
+        self._access = access
+        self._page = page
         self._ticker = ticker
         self._poller = poller
         self._log = log
@@ -82,6 +89,7 @@ class Listeners:
         """Route to the servers and with the permissions of the present configuration."""
         settings = self._config.settings
         table, owners = self._supervisor.table(settings), self._supervisor.owners(settings)
+        table = {**table, **self._page()}
         rights = permitted_servers(settings)
         self._tcp_routes.replace(table, owners, rights)
         self._unix_routes.replace({**table, **self._control}, owners, rights)
@@ -107,6 +115,10 @@ class Listeners:
                 settings.origins,
                 self._client_environment_headers,
                 wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
+                # Names of a proxy or a tunnel are left out: the page is for this machine.
+                pages=self._access.on(Site.for_listener(settings.scheme, named, port))
+                if is_loopback(host)
+                else None,
             )
             listeners.append(Listener(sock, self._service(gate, self._tcp_routes), tls))
         return listeners
@@ -151,3 +163,8 @@ class Listeners:
 
     def _client_environment_headers(self) -> set[str]:
         return {name for server in self._config.settings.servers for name in server.from_headers.values()}
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the address of a listening socket is one that only this machine can reach."""
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
