@@ -37,11 +37,11 @@ SECTIONS = {
     "[listen]": schema.Listen,
     "[log]": schema.Log,
     "[metrics]": schema.Metrics,
+    "[admin]": schema.Admin,
     "[servers.NAME]": schema.Server,
     "[servers.NAME.oauth]": schema.OAuth,
     "[oauth]": schema.OAuthStore,
     "[tokens.NAME]": schema.Token,
-    "[admin]": schema.Admin,
     "[aggregate]": schema.Aggregate,
 }
 

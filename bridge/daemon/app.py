@@ -321,7 +321,7 @@ class Daemon:
         )
 
     def _page_state(self) -> bytes:
-        return page_state(self._status(), self._config, self._listeners.quota)
+        return page_state(self._status(), self._supervisor, self._config, self._listeners.quota)
 
     def _page_address(self) -> str:
         """Return the URL of the first TCP listener that only this machine can reach, or an empty text."""

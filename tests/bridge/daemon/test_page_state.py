@@ -1,9 +1,11 @@
-"""The tokens of the state of the page."""
+"""The calls and the tokens of the state of the page."""
 
 import socket
 
 from mcpbridged.bridge.config.settings import AdminConfig, Settings, TokenConfig
-from mcpbridged.bridge.daemon.page_state import TokenUse, token_uses
+from mcpbridged.bridge.core.call_metrics import CallMetrics
+from mcpbridged.bridge.core.effects import OK
+from mcpbridged.bridge.daemon.page_state import TokenUse, call_rows, token_uses
 from mcpbridged.transports.http.quota import Quota
 from mcpbridged.validators.limits import Limits
 
@@ -30,3 +32,26 @@ def test_the_use_of_each_token_is_counted_by_connections():
 
 def test_without_authentication_the_owner_has_no_token():
     assert [use.name for use in token_uses(settings(authenticate=False), Quota(Limits()))] == ["editor", "ci"]
+
+
+def test_the_calls_of_tools_come_first_and_the_most_frequent_of_them():
+    metrics = CallMetrics()
+    for number in range(20):
+        metrics.add("tools/call", "search", OK if number else "error -32603", 0.1, 1.0)
+        metrics.add("tools/list", "", OK, 0.1, 1.0)
+    metrics.add("tools/call", "echo", OK, 0.2, 1.0)
+    rows = call_rows([("git", metrics), ("new", CallMetrics()), ("off", None)])
+    assert [(row.server, row.method, row.tool, row.count, row.failed) for row in rows] == [
+        ("git", "tools/call", "search", 20, 1),
+        ("git", "tools/call", "echo", 1, 0),
+        ("git", "tools/list", "", 20, 0),
+    ]
+    assert 0.05 < rows[0].median <= rows[0].p95 <= 0.1
+    assert abs(rows[0].mean - 0.1) < 1e-9
+
+
+def test_the_number_of_rows_is_limited():
+    metrics = CallMetrics()
+    for number in range(150):
+        metrics.add("tools/call", f"tool{number}", OK, 0.1, 1.0)
+    assert len(call_rows([("git", metrics)])) == 100
