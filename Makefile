@@ -1,7 +1,7 @@
 # mcp-bridge. `make run` and `make test` need Python 3.11+, pip and make, and set up the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml $(shell find setup.py bridge transports validators -name '*.py' -o -path '*/static/*' 2>/dev/null)
+SOURCES := pyproject.toml $(shell find setup.py bridge transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
 DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from ...transports.options import Headers
 
-_FOLDER: Final = Path(__file__).with_name("static")
+_FOLDER: Final = Path(__file__).with_name("static-files")
 # No inline script or style, nothing of another origin, and no string becomes HTML or script (Trusted Types).
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self';"

@@ -30,6 +30,6 @@ for pair in eslint=no-restricted-properties stylelint=declaration-property-value
         echo "$found"
         exit 1
     fi
-    check "$root/bridge/admin/static" "$tool"
+    check "$root/bridge/admin/static-files" "$tool"
     echo "$tool: no fault in the page; the planted one was reported"
 done

@@ -4,8 +4,9 @@ The pictures of docs/ADMIN.md are made here.
 """
 
 import json
+import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -35,11 +36,14 @@ def call(running, server, text="x", tool="echo"):
 def workstation(tmp_path_factory):
     """Yield a daemon with ten servers that work and one that does not start, each of which was called."""
     servers = {name: {"command": EXAMPLE} for name in NAMES} | {"database": {"command": CRASHING}}
-    with daemon(tmp_path_factory.mktemp("page"), servers, admin=ADMIN) as running:
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        # Pictures show the names of variables that the daemon has and servers do not get.
+        for name in set(os.environ) - {"HOME", "LANG", "PATH", "XDG_STATE_HOME"}:
+            patch.delenv(name)
+        running = stack.enter_context(daemon(tmp_path_factory.mktemp("page"), servers, admin=ADMIN))
         for at, name in enumerate(NAMES):
             for _ in range(at + 1):
                 call(running, name)
-        call(running, "git", tool=HTML)
         with suppress(ErrorResponse):
             call(running, "database")
         yield running
@@ -98,6 +102,7 @@ def test_broken_servers_come_first_with_their_cause(workstation, browse):
 
 
 def test_calls_are_shown_by_tool_with_their_latency(workstation, browse):
+    call(workstation, "git", tool=HTML)
     browser = browse(workstation).sign_in()
     rows = browser.page.locator("#call-table tbody tr")
     found = [rows.nth(at).locator("th, td").all_inner_texts() for at in range(rows.count())]

@@ -7,7 +7,7 @@ import pytest
 
 from mcpbridged.bridge.admin import files
 
-FOLDER = Path(__file__).parents[3] / "bridge/admin/static"
+FOLDER = Path(__file__).parents[3] / "bridge/admin/static-files"
 
 
 def test_every_file_of_the_folder_is_served():
