@@ -1,6 +1,7 @@
 complete -c mcp-bridge -n __fish_use_subcommand -a serve
 complete -c mcp-bridge -n __fish_use_subcommand -a status
 complete -c mcp-bridge -n __fish_use_subcommand -a ps
+complete -c mcp-bridge -n __fish_use_subcommand -a sessions
 complete -c mcp-bridge -n __fish_use_subcommand -a logs
 complete -c mcp-bridge -n __fish_use_subcommand -a tap
 complete -c mcp-bridge -n __fish_use_subcommand -a tools
@@ -70,6 +71,10 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from ps' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from sessions' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l config -r

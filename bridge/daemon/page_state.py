@@ -12,10 +12,12 @@ from ..config.settings import ALL, Settings
 from ..core.call_metrics import CallMetrics
 from ..runtime.server import LocalServer
 from .running_config import RunningConfig
+from .session_list import SessionStatus, session_list
 from .status import Status
 
 # More rows would make the page slow.
 _MOST_CALLS: Final = 100
+_MOST_SESSIONS: Final = 100
 
 
 class TokenUse(msgspec.Struct, frozen=True):
@@ -47,25 +49,39 @@ class CallRow(msgspec.Struct, frozen=True):
 
 
 class PageState(msgspec.Struct, frozen=True):
-    """The state. `at` is in seconds since the epoch; `actions` is whether the page can restart and reload."""
+    """The state. `at` is in seconds since the epoch; `actions` is whether the page can restart and reload.
+
+    `more_sessions` is the number of clients that are not in `sessions`.
+    """
 
     at: float
     actions: bool
     status: Status
+    sessions: tuple[SessionStatus, ...]
+    more_sessions: int
     calls: tuple[CallRow, ...]
     tokens: tuple[TokenUse, ...]
 
 
 def page_state(status: Status, servers: Iterable[LocalServer], config: RunningConfig, quota: Quota) -> bytes:
     """Return the state as JSON."""
+    found = [*servers]
+    sessions = session_list(found).sessions
     state = PageState(
         at=time.time(),
         actions=config.settings.admin.actions,
         status=status,
-        calls=call_rows((server.name, server.server_log.metrics) for server in servers),
+        sessions=busiest(sessions),
+        more_sessions=max(0, len(sessions) - _MOST_SESSIONS),
+        calls=call_rows((server.name, server.server_log.metrics) for server in found),
         tokens=token_uses(config.settings, quota),
     )
     return msgspec.json.encode(state)
+
+
+def busiest(sessions: Iterable[SessionStatus]) -> tuple[SessionStatus, ...]:
+    """Return the clients that were active last, at most `_MOST_SESSIONS`."""
+    return tuple(sorted(sessions, key=lambda one: (one.idle, -one.since))[:_MOST_SESSIONS])
 
 
 def call_rows(metrics: Iterable[tuple[str, CallMetrics | None]]) -> tuple[CallRow, ...]:

@@ -114,6 +114,22 @@ def test_calls_are_shown_by_tool_with_their_latency(workstation, browse):
     assert browser.page.locator("main img").count() == 0
 
 
+def test_clients_are_shown_with_their_use(workstation, browse):
+    browser = browse(workstation).sign_in()
+    browser.wait("document.querySelectorAll('#client-table tbody tr').length >= 10")
+    text = browser.page.inner_text("#client-table")
+    assert "weather" in text
+    assert "2026-07-28" in text
+    keys = browser.page.evaluate(
+        "[...document.querySelectorAll('#client-table tbody tr')].map((one) => one.dataset.key)"
+    )
+    browser.next_state()
+    after = browser.page.evaluate(
+        "[...document.querySelectorAll('#client-table tbody tr')].map((one) => one.dataset.key)"
+    )
+    assert sorted(keys) == sorted(after)
+
+
 def test_the_owner_token_and_its_use_are_shown(workstation, browse):
     browser = browse(workstation).sign_in()
     assert "owner" in browser.page.inner_text("#token-table")

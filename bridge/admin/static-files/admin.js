@@ -125,7 +125,9 @@ function showState(state) {
   servers.update(status.servers, state.actions);
   tokens.update(state.tokens, (token) => token.name);
   if (showOptional("clients", state.sessions)) {
-    clients.update(state.sessions, (one) => [one.server, one.session, one.client, one.since].join("\n"));
+    clients.update(state.sessions, (one) => [one.server, one.session, one.client, one.pid, Math.round(one.since)].join("\n"));
+    at("clients-note").hidden = !state.more_sessions;
+    setText(at("clients-note"), `${NUMBER.format(state.more_sessions)} more clients are not shown.`);
   }
   if (showOptional("calls", state.calls)) {
     calls.update(state.calls, (one) => [one.server, one.method, one.tool].join("\n"));
