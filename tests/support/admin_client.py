@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import time
 
 from .daemon_process import Daemon
 
@@ -59,9 +60,11 @@ class AdminClient:
             yield connection.getresponse()
 
 
-def events(response):
-    """Yield the kind and the data of each event of a stream, until it ends."""
+def events(response, seconds=60):
+    """Yield the kind and the data of each event of a stream, until it ends. Fails after this time (seconds)."""
+    end = time.monotonic() + seconds
     for line in response:
+        assert time.monotonic() < end, "the stream has not ended"
         if line.startswith(b"data: "):
             event = json.loads(line[6:])
             yield event["kind"], event["data"]

@@ -116,6 +116,19 @@ async def test_a_slow_page_loses_events_and_is_sent_their_number():
     assert await world.events() == [{"kind": "state", "data": 1}]
 
 
+async def test_log_entries_that_a_slow_page_loses_are_counted_as_well():
+    world = World(logged="a")
+    server = world.server("a")
+    world.feed.follow([server])
+    while not world.feed.is_full:
+        server.server_log.buffer.add(Entry(1.0, "info", 0, "x" * 4000))
+    for _ in range(3):
+        server.server_log.buffer.add(Entry(1.0, "info", 0, "lost"))
+    await world.events()
+    world.feed.send_state(b"1")
+    assert await world.events() == [{"kind": "dropped", "data": 3}, {"kind": "state", "data": 1}]
+
+
 async def test_the_stream_ends_with_the_session():
     world = World()
     world.feed.send_state(b"1")
