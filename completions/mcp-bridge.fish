@@ -19,6 +19,8 @@ complete -c mcp-bridge -n __fish_use_subcommand -a client-config
 complete -c mcp-bridge -n __fish_use_subcommand -a admin
 complete -c mcp-bridge -n __fish_use_subcommand -a doctor
 complete -c mcp-bridge -n __fish_use_subcommand -a completion
+complete -c mcp-bridge -n __fish_use_subcommand -a help
+complete -c mcp-bridge -n __fish_use_subcommand -a version
 complete -c mcp-bridge -n __fish_use_subcommand -s h
 complete -c mcp-bridge -n __fish_use_subcommand -l help
 complete -c mcp-bridge -n __fish_use_subcommand -l version
@@ -86,6 +88,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l config -r
@@ -114,9 +117,11 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a show
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a import
@@ -135,6 +140,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l config -r
@@ -178,3 +184,10 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a fish
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from help' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from help' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from help' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l json
