@@ -47,9 +47,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
         )
         return found
 
-    serve = command("serve")
-    serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
-    serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
+    _add_serve(command("serve"))
     status = command("status")
     _add_json(status)
     status.add_argument("--watch", action="store_true", help="refresh every second")
@@ -102,6 +100,11 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     command("help").add_argument("topic", nargs="?", metavar="COMMAND", help="name of a command")
     _add_json(command("version"))
     return top, parsers
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
+    serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
