@@ -66,8 +66,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     called.add_argument(
         "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="JSON object (default {})"
     )
-    connected = command("connect")
-    _add_connect(connected)
+    _add_connect(command("connect"))
     command("restart").add_argument("server", metavar="NAME", help=_SERVER)
     _add_json(command("reload"))
     shown = command("env")

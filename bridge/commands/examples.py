@@ -37,6 +37,7 @@ EXAMPLES: Final = {
         "mcp-bridge client-config claude-code github",
         "mcp-bridge client-config cursor github --http",
     ),
+    "admin": ("mcp-bridge admin", "mcp-bridge admin --open"),
     "doctor": ("mcp-bridge doctor",),
     "completion": ("mcp-bridge completion bash",),
     "help": ("mcp-bridge help", "mcp-bridge help status"),
