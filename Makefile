@@ -53,7 +53,7 @@ test: .venv/.test  ## run all tests that need Python only, with coverage
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
 	@echo "branch coverage of pure code must be 100 %:"
-	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/config/import_clients.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
+	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/config/import_*.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
 
 lint: .venv/.lint  ## run ruff, mypy, pyright and import-linter
 	$(BIN)/ruff check .
@@ -96,6 +96,9 @@ proxies: .venv/.test  ## run official clients through nginx, HAProxy and Caddy, 
 clients: .venv/.test  ## connect Claude Code, opencode, Gemini CLI and Codex to a daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/clients/install.sh
 	$(BIN)/python tests/clients/clients.py
+
+import-table: .venv/.test  ## import files of the shapes of each client; writes docs/CLIENTS.md
+	$(BIN)/python tests/clients/import_table.py
 
 restarts: .venv/.test  ## run official clients over connect during restarts and reloads of the daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/conformance/install.sh
@@ -186,4 +189,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients restarts workstation zoo zoo-small page web-lint bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small page web-lint bench wheel install-user uninstall-user clean

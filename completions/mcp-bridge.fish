@@ -129,6 +129,10 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a schema
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l all
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l write
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l client -x -a 'claude-desktop claude-code cursor vscode windsurf zed codex continue cline opencode gemini goose jetbrains lmstudio mcp-proxy'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l project -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r

@@ -106,6 +106,9 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/login.py",
         "bridge/oauth/factory.py",
     },
+    "tests/cases/test_config_import.py": {
+        "bridge/commands/client_import.py",
+    },
     "tests/cases/test_pins.py": {
         "bridge/commands/approve.py",
         "bridge/config/command_files.py",

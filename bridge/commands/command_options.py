@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from ..config.import_sources import CLIENTS as SOURCES
 from ..config.schema import NAME
 from .client_snippets import CLIENTS
 from .completion_scripts import SHELLS
@@ -75,7 +76,25 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     configured = command("config")
     configured.add_argument("action", choices=["check", "show", "import", "schema"])
     configured.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="client configuration to import"
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="for import: the configuration of a client, - for standard input, or the name of a client: "
+        + ", ".join(SOURCES),
+    )
+    configured.add_argument("--all", action="store_true", help="for import: read every client found here")
+    configured.add_argument(
+        "--write", action="store_true", help="for import: change the configuration; without it print a diff"
+    )
+    configured.add_argument(
+        "--client", choices=SOURCES, help="for import: the client that FILE belongs to (default: detected)"
+    )
+    configured.add_argument(
+        "--project",
+        type=Path,
+        metavar="DIR",
+        help="for import: the directory that ${workspaceFolder} and relative paths stand for",
     )
     command("approve").add_argument("servers", nargs="+", metavar="NAME", help=_SERVER)
     _add_token(command("token"))

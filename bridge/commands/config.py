@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..config import schema, tables
-from ..config.import_clients import BadImport, import_servers
+from ..config import schema
 from ..config.settings import Settings
 from ..config.tables import BadConfig
 from ..config.trust import replaceable_server_files, replaceable_socket_places
@@ -21,6 +19,10 @@ def config(invocation: Invocation) -> int:
     action, imported = invocation.options.action, invocation.options.file
     if imported is not None and action != "import":
         raise BadUsage(f"config {action} takes no FILE; use --config {imported}")
+    if action != "import" and any(
+        vars(invocation.options)[name] for name in ("all", "write", "client", "project")
+    ):
+        raise BadUsage(f"config {action} takes none of --all, --write, --client and --project")
     match action:
         case "schema":
             print_line(json.dumps(schema.json_schema(), indent=2))
@@ -29,9 +31,9 @@ def config(invocation: Invocation) -> int:
         case "show":
             _show(resolved(invocation.file, invocation.source.environment))
         case _:
-            if imported is None:
-                raise BadUsage("config import needs a FILE")
-            _import(imported, invocation.file)
+            from .client_import import import_config  # noqa: PLC0415 - the other commands need no readers
+
+            return import_config(invocation)
     return EX_OK
 
 
@@ -68,17 +70,3 @@ def _show(settings: Settings) -> None:
         print_line(f"\n{server.name}")
         for key, value in rows_of(server):
             print_line(escaped(f"  {key:<12}{value}"))
-
-
-def _import(source: Path, file: Path) -> None:
-    known = list(tables.read(file).servers) if file.exists() else []
-    try:
-        text = source.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise BadImport(f"{source} cannot be read: {fault.strerror}") from None
-    except UnicodeDecodeError as fault:
-        raise BadImport(f"{source} is not UTF-8 at byte {fault.start}") from None
-    imported = import_servers(text, known)
-    for note in imported.notes:
-        notice(note)
-    print_line(imported.toml)

@@ -8,12 +8,13 @@ import contextlib
 import http.client
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from ..config import xdg
 from ..config.addresses import BadAddress, NotOurs
 from ..config.credentials import BadCredential
-from ..config.import_clients import BadImport
+from ..config.import_texts import BadImport
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from ..runtime.pinning import PinMismatch
@@ -104,9 +105,16 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     # Only the errors of `serve` are read by programs.
     form = form_of(arguments) if arguments[0] == "serve" else "text"
     options, rest = commands_parser(form).parse_known_args(arguments)
+    # argparse assigns no value to an optional argument that follows an option, as in `config import --write FILE`.
+    if options.command == "config" and options.file is None and len(rest) == 1 and _is_file(rest[0]):
+        options.file, rest = Path(rest[0]), []
     if rest:
         command_parsers(form)[options.command].unrecognized(rest)
     return options
+
+
+def _is_file(word: str) -> bool:
+    return word == "-" or not word.startswith("-")
 
 
 def _source(options: argparse.Namespace, environment: Mapping[str, str]) -> ConfigSource:

@@ -1,295 +1,195 @@
-"""Convert the servers of another client's configuration (JSON) to tables of the configuration file (TOML).
+"""Convert the servers of another client's configuration to tables of the configuration file (TOML). Pure.
 
-The clients are Claude Desktop, Cursor, Windsurf and VS Code. No file is read or written, and no process is started. A note
-shows no value, and the tables hold no variable that looks like a secret.
+No file is read or written, and no process is started. A note shows no value, and the tables hold no variable that looks
+like a secret.
 
 Invariant: `tables.parse` accepts the result, whatever the input is.
 """
 
-import enum
-import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain, count, pairwise
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain, count
 from typing import Any, Final, cast
 
 import attrs
 
-from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
-from .expansion import literal
-from .import_remote import RemoteDraft, is_remote, remote_draft, remote_notes, remote_table
-from .import_texts import (
-    INPUT,
-    PLACEHOLDER,
-    LeftOut,
-    as_object,
-    as_text,
-    listed,
-    shown_name,
-    toml_array,
-    toml_string,
-    why_unfit,
-)
-from .package_spec import find_package
-from .schema import LONGEST_NAME, MOST_WORDS, NAME
+from .import_draft import Draft, Place, local_draft
+from .import_entry import Entry
+from .import_formats import Source, read_source
+from .import_match import is_bridge, is_same, lost_restrictions, origin_comment
+from .import_remote import is_remote, remote_draft
+from .import_sources import Client
+from .import_texts import BadImport, LeftOut, listed, shown_name, toml_table
+from .import_variables import Surroundings
+from .schema import LONGEST_NAME, NAME
 from .server_names import is_confusable
+from .tables import BadConfig, parse
+
+__all__ = ["BadImport", "Import", "Origin", "SecretFile", "import_servers"]
 
 _NAME: Final = re.compile(NAME)
-
-_KNOWN_KEYS: Final = frozenset({"command", "args", "env", "cwd", "type", "disabled", "enabled"})
-
-# A string, or a comment. An unterminated one extends to the end, so that the time is linear.
-_COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|//[^\n\r]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
-_TRAILING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|,(?=\s*[}\]])', re.DOTALL)
-
-_SHELL: Final = re.compile(r"[|&;<>$`\"'*?\\\n]")
-
-
-class BadImport(Exception):
-    """Raised for a text without servers. The text of the error is the reason."""
+# A name that the configuration uses for itself.
+_RESERVED: Final = "aggregate"
 
 
 @attrs.frozen
-class Imported:
-    """`[servers.NAME]` tables, and a note for every difference to the input."""
+class Origin:
+    """Where a text comes from, and what its variables stand for. `client` is None for a client that is found by the content."""
 
-    toml: str
-    notes: tuple[str, ...]
-
-
-class _Handling(enum.Enum):
-    WRITTEN = enum.auto()
-    PASSED = enum.auto()
-    SECRET = enum.auto()
+    client: Client | None = None
+    suffix: str = ""
+    around: Surroundings = attrs.field(factory=Surroundings)
 
 
 @attrs.frozen
-class _Draft:
-    """A server without its final name."""
+class SecretFile:
+    """A file of mode 0600 beside the configuration. `value` is None if the user must write it; `what` names its content."""
 
-    command: tuple[str, ...] = attrs.field(repr=False)
-    cwd: str
-    enabled: bool
-    env: dict[str, str] = attrs.field(repr=False)
-    passed: tuple[str, ...]
-    secret: tuple[str, ...]
-    notes: tuple[str, ...]
+    name: str
+    value: str | None = attrs.field(repr=False)
+    what: str = ""
 
 
-def import_servers(text: str, known: Collection[str] = ()) -> Imported:
-    """Return the tables for another client's configuration. Raises BadImport.
+@attrs.define
+class Import:
+    """The tables of new servers, from one or several files, and a note for every difference.
 
-    `known` are the names of existing servers, which the new names avoid.
+    `problems` are the notes on what is missing: servers, and restrictions that no longer hold. `tables` are the servers of
+    the configuration by name, the new ones included; `origins` are its comments about origins.
     """
-    drafts = {name: _draft_or_reason(entry) for name, entry in _servers(text).items()}
-    names = _assigned_names((name for name, draft in drafts.items() if not isinstance(draft, str)), known)
-    tables: list[str] = []
-    notes: list[str] = []
-    for was, draft in drafts.items():
-        if isinstance(draft, str):
-            notes.append(f"{shown_name(was)} is left out: {draft}.")
-        elif isinstance(draft, RemoteDraft):
-            tables.append(remote_table(names[was], draft))
-            notes.extend([*_rename_notes(was, names[was]), *remote_notes(names[was], draft)])
-        else:
-            tables.append(_table(names[was], draft))
-            notes.extend(_notes(was, names[was], draft))
-    return Imported("\n".join(tables), tuple(notes))
+
+    tables: dict[str, Mapping[str, Any]] = attrs.field(factory=dict[str, Mapping[str, Any]], repr=False)
+    origins: dict[str, str] = attrs.field(factory=dict[str, str])
+    toml: str = attrs.field(default="", repr=False)
+    added: list[str] = attrs.field(factory=list[str])
+    notes: list[str] = attrs.field(factory=list[str])
+    problems: list[str] = attrs.field(factory=list[str])
+    files: list[SecretFile] = attrs.field(factory=list[SecretFile])
+    hidden: list[str] = attrs.field(factory=list[str], repr=False)
 
 
-# ---- from the text to the entries
+def import_servers(text: str, into: Import, origin: Origin) -> Source:
+    """Add the servers of another client's configuration to an import. Raises BadImport.
+
+    A server that the configuration already has is not added again.
+    """
+    source = read_source(text, origin.suffix, origin.client)
+    around = attrs.evolve(origin.around, form=source.client.form, inputs=source.inputs)
+    drafts: list[tuple[str, Draft]] = []
+    for was, entry in source.servers:
+        try:
+            drafts.append((was, _draft(entry, around)))
+        except LeftOut as reason:
+            into.problems.append(f"{shown_name(was)} is left out: {reason}.")
+    into.notes += [f"{note}." for note in source.notes]
+    # A server with a valid name keeps it, also if the name of another becomes the same.
+    for was, draft in sorted(drafts, key=lambda pair: not _NAME.match(pair[0])):
+        _add(was, draft, source.client.name, into)
+    return source
 
 
-def _servers(text: str) -> dict[str, Any]:
-    top = _parsed(text)
-    inner = top.get("mcp")
-    for holder in (top, cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}):
-        for key in ("mcpServers", "servers"):
-            servers = holder.get(key)
-            if isinstance(servers, dict) and servers:
-                return cast("dict[str, Any]", servers)
-    raise BadImport("no servers found: neither mcpServers nor servers is an object with entries")
+def _draft(entry: Entry | LeftOut, around: Surroundings) -> Draft:
+    if isinstance(entry, LeftOut):
+        raise entry
+    if entry.project:
+        around = attrs.evolve(around, project=entry.project)
+    draft = remote_draft(entry, around) if is_remote(entry) else local_draft(entry, around)
+    if draft.problems:
+        # A tool that was switched off must not come back without notice.
+        draft.keys["enabled"] = False
+    return draft
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _add(was: str, draft: Draft, client: str, into: Import) -> None:
+    if is_bridge(draft.keys):
+        into.notes.append(f"{shown_name(was)} is left out: it is a server of this bridge.")
+        return
+    comment = origin_comment(client, was)
+    known = _known(was, draft, comment, into)
+    if known is not None:
+        _note_known(was, known, draft, into)
+        return
+    name = _free(_valid_name(was), {*into.tables, _RESERVED})
+    keys = _with_places(name, draft.keys)
+    toml = toml_table(name, _ordered(keys), comment)
     try:
-        value = json.loads(_plain(text.removeprefix("\ufeff")))
-    except json.JSONDecodeError as fault:
-        raise BadImport(f"not valid JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
-    except RecursionError:
-        raise BadImport("the JSON is nested too deeply") from None
-    except ValueError:
-        raise BadImport("the JSON has a number with too many digits") from None
-    if not isinstance(value, dict):
-        raise BadImport("the JSON is not an object")
-    return cast("dict[str, Any]", value)
+        parse(toml.encode())
+    except BadConfig as fault:
+        into.problems.append(f"{shown_name(was)} is left out: {fault}.")
+        return
+    into.toml += f"{'' if not into.toml else chr(10)}{toml}"
+    into.tables[name] = keys
+    into.origins[comment] = name
+    into.added.append(name)
+    into.hidden += draft.hidden
+    into.files += [SecretFile(f"{name}.{place.suffix}", place.value, place.what) for place in draft.places()]
+    into.notes += _notes(was, name, draft)
+    into.problems += [f"{name}: {problem}; it is written with enabled = false." for problem in draft.problems]
 
 
-def _plain(text: str) -> str:
-    """Replace comments and trailing commas by spaces, so that positions in errors stay correct."""
-    return _TRAILING.sub(_blank, _COMMENT.sub(_blank, text))
+def _known(was: str, draft: Draft, comment: str, into: Import) -> str | None:
+    """Return the name of the server that is the same, or None."""
+    origin = into.origins.get(comment)
+    names = sorted(into.tables, key=lambda name: (name != origin, _reduced(name) != _reduced(was)))
+    for name in names:
+        named = name == origin or _reduced(name) == _reduced(was)
+        if is_same(into.tables[name], draft.keys, named=named):
+            return name
+    return None
 
 
-def _blank(found: re.Match[str]) -> str:
-    token = found[0]
-    return token if token.startswith('"') else re.sub(r"[^\n\r]", " ", token)
+def _reduced(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-# ---- from an entry to a draft
-
-
-def _draft_or_reason(given: object) -> "_Draft | RemoteDraft | str":
-    try:
-        entry = as_object(given, "it is not an object")
-        return remote_draft(entry) if is_remote(entry) else _draft(entry)
-    except LeftOut as reason:
-        return str(reason)
-
-
-def _draft(entry: Mapping[str, Any]) -> _Draft:
-    command = _command(entry)
-    env = as_object(entry.get("env") or {}, "its env is not an object")
-    handlings = {key: _handling(key, value) for key, value in env.items()}
-    cwd = _directory(entry.get("cwd"))
-    return _Draft(
-        command=command,
-        cwd=cwd,
-        enabled=entry.get("disabled") is not True and entry.get("enabled") is not False,
-        env={key: as_text(env[key]) or "" for key in _keys_with(_Handling.WRITTEN, handlings)},
-        passed=_keys_with(_Handling.PASSED, handlings),
-        secret=_keys_with(_Handling.SECRET, handlings),
-        notes=(
-            *_notes_on_words(command),
-            *(reason for reason in handlings.values() if isinstance(reason, str)),
-            *_notes_on_keys(entry, cwd),
-        ),
-    )
-
-
-def _command(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    program: object = entry.get("command")
-    args: object = entry.get("args") or []
-    if not isinstance(program, str) or not program.strip():
-        raise LeftOut("it has no command")
-    if _SHELL.search(program) or (" " in program and not program.startswith("/")):
-        raise LeftOut(
-            "its command has shell syntax or a placeholder, and no shell is involved; "
-            "set command to the program, and args to its arguments"
+def _note_known(was: str, known: str, draft: Draft, into: Import) -> None:
+    lost = lost_restrictions(into.tables[known], draft.keys)
+    if lost:
+        into.problems.append(
+            f"{shown_name(was)} is already there as {known}, and is kept as it is; it lacks {listed(lost)}."
         )
-    if "/" in program and not program.startswith("/"):
-        raise LeftOut("its command is a relative path; use an absolute path, or a name in PATH")
-    if not isinstance(args, list):
-        raise LeftOut("its args are not an array")
-    return (_word("its command", program), *_arguments(cast("list[object]", args)))
+    else:
+        into.notes.append(f"{shown_name(was)} is already there as {known}, and is kept as it is.")
 
 
-def _arguments(args: list[object]) -> Iterator[str]:
-    if len(args) >= MOST_WORDS:
-        raise LeftOut(f"it has {len(args)} arguments, and the limit is {MOST_WORDS - 1}")
-    for number, value in enumerate(args, 1):
-        yield _word(f"argument {number}", as_text(value))
-
-
-def _word(what: str, text: str | None) -> str:
-    fault = "is neither a text nor a number" if text is None else why_unfit(text)
-    if text is None or fault:
-        raise LeftOut(f"{what} {fault}")
-    return text
-
-
-def _directory(value: object) -> str:
-    """Return a working directory that the configuration accepts; empty for another value."""
-    if not isinstance(value, str) or not (value == "~" or value.startswith(("/", "~/"))):
-        return ""
-    return "" if PLACEHOLDER in value or why_unfit(value) else value
-
-
-def _handling(key: str, value: object) -> _Handling | str:
-    """Return the handling of a variable, or the reason why it is left out."""
-    text = as_text(value)
-    try:
-        check_variable(key, text or "")
-    except BadEnvironment as fault:
-        return f"a variable is left out: {fault}"
-    if text is None:
-        return f"{key} is left out: it is neither a text nor a number"
-    if text in (f"${{env:{key}}}", f"${{{key}}}"):
-        return _Handling.PASSED
-    if looks_secret(key, text) or INPUT in text:
-        return _Handling.SECRET
-    if PLACEHOLDER in text:
-        return f"{key} is left out: placeholders are not supported"
-    unfit = why_unfit(text)
-    return f"{key} is left out: it {unfit}" if unfit else _Handling.WRITTEN
-
-
-def _keys_with(wanted: _Handling, handlings: Mapping[str, _Handling | str]) -> tuple[str, ...]:
-    return tuple(key for key, handling in handlings.items() if handling is wanted)
-
-
-# ---- notes
-
-
-def _rename_notes(was: str, name: str) -> Iterator[str]:
+def _notes(was: str, name: str, draft: Draft) -> Iterator[str]:
     if was != name:
-        reason = "the name is in use" if _NAME.match(was) else "a name is [A-Za-z0-9][A-Za-z0-9_-]{0,31}"
-        yield f"{shown_name(was)} is renamed to {name}: {reason}."
-
-
-def _notes(was: str, name: str, draft: _Draft) -> Iterator[str]:
-    yield from _rename_notes(was, name)
-    if draft.secret:
-        yield (
-            f"{name}: secrets are not written to the configuration; put {listed(draft.secret)} "
-            f"as KEY=VALUE lines into {_env_file(name)} beside it, mode 0600."
+        reason = (
+            "the name is in use"
+            if _NAME.match(was)
+            else f"a name is {NAME.removeprefix('^').removesuffix(chr(92) + 'Z')}"
         )
-    if draft.passed:
-        yield f"{name}: {listed(draft.passed)} must be set in the environment of the bridge, which passes it to the server."
+        yield f"{shown_name(was)} is renamed to {name}: {reason}."
+    for place in draft.places():
+        verb = "goes into" if place.value is not None else "is not known here; put it into"
+        yield f"{name}: {place.what} {verb} {name}.{place.suffix} beside the configuration, mode 0600."
     for note in draft.notes:
         yield f"{name}: {note}."
 
 
-def _notes_on_words(command: tuple[str, ...]) -> Iterator[str]:
-    for number, (before, word) in enumerate(pairwise(command), 1):
-        if PLACEHOLDER in word:
-            yield f"argument {number} holds a placeholder, which is not supported: replace it by its value"
-        elif _is_secret(before, word):
-            yield (
-                f"argument {number} looks like a secret and was copied to the configuration: "
-                "use an environment variable if the server supports it"
-            )
-    package = find_package(command)
-    if package and not package.is_pinned:
-        yield f"package version not pinned (argument {package.position}): each start may run another version"
+def _with_places(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys with the names of files in place of places."""
+    found: dict[str, Any] = {}
+    for key, value in keys.items():
+        if isinstance(value, dict):
+            members = cast("dict[str, Any]", value)
+            found[key] = {
+                one: f"{name}.{inner.suffix}" if isinstance(inner, Place) else inner
+                for one, inner in members.items()
+            }
+        else:
+            found[key] = value
+    return found
 
 
-def _is_secret(before: str, word: str) -> bool:
-    option, _, value = word.partition("=")
-    named = before if before.startswith("-") and "=" not in before and not word.startswith("-") else ""
-    return bool(
-        SECRET_VALUE.search(word) or (value and SECRET_KEY.search(option)) or SECRET_KEY.search(named)
-    )
+_ORDER: Final = ("command", "url", "transport", "cwd", "enabled", "env_file", "pass_env", "tools", "limits")
 
 
-def _notes_on_keys(entry: Mapping[str, Any], cwd: str) -> Iterator[str]:
-    if entry.get("cwd") and not cwd:
-        yield "its cwd is ignored: it is not an absolute path"
-    unknown = sorted(entry.keys() - _KNOWN_KEYS)
-    if unknown:
-        yield f"ignored unsupported keys: {listed(map(shown_name, unknown))}"
-
-
-# ---- names
-
-
-def _assigned_names(wanted: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """Return a valid and unique name for each wanted name. Valid names are kept and take precedence."""
-    taken = set(known)
-    names: dict[str, str] = {}
-    for name in sorted(wanted, key=lambda name: not _NAME.match(name)):
-        names[name] = _free(_valid_name(name), taken)
-        taken.add(names[name])
-    return names
+def _ordered(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: keys[key]
+        for key in sorted(keys, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
+    }
 
 
 def _valid_name(name: str) -> str:
@@ -303,28 +203,3 @@ def _free(name: str, taken: Collection[str]) -> str:
     plain = re.sub(r"_{2,}", "-", name).rstrip("_")
     others = (f"{plain[: LONGEST_NAME - 1 - len(str(number))]}-{number}" for number in count(2))
     return next(other for other in chain([name, plain], others) if not is_confusable(other, taken))
-
-
-# ---- from a draft to its table
-
-
-def _table(name: str, draft: _Draft) -> str:
-    # Other clients do not expand ~ and variables in arguments.
-    lines = [f"[servers.{name}]", f"command = {toml_array(map(literal, draft.command))}"]
-    if draft.cwd:
-        cwd = draft.cwd if draft.cwd.startswith("~") else literal(draft.cwd)
-        lines.append(f"cwd = {toml_string(cwd)}")
-    if not draft.enabled:
-        lines.append("enabled = false")
-    if draft.secret:
-        lines.append(f"env_file = {toml_string(_env_file(name))}")
-    if draft.passed:
-        lines.append(f"pass_env = {toml_array(draft.passed)}")
-    if draft.env:
-        lines += ["", f"[servers.{name}.env]"]
-        lines += [f"{key} = {toml_string(value)}" for key, value in draft.env.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _env_file(name: str) -> str:
-    return f"{name}.env"

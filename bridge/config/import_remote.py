@@ -1,33 +1,22 @@
-"""Convert a remote server of another client's configuration to a table with a url.
+"""Convert a remote server of another client to the keys of a table with a url. Pure.
 
-A header whose value looks like a secret is not written: its value belongs into a file beside the configuration, which the
-table names.
+A header whose value looks like a secret is kept in a file of mode 0600 beside the configuration, which the table names.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-import attrs
-
 from .child_environment import looks_secret
-from .import_texts import (
-    PLACEHOLDER,
-    LeftOut,
-    as_object,
-    as_text,
-    listed,
-    shown_name,
-    toml_string,
-    why_unfit,
-)
+from .import_draft import Draft, Place, finish
+from .import_entry import Entry
+from .import_texts import LeftOut, as_object, as_text, listed, shown_name, texts_in, why_unfit
+from .import_variables import Surroundings, expand, shown_piece
 from .remote import hidden_parts
 from .remote_table import BadRemote, check_field, check_field_name, is_open, read_url
 from .schema import LONGEST_NAME
 
-_URL_KEYS: Final = ("url", "serverUrl", "httpUrl")
-_KNOWN_KEYS: Final = frozenset({*_URL_KEYS, "type", "transport", "headers", "disabled", "enabled"})
-_LOCAL_TYPES: Final = (None, "", "stdio", "local")
+_LOCAL_KINDS: Final = (None, "", "stdio", "local")
 # The transport for each type. Clients with the type "http" or none fall back to HTTP+SSE, as "auto" does.
 _TRANSPORTS: Final = {
     "http": "auto",
@@ -40,61 +29,63 @@ _TRANSPORTS: Final = {
     "websocket": "websocket",
 }
 _AUTHORIZATION: Final = "authorization"
+_LONGEST_CONNECT: Final = 3600
 
 
-@attrs.frozen
-class RemoteDraft:
-    """A remote server without its final name. `secret` are the names of headers whose values are not written."""
-
-    url: str = attrs.field(repr=False)
-    transport: str
-    enabled: bool
-    headers: dict[str, str] = attrs.field(repr=False)
-    secret: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def is_remote(entry: Mapping[str, Any]) -> bool:
+def is_remote(entry: Entry) -> bool:
     """Return whether an entry describes a remote server."""
-    return entry.get("type") not in _LOCAL_TYPES or any(key in entry for key in _URL_KEYS)
+    return entry.kind not in _LOCAL_KINDS or (entry.url is not None and entry.command is None)
 
 
-def remote_draft(entry: Mapping[str, Any]) -> RemoteDraft:
-    """Return the remote server of an entry. Raises LeftOut."""
-    if "command" in entry:
+def remote_draft(entry: Entry, around: Surroundings) -> Draft:
+    """Return the keys of a remote server. Raises LeftOut."""
+    if entry.command is not None:
         raise LeftOut("it has a command and is a remote server, and a server is one of the two")
-    url = _url(entry)
-    headers = as_object(entry.get("headers") or {}, "its headers are not an object")
-    notes: list[str] = []
-    written: dict[str, str] = {}
-    secret: list[str] = []
-    for name, value in headers.items():
-        _sort_header(name, value, written, secret, notes)
-    if secret and is_open(read_url(url)):
+    draft = Draft(notes=[*entry.notes], problems=[*entry.problems])
+    url = _url(entry, around, draft)
+    draft.keys["url"] = url
+    transport = _transport(entry, url)
+    if transport != "auto":
+        draft.keys["transport"] = transport
+    options = as_object(entry.request_options or {}, "its requestOptions are not an object")
+    _read_options(options, draft)
+    for headers in (entry.headers, options.get("headers")):
+        for name, value in as_object(headers or {}, "its headers are not an object").items():
+            _sort_header(name, value, around, draft)
+    for name, variable in as_object(entry.variable_headers or {}, "its headers are not an object").items():
+        _sort_header(name, f"${{{variable}}}", around, draft)
+    if isinstance(entry.bearer_variable, str) and entry.bearer_variable:
+        _sort_header("Authorization", f"Bearer ${{{entry.bearer_variable}}}", around, draft)
+    _read_oauth(entry, draft)
+    if entry.connect_seconds is not None:
+        draft.keys["connect_seconds"] = min(max(entry.connect_seconds, 1), _LONGEST_CONNECT)
+    for key in ("env", "args", "cwd", "passed", "keyring"):
+        if getattr(entry, key):
+            draft.notes.append(f"its {key} is ignored: a remote server is no process of this machine")
+    if (draft.keys.get("secret_headers") or draft.keys.get("oauth")) and is_open(read_url(url)):
         raise LeftOut(
             "it gets a credential over a connection without encryption; use https, or set plain_http by hand"
         )
-    if any(hidden_parts(url)):
-        notes.append("its url has a part that looks like a secret, and was copied to the configuration")
-    unknown = sorted(entry.keys() - _KNOWN_KEYS)
-    if unknown:
-        notes.append(f"ignored unsupported keys: {listed(map(shown_name, unknown))}")
-    return RemoteDraft(
-        url,
-        _transport(entry, url),
-        entry.get("disabled") is not True and entry.get("enabled") is not False,
-        written,
-        tuple(secret),
-        tuple(notes),
-    )
+    if hidden := [*hidden_parts(url)]:
+        draft.hidden += hidden
+        draft.notes.append("its url has a part that looks like a secret, and was copied to the configuration")
+    finish(entry, draft)
+    return draft
 
 
-def _url(entry: Mapping[str, Any]) -> str:
-    url = next((entry[key] for key in _URL_KEYS if key in entry), None)
-    if not isinstance(url, str):
+def _url(entry: Entry, around: Surroundings, draft: Draft) -> str:
+    if not isinstance(entry.url, str):
         raise LeftOut("it is a remote server without a url")
-    if PLACEHOLDER in url:
-        raise LeftOut("its url holds a placeholder, which is not supported")
+    expanded = expand(entry.url, around)
+    url = expanded.text
+    if url is None:
+        raise LeftOut(f"its url needs {listed(map(shown_piece, expanded.missing))}")
+    if expanded.secret:
+        raise LeftOut(
+            f"its url has the secret of {listed(expanded.replaced)}, and the configuration holds no secret; use a header"
+        )
+    if expanded.replaced:
+        draft.notes.append(f"its url has the present value of {listed(expanded.replaced)}")
     fault = why_unfit(url)
     if fault:
         raise LeftOut(f"its url {fault}")
@@ -105,8 +96,8 @@ def _url(entry: Mapping[str, Any]) -> str:
     return url
 
 
-def _transport(entry: Mapping[str, Any], url: str) -> str:
-    given = entry.get("type") or entry.get("transport")
+def _transport(entry: Entry, url: str) -> str:
+    given = entry.kind
     if given is None or given == "":
         return "auto"
     kind = _TRANSPORTS.get(given.lower()) if isinstance(given, str) else None
@@ -115,59 +106,91 @@ def _transport(entry: Mapping[str, Any], url: str) -> str:
     return "auto" if re.match("wss?:", url) else kind
 
 
-def _sort_header(
-    name: str, value: object, written: dict[str, str], secret: list[str], notes: list[str]
-) -> None:
-    taken = {one.lower() for one in (*written, *secret)}
+def _read_options(options: Mapping[str, Any], draft: Draft) -> None:
+    """Read the requestOptions of Continue."""
+    if options.get("verifySsl") is False:
+        draft.problems.append("verifySsl = false is not supported: add the certificate to ca_file")
+    authority = options.get("caBundlePath")
+    if isinstance(authority, str) and authority and not why_unfit(authority):
+        draft.keys["ca_file"] = authority
+    proxy = options.get("proxy")
+    if isinstance(proxy, str) and proxy and not why_unfit(proxy):
+        draft.problems.append("its proxy is not carried over: set proxy by hand")
+    rest = sorted(options.keys() - {"verifySsl", "caBundlePath", "proxy", "headers"})
+    if rest:
+        draft.notes.append(f"ignored keys of requestOptions: {listed(map(shown_name, rest))}")
+
+
+def _sort_header(name: str, value: object, around: Surroundings, draft: Draft) -> None:
+    headers, secret = draft.keys.get("headers", {}), draft.keys.get("secret_headers", {})
     text = as_text(value)
     try:
         check_field_name(name)
     except BadRemote as fault:
-        notes.append(f"a header is left out: {fault}")
+        draft.notes.append(f"a header is left out: {fault}")
         return
-    if name.lower() in taken:
-        notes.append(f"{name} is left out: it is the same header as another")
-    elif text is None:
-        notes.append(f"{name} is left out: it is neither a text nor a number")
-    elif looks_secret(name, text) or name.lower() == _AUTHORIZATION or PLACEHOLDER in text:
-        secret.append(name)
+    if name.lower() in {one.lower() for one in (*headers, *secret)}:
+        draft.notes.append(f"{name} is left out: it is the same header as another")
+        return
+    if text is None:
+        draft.notes.append(f"{name} is left out: it is neither a text nor a number")
+        return
+    expanded = expand(text, around)
+    found = expanded.text
+    if found is None or expanded.secret or looks_secret(name, found) or name.lower() == _AUTHORIZATION:
+        suffix = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME] or "header"
+        what = f"the header {name}"
+        if found is None:
+            what += f" ({listed(map(shown_piece, expanded.missing))} of the client)"
+        draft.table("secret_headers")[name] = Place(suffix, found or None, what)
     else:
         try:
-            check_field(name, text)
+            check_field(name, found)
         except BadRemote as fault:
-            notes.append(f"{name} is left out: {fault}")
-        else:
-            written[name] = text
+            draft.notes.append(f"{name} is left out: {fault}")
+            return
+        draft.table("headers")[name] = found
+    if found is not None and expanded.replaced:
+        draft.notes.append(f"{name} gets the present value of {listed(expanded.replaced)}")
 
 
-def remote_notes(name: str, draft: RemoteDraft) -> Iterator[str]:
-    """Yield the notes on a server with its final name."""
-    for header in draft.secret:
-        yield (
-            f"{name}: secrets are not written to the configuration; put the value of the header {header} "
-            f"into {_file_of(name, header)} beside it, mode 0600."
-        )
-    for note in draft.notes:
-        yield f"{name}: {note}."
+def _read_oauth(entry: Entry, draft: Draft) -> None:
+    """Read the OAuth client that a user has registered. The names of its keys differ between the clients."""
+    if entry.oauth is False:
+        draft.notes.append("oauth = false is ignored: the bridge logs in only after `mcp-bridge login`")
+        return
+    given = as_object(entry.oauth or {}, "its oauth is not an object")
+    known: dict[str, Any] = {}
+    for key, spellings in {
+        "client_id": ("clientId", "client_id", "CLIENT_ID"),
+        "client_secret": ("clientSecret", "client_secret", "CLIENT_SECRET"),
+    }.items():
+        value = next((given[one] for one in spellings if given.get(one)), None)
+        if isinstance(value, str) and not why_unfit(value):
+            known[key] = value
+    scope: object = entry.scopes or given.get("scopes") or given.get("scope")
+    names = texts_in(scope) or (scope.split() if isinstance(scope, str) else [])
+    unknown = sorted(
+        key
+        for key in given
+        if re.sub(r"[^a-z]", "", key.lower()) not in _OAUTH_KEYS
+        and given[key] is not None
+        and given[key] is not True
+    )
+    if unknown:
+        draft.notes.append(f"ignored keys of oauth: {listed(map(shown_name, unknown))}")
+    if _AUTHORIZATION in map(str.lower, draft.keys.get("secret_headers", {})):
+        if known or names:
+            draft.notes.append("its oauth is ignored: it has an Authorization header")
+        return
+    if "client_id" in known:
+        draft.table("oauth")["client_id"] = known["client_id"]
+        if "client_secret" in known:
+            draft.table("oauth")["client_secret"] = Place(
+                "client-secret", known["client_secret"], "the client secret"
+            )
+    if names:
+        draft.table("oauth")["scopes"] = names
 
 
-def remote_table(name: str, draft: RemoteDraft) -> str:
-    """Return the table of a server with its final name."""
-    lines = [f"[servers.{name}]", f"url = {toml_string(draft.url)}"]
-    if draft.transport != "auto":
-        lines.append(f"transport = {toml_string(draft.transport)}")
-    if not draft.enabled:
-        lines.append("enabled = false")
-    for key, fields in (
-        ("headers", draft.headers),
-        ("secret_headers", {header: _file_of(name, header) for header in draft.secret}),
-    ):
-        if fields:
-            lines += ["", f"[servers.{name}.{key}]"]
-            lines += [f"{toml_string(header)} = {toml_string(value)}" for header, value in fields.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _file_of(name: str, header: str) -> str:
-    safe = re.sub(r"[^a-z0-9]+", "-", header.lower()).strip("-")[:LONGEST_NAME] or "header"
-    return f"{name}.{safe}"
+_OAUTH_KEYS: Final = frozenset({"clientid", "clientsecret", "scope", "scopes", "enabled", "callbackport"})

@@ -5,6 +5,8 @@ from typing import Final
 EX_OK: Final = 0
 EX_FAILED: Final = 1
 EX_USAGE: Final = 64
+# sysexits.h: EX_DATAERR. A part of an imported file was not carried over.
+EX_INCOMPLETE: Final = 65
 EX_UNAVAILABLE: Final = 69
 EX_SOFTWARE: Final = 70
 EX_TEMPFAIL: Final = 75

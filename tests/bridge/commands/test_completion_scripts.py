@@ -30,7 +30,22 @@ def test_the_installed_script_is_the_printed_script(shell):
         (["sta"], ["status"]),
         (["--era", ""], ERAS),
         (["--stdio", "x", "--logLevel", "e"], ["error"]),
-        (["config", ""], ["check", "show", "import", "schema", "-h", "--help", "--config"]),
+        (
+            ["config", ""],
+            [
+                "check",
+                "show",
+                "import",
+                "schema",
+                "-h",
+                "--help",
+                "--config",
+                "--all",
+                "--write",
+                "--client",
+                "--project",
+            ],
+        ),
         (["status", "--config", ""], []),  # a file, which the shell itself completes
         (["--port", ""], []),
         (["logs", "--f"], ["--follow"]),

@@ -1,0 +1,226 @@
+"""The form of the configuration of each client."""
+
+import json
+
+import pytest
+
+from mcpbridged.bridge.config.import_entry import Entry
+from mcpbridged.bridge.config.import_formats import read_source
+from mcpbridged.bridge.config.import_sources import CLIENTS
+from mcpbridged.bridge.config.import_texts import BadImport, LeftOut, NoServers
+
+TIME = {"command": "time-server"}
+
+
+def source(top, suffix=".json", client=None):
+    return read_source(top if isinstance(top, str) else json.dumps(top), suffix, client)
+
+
+def names(found):
+    return [name for name, _ in found.servers]
+
+
+@pytest.mark.parametrize(
+    ("top", "client"),
+    [
+        ({"mcpServers": {"time": TIME}}, "claude-desktop"),
+        ({"mcpServers": {}, "servers": {"time": TIME}}, "vscode"),
+        ({"servers": {"time": TIME}, "inputs": [{"id": "token", "type": "promptString"}]}, "vscode"),
+        ({"mcp": {"servers": {"time": TIME}}}, "claude-desktop"),
+        ({"editor.fontSize": 12, "mcp": {"inputs": [], "servers": {"time": TIME}}}, "claude-desktop"),
+        ({"projects": {"/p": {"mcpServers": {"time": TIME}}}}, "claude-code"),
+        ({"context_servers": {"time": TIME}}, "zed"),
+        ({"extensions": {"time": {"type": "stdio", "cmd": "x"}}}, "goose"),
+        ({"mcpServers": [{"name": "time", **TIME}]}, "continue"),
+        ({"mcp": {"time": {"type": "local", "command": ["x"]}}}, "opencode"),
+        ({"mcp": {"servers": {"time": {"type": "local", "command": ["x"]}}}}, "claude-desktop"),
+        ({"mcpServers": {"time": {"httpUrl": "u"}}}, "gemini"),
+        ({"mcpServers": {"time": {"serverUrl": "u"}}}, "windsurf"),
+        ({"mcpServers": {"time": {**TIME, "autoApprove": []}}}, "cline"),
+        ({"time": TIME}, "claude-desktop"),
+        ({"name": "time", "server": {"type": "node", "mcp_config": TIME}}, "claude-desktop"),
+    ],
+)
+def test_each_client_has_its_own_form(top, client):
+    found = source(top)
+    assert found.client.name == client
+    assert names(found) == ["time"]
+    assert isinstance(found.servers[0][1], Entry)
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "client"),
+    [
+        ('[mcp_servers.time]\ncommand = "x"\n', "", None),
+        ('# a comment\n[mcp_servers.time] # another\ncommand = "x"\n', "", None),
+        ('mcp_servers.time.command = "x"\n', ".toml", None),
+        ('mcp_servers.time.command = "x"\n', "", CLIENTS["codex"]),
+        ("extensions:\n  time:\n    type: stdio\n    cmd: x\n", "", None),
+        ("mcpServers:\n- name: time\n  command: x\n", ".yml", None),
+        ('\ufeff// a comment\n{"mcpServers": {"time": {"command": "x"}}}', "", None),
+        ('/* a comment */ {"mcpServers": {"time": {"command": "x"}}}', ".jsonc", None),
+    ],
+)
+def test_the_language_is_found_without_a_suffix(text, suffix, client):
+    assert names(source(text, suffix, client)) == ["time"]
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "reason"),
+    [
+        ("", "", "not valid JSON: line 1, column 1"),
+        ("hello", "", "not valid JSON"),
+        ("[x]\na = ", ".toml", "not valid TOML"),
+        ("a = " + "[" * 20_000, ".toml", "nested too deeply"),
+        ("a: [", ".yaml", "not valid YAML"),
+    ],
+)
+def test_a_broken_text_is_refused(text, suffix, reason):
+    with pytest.raises(BadImport, match=reason):
+        source(text, suffix)
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {},
+        {"mcpServers": {}},
+        {"mcpServers": 5},
+        {"mcp": []},
+        {"a": {"b": 1}},
+        {"a": TIME, "b": 5},
+        {"theme": "x"},
+    ],
+)
+def test_a_text_without_servers_is_refused(top):
+    with pytest.raises(NoServers, match="no servers found"):
+        source(top)
+
+
+def test_the_projects_of_claude_code_have_servers():
+    found = source(
+        {
+            "mcpServers": {"all": TIME, "off": TIME},
+            "projects": {
+                "/p": {"mcpServers": {"a": TIME, "bad": []}, "disabledMcpServers": ["a", "off"]},
+                "/q": {"mcpServers": None},
+                "/r": 5,
+            },
+        }
+    )
+    assert names(found) == ["all", "off", "a", "bad"]
+    assert [entry.enabled for _, entry in found.servers[:3]] == [True, True, False]
+    assert found.servers[2][1].project == "/p"
+    assert isinstance(found.servers[3][1], LeftOut)
+    assert found.notes == ["'off': switched off in the project '/p' only, which stays with the client"]
+
+
+def test_the_lists_of_gemini_disable_servers():
+    top = {"mcpServers": {"a": TIME, "b": TIME, "c": TIME, "bad": 5}}
+    for lists, enabled in (
+        ({"excluded": ["a"]}, [False, True, True]),
+        ({"allowed": ["a", "b"], "excluded": ["b"]}, [True, False, False]),
+        ({"allowed": []}, [False] * 3),
+    ):
+        found = source({**top, "mcp": lists}, client=CLIENTS["gemini"])
+        assert [entry.enabled for _, entry in found.servers[:3]] == enabled
+
+
+def test_zed_has_an_older_form_and_servers_of_extensions():
+    found = source(
+        {
+            "context_servers": {
+                "old": {"command": {"path": "/x", "args": ["a"]}},
+                "extension": {"source": "extension", "settings": {}},
+                "far": {"url": "https://e.com"},
+            },
+            "agent": {"profiles": {"a": {"context_servers": {}}}},
+        }
+    )
+    assert names(found) == ["old", "far"]
+    assert (found.servers[0][1].command, found.servers[0][1].args) == ("/x", ["a"])
+    assert found.skipped == ["extension"]
+    assert len(found.notes) == 2
+
+
+def test_continue_has_hub_blocks_names_and_an_older_form():
+    found = source(
+        {
+            "mcpServers": [{"uses": "a/b"}, {"name": 5, **TIME}, "x"],
+            "experimental": {
+                "modelContextProtocolServers": [{"transport": {"type": "stdio", "command": "a"}}]
+            },
+        }
+    )
+    assert names(found) == ["server-1", "5", "server-3", "server-1"]
+    assert [isinstance(entry, LeftOut) for _, entry in found.servers] == [True, False, True, False]
+    assert found.servers[3][1].kind == "stdio"
+
+
+def test_opencode_denies_tools_by_the_name_of_the_server():
+    found = source(
+        {
+            "mcp": {
+                "my.git": {"type": "local", "command": ["x"]},
+                "far": {"type": "remote", "url": "https://e.com"},
+                "off": {"enabled": False},
+                "bad": {"type": "local", "enabled": True},
+            },
+            "tools": {
+                "my_git_push": False,
+                "my_git_": False,
+                "far*": False,
+                "bash": False,
+                "my_git_log": True,
+            },
+            "permission": {"my_git_c*": "deny", "edit": "deny", "my_git_b": "ask"},
+        }
+    )
+    git, far = found.servers[0][1], found.servers[1][1]
+    assert git.patterns == ["push", "c*"]
+    assert (git.enabled, far.enabled) == (True, False)
+    assert found.skipped == ["off"]
+
+
+def test_goose_has_parts_of_its_own_an_older_form_and_empty_lists():
+    found = source(
+        {
+            "extensions": {
+                "developer": {"type": "builtin"},
+                "a": {"enabled": False, "config": {"type": "stdio", "cmd": "x", "available_tools": []}},
+                "b": {"type": "stdio", "cmd": "x", "available_tools": ["t"]},
+            }
+        }
+    )
+    assert names(found) == ["a", "b"]
+    assert (found.servers[0][1].enabled, found.servers[0][1].allow) == (False, None)
+    assert found.servers[1][1].allow == ["t"]
+    assert found.notes == ["'developer' is left out: it is a part of Goose"]
+
+
+def test_a_file_with_only_parts_of_the_client_has_no_servers_and_no_error():
+    assert names(source({"extensions": {"developer": {"type": "builtin"}}})) == []
+
+
+def test_inputs_with_a_default_that_are_no_passwords_are_known():
+    inputs = [
+        {"id": "a", "default": "x"},
+        {"id": "b", "default": "y", "password": True},
+        {"id": "c"},
+        {"id": 5, "default": "z"},
+        7,
+    ]
+    assert source({"servers": {"t": TIME}, "inputs": inputs}).inputs == {"a": "x"}
+    assert source({"mcp": {"servers": {"t": TIME}, "inputs": inputs}}).inputs == {"a": "x"}
+
+
+def test_a_bare_map_has_only_servers():
+    assert names(source({"a": TIME, "b": {"url": "u"}, "c": {"x": 1}})) == ["a", "b"]
+
+
+def test_a_bundle_without_a_name():
+    assert names(source({"server": {"mcp_config": {**TIME, "platform_overrides": {}}}})) == ["server"]
+
+
+def test_a_server_json_is_known_by_its_packages():
+    assert names(source({"name": "a/b", "remotes": [{"type": "sse", "url": "u"}]})) == ["b"]

@@ -1,0 +1,38 @@
+"""The files of the clients."""
+
+from pathlib import PurePath
+
+import pytest
+
+from mcpbridged.bridge.config.import_sources import CLIENTS, client_of, places_of, project_of
+
+HERE = {"HOME": "/home/me"}
+
+
+def test_the_places_follow_the_directories_of_the_user():
+    assert [str(place) for place in places_of(CLIENTS["goose"], HERE)] == [
+        "/home/me/.config/goose/config.yaml"
+    ]
+    there = {**HERE, "XDG_CONFIG_HOME": "/c"}
+    assert [str(place) for place in places_of(CLIENTS["goose"], there)] == ["/c/goose/config.yaml"]
+    assert [str(place) for place in places_of(CLIENTS["cursor"], there)] == ["/home/me/.cursor/mcp.json"]
+
+
+@pytest.mark.parametrize(
+    ("path", "client", "project"),
+    [
+        ("/home/me/.cursor/mcp.json", "cursor", ""),
+        ("/home/me/src/a/.cursor/mcp.json", "cursor", "/home/me/src/a"),
+        ("/p/.vscode/mcp.json", "vscode", "/p"),
+        ("/p/.mcp.json", "claude-code", "/p"),
+        ("/home/me/.mcp.json", "claude-code", ""),
+        ("/p/.opencode/opencode.jsonc", "opencode", "/p"),
+        ("/p/.junie/mcp/mcp.json", "jetbrains", "/p"),
+        ("/p/other.json", None, ""),
+        ("/home/me/.config/zed/settings.json", "zed", ""),
+    ],
+)
+def test_a_path_names_the_client_and_the_project(path, client, project):
+    found = client_of(PurePath(path), HERE)
+    assert (found and found.name) == client
+    assert project_of(PurePath(path), HERE) == project
