@@ -164,17 +164,28 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-metadat
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l assertion-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logout' -l client-credentials
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-desktop
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-code
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cursor
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a vscode
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a windsurf
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a zed
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a codex
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a continue
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cline
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a opencode
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a gemini
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a goose
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a jetbrains
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a lmstudio
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a mcp-proxy
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l http
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l write
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l token -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l config -r

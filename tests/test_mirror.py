@@ -106,6 +106,9 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/login.py",
         "bridge/oauth/factory.py",
     },
+    "tests/cases/test_client_config_write.py": {
+        "bridge/commands/client_file.py",
+    },
     "tests/cases/test_config_import.py": {
         "bridge/commands/client_import.py",
     },

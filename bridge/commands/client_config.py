@@ -1,13 +1,16 @@
-"""`mcp-bridge client-config`: print the configuration snippet for a client."""
+"""`mcp-bridge client-config`: print the configuration snippet for a client, or write it into the file of the client."""
 
 import os
+import re
 import shutil
 import sys
+from pathlib import Path
+from typing import Final
 
 from ..config import edit, load, tables, xdg
 from ..config.addresses import shown_address
-from ..config.credentials import BOOT, new_token, read_secret
-from ..config.settings import CONTROL, Settings
+from ..config.credentials import new_token
+from ..config.settings import ALL, CONTROL, Settings
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
 from .client_snippets import Snippet, command_snippet, http_snippet
@@ -18,6 +21,8 @@ from .reload import reload_if_running
 from .status import addresses_of
 from .token import hash_of
 
+_TOKEN: Final = re.compile(r"mcpb_[A-Za-z0-9_-]{20,200}")
+
 
 def client_config(invocation: Invocation) -> int:
     """Print the snippet to stdout, and where it belongs to stderr. Raises BadUsage, BadConfig and BadCredential."""
@@ -26,22 +31,59 @@ def client_config(invocation: Invocation) -> int:
     known = [server.name for server in settings.servers]
     if options.server not in known:
         raise BadConfig(f"{file}: {load.why_not_served(options.server, tables.read(file), known)}")
+    if options.file is not None and not options.write:
+        raise BadUsage("--file needs --write")
+    if options.write:
+        _write(invocation, settings)
+        return EX_OK
     snippet = _over_http(invocation, settings) if options.http else _by_command(invocation)
     notice(snippet.where)
     print_line(snippet.text.rstrip("\n"))
     return EX_OK
 
 
-def _by_command(invocation: Invocation) -> Snippet:
+def _write(invocation: Invocation, settings: Settings) -> None:
+    """Write the entry into the file of the client. No token is made before the file is known to be editable."""
+    from .client_file import client_file, with_snippet, write_client_file  # noqa: PLC0415 - for --write only
+
+    options = invocation.options
+    file = client_file(options.client, options.file, invocation.environment)
+    if options.http and not file.private:
+        raise BadUsage(
+            f"{file.path} belongs to a project and is often committed; run this without --http, or without --file"
+        )
+    make = _over_http if options.http else _by_command
+    with_snippet(file, make(invocation, settings, "", dry=True))
+    snippet = make(invocation, settings, file.text)
+    text, replaced = with_snippet(file, snippet)
+    kept = write_client_file(file, text, secret=options.http and settings.authenticate)
+    what = "replaced the entry" if replaced else "added the entry"
+    print_line(f"{what} {options.server} in {file.path}")
+    if kept is not None:
+        notice(f"the former file is {kept}")
+
+
+def _by_command(
+    invocation: Invocation, settings: Settings | None = None, present: str = "", *, dry: bool = False
+) -> Snippet:
+    """Return the snippet of a command. With --token the client is the principal of that token, which is never shown."""
+    del settings, present
     options, file = invocation.options, invocation.file
     # A client of the desktop has another PATH than a shell, and another directory.
     words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", options.server]  # noqa: PTH100 - a link stays
+    if options.token:
+        words += ["--as", options.token]
+        if not dry:
+            _grant(invocation, options.token)
     if options.config or file != xdg.default_path(invocation.environment):
         words += ["--config", os.path.abspath(file)]  # noqa: PTH100 - likewise
     return command_snippet(options.client, options.server, words)
 
 
-def _over_http(invocation: Invocation, settings: Settings) -> Snippet:
+def _over_http(
+    invocation: Invocation, settings: Settings, present: str = "", *, dry: bool = False
+) -> Snippet:
+    """Return the snippet of a URL. `present` is the text of the client's file, which may have the token already."""
     options = invocation.options
     base = _passed_url(invocation)
     if not (base or settings.port):
@@ -50,10 +92,14 @@ def _over_http(invocation: Invocation, settings: Settings) -> Snippet:
     url = f"{base}/servers/{options.server}/mcp"
     try:
         # No token is created for a client that cannot use it.
-        http_snippet(options.client, options.server, url, "")
+        snippet = http_snippet(options.client, options.server, url, "", private=options.write)
     except ValueError as fault:
         raise BadUsage(str(fault)) from None
-    return http_snippet(options.client, options.server, url, _token(invocation, settings))
+    if dry or not settings.authenticate:
+        return snippet
+    return http_snippet(
+        options.client, options.server, url, _token(invocation, present), private=options.write
+    )
 
 
 def _passed_url(invocation: Invocation) -> str:
@@ -66,22 +112,43 @@ def _passed_url(invocation: Invocation) -> str:
     return found[0] if state.get("passed") and found else ""
 
 
-def _token(invocation: Invocation, settings: Settings) -> str:
-    """Return the token for the snippet: a new one for this client, or the owner's where the configuration names where it is."""
-    if not settings.authenticate:
-        return ""
-    file, environment, options = invocation.file, invocation.environment, invocation.options
-    if settings.token_source not in ("", BOOT) and settings.file:
-        return read_secret(settings.token_source, environment, settings.file.parent)
-    name = edit.token_name(options.client, options.server)
+def _token(invocation: Invocation, present: str) -> str:
+    """Return the token for the snippet: the one that the file of the client has, or a new one."""
+    options = invocation.options
+    name: str = options.token or edit.token_name(options.client, options.server)
+    known = tables.read(invocation.file).tokens
+    if name in known:
+        for found in _TOKEN.findall(present):
+            if hash_of(found) == known[name].sha256:
+                _grant(invocation, name)
+                return str(found)
     token = new_token()
-    text = file.read_bytes().decode()
-    if name in tables.read(file).tokens:
-        text = edit.with_key(text, "tokens", name, "sha256", hash_of(token))
+    if name in known:
+        _change(invocation.file, name, "sha256", hash_of(token))
         notice(f"replaced the token {name}; the former token is no longer accepted")
-    else:
-        text = edit.with_token(text, name, hash_of(token), [options.server])
-    edit.rewrite(file, text)
-    notice(f"added the token {name} to {file}; remove it with `mcp-bridge token revoke {name}`")
-    reload_if_running(invocation)
+    _grant(invocation, name, hash_of(token))
     return token
+
+
+def _grant(invocation: Invocation, name: str, sha256: str = "") -> None:
+    """Let a token use the server, and add the token if there is none of that name. The running daemon reads it."""
+    file, server = invocation.file, invocation.options.server
+    tables.check_name("tokens", name)
+    known = tables.read(file).tokens
+    if name not in known:
+        # Without a hash the secret is thrown away: the name alone selects the rights of a client on the Unix socket.
+        text = edit.with_token(file.read_bytes().decode(), name, sha256 or hash_of(new_token()), [server])
+        edit.rewrite(file, text)
+        notice(f"added the token {name} to {file}; remove it with `mcp-bridge token revoke {name}`")
+    elif ALL not in known[name].servers and server not in known[name].servers:
+        _change(file, name, "servers", [*known[name].servers, server])
+        notice(f"the token {name} may now use {server} as well")
+    elif not sha256:
+        return
+    reload_if_running(invocation)
+
+
+def _change(file: Path, name: str, key: str, value: object) -> None:
+    config = edit.ConfigText(file.read_bytes().decode())
+    config.set_key(("tokens", name, key), value)
+    edit.rewrite(file, config.text)

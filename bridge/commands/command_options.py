@@ -74,28 +74,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     shown.add_argument("server", metavar="NAME", help=_SERVER)
     _add_json(shown)
     configured = command("config")
-    configured.add_argument("action", choices=["check", "show", "import", "schema"])
-    configured.add_argument(
-        "file",
-        nargs="?",
-        type=Path,
-        metavar="FILE",
-        help="for import: the configuration of a client, - for standard input, or the name of a client: "
-        + ", ".join(SOURCES),
-    )
-    configured.add_argument("--all", action="store_true", help="for import: read every client found here")
-    configured.add_argument(
-        "--write", action="store_true", help="for import: change the configuration; without it print a diff"
-    )
-    configured.add_argument(
-        "--client", choices=SOURCES, help="for import: the client that FILE belongs to (default: detected)"
-    )
-    configured.add_argument(
-        "--project",
-        type=Path,
-        metavar="DIR",
-        help="for import: the directory that ${workspaceFolder} and relative paths stand for",
-    )
+    _add_config(configured)
     command("approve").add_argument("servers", nargs="+", metavar="NAME", help=_SERVER)
     _add_token(command("token"))
     for name in ("login", "logout"):
@@ -105,11 +84,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
         )
         add_oauth_options(logged)
     clients = command("client-config")
-    clients.add_argument("client", choices=CLIENTS)
-    clients.add_argument("server", metavar="NAME", help=_SERVER)
-    clients.add_argument(
-        "--http", action="store_true", help="connect over HTTP with a token, instead of with a command"
-    )
+    _add_client_config(clients)
     command("admin").add_argument(
         "--open", action="store_true", help="open the link in the browser of the desktop (xdg-open)"
     )
@@ -167,6 +142,51 @@ def add_oauth_options(parser: argparse.ArgumentParser) -> None:
         "--client-credentials",
         action="store_true",
         help="obtain tokens for that client itself, without a user",
+    )
+
+
+def _add_config(configured: argparse.ArgumentParser) -> None:
+    configured.add_argument("action", choices=["check", "show", "import", "schema"])
+    configured.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="for import: the configuration of a client, - for standard input, or the name of a client: "
+        + ", ".join(SOURCES),
+    )
+    configured.add_argument("--all", action="store_true", help="for import: read every client found here")
+    configured.add_argument(
+        "--write", action="store_true", help="for import: change the configuration; without it print a diff"
+    )
+    configured.add_argument(
+        "--client", choices=SOURCES, help="for import: the client that FILE belongs to (default: detected)"
+    )
+    configured.add_argument(
+        "--project",
+        type=Path,
+        metavar="DIR",
+        help="for import: the directory that ${workspaceFolder} and relative paths stand for",
+    )
+
+
+def _add_client_config(clients: argparse.ArgumentParser) -> None:
+    clients.add_argument("client", choices=CLIENTS)
+    clients.add_argument("server", metavar="NAME", help=_SERVER)
+    clients.add_argument(
+        "--http", action="store_true", help="connect over HTTP with a token, instead of with a command"
+    )
+    clients.add_argument(
+        "--write", action="store_true", help="write it into the file of the client, with a backup"
+    )
+    clients.add_argument(
+        "--file", type=Path, metavar="FILE", help="for --write: the file (default: that of the client)"
+    )
+    clients.add_argument(
+        "--token",
+        type=_token_name,
+        metavar="TOKENNAME",
+        help="name of the token for this client, which is created if necessary (default: CLIENT-NAME, and none for a command)",
     )
 
 

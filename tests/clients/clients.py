@@ -127,8 +127,9 @@ def claude_code(world: World) -> dict[str, Seen]:
     def claude(*words: str) -> str:
         return world.run("claude", "mcp", *words, more=path)
 
-    for server, options in (("over-http", ("--http",)), ("over-stdio", ())):
-        world.run("sh", "-c", world.pasted("claude-code", server, *options), more=path)
+    entry = json.loads(world.pasted("claude-code", "over-http", "--http"))["mcpServers"]["over-http"]
+    claude("add-json", "over-http", json.dumps(entry))
+    world.run("sh", "-c", world.pasted("claude-code", "over-stdio"), more=path)
     good = ("--header", f"Authorization: Bearer {world.token}")
     claude("add", "--transport", "sse", "sse", world.url("servers/example/sse"), *good)
     claude("add", "--transport", "http", "aggregate", world.url("mcp"), *good)
@@ -220,7 +221,7 @@ def codex(world: World) -> dict[str, Seen]:
         text += f'[mcp_servers.{name}]\nurl = "{world.url(path)}"\n'
         text += f'bearer_token_env_var = "{variable}"\n' if variable else ""
     place.write_text(text)
-    # `client-config --http` names the token in a line for the person; the one of the daemon is as good.
+    # The tokens of the entries that this program writes.
     more = {"MCP_BRIDGE_TOKEN": world.token, "FORMER_TOKEN": world.former}
     listed = world.run(str(program), "mcp", "list", more=more)
     statuses, errors = ask_codex(world, str(program), more)

@@ -6,10 +6,13 @@ import tomllib
 
 import pytest
 
-from mcpbridged.bridge.commands.client_snippets import CLIENTS, TOKEN_VARIABLE, command_snippet, http_snippet
+from mcpbridged.bridge.commands.client_snippets import CLIENTS, command_snippet, file_of, http_snippet
+from mcpbridged.bridge.config.import_sources import CLIENTS as SOURCES
+from mcpbridged.bridge.config.import_yaml import read_yaml
 
 URL = "http://127.0.0.1:8808/servers/git/mcp"
 HEADERS = {"Authorization": "Bearer TOKEN"}
+WITHOUT_HTTP = ("claude", "claude-desktop", "mcp-proxy")
 
 
 def pasted(client, token="TOKEN"):
@@ -17,7 +20,7 @@ def pasted(client, token="TOKEN"):
 
 
 def test_these_are_the_clients():
-    assert CLIENTS == ("claude", "claude-code", "cursor", "vscode", "windsurf", "zed", "codex", "gemini")
+    assert {file_of(client) for client in CLIENTS} == set(SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +60,39 @@ def test_vscode_prompts_for_the_token_because_its_file_is_often_committed():
     assert pasted("vscode").where == "VS Code: .vscode/mcp.json; it prompts for the token: TOKEN"
 
 
-def test_codex_reads_the_token_from_a_variable():
+def test_a_file_of_the_user_has_the_token_itself_for_vscode():
+    found = http_snippet("vscode", "git", URL, "TOKEN", private=True)
+    assert json.loads(found.text) == {"servers": {"git": {"type": "http", "url": URL, "headers": HEADERS}}}
+
+
+def test_codex_has_the_token_in_its_file():
     assert tomllib.loads(pasted("codex").text) == {
-        "mcp_servers": {"git": {"url": URL, "bearer_token_env_var": TOKEN_VARIABLE}}
+        "mcp_servers": {"git": {"url": URL, "http_headers": HEADERS}}
     }
-    assert pasted("codex").where == (
-        "Codex: ~/.codex/config.toml; it reads the token from $MCP_BRIDGE_TOKEN: TOKEN"
-    )
+    assert pasted("codex").where == "Codex: ~/.codex/config.toml"
+
+
+@pytest.mark.parametrize(
+    ("client", "meaning"),
+    [
+        ("goose", {"extensions": {"git": {"name": "git", "uri": URL, "headers": HEADERS}}}),
+        (
+            "continue",
+            {"mcpServers": [{"name": "git", "url": URL, "requestOptions": {"headers": HEADERS}}]},
+        ),
+    ],
+)
+def test_a_client_with_a_yaml_file(client, meaning):
+    found = read_yaml(pasted(client).text)
+    assert includes(found, meaning)
+
+
+def includes(found, wanted):
+    if isinstance(wanted, dict):
+        return all(key in found and includes(found[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return all(includes(*pair) for pair in zip(found, wanted, strict=True))
+    return found == wanted
 
 
 def words_of_the_shell(text):
@@ -73,16 +102,11 @@ def words_of_the_shell(text):
     return done.stdout.splitlines()
 
 
-def test_claude_code_is_configured_by_a_command_whose_last_option_is_the_header():
-    assert words_of_the_shell(pasted("claude-code").text) == (
-        ["mcp", "add", "--transport", "http", "git", URL, "--header", "Authorization: Bearer TOKEN"]
-    )
-
-
-def test_the_shell_expands_the_token_only():
-    words = words_of_the_shell(http_snippet("claude-code", "git", "http://h/$(echo x)", "$(echo a b)").text)
-    assert words[5] == "http://h/$(echo x)"
-    assert words[-1] == "Authorization: Bearer a b"
+def test_claude_code_gets_the_token_in_its_file_and_never_on_a_command_line():
+    assert json.loads(pasted("claude-code").text) == {
+        "mcpServers": {"git": {"type": "http", "url": URL, "headers": HEADERS}}
+    }
+    assert pasted("claude-code").where == "Claude Code: ~/.claude.json"
 
 
 def test_a_token_with_quotes_stays_one_text_in_json():
@@ -90,7 +114,7 @@ def test_a_token_with_quotes_stays_one_text_in_json():
     assert found["mcpServers"]["git"]["headers"] == {"Authorization": 'Bearer a"b\\ü'}
 
 
-@pytest.mark.parametrize("client", [client for client in CLIENTS if client != "claude"])
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in WITHOUT_HTTP])
 def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_token(client):
     found = pasted(client)
     assert "\n" not in found.where
@@ -99,7 +123,7 @@ def test_the_place_is_one_line_the_text_ends_with_one_and_no_repr_shows_the_toke
 
 
 def test_an_unknown_client_is_rejected_by_its_name():
-    with pytest.raises(ValueError, match=r"there is no client 'emacs'; there are claude, claude-code"):
+    with pytest.raises(ValueError, match=r"there is no client 'emacs'; there are claude, claude-desktop"):
         http_snippet("emacs", "git", URL, "TOKEN")
     with pytest.raises(ValueError, match="there is no client"):
         command_snippet("emacs", "git", ["x"])
@@ -120,10 +144,20 @@ ENTRY = {"command": COMMAND[0], "args": COMMAND[1:]}
         ("gemini", {"mcpServers": {"git": ENTRY}}),
         ("zed", {"context_servers": {"git": ENTRY}}),
         ("vscode", {"servers": {"git": {"type": "stdio", **ENTRY}}}),
+        ("mcp-proxy", {"mcpServers": {"git": ENTRY}}),
+        ("cline", {"mcpServers": {"git": {"type": "stdio", **ENTRY}}}),
+        ("opencode", {"mcp": {"git": {"type": "local", "command": COMMAND, "enabled": True}}}),
     ],
 )
 def test_a_client_that_starts_a_command_needs_no_token(client, meaning):
     assert json.loads(command_snippet(client, "git", COMMAND).text) == meaning
+
+
+def test_a_command_for_goose_and_continue():
+    found = read_yaml(command_snippet("goose", "git", COMMAND).text)
+    assert includes(found, {"extensions": {"git": {"cmd": COMMAND[0], "args": COMMAND[1:], "enabled": True}}})
+    found = read_yaml(command_snippet("continue", "git", COMMAND).text)
+    assert found == {"mcpServers": [{"name": "git", "type": "stdio", **ENTRY}]}
 
 
 def test_a_command_for_codex_and_claude_code():
@@ -137,7 +171,7 @@ def test_a_command_for_codex_and_claude_code():
     ]
 
 
-@pytest.mark.parametrize("client", [client for client in CLIENTS if client != "claude"])
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in WITHOUT_HTTP])
 def test_without_authentication_there_is_no_token(client):
     found = pasted(client, "")
     assert URL in found.text

@@ -1,0 +1,105 @@
+"""Write the entry of `client-config` into the file of a client. Comments and the rest of the file stay."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import attrs
+
+from ..config.edit import ConfigText, write_with_backup
+from ..config.import_json import read_json
+from ..config.import_sources import CLIENTS, client_of, places_of, project_of
+from ..config.import_texts import BadImport, object_in
+from ..config.import_yaml import read_yaml
+from ..config.json_edit import with_member
+from ..config.tables import BadConfig
+from ..config.yaml_edit import with_entry, with_item
+from .client_snippets import CONNECTION_KEYS, Snippet, file_of
+from .invocation import BadUsage
+
+_LARGEST: Final = 4 * 1024 * 1024
+
+
+@attrs.frozen
+class ClientFile:
+    """The file of a client, with its present text; empty if it does not exist.
+
+    `private` is whether it belongs to the user, and not to a project, whose files are often committed.
+    """
+
+    path: Path
+    text: str = attrs.field(repr=False)
+    private: bool = True
+
+
+def client_file(client: str, given: Path | None, environment: Mapping[str, str]) -> ClientFile:
+    """Return the file of a client: the given one, the first that exists, or else the first place. Raises BadUsage, BadConfig."""
+    places = [*places_of(CLIENTS[file_of(client)], environment)]
+    if given is None and not places:
+        raise BadUsage(f"{client} has no usual file; name it with --file")
+    path = given or next((place for place in places if place.is_file()), places[0])
+    text = ""
+    try:
+        if path.exists():
+            content = path.read_bytes()
+            if len(content) > _LARGEST:
+                raise BadConfig(f"{path} has more than {_LARGEST} bytes")
+            text = content.decode()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadConfig(f"{path} cannot be read: {fault}") from None
+    project = given is not None and bool(project_of(path.absolute(), environment))
+    known = client_of(path.absolute(), environment)
+    return ClientFile(path, text, not (project and known is not None))
+
+
+def with_snippet(file: ClientFile, snippet: Snippet) -> tuple[str, bool]:
+    """Return the text with the entry, and whether it replaces another. Raises BadConfig.
+
+    Keys of the former entry that do not describe the connection stay, such as approvals and lists of tools.
+    """
+    try:
+        former = _former(file.text, snippet)
+        entry = {key: value for key, value in former.items() if key not in CONNECTION_KEYS} | {
+            **snippet.entry
+        }
+        return _edited(file.text, snippet, entry), bool(former)
+    except BadImport as fault:
+        raise BadConfig(f"{file.path}: {fault}") from None
+    except BadConfig as fault:
+        raise BadConfig(f"{file.path}: {fault}") from None
+
+
+def _former(text: str, snippet: Snippet) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    if snippet.language == "toml":
+        found = ConfigText(text).get(snippet.path)
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    top = read_yaml(text) if snippet.language == "yaml" else read_json(text)
+    table, *names = snippet.path
+    if names:
+        return object_in(top, table, *names)
+    items: object = top.get(table)
+    for item in cast("list[object]", items) if isinstance(items, list) else []:
+        if object_in(item).get("name") == snippet.entry["name"]:
+            return object_in(item)
+    return {}
+
+
+def _edited(text: str, snippet: Snippet, entry: dict[str, Any]) -> str:
+    if snippet.language == "json":
+        return with_member(text, snippet.path, entry)
+    if snippet.language == "yaml":
+        table, *names = snippet.path
+        return with_entry(text, table, names[0], entry) if names else with_item(text, table, entry)
+    config = ConfigText(text)
+    config.remove(snippet.path)
+    config.add_table(snippet.path, entry)
+    return config.text
+
+
+def write_client_file(file: ClientFile, text: str, *, secret: bool) -> Path | None:
+    """Write the text, and return the file with the former one. A file with a token gets mode 0600. Raises BadConfig."""
+    if secret and file.path.exists():
+        file.path.chmod(0o600)
+    return write_with_backup(file.path, text)

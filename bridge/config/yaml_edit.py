@@ -1,0 +1,118 @@
+"""Set an entry in the YAML files of Goose and Continue, without a change to the rest.
+
+Positions come from PyYAML. Invariant: after the edit, the text has the values of the text before and the edit, and no other.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from .import_texts import BadImport
+from .import_yaml import compose_yaml, read_yaml
+from .tables import BadConfig
+
+_STEP: Final = "  "
+
+
+def with_entry(text: str, table: str, name: str, value: Mapping[str, Any]) -> str:
+    """Return the text with an entry in the mapping `table` (Goose). Raises BadConfig and BadImport."""
+    wanted = read_yaml(text) if text.strip() else {}
+    wanted[table] = {**cast("dict[str, Any]", wanted.get(table) or {}), name: dict(value)}
+
+    def lines(indent: str) -> list[str]:
+        return [f"{indent}{_scalar(name)}:", *_lines(value, indent + _STEP)]
+
+    return _checked(_edited(text, table, name, lines, listed=False), wanted, table)
+
+
+def with_item(text: str, table: str, value: Mapping[str, Any]) -> str:
+    """Return the text with an item in the list `table` (Continue), in place of one with the same name."""
+    wanted = read_yaml(text) if text.strip() else {}
+    items = cast("list[Any]", wanted.get(table) or [])
+    at = next((at for at, one in enumerate(items) if _name_of(one) == value["name"]), len(items))
+    wanted[table] = [*items[:at], dict(value), *items[at + 1 :]]
+
+    def lines(indent: str) -> list[str]:
+        first, *rest = _lines(value, indent + _STEP)
+        return [f"{indent}- {first.strip()}", *rest]
+
+    return _checked(_edited(text, table, str(value["name"]), lines, listed=True), wanted, table)
+
+
+def _name_of(item: object) -> object:
+    return cast("dict[str, object]", item).get("name") if isinstance(item, dict) else None
+
+
+def _checked(new: str, wanted: dict[str, Any], table: str) -> str:
+    try:
+        same = read_yaml(new) == wanted
+    except BadImport:
+        same = False
+    if not same:
+        raise BadConfig(f"{table}: the file has a spelling that cannot be edited here; add the entry by hand")
+    return new
+
+
+def _lines(value: Mapping[str, Any], indent: str) -> list[str]:
+    found: list[str] = []
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            found += [f"{indent}{key}:", *_lines(cast("Mapping[str, Any]", inner), indent + _STEP)]
+        else:
+            found.append(f"{indent}{key}: {_scalar(inner)}")
+    return found
+
+
+def _scalar(value: object) -> str:
+    # Strings, numbers, booleans and lists of JSON are YAML.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _edited(text: str, table: str, name: str, lines: Any, *, listed: bool) -> str:  # noqa: ANN401 - a function of the indentation
+    """Return the text with lines in place of an entry, after the last entry, or in a new table at the end."""
+    top = compose_yaml(text) if text.strip() else None
+    holder = None
+    for key, node in top.value if top is not None else ():
+        if key.value == table:
+            holder = (key, node)
+    if holder is None:
+        gap = "" if not text or text.endswith("\n") else "\n"
+        return f"{text}{gap}{table}:\n" + "".join(f"{line}\n" for line in lines(_STEP))
+    key, node = holder
+    if not node.value or node.value == "~":
+        # An empty mapping, an empty list, or null.
+        start, end = key.end_mark.index, _line_end(text, node.end_mark.index)
+        return (
+            f"{text[:start]}:\n"
+            + "".join(f"{line}\n" for line in lines(_STEP))
+            + text[end:].removeprefix("\n")
+        )
+    entries = [*node.value] if listed else [pair[1] for pair in node.value]
+    starts = [one.start_mark for one in entries] if listed else [pair[0].start_mark for pair in node.value]
+    indent = " " * node.start_mark.column
+    names = [_item_name(one) for one in entries] if listed else [pair[0].value for pair in node.value]
+    block = "\n".join(lines(indent))
+    if name in names:
+        at = names.index(name)
+        first = text.rfind("\n", 0, starts[at].index) + 1
+        return f"{text[:first]}{block}\n{text[_line_end(text, _real_end(entries[at])) + 1 :]}"
+    last = _line_end(text, _real_end(entries[-1]))
+    return f"{text[:last]}\n{block}\n{text[last + 1 :]}"
+
+
+def _item_name(item: Any) -> object:  # noqa: ANN401 - a node of PyYAML
+    pairs = item.value if item.id == "mapping" else ()
+    return next((value.value for key, value in pairs if key.value == "name"), None)
+
+
+def _real_end(node: Any) -> int:  # noqa: ANN401 - a node of PyYAML
+    """Return the position after the last scalar. The end of a block that PyYAML names is that of the comments after it."""
+    if node.id == "scalar" or node.flow_style or not node.value:
+        return int(node.end_mark.index) - (node.id == "scalar" and node.style in ("|", ">"))
+    last = node.value[-1]
+    return _real_end(last if node.id == "sequence" else last[1])
+
+
+def _line_end(text: str, position: int) -> int:
+    found = text.find("\n", position)
+    return len(text) if found < 0 else found

@@ -1,0 +1,75 @@
+"""A member of an object in JSON with comments."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpbridged.bridge.config import json_edit
+from mcpbridged.bridge.config.import_json import read_json
+from mcpbridged.bridge.config.import_texts import BadImport
+from mcpbridged.bridge.config.json_edit import with_member
+from mcpbridged.bridge.config.tables import BadConfig
+
+VALUE = {"command": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("", '{\n  "m": {\n    "n": 1\n  }\n}\n'),
+        ("{}", '{\n  "m": {\n    "n": 1\n  }\n}'),
+        ('{"m": {"n": 5}}', '{"m": {"n": 1}}'),
+        ('{\n\t"a": 1, // c\n\t/* d */\n}', '{\n\t"a": 1, // c\n\t/* d */\n\t"m": {\n\t\t"n": 1\n\t}\n}'),
+        ('{\n  "m": {\n    "a": 1 // c\n  }\n}\n', '{\n  "m": {\n    "a": 1, // c\n    "n": 1\n  }\n}\n'),
+        ('{\n  "m": {\n    "a": ["}", {"n": 2}],\n  }, // c\n}', None),
+        ('// "m"\n{\n  "m": { // "n": {\n    "n" : 2, "b": "\\"n\\""\n  }\n}', None),
+        ('{"n": {"m": 1}, "m": {"a": {"n": 3}}}', None),
+        ('{"m": {"n": 1}, "m": {"a": 2}}', None),
+        ('\r\n{\r\n    "a": 1\r\n}', None),
+    ],
+)
+def test_only_the_member_changes(text, new):
+    found = with_member(text, ("m", "n"), 1)
+    if new is not None:
+        assert found == new
+    assert read_json(found)["m"]["n"] == 1
+    for comment in ("// c", "/* d */", '// "m"', '// "n": {'):
+        assert (comment in found) == (comment in text)
+
+
+@pytest.mark.parametrize("text", ['{"m": 5}', '{"m": [1]}'])
+def test_a_value_that_is_no_object_is_kept(text):
+    with pytest.raises(BadConfig, match=r"m\.n: m is not an object"):
+        with_member(text, ("m", "n"), 1)
+
+
+def test_a_text_that_is_no_json_is_refused():
+    with pytest.raises(BadImport):
+        with_member("{oops", ("m",), 1)
+
+
+@pytest.mark.parametrize("wrong", ["{}", "{oops"])
+def test_an_edit_with_another_result_is_refused(monkeypatch, wrong):
+    monkeypatch.setattr(json_edit, "_edited", lambda *_: wrong)
+    with pytest.raises(BadConfig, match="cannot be edited here"):
+        with_member("{}", ("m",), 1)
+
+
+keys = st.text(max_size=4)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(keys, values, max_size=4), keys, keys, values, st.sampled_from([None, 2, "\t"]))
+def test_any_object_can_be_edited(top, outer, inner, value, indent):
+    text = json.dumps(top, indent=indent, ensure_ascii=False)
+    if not isinstance(top.get(outer, {}), dict):
+        return
+    found = read_json(with_member(text, (outer, inner), value))
+    assert found == {**top, outer: {**top.get(outer, {}), inner: value}}

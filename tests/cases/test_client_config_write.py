@@ -1,0 +1,158 @@
+"""`client-config --write`: the file of the client, its backup and its token."""
+
+import hashlib
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mcpbridged.bridge.commands import dispatch
+from mcpbridged.bridge.config.import_yaml import read_yaml
+
+FIXTURES = Path(__file__).parents[1] / "bridge/config/fixtures"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = os.umask(0o022)
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[listen]\nhttp = "127.0.0.1:8808"\n[servers.git]\ncommand = ["git"]\n[servers.two]\ncommand = ["two"]\n'
+    )
+    file.chmod(0o600)
+    yield tmp_path
+    os.umask(old)
+
+
+def run(home, *words):
+    environment = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "PATH": os.environ["PATH"]}
+    return dispatch.run(["client-config", *words, "--config", str(home / "config.toml")], environment)
+
+
+def put(home, name, place):
+    target = home / place
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text((FIXTURES / name).read_text())
+    return target
+
+
+def test_the_entry_is_added_and_comments_stay(home, capsys):
+    file = put(home, "zed.settings.json", ".config/zed/settings.json")
+    before = file.read_text()
+    assert run(home, "zed", "two", "--write") == 0
+    text = file.read_text()
+    assert '"two": {' in text
+    assert all(line in text for line in before.splitlines())
+    assert file.with_name("settings.json.bak").read_text() == before
+    shown = capsys.readouterr()
+    assert shown.out == f"added the entry two in {file}\n"
+    assert "the former file is" in shown.err
+
+
+def test_an_entry_is_replaced_and_keeps_what_is_no_connection(home, capsys):
+    file = home / ".codeium/windsurf/mcp_config.json"
+    file.parent.mkdir(parents=True)
+    entry = {"command": "npx", "env": {"A": "b"}, "disabledTools": ["push"], "disabled": True}
+    file.write_text(json.dumps({"mcpServers": {"git": entry}}))
+    assert run(home, "windsurf", "git", "--write") == 0
+    found = json.loads(file.read_text())["mcpServers"]["git"]
+    assert (found["disabledTools"], found["disabled"], "env" in found) == (["push"], True, False)
+    assert found["args"][:2] == ["connect", "git"]
+    assert "replaced the entry git" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "place", "read"),
+    [
+        (
+            "codex",
+            "codex.config.toml",
+            ".codex/config.toml",
+            lambda text: tomllib.loads(text)["mcp_servers"]["git"],
+        ),
+        (
+            "goose",
+            "goose.config.yaml",
+            ".config/goose/config.yaml",
+            lambda text: read_yaml(text)["extensions"]["git"],
+        ),
+        (
+            "continue",
+            "continue.config.yaml",
+            ".continue/config.yaml",
+            lambda text: read_yaml(text)["mcpServers"][-1],
+        ),
+        ("opencode", "opencode.jsonc", ".config/opencode/opencode.jsonc", None),
+        ("claude-code", "claude.json", ".claude.json", None),
+    ],
+)
+def test_each_language_is_edited(home, client, name, place, read):
+    file = put(home, name, place)
+    for _ in range(2):
+        assert run(home, client, "git", "--write", "--http") == 0
+    text = file.read_text()
+    assert "http://127.0.0.1:8808/servers/git/mcp" in text
+    assert file.stat().st_mode & 0o777 == 0o600
+    if read is not None:
+        assert "http://127.0.0.1:8808/servers/git/mcp" in read(text).values()
+
+
+def test_a_new_file_is_closed_to_others(home):
+    assert run(home, "cursor", "git", "--write", "--http") == 0
+    file = home / ".cursor/mcp.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    token = json.loads(file.read_text())["mcpServers"]["git"]["headers"]["Authorization"].removeprefix(
+        "Bearer "
+    )
+    found = tomllib.loads((home / "config.toml").read_text())["tokens"]["cursor-git"]
+    assert found == {"sha256": hashlib.sha256(token.encode()).hexdigest(), "servers": ["git"]}
+
+
+def test_one_named_token_serves_all_entries_of_a_client(home, capsys):
+    for server in ("git", "two", "git"):
+        assert run(home, "cursor", server, "--write", "--http", "--token", "editor") == 0
+    entries = json.loads((home / ".cursor/mcp.json").read_text())["mcpServers"]
+    assert len({entry["headers"]["Authorization"] for entry in entries.values()}) == 1
+    found = tomllib.loads((home / "config.toml").read_text())["tokens"]
+    assert {name: token["servers"] for name, token in found.items()} == {"editor": ["git", "two"]}
+    shown = capsys.readouterr()
+    assert "mcpb_" not in shown.out + shown.err
+    assert "the token editor may now use two as well" in shown.err
+
+
+def test_a_command_can_be_the_principal_of_a_token(home):
+    assert run(home, "cursor", "git", "--write", "--token", "editor") == 0
+    entry = json.loads((home / ".cursor/mcp.json").read_text())["mcpServers"]["git"]
+    assert entry["args"][:4] == ["connect", "git", "--as", "editor"]
+    assert tomllib.loads((home / "config.toml").read_text())["tokens"]["editor"]["servers"] == ["git"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("mcp-proxy", "git", "--write"), 64, "mcp-proxy has no usual file; name it with --file"),
+        (("cursor", "git", "--file", "x"), 64, "--file needs --write"),
+        (("vscode", "git", "--write", "--http", "--file", "shop/.vscode/mcp.json"), 64, "is often committed"),
+        (("cursor", "git", "--write", "--file", "broken.json"), 78, "broken.json: not valid JSON"),
+        (("cursor", "git", "--write", "--file", "number.json"), 78, "mcpServers is not an object"),
+        (("cursor", "git", "--write", "--file", "binary.json"), 78, "binary.json cannot be read"),
+        (("cursor", "git", "--write", "--file", "large.json"), 78, "has more than"),
+    ],
+)
+def test_an_error_changes_nothing(home, capsys, words, code, text):
+    (home / "broken.json").write_text("{oops")
+    (home / "number.json").write_text('{"mcpServers": 5}')
+    (home / "binary.json").write_bytes(b"\xff")
+    (home / "large.json").write_bytes(b" " * (4 * 1024 * 1024 + 1))
+    before = (home / "config.toml").read_text()
+    assert run(home, *words) == code
+    assert text in capsys.readouterr().err
+    assert (home / "config.toml").read_text() == before
+
+
+def test_a_file_of_a_project_gets_the_command(home):
+    assert run(home, "vscode", "git", "--write", "--file", ".vscode/mcp.json") == 0
+    assert json.loads((home / ".vscode/mcp.json").read_text())["servers"]["git"]["type"] == "stdio"
