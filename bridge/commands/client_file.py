@@ -59,9 +59,9 @@ def with_snippet(file: ClientFile, snippet: Snippet) -> tuple[str, bool]:
     """
     try:
         former = _former(file.text, snippet)
-        entry = {key: value for key, value in former.items() if key not in CONNECTION_KEYS} | {
-            **snippet.entry
-        }
+        kept = {key: value for key, value in former.items() if key not in CONNECTION_KEYS}
+        # A client that has switched the server off, or has a time limit, keeps that.
+        entry = {**snippet.entry, **kept}
         return _edited(file.text, snippet, entry), bool(former)
     except BadImport as fault:
         raise BadConfig(f"{file.path}: {fault}") from None

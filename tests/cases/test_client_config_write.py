@@ -64,6 +64,14 @@ def test_an_entry_is_replaced_and_keeps_what_is_no_connection(home, capsys):
     assert "replaced the entry git" in capsys.readouterr().out
 
 
+def test_a_server_that_the_client_has_switched_off_stays_off(home):
+    file = put(home, "goose.config.yaml", ".config/goose/config.yaml")
+    file.write_text(file.read_text().replace("  remote:", "  two:").replace("timeout: 120", "timeout: 7"))
+    assert run(home, "goose", "two", "--write") == 0
+    found = read_yaml(file.read_text())["extensions"]["two"]
+    assert (found["enabled"], found["timeout"], found["type"]) == (False, 7, "stdio")
+
+
 @pytest.mark.parametrize(
     ("client", "name", "place", "read"),
     [

@@ -95,6 +95,14 @@ def test_a_variable_that_is_set_is_written_into_the_file():
     assert "x: X-A gets the present value of A." in into.notes
 
 
+def test_the_value_of_a_secret_variable_is_a_secret_in_any_header():
+    servers, into = imported(
+        {"url": URL, "headers": {"X-Team": "${MY_TOKEN}"}}, environment={"MY_TOKEN": "abc"}
+    )
+    assert servers["x"] == {"url": URL, "secret_headers": {"X-Team": "x.x-team"}}
+    assert [file.value for file in into.files] == ["abc"]
+
+
 def test_codex_names_variables():
     entry = {"url": URL, "bearer_token_env_var": "T", "env_http_headers": {"X-Team": "TEAM"}}
     servers, into = imported(entry, environment={"T": "hunter2", "TEAM": "red"})
