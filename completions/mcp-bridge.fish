@@ -96,7 +96,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l token-file -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l as -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l as -x -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l header -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l header-file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l transport -x -a 'auto http sse websocket'
@@ -143,7 +143,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a rotate
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -x -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l help
@@ -206,3 +206,4 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs tap tools call connect restart env approve token login logout client-config help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'

@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             from ..log import LineLog  # noqa: PLC0415 - the text format needs no log so early
 
             LineLog(form="json").take_over()
+        if arguments and arguments[0] == "__complete":
+            from .complete_names import print_names  # noqa: PLC0415 - only for completion
+
+            sys.exit(print_names(arguments[1:], dict(os.environ)))
         if arguments and arguments[0] not in COMMANDS and is_client_line(arguments):
             arguments = ["connect", *connect_arguments(arguments)]
         if arguments and arguments[0] in COMMANDS:
