@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..log import escaped, write_stderr
-
 if TYPE_CHECKING:
     from .terminal import Terminal
 
@@ -35,4 +33,6 @@ def stdout_terminal(environment: Mapping[str, str]) -> "Terminal":
 
 def notice(text: str) -> None:
     """Write a line to stderr, escaped and after the name of the program."""
+    from ..log import escaped, write_stderr  # noqa: PLC0415 - `mcp-bridge --version` writes no notice
+
     write_stderr(f"mcp-bridge: {escaped(text)}\n")
