@@ -28,8 +28,10 @@ UNKNOWN: Final = "unknown"
 CLIENT_HEADER: Final = "mcp-bridge-client"
 # The header in which the aggregate names the principal of a request.
 PRINCIPAL_HEADER: Final = "mcp-bridge-principal"
-# Request header of the command-line client. Its processes exit at once, so they must not count as clients of their own.
+# Request header of the command-line client. Its processes exit at once, so they must not count as clients of their own: on a
+# Unix socket, whose peers have the uid of the daemon, the commands are one client with this name. Elsewhere they are unknown.
 COMMAND_HEADER: Final = "mcp-bridge-command"
+COMMAND: Final = "command"
 # Headers that a proxy adds (RFC 9110, RFC 7239 and common practice). The process of a proxy is not the client.
 _PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", COMMAND_HEADER})
 _PROXIED_PREFIX: Final = "x-forwarded-"
@@ -117,8 +119,11 @@ class Caller:
         self._headers = headers
         self.note_directory(headers)
         if self._sock is not None and _is_proxied(headers):
+            is_command = self._sock.family == socket.AF_UNIX and _is_command(headers)
             self._sock = None
             self._resolve(None)
+            if is_command:
+                self.name, self.known = COMMAND, True
 
     def note_directory(self, headers: Mapping[str, str]) -> None:
         """Store the directory of the client, for the aggregate."""
@@ -220,6 +225,12 @@ def pid_of_peer(sock: socket.socket) -> int:
 
 def _is_proxied(headers: Mapping[str, str]) -> bool:
     return not _PROXIED.isdisjoint(headers) or any(name.startswith(_PROXIED_PREFIX) for name in headers)
+
+
+def _is_command(headers: Mapping[str, str]) -> bool:
+    """Return whether a request comes from a command, and from no proxy in front of it."""
+    others = {name: value for name, value in headers.items() if name != COMMAND_HEADER}
+    return COMMAND_HEADER in headers and not _is_proxied(others)
 
 
 # ---- Unix sockets

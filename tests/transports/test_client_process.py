@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from mcpbridged.transports import client_process
-from mcpbridged.transports.client_process import CLIENT_HEADER, UNKNOWN, Caller
+from mcpbridged.transports.client_process import CLIENT_HEADER, COMMAND, COMMAND_HEADER, UNKNOWN, Caller
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +142,23 @@ async def test_headers_of_a_proxy_make_the_client_unknown_for_good(name, tmp_pat
         caller.note_headers({})
         await caller.look_up()
         assert caller.name == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "more", "name"),
+    [
+        (UNIX, "", {}, COMMAND),
+        (UNIX, "", {"via": "x"}, UNKNOWN),
+        (UNIX, "", {"x-forwarded-for": "x"}, UNKNOWN),
+        (V4, "127.0.0.1", {}, UNKNOWN),
+    ],
+)
+async def test_all_commands_on_the_unix_socket_are_one_client(family, host, more, name, tmp_path):
+    with pair(tmp_path, family, host) as (ours, _):
+        caller = Caller(ours)
+        caller.note_headers({COMMAND_HEADER: "1", **more})
+        await caller.look_up()
+        assert (caller.name, caller.known, caller.process) == (name, name == COMMAND, None)
 
 
 async def test_a_socket_of_another_user_is_of_an_unknown_client(tmp_path, monkeypatch):
