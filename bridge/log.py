@@ -30,7 +30,7 @@ _SHARE: Final = 0.1
 # A pipe that is writable by poll(2) accepts this much without blocking: PIPE_BUF in pipe(7) (bytes).
 _AT_ONCE: Final = 4096
 # C0, DEL, C1, line separators, and characters that reorder or hide text (bidi, zero width, tags).
-_UNSAFE: Final = re.compile(
+UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
@@ -257,7 +257,7 @@ def _redact_forms(text: str, secrets: Iterable[str]) -> str:
 
 def escaped(text: str) -> str:
     r"""Return the text with every character that could control a terminal or end a line as \xNN or \uNNNN."""
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 
 def _quoted(value: object) -> str:

@@ -6,6 +6,10 @@ complete -c mcp-bridge -n __fish_use_subcommand -a logs
 complete -c mcp-bridge -n __fish_use_subcommand -a tap
 complete -c mcp-bridge -n __fish_use_subcommand -a tools
 complete -c mcp-bridge -n __fish_use_subcommand -a call
+complete -c mcp-bridge -n __fish_use_subcommand -a prompts
+complete -c mcp-bridge -n __fish_use_subcommand -a prompt
+complete -c mcp-bridge -n __fish_use_subcommand -a resources
+complete -c mcp-bridge -n __fish_use_subcommand -a read
 complete -c mcp-bridge -n __fish_use_subcommand -a connect
 complete -c mcp-bridge -n __fish_use_subcommand -a restart
 complete -c mcp-bridge -n __fish_use_subcommand -a reload
@@ -40,7 +44,7 @@ complete -c mcp-bridge -n __fish_use_subcommand -l cors -r
 complete -c mcp-bridge -n __fish_use_subcommand -l share -x -a 'session client principal server'
 complete -c mcp-bridge -n __fish_use_subcommand -l era -x -a 'auto legacy modern dual'
 complete -c mcp-bridge -n __fish_use_subcommand -l limit -r
-complete -c mcp-bridge -n __fish_use_subcommand -l log-level -x -a 'debug info warning error none'
+complete -c mcp-bridge -n __fish_use_subcommand -l log-level -r
 complete -c mcp-bridge -n __fish_use_subcommand -l logLevel -x -a 'debug info warning error none'
 complete -c mcp-bridge -n __fish_use_subcommand -l log-format -x -a 'text json'
 complete -c mcp-bridge -n __fish_use_subcommand -l allow-root
@@ -92,6 +96,28 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l output -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from call' -l log-level -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompts' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompts' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompts' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompts' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompt' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompt' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompt' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompt' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from prompt' -l log-level -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from resources' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from resources' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from resources' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from resources' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from read' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from read' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from read' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from read' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from read' -l output -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from read' -l log-level -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l config -r

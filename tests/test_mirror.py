@@ -135,7 +135,11 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/reload.py",
         "bridge/commands/token.py",
     },
-    "tests/e2e/test_calls.py": {
+    "tests/e2e/test_terminal_calls.py": {
+        "bridge/commands/call.py",
+        "bridge/commands/prompts.py",
+        "bridge/commands/resources.py",
+        "bridge/commands/terminal_user.py",
         "bridge/commands/tools.py",
     },
     "tests/cases/test_doctor_daemon.py": {

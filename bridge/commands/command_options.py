@@ -2,9 +2,11 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ...validators.stateless_request import LOG_LEVELS
 from ..config.import_sources import CLIENTS as SOURCES
 from ..config.schema import NAME
 from .client_snippets import CLIENTS
@@ -58,15 +60,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     logs.add_argument("server", metavar="NAME", help=_SERVER)
     logs.add_argument("-f", "--follow", action="store_true", help="follow: print new entries as they arrive")
     command("tap").add_argument("server", metavar="NAME", help=_SERVER)
-    listed = command("tools")
-    listed.add_argument("server", metavar="NAME", help=_SERVER)
-    _add_json(listed)
-    called = command("call")
-    called.add_argument("server", metavar="NAME", help=_SERVER)
-    called.add_argument("tool", metavar="TOOL", help="name of the tool")
-    called.add_argument(
-        "arguments", metavar="ARGUMENTS", nargs="?", default="{}", help="JSON object (default {})"
-    )
+    _add_requests(command)
     _add_connect(command("connect"))
     command("restart").add_argument("server", metavar="NAME", help=_SERVER)
     _add_json(command("reload"))
@@ -107,6 +101,39 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 class _Formatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if is_epilog(text) else super()._fill_text(text, width, indent)
+
+
+def _add_requests(command: Callable[[str], argparse.ArgumentParser]) -> None:
+    """Add the commands that send requests to one server."""
+    for name in ("tools", "call", "prompts", "prompt", "resources", "read"):
+        parser = command(name)
+        parser.add_argument("server", metavar="NAME", help=_SERVER)
+        if name in ("call", "prompt"):
+            named = {"call": "tool", "prompt": "prompt"}[name]
+            parser.add_argument(named, metavar=named.upper(), help=f"name of the {named}")
+            parser.add_argument(
+                "arguments",
+                metavar="ARGUMENT",
+                nargs="*",
+                help="KEY=VALUE, KEY:=JSON, KEY=@FILE, a JSON object, or - for a JSON object on stdin",
+            )
+        if name == "read":
+            parser.add_argument("uri", metavar="URI", help="URI of the resource")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        if name in ("call", "read"):
+            parser.add_argument(
+                "--output",
+                default="",
+                metavar="FILE",
+                help="write binary content, or else the text, to this file; - is stdout",
+            )
+        if name in ("call", "prompt", "read"):
+            parser.add_argument(
+                "--log-level",
+                type=_log_level,
+                metavar="LEVEL",
+                help="log messages of the server to show (default: info on a terminal, otherwise none)",
+            )
 
 
 def add_oauth_options(parser: argparse.ArgumentParser) -> None:
@@ -251,6 +278,12 @@ def _add_token(tokens: argparse.ArgumentParser) -> None:
         help="servers that a new token may use (default: all)",
     )
     tokens.add_argument("--json", action="store_true", help="print JSON, for list")
+
+
+def _log_level(text: str) -> str:
+    if text not in ("none", *LOG_LEVELS):
+        raise argparse.ArgumentTypeError(f"must be none or one of {', '.join(LOG_LEVELS)}")
+    return text
 
 
 def _token_name(text: str) -> str:

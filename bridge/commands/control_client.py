@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 from ...validators import mirrored_headers, stateless_request
 from ...validators.revisions import MODERN_REVISION
@@ -16,6 +17,9 @@ from .pump.daemon_socket import directory_headers
 
 # For a response of the control API (seconds). A call of a tool has no limit.
 _TIMEOUT: Final = 30.0
+# Declared with every request, because clients with other capabilities get another process (MCP 2026-07-28 client/elicitation).
+CAPABILITIES: Final[Mapping[str, object]] = {"elicitation": {"form": {}, "url": {}}}
+_META: Final = {**stateless_request.OWN_META, stateless_request.CLIENT_CAPABILITIES: CAPABILITIES}
 # Of the message of an error response (characters).
 _LONGEST_REASON: Final = 500
 
@@ -30,7 +34,18 @@ def no_daemon(path: Path, reason: str) -> str:
 
 
 class ErrorResponse(Exception):
-    """The daemon or the server has returned an error; the text is the message of the peer."""
+    """The daemon or the server has returned an error; the text is the message of the peer.
+
+    `code` and `data` are those of the JSON-RPC error, None and empty without one. `status` is that of HTTP, 0 on a stream.
+    """
+
+    def __init__(
+        self, text: str, code: int | None = None, data: Mapping[str, Any] | None = None, status: int = 0
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.data: Mapping[str, Any] = data or {}
+        self.status = status
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -93,12 +108,14 @@ def call_server(
     params: Mapping[str, object],
     headers: Mapping[str, str] | None = None,
     patience: float | None = None,
+    log_level: str = "",
 ) -> Iterator[dict[str, Any]]:
     """Send a request to a server, as a client of MCP 2026-07-28, and yield its notifications and then its response.
 
-    `patience` limits the time for all of them (seconds). Raises Unreachable and ErrorResponse.
+    `patience` limits the time for all of them (seconds). With a log level the log messages of the server are among them. Raises
+    Unreachable and ErrorResponse.
     """
-    meta = {**stateless_request.OWN_META, "progressToken": 1}
+    meta = {**_META, "progressToken": 1, **({stateless_request.LOG_LEVEL: log_level} if log_level else {})}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
     sent = {
         "Content-Type": "application/json",
@@ -110,11 +127,12 @@ def call_server(
         **{name.decode(): value.decode() for name, value in directory_headers()},
         **(headers or {}),
     }
-    if isinstance(params.get("name"), str):
-        sent["Mcp-Name"] = mirrored_headers.encode_value(str(params["name"]))
+    name = params.get(stateless_request.MODERN_NAMED.get(method, ""))
+    if isinstance(name, str):
+        sent["Mcp-Name"] = mirrored_headers.encode_value(name)
     connection = _UnixConnection(unix, patience)
     try:
-        connection.request("POST", f"/servers/{server}/mcp", json.dumps(body).encode(), sent)
+        connection.request("POST", f"/servers/{quote(server, safe='')}/mcp", json.dumps(body).encode(), sent)
         response = connection.getresponse()
         if response.headers.get_content_type() == "text/event-stream":
             yield from _events(response, math.inf if patience is None else time.monotonic() + patience)
@@ -133,7 +151,7 @@ def result_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
         last = message
     result: Any = last.get("result")
     if not isinstance(result, dict):
-        raise ErrorResponse(_reason(last) or "the response is missing or has no result")
+        raise _error(last, "the response is missing or has no result")
     return cast("dict[str, Any]", result)
 
 
@@ -151,7 +169,7 @@ def _checked(status: int, body: bytes) -> Any:  # noqa: ANN401 - JSON
     except ValueError:
         raise ErrorResponse(f"the daemon returned HTTP {status}: {body[:200]!r}") from None
     if status >= http.client.BAD_REQUEST:
-        raise ErrorResponse(_reason(parsed) or f"the daemon returned HTTP {status}")
+        raise _error(parsed, f"the daemon returned HTTP {status}", status)
     return parsed
 
 
@@ -166,8 +184,16 @@ def reason_in(body: bytes) -> str:
     return " ".join(text.split())[:_LONGEST_REASON] if isinstance(text, str) else ""
 
 
-def _reason(parsed: dict[str, Any]) -> str:
-    error: dict[str, Any] = parsed.get("error", {})
-    data = error.get("data")
-    lines: list[object] = cast("dict[str, Any]", data).get("stderr", []) if isinstance(data, dict) else []
-    return "\n".join([str(error.get("message", "")), *(f"  {line}" for line in lines)])
+def _error(parsed: object, otherwise: str, status: int = 0) -> ErrorResponse:
+    """Return the exception for the JSON-RPC error in a response, with this text if there is none."""
+    error = _object(_object(parsed).get("error"))
+    data = _object(error.get("data"))
+    lines: Any = data.get("stderr")
+    stderr = [f"  {line}" for line in cast("list[object]", lines)] if isinstance(lines, list) else []
+    text = "\n".join([str(error.get("message", "")), *stderr])
+    code = error.get("code")
+    return ErrorResponse(text or otherwise, code if isinstance(code, int) else None, data, status)
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -20,6 +20,7 @@ from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UN
 from ..runtime.pinning import PinMismatch
 from .admin import admin
 from .approve import approve
+from .call import call
 from .client_config import client_config
 from .command_options import command_parsers, commands_parser
 from .completion import completion
@@ -34,13 +35,15 @@ from .login import login, logout
 from .logs import logs, tap
 from .output import notice
 from .parser import form_of
+from .prompts import prompt, prompts
 from .reload import reload, restart
+from .resources import read, resources
 from .running_daemon import ConfigSource, locate
 from .serve import serve
 from .sessions import sessions
 from .status import ps, status
 from .token import token
-from .tools import call, tools
+from .tools import tools
 
 _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "serve": serve,
@@ -51,6 +54,10 @@ _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "tap": tap,
     "tools": tools,
     "call": call,
+    "prompts": prompts,
+    "prompt": prompt,
+    "resources": resources,
+    "read": read,
     "connect": connect,
     "restart": restart,
     "reload": reload,

@@ -10,7 +10,15 @@ EXAMPLES: Final = {
     "logs": ("mcp-bridge logs github", "mcp-bridge logs github --follow"),
     "tap": ("mcp-bridge tap github",),
     "tools": ("mcp-bridge tools github",),
-    "call": ("""mcp-bridge call github search_issues '{"q": "is:open"}'""",),
+    "call": (
+        "mcp-bridge call github search_issues q=is:open per_page=5",
+        """mcp-bridge call github search_issues '{"q": "is:open"}'""",
+        "mcp-bridge call charts draw kind=bar --output chart.png",
+    ),
+    "prompts": ("mcp-bridge prompts github",),
+    "prompt": ("mcp-bridge prompt github review branch=main",),
+    "resources": ("mcp-bridge resources github", "mcp-bridge resources github --json"),
+    "read": ("mcp-bridge read github repo://owner/name/contents/README.md",),
     "connect": (
         "mcp-bridge connect github",
         "mcp-bridge connect https://mcp.example.com/mcp --token-file ~/.config/example-token",
