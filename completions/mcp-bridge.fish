@@ -86,9 +86,18 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -s f
 complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l follow
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -s n -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l lines -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l since -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l client -x -a 'claude-desktop claude-code cursor vscode windsurf zed codex continue cline opencode gemini goose jetbrains lmstudio mcp-proxy'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l method -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l short
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l probes
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tools' -l config -r
@@ -140,6 +149,8 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from connect' -l wait -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l all
+complete -c mcp-bridge -n '__fish_seen_subcommand_from restart' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from reload' -l config -r

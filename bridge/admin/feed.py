@@ -13,7 +13,8 @@ import msgspec
 from ...transports.send_queue import SendQueue
 from ..config.settings import ALL
 from ..runtime.server import LocalServer
-from ..runtime.server_log import ServerLog, Watcher
+from ..runtime.server_log import ServerLog
+from ..runtime.taps import Tap, TappedProcess
 
 if TYPE_CHECKING:
     from ..runtime.log_buffer import LogBuffer
@@ -47,7 +48,7 @@ class Feed:
         self._logged = logged
         self._dropped = 0
         # By server log: what watches it. Added and removed by `follow`.
-        self._watchers: dict[ServerLog, Watcher] = {}
+        self._watchers: dict[ServerLog, Tap] = {}
         self._followers: dict[LogBuffer, _LogFollower] = {}
 
     def send(self, kind: str, data: bytes) -> None:
@@ -77,11 +78,11 @@ class Feed:
         logs = [server.server_log for server in servers]
         tapped = [log for log in logs if self._tapped in (ALL, log.name)]
         for log in set(self._watchers).difference(tapped):
-            log.watchers.remove(self._watchers.pop(log))
+            log.taps.remove(self._watchers.pop(log))
         for log in tapped:
             if log not in self._watchers:
                 self._watchers[log] = self._watcher(log)
-                log.watchers.append(self._watchers[log])
+                log.taps.add(self._watchers[log])
         logged = {log.buffer: log for log in logs if self._logged in (ALL, log.name)}
         for buffer in set(self._followers).difference(logged):
             buffer.unfollow(self._followers.pop(buffer))
@@ -90,8 +91,8 @@ class Feed:
                 self._followers[buffer] = follower = _LogFollower(self, log.name)
                 buffer.follow(follower, _STORED_OF_EACH if self._logged == ALL else _STORED)
 
-    def _watcher(self, log: ServerLog) -> Watcher:
-        def watch(direction: str, line: bytes) -> None:
+    def _watcher(self, log: ServerLog) -> Tap:
+        def watch(_process: TappedProcess, direction: str, line: bytes) -> None:
             # Text is escaped and redacted for a page only that can get it.
             if self.is_full:
                 self._dropped += 1

@@ -12,10 +12,13 @@ from ..config.schema import NAME
 from .client_snippets import CLIENTS
 from .completion_scripts import SHELLS
 from .examples import epilog_of, is_epilog
+from .moments import moment
 from .parser import COMMANDS, Parser
 
 # `connect --wait`: a day (seconds).
 _LONGEST_WAIT: Final = 86400
+# Of a count.
+_MOST_DIGITS: Final = 10
 _SERVER: Final = "name of a server of the daemon"
 
 
@@ -56,13 +59,14 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     status.add_argument("--watch", action="store_true", help="refresh every second")
     _add_json(command("ps"))
     _add_json(command("sessions"))
-    logs = command("logs")
-    logs.add_argument("server", metavar="NAME", help=_SERVER)
-    logs.add_argument("-f", "--follow", action="store_true", help="follow: print new entries as they arrive")
-    command("tap").add_argument("server", metavar="NAME", help=_SERVER)
+    _add_logs(command("logs"))
+    _add_tap(command("tap"))
     _add_requests(command)
     _add_connect(command("connect"))
-    command("restart").add_argument("server", metavar="NAME", help=_SERVER)
+    restarted = command("restart")
+    restarted.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
+    restarted.add_argument("--all", action="store_true", help="restart every server")
+    _add_json(restarted)
     _add_json(command("reload"))
     shown = command("env")
     shown.add_argument("server", metavar="NAME", help=_SERVER)
@@ -101,6 +105,41 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 class _Formatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if is_epilog(text) else super()._fill_text(text, width, indent)
+
+
+def _add_logs(logs: argparse.ArgumentParser) -> None:
+    logs.add_argument("server", metavar="NAME", nargs="?", default="", help=f"{_SERVER} (default: all)")
+    logs.add_argument("-f", "--follow", action="store_true", help="follow: print new entries as they arrive")
+    logs.add_argument(
+        "-n",
+        "--lines",
+        type=_count,
+        metavar="COUNT",
+        help="print at most this many of the last stored entries",
+    )
+    logs.add_argument(
+        "--since",
+        type=moment,
+        metavar="TIME",
+        help="print entries that are not older: an age such as 10m or 2h, or a time such as 2026-07-28T10:00",
+    )
+    logs.add_argument("--json", action="store_true", help="print one JSON object for each entry")
+
+
+def _add_tap(tap: argparse.ArgumentParser) -> None:
+    tap.add_argument("server", metavar="NAME", nargs="?", default="", help=f"{_SERVER} (default: all)")
+    tap.add_argument(
+        "--client", metavar="CLIENT", help="only messages of this client: its name, its token or its session"
+    )
+    tap.add_argument(
+        "--method",
+        action="append",
+        metavar="METHOD",
+        help="only messages of this method, such as tools/call or 'tools/*'; may be repeated",
+    )
+    tap.add_argument("--short", action="store_true", help="print one short line for each message")
+    tap.add_argument("--probes", action="store_true", help="also print requests of the bridge itself")
+    tap.add_argument("--json", action="store_true", help="print one JSON object for each message")
 
 
 def _add_requests(command: Callable[[str], argparse.ArgumentParser]) -> None:
@@ -278,6 +317,12 @@ def _add_token(tokens: argparse.ArgumentParser) -> None:
         help="servers that a new token may use (default: all)",
     )
     tokens.add_argument("--json", action="store_true", help="print JSON, for list")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS):
+        raise argparse.ArgumentTypeError(f"must be a number of entries, not {text}")
+    return int(text)
 
 
 def _log_level(text: str) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from ...validators import mirrored_headers, stateless_request
 from ...validators.revisions import MODERN_REVISION
 from ..config.addresses import NotOurs, check_listener
+from ..config.settings import CONTROL
 from .pump.daemon_socket import directory_headers
 
 # For a response of the control API (seconds). A call of a tool has no limit.
@@ -86,6 +87,11 @@ def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> A
         return _checked(response.status, response.read())
     finally:
         connection.close()
+
+
+def names_of_servers(unix: Path) -> list[str]:
+    """Return the names of the servers of the daemon. Raises Unreachable and ErrorResponse."""
+    return [one["name"] for one in request(unix, "GET", f"{CONTROL}/status")["servers"]]
 
 
 def follow(unix: Path, path: str) -> Iterator[Any]:

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,6 @@ from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UN
 from ..runtime.pinning import PinMismatch
 from .admin import admin
 from .approve import approve
-from .call import call
 from .client_config import client_config
 from .command_options import command_parsers, commands_parser
 from .completion import completion
@@ -32,32 +32,41 @@ from .env import env
 from .help import help_, version
 from .invocation import BadUsage, Invocation
 from .login import login, logout
-from .logs import logs, tap
 from .output import notice
 from .parser import form_of
-from .prompts import prompt, prompts
 from .reload import reload, restart
-from .resources import read, resources
 from .running_daemon import ConfigSource, locate
 from .serve import serve
 from .sessions import sessions
 from .status import ps, status
 from .token import token
-from .tools import tools
+
+
+class _Lazy:
+    """A command whose module is imported when it runs, so that other commands start faster."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    def __call__(self, invocation: Invocation) -> int:
+        run: Callable[[Invocation], int] = getattr(import_module(f".{self._module}", __package__), self._name)
+        return run(invocation)
+
 
 _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "serve": serve,
     "status": status,
     "ps": ps,
     "sessions": sessions,
-    "logs": logs,
-    "tap": tap,
-    "tools": tools,
-    "call": call,
-    "prompts": prompts,
-    "prompt": prompt,
-    "resources": resources,
-    "read": read,
+    "logs": _Lazy("logs", "logs"),
+    "tap": _Lazy("tap", "tap"),
+    "tools": _Lazy("tools", "tools"),
+    "call": _Lazy("call", "call"),
+    "prompts": _Lazy("prompts", "prompts"),
+    "prompt": _Lazy("prompts", "prompt"),
+    "resources": _Lazy("resources", "resources"),
+    "read": _Lazy("resources", "read"),
     "connect": connect,
     "restart": restart,
     "reload": reload,

@@ -7,8 +7,8 @@ EXAMPLES: Final = {
     "status": ("mcp-bridge status", "mcp-bridge status --watch", "mcp-bridge status --json"),
     "ps": ("mcp-bridge ps",),
     "sessions": ("mcp-bridge sessions", "mcp-bridge sessions --json"),
-    "logs": ("mcp-bridge logs github", "mcp-bridge logs github --follow"),
-    "tap": ("mcp-bridge tap github",),
+    "logs": ("mcp-bridge logs --since 10m", "mcp-bridge logs github -n 20 --follow"),
+    "tap": ("mcp-bridge tap --short", "mcp-bridge tap github --client claude-code --method 'tools/*'"),
     "tools": ("mcp-bridge tools github",),
     "call": (
         "mcp-bridge call github search_issues q=is:open per_page=5",
@@ -23,7 +23,7 @@ EXAMPLES: Final = {
         "mcp-bridge connect github",
         "mcp-bridge connect https://mcp.example.com/mcp --token-file ~/.config/example-token",
     ),
-    "restart": ("mcp-bridge restart github",),
+    "restart": ("mcp-bridge restart github", "mcp-bridge restart --all"),
     "reload": ("mcp-bridge reload",),
     "env": ("mcp-bridge env github",),
     "config": (

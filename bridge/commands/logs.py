@@ -1,4 +1,4 @@
-"""`mcp-bridge logs` and `mcp-bridge tap`: print the log of a server, and its messages as they pass."""
+"""`mcp-bridge logs`: print the log of a server, or of all servers."""
 
 import time
 from collections.abc import Iterator
@@ -11,34 +11,45 @@ from ..log import escaped
 from .control_client import follow, request
 from .invocation import Invocation
 from .output import print_line
+from .printable import json_text
 
 
 def logs(invocation: Invocation) -> int:
-    """Print the stderr and the lifecycle events of a server, with `--follow` also those to come."""
-    for entry in _entries(invocation):
-        print_line(_line(entry))
+    """Print the stderr and the lifecycle events of a server or of all, with `--follow` also those to come."""
+    options = invocation.options
+    stored, coming = _entries(invocation)
+    stored = [entry for entry in stored if options.since is None or entry["at"] >= options.since]
+    if options.lines is not None:
+        stored = stored[len(stored) - min(options.lines, len(stored)) :]
+    for entry in stored:
+        _show(entry, invocation)
+    for entry in coming:
+        _show(entry, invocation)
     return EX_OK
 
 
-def tap(invocation: Invocation) -> int:
-    """Print the messages of a server as they pass, until the daemon exits or the command is interrupted."""
-    for message in follow(invocation.socket(), f"{CONTROL}/tap?server={quote(invocation.options.server)}"):
-        arrow = "->" if message["direction"] == "to server" else "<-"
-        print_line(escaped(f"{arrow} {message['line']}"))
-    return EX_OK
-
-
-def _entries(invocation: Invocation) -> Iterator[dict[str, Any]]:
-    path = f"{CONTROL}/logs?server={quote(invocation.options.server)}"
+def _entries(invocation: Invocation) -> tuple[list[dict[str, Any]], Iterator[dict[str, Any]]]:
+    """Return the stored entries, and those to come."""
+    path = f"{CONTROL}/logs?{server_query(invocation)}"
     if not invocation.options.follow:
-        yield from request(invocation.socket(), "GET", path)
+        return request(invocation.socket(), "GET", path), iter(())
+    # The first event has the entries so far in a list, each that follows has one.
+    events = follow(invocation.socket(), f"{path}&follow=1")
+    none: list[dict[str, Any]] = []
+    return next(events, none), events
+
+
+def server_query(invocation: Invocation) -> str:
+    """Return the query that names the server of the command, without one that of all servers."""
+    server = invocation.options.server
+    return f"server={quote(server)}" if server else ""
+
+
+def _show(entry: dict[str, Any], invocation: Invocation) -> None:
+    if invocation.options.json:
+        print_line(json_text(entry, indent=None))
         return
-    # The first event has the lines so far in a list, each that follows has one line.
-    for sent in follow(invocation.socket(), f"{path}&follow=1"):
-        yield from sent if isinstance(sent, list) else [sent]
-
-
-def _line(entry: dict[str, Any]) -> str:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["at"]))
+    server = "" if invocation.options.server else f" {entry['server']}"
     process = f" [{entry['pid']}]" if entry["pid"] else ""
-    return escaped(f"{at}{process} {entry['kind']}: {entry['text']}")
+    print_line(escaped(f"{at}{server}{process} {entry['kind']}: {entry['text']}"))

@@ -5,10 +5,11 @@ from urllib.parse import quote
 
 from ..config.settings import CONTROL
 from ..config.tables import BadConfig
-from ..core.exit_codes import EX_OK
-from .control_client import ErrorResponse, Unreachable, request
-from .invocation import Invocation
-from .output import notice, print_json, print_line
+from ..core.exit_codes import EX_FAILED, EX_OK
+from .control_client import ErrorResponse, Unreachable, names_of_servers, request
+from .invocation import BadUsage, Invocation
+from .output import notice, print_line
+from .printable import json_text
 from .running_daemon import ConfigSource
 
 # A reload runs the helpers of all secrets, one after the other, and a restart may have to wait for it (seconds).
@@ -16,11 +17,24 @@ _HELPERS_SECONDS: Final = 600.0
 
 
 def restart(invocation: Invocation) -> int:
-    """Restart the processes of a server."""
-    name = invocation.options.server
-    request(invocation.socket(), "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
-    print_line(f"{name}: restarted; in-flight calls finish in the former process")
-    return EX_OK
+    """Restart the processes of these servers. Raises BadUsage and ErrorResponse."""
+    options, unix = invocation.options, invocation.socket()
+    if options.all == bool(options.servers):
+        raise BadUsage("name the servers to restart, or use --all")
+    names = names_of_servers(unix) if options.all else list(dict.fromkeys(options.servers))
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            request(unix, "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
+        except ErrorResponse as fault:
+            failed[name] = str(fault)
+            notice(f"{name}: {fault}" if len(names) > 1 else str(fault))
+        else:
+            if not options.json:
+                print_line(f"{name}: restarted; in-flight calls finish in the former process")
+    if options.json:
+        print_line(json_text({"restarted": [name for name in names if name not in failed], "failed": failed}))
+    return EX_FAILED if failed else EX_OK
 
 
 def reload(invocation: Invocation) -> int:
@@ -35,7 +49,7 @@ def reload(invocation: Invocation) -> int:
     except ErrorResponse as fault:
         raise BadConfig(str(fault)) from None
     if invocation.options.json:
-        print_json(changes)
+        print_line(json_text(changes))
         return EX_OK
     for kind in ("added", "changed", "removed", "kept"):
         if changes[kind]:

@@ -9,9 +9,8 @@ from typing import Any, Final, Protocol, cast
 
 from ...validators.rejection import METHOD_NOT_FOUND
 from ...validators.stateless_request import MISSING_CAPABILITY
-from ..config.settings import CONTROL
 from ..core.suggestion import suggestion
-from .control_client import ErrorResponse, call_server, request, result_of
+from .control_client import ErrorResponse, call_server, names_of_servers, result_of
 from .input_responder import CANCEL, why_not_offered
 
 # How often a server may request input in one call.
@@ -153,11 +152,6 @@ class ServerClient:
 
 
 _NOT_FOUND: Final = 404
-
-
-def names_of_servers(unix: Path) -> list[str]:
-    """Return the names of the servers of the daemon. Raises Unreachable and ErrorResponse."""
-    return [one["name"] for one in request(unix, "GET", f"{CONTROL}/status")["servers"]]
 
 
 def check_server(unix: Path, server: str) -> None:

@@ -114,6 +114,10 @@ class Multiplexer:
         """The requests without a response."""
         return (*self._calls.values(), *self._tools.waiting)
 
+    def request_of(self, wire_id: bytes) -> ClientRequest | None:
+        """Return the request with this wire id, None if there is none without a response."""
+        return self._calls.get(wire_id)
+
     def waits(self, queue: object) -> bool:
         """Return whether a request of this queue has no response yet, subscriptions excepted."""
         sent = self._queues.get(queue, {}).values()

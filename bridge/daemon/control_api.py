@@ -3,7 +3,7 @@
 No request can start a program, or read a file, that the configuration does not name.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -19,22 +19,15 @@ from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..config.settings import CONTROL
 from ..core.suggestion import suggestion
 from ..runtime.server import LocalServer
+from ..runtime.server_log import ServerLog
 from .daemon_info import DaemonInfo
+from .message_tap import MessageTap
 from .session_list import session_list
 from .status import Status
 from .supervisor import Supervisor
 
-# A longer message is cut for `tap` (characters).
-_TAPPED: Final = 16 * 1024
 # Control connections that streams leave free for commands with a single answer.
 _FOR_COMMANDS: Final = 4
-
-
-class Tapped(msgspec.Struct, frozen=True):
-    """One message between a client and a server."""
-
-    direction: str
-    line: str
 
 
 class ControlApi:
@@ -100,30 +93,54 @@ class ControlApi:
 
     async def _answer_logs(self, exchange: Exchange) -> None:
         _check(exchange, "GET")
-        server_log = self._named(exchange).server_log
+        logs = self._server_logs(exchange)
+        entries = sorted((entry for log in logs for entry in log.buffer.entries()), key=lambda one: one.at)
         if "follow" not in parse_qs(exchange.head.query, keep_blank_values=True):
-            await exchange.answer(200, JSON, msgspec.json.encode(server_log.buffer.entries()))
+            await exchange.answer(200, JSON, msgspec.json.encode(entries))
             return
         queue = exchange.queue()
-        server_log.buffer.follow(queue)
-        try:
-            await self._stream(exchange, queue)
-        finally:
-            server_log.buffer.unfollow(queue)
+        queue.enqueue(msgspec.json.encode(entries))
+        await self._follow(
+            exchange,
+            queue,
+            logs,
+            lambda log: log.buffer.follow_new(queue),
+            lambda log: log.buffer.unfollow(queue),
+        )
 
     async def _answer_tap(self, exchange: Exchange) -> None:
         _check(exchange, "GET")
-        server_log = self._named(exchange).server_log
         queue = exchange.queue()
+        tap = MessageTap(queue.enqueue)
+        await self._follow(exchange, queue, self._server_logs(exchange), tap.begin, tap.end)
 
-        def watch(direction: str, line: bytes) -> None:
-            queue.enqueue(msgspec.json.encode(Tapped(direction, server_log.shown(line, _TAPPED))))
+    async def _follow(
+        self,
+        exchange: Exchange,
+        queue: SendQueue,
+        logs: Iterable[ServerLog],
+        begin: Callable[[ServerLog], None],
+        end: Callable[[ServerLog], None],
+    ) -> None:
+        """Send the queue as a stream. `begin` and `end` add it to a log and remove it, also of servers that are added later."""
+        followed: list[ServerLog] = []
 
-        server_log.watchers.append(watch)
+        def add(log: ServerLog) -> None:
+            begin(log)
+            followed.append(log)
+
+        follows_all = not _server_in(exchange)
+        if follows_all:
+            self._supervisor.log_observers.append(add)
         try:
+            for log in logs:
+                add(log)
             await self._stream(exchange, queue)
         finally:
-            server_log.watchers.remove(watch)
+            if follows_all:
+                self._supervisor.log_observers.remove(add)
+            for log in followed:
+                end(log)
 
     async def _stream(self, exchange: Exchange, queue: SendQueue) -> None:
         if self._streams >= self._most_streams:
@@ -142,14 +159,22 @@ class ControlApi:
         finally:
             self._streams -= 1
 
+    def _server_logs(self, exchange: Exchange) -> tuple[ServerLog, ...]:
+        """Return the log of the server that a request names, and the logs of all servers if it names none. Raises Rejection."""
+        return (self._named(exchange).server_log,) if _server_in(exchange) else self._supervisor.server_logs
+
     def _named(self, exchange: Exchange) -> LocalServer:
-        name = parse_qs(exchange.head.query).get("server", [""])[0]
+        name = _server_in(exchange)
         server = self._supervisor.find(name)
         if server is None:
             known = ", ".join(one.name for one in self._supervisor) or "none"
             similar = suggestion(name, [one.name for one in self._supervisor])
             raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}{similar}")
         return server
+
+
+def _server_in(exchange: Exchange) -> str:
+    return parse_qs(exchange.head.query).get("server", [""])[0]
 
 
 def _check(exchange: Exchange, method: str) -> None:

@@ -3,7 +3,7 @@
 Each server runs in a task of its own, so that a fault of one server does not affect the others.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -80,6 +80,8 @@ class Supervisor:
         self._members: dict[str, _Member] = {}
         # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
         self._server_logs: dict[str, ServerLog] = {}
+        # Called with the log of each server that is added. Added and removed by the control API.
+        self.log_observers: list[Callable[[ServerLog], None]] = []
         # The names of the configuration.
         self._configured: frozenset[str] = frozenset()
         # Removed or replaced servers that still have requests in flight.
@@ -98,6 +100,11 @@ class Supervisor:
 
     def __iter__(self) -> Iterator[LocalServer]:
         return iter([member.server for member in self._members.values()])
+
+    @property
+    def server_logs(self) -> tuple[ServerLog, ...]:
+        """The logs of all servers."""
+        return tuple(self._server_logs.values())
 
     def find(self, name: str) -> LocalServer | None:
         """Return the server of this name, or None."""
@@ -196,7 +203,11 @@ class Supervisor:
 
     async def _start_server(self, config: ServerConfig) -> _Member:
         assert self._nursery is not None  # noqa: S101 - `run` is running
-        server_log = self._server_logs.setdefault(config.name, ServerLog(config.name, self._log))
+        server_log = self._server_logs.get(config.name)
+        if server_log is None:
+            server_log = self._server_logs[config.name] = ServerLog(config.name, self._log)
+            for observer in self.log_observers:
+                observer(server_log)
         server_log.record_calls(logs=self._logs_calls, counts=self._counts_calls)
         # The aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted

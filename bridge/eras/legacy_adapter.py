@@ -110,6 +110,11 @@ class LegacyAdapter:
 
     # ---- effects.Translator
 
+    def requester_of(self, wire_id: bytes) -> bytes:
+        """Return the id of the request (raw) for which a call is at the server, or nothing."""
+        call = self._calls.running.get(wire_id)
+        return b"" if call is None else call.requester
+
     def on_start(self) -> Effects:
         """Send `initialize`, unless the owner of a shared process sends it."""
         if self._shared:

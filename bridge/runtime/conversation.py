@@ -50,6 +50,7 @@ from .server_log import ServerLog
 from .session_log import SessionLog
 from .session_streams import SessionStreams
 from .shared_process import SharedProcess
+from .taps import Sender
 from .tasks import stopping
 
 _CANCELLED: Final = "notifications/cancelled"
@@ -191,6 +192,10 @@ class LocalConversation(LinkOwner[SessionProcess]):
     def client_info(self) -> bytes:
         """The clientInfo of the client (JSON); empty without one."""
         return self._session.client_info
+
+    def sender(self, wire_id: bytes) -> Sender:  # noqa: ARG002 - the process has one client (ProcessOwner)
+        """Return the client of the session (ProcessOwner)."""
+        return Sender(self.principal, self.id, self.client_info)
 
     @property
     def transport(self) -> str:

@@ -27,6 +27,7 @@ class Entry:
     kind: str
     pid: int
     text: str
+    server: str = ""
 
 
 class Follower(Protocol):
@@ -93,6 +94,10 @@ class LogBuffer:
         """Send the stored entries as an array, at most the newest `most`, and then each new entry."""
         first = 0 if most is None else max(0, len(self._entries) - most)
         follower.enqueue(msgspec.json.encode(tuple(islice(self._entries, first, None))))
+        self.follow_new(follower)
+
+    def follow_new(self, follower: Follower) -> None:
+        """Send each new entry to this follower."""
         self._followers.add(follower)
 
     def unfollow(self, follower: Follower) -> None:

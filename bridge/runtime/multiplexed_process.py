@@ -43,6 +43,7 @@ from .pace import StatelessProcess
 from .process_owner import send_line
 from .server_log import ServerLog
 from .shared_process import SharedProcess
+from .taps import Sender
 
 Effects = tuple[multiplexing.Effect | LinkEffect, ...]
 
@@ -148,6 +149,16 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
     def is_ordinary(self) -> bool:
         """Whether every server should accept its `initialize` (ProcessOwner)."""
         return True
+
+    def sender(self, wire_id: bytes) -> Sender:
+        """Return the client of a request at the server (ProcessOwner)."""
+        translator = self._link.translator
+        requester = wire_id if translator is None else translator.requester_of(wire_id)
+        call = self._multiplexer.request_of(requester)
+        if call is not None:
+            return Sender(call.principal, "", call.envelope.info)
+        principals = self.principals
+        return Sender(next(iter(principals)) if len(principals) == 1 else "")
 
     # ---- clients
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from ...transports.ports import ServerConnection
 from ...transports.server_io import ChildBusy, ChildGone, Overlong, Rest
 from ..core.client_environment import ClientEnvironment
+from .taps import Sender
 
 
 def send_line(child: ServerConnection | None, line: bytes) -> str:
@@ -53,6 +54,10 @@ class ProcessOwner(Protocol):
     @property
     def is_ordinary(self) -> bool:
         """Whether every server should accept the `initialize` that the process receives."""
+        ...
+
+    def sender(self, wire_id: bytes, /) -> Sender:
+        """Return the client of the request with this id at the server; with another id, of what the process serves."""
         ...
 
     def is_served_by(self, child: ServerConnection) -> bool:

@@ -147,13 +147,13 @@ class ProcessPool:
         except BaseException:
             self._common.log.unhide(hidden)
             raise
-        child.watchers = self._common.log.watchers
 
         def on_first_response(message: Response | None) -> None:
             self._monitor.on_first_response(process, message)
 
         startup = Startup(child, self._limits, partial(self._common.log.stdout, child.pid), on_first_response)
         process = ServerProcess(child, startup, trio.current_time(), owner)
+        child.watchers = self._common.log.taps.watch(process)
         if owner is not None:
             startup.attach(owner.on_line)
         self._common.processes.add(process)
@@ -173,6 +173,7 @@ class ProcessPool:
         finally:
             if process.owner is not None:
                 self._common.log.unhide(process.owner.client_environment.secrets)
+            self._common.log.taps.unwatch(process)
             self._common.processes.remove(process)
 
     def _on_exit(self, process: ServerProcess, exit_: Exit) -> None:

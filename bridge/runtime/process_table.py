@@ -26,6 +26,11 @@ class ServerProcess:
     liveness: Liveness | None = None
 
     @property
+    def pid(self) -> int:
+        """The process id, negative for a connection to a remote server."""
+        return self.child.pid
+
+    @property
     def current_owner(self) -> ProcessOwner | None:
         """The owner, if this is its current process."""
         owner = self.owner

@@ -24,6 +24,7 @@ from ..core.front import Front
 from ..core.requests import ClientRequest
 from .multiplexed_process import MultiplexedProcess
 from .shared_process import SharedProcess
+from .taps import Sender
 
 _CANCELLED: Final = "notifications/cancelled"
 
@@ -53,6 +54,10 @@ class LegacyMember(Protocol):
 
     def translate_shared(self, make: Callable[[], Translator]) -> None:
         """Use a process of the modern era."""
+        ...
+
+    def sender(self, wire_id: bytes, /) -> Sender:
+        """Return the client of the session."""
         ...
 
     def end(self, reason: str) -> None:
@@ -99,6 +104,10 @@ class LegacyRoute:
     def owner(self) -> SharedProcess | None:
         """The owner of the process for new requests."""
         return self.process
+
+    def sender(self, wire_id: bytes) -> Sender:
+        """Return the client of the session (shared_members.Member)."""
+        return self._session.sender(wire_id)
 
     def detach(self) -> None:
         """Use another process for new requests. Responses of the current one are still received."""

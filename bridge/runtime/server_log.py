@@ -4,7 +4,7 @@ Text is escaped and redacted by the log before it is stored.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic
 from typing import Final, Protocol
 
@@ -17,15 +17,13 @@ from ..log import LineLog
 from ..redaction import Redactor
 from .log_buffer import TAIL, TAIL_CHARACTERS, Entry, LogBuffer
 from .start_history import StartHistory
+from .taps import Taps
 
 # How many characters of a session id are logged, too few to use the session.
 SHOWN_SESSION: Final = 8
 
 # How much of an id without a request is logged (bytes).
 _SHOWN_ID: Final = 64
-
-# Receives each message: its direction and its line.
-Watcher = Callable[[str, bytes], None]
 
 
 class OnEnd(Protocol):
@@ -51,15 +49,15 @@ class ServerLog:
         self.unmatched_answers = 0
         self.buffer = LogBuffer()
         self.history = StartHistory(self)
-        # Receive each message of the server. Added and removed by the control API.
-        self.watchers: list[Watcher] = []
+        # Receive each message of the server.
+        self.taps = Taps()
         self._log = log
         self._rate_limited = RateLimitedLog(self)
 
     @property
     def watched(self) -> bool:
         """Whether a client follows the log or the messages."""
-        return self.buffer.is_followed or bool(self.watchers)
+        return self.buffer.is_followed or bool(self.taps)
 
     # ---- ports.Log
 
@@ -146,13 +144,13 @@ class ServerLog:
 
     def stdout(self, pid: int, line: bytes) -> None:
         """Store a line of stdout that is no message."""
-        self.buffer.add(Entry(time.time(), "stdout", pid, self.shown(line, TAIL_CHARACTERS)))
+        self.buffer.add(Entry(time.time(), "stdout", pid, self.shown(line, TAIL_CHARACTERS), self.name))
 
     def stderr(self, pid: int, line: bytes) -> None:
         """Log and store a line of stderr."""
         text = str(self._log.plain(line))
         self._log.info("stderr", server=self.name, **_named({"pid": pid, "line": line}))
-        self.buffer.add(Entry(time.time(), "stderr", pid, text))
+        self.buffer.add(Entry(time.time(), "stderr", pid, text, self.name))
 
     # ---- redaction
 
@@ -175,7 +173,9 @@ class ServerLog:
     def _note(self, level: str, event: str, fields: dict[str, object]) -> None:
         pid = fields.pop("pid", 0)
         text = "".join(f" {key}={self._log.plain(value)}" for key, value in fields.items())
-        self.buffer.add(Entry(time.time(), level, pid if isinstance(pid, int) else 0, event + text))
+        self.buffer.add(
+            Entry(time.time(), level, pid if isinstance(pid, int) else 0, event + text, self.name)
+        )
 
 
 def _named(fields: dict[str, object]) -> dict[str, object]:

@@ -5,8 +5,9 @@ from typing import Protocol, assert_never
 
 from ...validators.jsonrpc import Message, Request
 from ..core.attribution import Origin
-from ..core.front import Front
+from ..core.front import Front, find_front
 from ..core.shared_effects import Assigned, CallsLost, FrontOpened, Undeclared
+from .taps import Sender
 
 
 class Member(Protocol):
@@ -15,6 +16,7 @@ class Member(Protocol):
     @property
     def principal(self) -> str: ...
     def on_shared_message(self, message: Message, about: bytes) -> None: ...
+    def sender(self, wire_id: bytes, /) -> Sender: ...
     def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None: ...
     def end(self, reason: str) -> None: ...
 
@@ -76,6 +78,12 @@ class SharedMembers:
         if stateless is not None:
             self._served.update(stateless.principals)
         return self._members.pop(front, None) is not None
+
+    def sender(self, owner: object, wire_id: bytes) -> Sender | None:
+        """Return the client of a call with this owner (`Origin.owner`), None if it has left."""
+        front = find_front(self._members, owner)
+        member = None if front is None else self._members.get(front)
+        return None if member is None else member.sender(wire_id)
 
     def clear(self) -> None:
         """Remove all members."""

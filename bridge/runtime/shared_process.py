@@ -39,6 +39,7 @@ from .message_reader import INVALID_RESPONSE, MessageReader
 from .process_owner import send_line
 from .server_log import ServerLog
 from .shared_members import Member, SharedMembers, Stateless
+from .taps import Sender
 
 # How many log messages of the server that belong to no single client are logged in a second, and how long each (bytes).
 _LOGGED: Final = 100
@@ -147,6 +148,15 @@ class SharedProcess:
     def origins(self) -> Origins:
         """The calls of the process, for a translator."""
         return self._upstream.origins
+
+    def sender(self, wire_id: bytes) -> Sender:
+        """Return the client of a request at the server (ProcessOwner)."""
+        origin = self._upstream.origins.get(wire_id)
+        found = None if origin is None else self._members.sender(origin.owner, wire_id)
+        if found is not None:
+            return found
+        principals = tuple(self.principals)
+        return Sender(principals[0] if len(principals) == 1 else "")
 
     # ---- sessions
 

@@ -36,7 +36,7 @@ class World:
 
 
 def pass_message(server, line, direction="to server"):
-    for watch in tuple(server.server_log.watchers):
+    for watch in server.server_log.taps.watch(object()):
         watch(direction, line)
 
 

@@ -122,11 +122,11 @@ def test_a_missing_capability_is_named_in_words(client):
 
 
 def test_a_server_that_is_not_there_is_named_with_the_others(client, monkeypatch):
-    monkeypatch.setattr(module, "request", lambda *_: {"servers": [{"name": "srv1"}, {"name": "b"}]})
+    monkeypatch.setattr(module, "names_of_servers", lambda _unix: ["srv1", "b"])
     with pytest.raises(ErrorResponse) as caught:
         client(ErrorResponse("Not found", None, None, 404))[0].request("tools/call", {})
     assert str(caught.value) == "there is no server 'srv'; there are: srv1, b; did you mean 'srv1'?"
-    monkeypatch.setattr(module, "request", lambda *_: {"servers": [{"name": "srv"}]})
+    monkeypatch.setattr(module, "names_of_servers", lambda _unix: ["srv"])
     with pytest.raises(ErrorResponse, match=r"^Not found$"):
         client(ErrorResponse("Not found", None, None, 404))[0].request("tools/call", {})
 

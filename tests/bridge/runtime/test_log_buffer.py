@@ -50,6 +50,14 @@ def test_a_process_with_a_pid_of_an_earlier_process_has_lines_of_its_own():
     assert buffer.tail(7) == ["second"]
 
 
+def test_a_follower_of_new_entries_gets_no_stored_ones():
+    buffer, queue = LogBuffer(), Queue()
+    buffer.add(entry("before"))
+    buffer.follow_new(queue)
+    buffer.add(entry("after"))
+    assert [one["text"] for one in queue.received] == ["after"]
+
+
 def test_a_follower_gets_the_stored_entries_and_then_each_new_entry():
     buffer, queue = LogBuffer(), Queue()
     buffer.add(entry("before"))
@@ -58,7 +66,7 @@ def test_a_follower_gets_the_stored_entries_and_then_each_new_entry():
     buffer.add(entry("after"))
     stored, new = queue.received
     assert [one["text"] for one in stored] == ["before"]
-    assert new == {"at": 1.0, "kind": "stderr", "pid": 7, "text": "after"}
+    assert new == {"at": 1.0, "kind": "stderr", "pid": 7, "text": "after", "server": ""}
     buffer.unfollow(queue)
     buffer.add(entry("later"))
     assert len(queue.received) == 2

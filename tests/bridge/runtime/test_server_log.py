@@ -90,7 +90,7 @@ def test_requests_are_logged_or_counted_as_the_settings_say(monkeypatch):
 def test_a_server_log_is_watched_while_a_client_follows_it_or_its_messages():
     server_log = ServerLog("one", LineLog(out=io.StringIO()))
     assert not server_log.watched
-    server_log.watchers.append(print)
+    server_log.taps.add(print)
     assert server_log.watched
 
 
