@@ -6,6 +6,7 @@ import pty
 import select
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+# Makes the terminal that of the new session, so that Ctrl-C reaches the program even if the tests ignore SIGINT.
+_LEAD = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
@@ -31,13 +39,12 @@ class TerminalSession:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
         self._file = stdout.open("wb") if stdout else None
         self.process = subprocess.Popen(
-            words,
+            [sys.executable, "-I", "-S", "-c", _LEAD, *words],
             stdin=theirs,
             stdout=self._file or theirs,
             stderr=theirs,
             env=dict(environment),
-            # The terminal becomes the controlling one, so that Ctrl-C sends SIGINT.
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - the tests that use it have one thread in the child
+            start_new_session=True,
         )
         os.close(theirs)
         # What was written, with the line ends of a terminal, and how much of it `expect` has passed.
@@ -94,8 +101,3 @@ class TerminalSession:
             return False
         self.shown += data.decode(errors="replace")
         return bool(data)
-
-
-def _take_terminal() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
