@@ -80,7 +80,10 @@ async def test_the_stored_log_and_new_entries_are_sent():
     ]
     assert new == {
         "kind": "log",
-        "data": {"server": "a", "entries": {"at": 2.0, "kind": "info", "pid": 0, "text": "new"}},
+        "data": {
+            "server": "a",
+            "entries": {"at": 2.0, "kind": "info", "pid": 0, "text": "new", "server": ""},
+        },
     }
 
 
