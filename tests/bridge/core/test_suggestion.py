@@ -20,11 +20,13 @@ NAMES = ["status", "sessions", "serve", "config", "client-config", "restart"]
         ("sta", "status"),
         ("xyz", ""),
         ("", ""),
+        ("s" * 64, "s" * 63),
+        # Longer names are not compared.
         ("s" * 65, ""),
     ],
 )
 def test_the_most_similar_name_is_suggested(name, found):
-    assert most_similar(name, NAMES) == found
+    assert most_similar(name, [*NAMES, "s" * 63]) == found
 
 
 def test_a_beginning_of_several_names_is_compared_with_each():
