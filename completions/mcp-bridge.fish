@@ -243,4 +243,4 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l json
-complete -c mcp-bridge -n '__fish_seen_subcommand_from logs tap tools call connect restart env approve token login logout client-config help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from logs tap tools call prompts prompt resources read connect restart env approve token login logout client-config help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
