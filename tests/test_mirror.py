@@ -95,7 +95,11 @@ TESTED_AS_A_WHOLE = {
         "bridge/runtime/start_checks.py",
     },
     "tests/bridge/config/test_load.py": {
+        "bridge/config/checks.py",
         "bridge/config/trust.py",
+    },
+    "tests/cases/test_config_faults.py": {
+        "bridge/config/locate.py",
     },
     "tests/bridge/oauth/test_authorizer.py": {
         "bridge/oauth/entries.py",

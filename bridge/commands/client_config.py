@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from ..config import edit, load, tables, xdg
+from ..config import checks, edit, load, tables, xdg
 from ..config.addresses import shown_address
 from ..config.credentials import new_token
 from ..config.settings import ALL, CONTROL, Settings
@@ -30,7 +30,7 @@ def client_config(invocation: Invocation) -> int:
     settings = load.plan(file, invocation.environment)
     known = [server.name for server in settings.servers]
     if options.server not in known:
-        raise BadConfig(f"{file}: {load.why_not_served(options.server, tables.read(file), known)}")
+        raise BadConfig(f"{file}: {checks.why_not_served(options.server, tables.read(file), known)}")
     if options.file is not None and not options.write:
         raise BadUsage("--file needs --write")
     if options.write:

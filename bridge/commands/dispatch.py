@@ -32,7 +32,7 @@ from .env import env
 from .help import help_, version
 from .invocation import BadUsage, Invocation
 from .login import login, logout
-from .output import notice
+from .output import notice, notice_of_faults
 from .parser import form_of
 from .reload import reload, restart
 from .running_daemon import ConfigSource, locate
@@ -97,7 +97,10 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
     try:
         source = _source(options, environment)
         return _COMMANDS[options.command](Invocation(options, source, environment))
-    except (BadConfig, BadCredential, BadImport) as fault:
+    except BadConfig as fault:
+        notice_of_faults(fault)
+        return EX_CONFIG
+    except (BadCredential, BadImport) as fault:
         return _failed(EX_CONFIG, fault)
     except (Unreachable, NotOurs) as fault:
         return _failed(EX_UNAVAILABLE, fault)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ...validators.proxy_choice import FROM_ENVIRONMENT
-from ..config import load, tables
+from ..config import checks, load, tables
 from ..config.helper_programs import Helpers
 from ..config.remote import Remote
 from ..config.settings import ServerConfig, Settings
@@ -29,7 +29,7 @@ def find_server(file: Path, servers: Iterable[ServerConfig], name: str) -> Serve
     """Return a server whose variables are all available. Raises BadConfig."""
     known = {server.name: server for server in servers}
     if name not in known:
-        raise BadConfig(f"{file}: {load.why_not_served(name, tables.read(file), known)}")
+        raise BadConfig(f"{file}: {checks.why_not_served(name, tables.read(file), known)}")
     server = known[name]
     if server.fault and not server.not_there:
         raise BadConfig(f"{file}: servers.{name}: {server.fault}")

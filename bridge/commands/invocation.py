@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from ..config import load, schema, tables, xdg
+from ..config import checks, schema, tables, xdg
 from ..config.tables import BadConfig
 from .output import notice
 from .running_daemon import ConfigSource
@@ -45,9 +45,9 @@ def socket_of(file: Path, environment: Mapping[str, str]) -> Path:
         usual = xdg.default_socket(environment)
         if not usual.exists():
             raise
-        notice(f"{fault}; using the daemon at {usual}")
+        notice(f"{fault.summary}; using the daemon at {usual}")
         return usual
-    unix = load.socket_path(listen.unix, environment)
+    unix = checks.socket_path(listen.unix, environment)
     if unix is None:
         raise BadConfig(f"{file}: listen: unix is false, so commands cannot reach the daemon")
     return unix

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from ..config import load, tables
+from ..config import checks, tables
 from ..config.helper_programs import Helpers
 from ..config.oauth_settings import BadOAuthTable, Grant, OAuth, check_oauth
 from ..config.remote import Remote
@@ -30,7 +30,7 @@ def target_of(invocation: Invocation) -> Target:
     """Return the server that the command names. Blocks. Raises BadUsage, BadConfig and BadCredential."""
     name, path = invocation.options.server, invocation.file
     file = tables.read(path) if path.exists() else File()
-    helper = load.oauth_helper(file)
+    helper = checks.oauth_helper(file)
     if "://" in name:
         try:
             url = read_url(name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..config.tables import BadConfig
     from .terminal import Terminal
 
 
@@ -36,3 +37,15 @@ def notice(text: str) -> None:
     from ..log import escaped, write_stderr  # noqa: PLC0415 - `mcp-bridge --version` writes no notice
 
     write_stderr(f"mcp-bridge: {escaped(text)}\n")
+
+
+def notice_of_faults(fault: "BadConfig") -> None:
+    """Write all errors of a configuration to stderr; on a terminal with the lines of the file, as far as they may be shown."""
+    from ..log import escaped, write_stderr  # noqa: PLC0415 - see `notice`
+
+    for line in fault.lines(with_source=sys.stderr.isatty()):
+        if line.startswith("    "):
+            # Below its error, so that the mark is below its column.
+            write_stderr(f"{escaped(line)}\n")
+        else:
+            notice(line)

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from ..config import load, schema, tables, xdg
+from ..config import checks, schema, tables, xdg
 from ..config.settings import CONTROL
 from ..config.tables import BadConfig
 from ..daemon.daemon_info import HIDDEN, DaemonInfo
@@ -55,7 +55,7 @@ def locate(given: Path | None, environment: Mapping[str, str]) -> ConfigSource:
 def _socket(file: Path, environment: Mapping[str, str]) -> Path | None:
     try:
         listen = tables.read(file).listen if file.exists() else schema.Listen()
-        return load.socket_path(listen.unix, environment)
+        return checks.socket_path(listen.unix, environment)
     except (BadConfig, OSError):
         return xdg.default_socket(environment)
 

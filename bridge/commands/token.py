@@ -2,7 +2,7 @@
 
 import hashlib
 
-from ..config import edit, load, schema, tables
+from ..config import checks, edit, schema, tables
 from ..config.credentials import BOOT, new_token, rotate_token
 from ..config.settings import ALL
 from ..config.tables import BadConfig
@@ -86,7 +86,7 @@ def _new(invocation: Invocation, name: str) -> None:
     known = tables.read(file)
     text = file.read_bytes().decode()
     tables.check_name("tokens", name)
-    load.check_token_servers(name, servers, known)
+    checks.check_token_servers(name, servers, known)
     if name in known.tokens:
         raise BadConfig(f"{file}: token {name!r} already exists; revoke it first")
     secret = new_token()

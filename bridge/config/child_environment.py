@@ -3,11 +3,12 @@
 The value of a variable that is not passed never leaves this module, only its name.
 """
 
+import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 _KEPT: Final = frozenset({"HOME", "PATH", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL"})
 _KEPT_PREFIXES: Final = ("LC_", "XDG_")
@@ -245,12 +246,26 @@ class BadEnvironment(Exception):
 def shown(value: object) -> str:
     """Return a value of the configuration for an error: short, and without a possible secret."""
     try:
-        text = repr(value)
+        text = _written(value)
     except (ValueError, RecursionError):
         return "a value that is too long to show"
     if SECRET_VALUE.search(text) or any(map(looks_random, _LONG_WORD.findall(text))):
         return "a value that may be a secret"
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _written(value: object) -> str:
+    """Return a value as TOML has it; a string as a literal string where that is possible."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, cast('list[object]', value)))}]"
+    if isinstance(value, dict):
+        pairs = cast("dict[object, object]", value).items()
+        return f"{{{', '.join(f'{key} = {_written(one)}' for key, one in pairs)}}}"
+    return repr(value)
 
 
 def looks_random(word: str) -> bool:
@@ -444,20 +459,35 @@ def _without_user(key: str, proxy: str) -> str:
 
 
 def read_variables(text: str) -> dict[str, str]:
-    """Return the variables of an environment file: `KEY=VALUE` lines, empty lines and comments. Raises BadEnvironment.
+    """Return the variables of an environment file, as `read_lines`. Raises BadEnvironment with all lines that are wrong."""
+    found, bad_lines = read_lines(text)
+    if bad_lines:
+        raise BadEnvironment("; ".join(f"line {number}: {reason}" for number, reason in bad_lines))
+    return found
 
-    The value is the text after the first `=`, without surrounding quotes. Nothing is expanded.
+
+def read_lines(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
+    """Return the variables of an environment file, and the numbers of the wrong lines with the reasons.
+
+    A file has `KEY=VALUE` lines, empty lines and comments. The value is the text after the first `=`, without surrounding
+    quotes. Nothing is expanded.
     """
     found: dict[str, str] = {}
+    bad_lines: list[tuple[int, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         key, equals, value = stripped.partition("=")
         if not equals:
-            raise BadEnvironment(f"line {number} is not KEY=VALUE")
+            bad_lines.append((number, "is not KEY=VALUE"))
+            continue
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
-        check_variable(key, value)
+        try:
+            check_variable(key, value)
+        except BadEnvironment as fault:
+            bad_lines.append((number, str(fault)))
+            continue
         found[key] = value
-    return found
+    return found, bad_lines

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ...transports.options import Launch, SpawnFailed
+from .child_environment import shown
 
 # The kernel reads this much of a file to find its interpreter (BINPRM_BUF_SIZE, execve(2)), in bytes.
 _HEAD_BYTES: Final = 256
@@ -29,7 +30,9 @@ def check_word(program: str) -> None:
     if not program:
         raise NotRunnable("command: the program is an empty word")
     if "/" in program and not Path(program).is_absolute():
-        raise NotRunnable(f"command: {program!r} is a relative path; use an absolute path, or a name in PATH")
+        raise NotRunnable(
+            f"command: {shown(program)} is a relative path; use an absolute path, or a name in PATH"
+        )
 
 
 def check_program(program: str) -> None:

@@ -5,9 +5,9 @@ A server has either a `url` or a `command`. A key of one kind is an error beside
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec
 
 import attrs
 
@@ -27,10 +27,11 @@ from ..redaction import SHORTEST_SECRET
 from .child_environment import looks_secret, shown
 from .credentials import BadCredential, check_key, check_source, check_trusted, expand_home, read_secret
 from .helper_programs import Helpers
-from .oauth_settings import BadOAuthTable, check_oauth
+from .oauth_settings import BadOAuthTable, OAuth, check_oauth
 from .remote import Remote, hidden_parts
 from .schema import Server
 
+P = ParamSpec("P")
 # Keys that describe a process, and keys that describe a remote server.
 PROCESS_KEYS: Final = (
     "command",
@@ -126,38 +127,63 @@ def is_credential(name: str, value: str) -> bool:
 
 
 def check_remote(server: Server) -> None:
-    """Check the keys of a remote server without reading a secret. Raises BadRemote."""
-    url = read_url(server.url)
-    _check_transport(url, server.transport)
+    """Check the keys of a remote server without reading a secret. Raises BadRemote with the first error."""
+    for fault in remote_faults(server):
+        raise fault
+
+
+def remote_faults(server: Server) -> Iterator[BadRemote]:
+    """Yield all errors in the keys of a remote server. No secret is read."""
+    try:
+        url = read_url(server.url)
+    except BadRemote as fault:
+        yield fault
+        return
+    yield from _caught(_check_transport, url, server.transport)
     for name, value in server.headers.items():
-        check_field(name, value)
-        if is_credential(name, value):
-            raise BadRemote(
-                f"headers: {name} looks like a credential; name the place of its value in secret_headers",
-                "headers",
-            )
-    _check_secret_names(server)
+        yield from _caught(_check_open_field, name, value)
+    yield from _secret_name_faults(server)
     if server.client_key and not server.client_cert:
-        raise BadRemote("client_key needs client_cert", "client_key")
-    _check_proxy(server.proxy, url)
+        yield BadRemote("client_key needs client_cert", "client_key")
+    yield from _caught(_check_proxy, server.proxy, url)
     if server.oauth is not None:
-        try:
-            check_oauth(server.oauth)
-        except BadOAuthTable as fault:
-            raise BadRemote(f"oauth: {fault}", "oauth") from None
-        for name in ("client_secret", "private_key", "assertion"):
-            try:
-                if source := getattr(server.oauth, name):
-                    check_source(source)
-            except BadCredential as fault:
-                raise BadRemote(f"oauth: {name}: {fault}", "oauth") from None
+        yield from _oauth_faults(server.oauth)
         if _AUTHORIZATION in map(str.lower, server.secret_headers):
-            raise BadRemote("oauth and a secret_headers.Authorization exclude each other", "oauth")
+            yield BadRemote("oauth and a secret_headers.Authorization exclude each other", "oauth")
     if is_open(url) and not server.plain_http and (server.secret_headers or server.oauth is not None):
-        raise BadRemote(
+        yield BadRemote(
             f"{url.scheme}:// is not encrypted, and {url.host} is not this machine: its credentials could be read on the way; "
             "use a URL with encryption, or set plain_http = true"
         )
+
+
+def _caught(check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Iterator[BadRemote]:
+    try:
+        check(*args, **kwargs)
+    except BadRemote as fault:
+        yield fault
+
+
+def _check_open_field(name: str, value: str) -> None:
+    check_field(name, value)
+    if is_credential(name, value):
+        raise BadRemote(
+            f"headers: {name} looks like a credential; name the place of its value in secret_headers",
+            "headers",
+        )
+
+
+def _oauth_faults(oauth: OAuth) -> Iterator[BadRemote]:
+    try:
+        check_oauth(oauth)
+    except BadOAuthTable as fault:
+        yield BadRemote(f"oauth: {fault}", "oauth")
+    for name in ("client_secret", "private_key", "assertion"):
+        try:
+            if source := getattr(oauth, name):
+                check_source(source)
+        except BadCredential as fault:
+            yield BadRemote(f"oauth: {name}: {fault}", "oauth")
 
 
 def read_url(text: str) -> RemoteUrl:
@@ -205,18 +231,18 @@ def _check_transport(url: RemoteUrl, transport: str) -> None:
         raise BadRemote(f'transport: "{transport}" needs an http:// or https:// URL', "transport")
 
 
-def _check_secret_names(server: Server) -> None:
+def _secret_name_faults(server: Server) -> Iterator[BadRemote]:
     taken: dict[str, str] = {}
     for name in (*server.headers, *server.secret_headers):
         before = taken.setdefault(name.lower(), name)
         if before is not name:
-            raise BadRemote(f"headers: {before} and {name} are the same header", "headers")
+            yield BadRemote(f"headers: {before} and {name} are the same header", "headers")
     for name, source in server.secret_headers.items():
-        check_field_name(name, "secret_headers")
+        yield from _caught(check_field_name, name, "secret_headers")
         try:
             check_source(source)
         except BadCredential as fault:
-            raise BadRemote(f"secret_headers: {name}: {fault}", "secret_headers") from None
+            yield BadRemote(f"secret_headers: {name}: {fault}", "secret_headers")
 
 
 def _check_proxy(proxy: str, url: RemoteUrl) -> None:

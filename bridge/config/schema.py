@@ -205,6 +205,7 @@ class Server:
         str,
         Meta(
             pattern=r"^(?:0?[0-7]{3})?\Z",
+            extra={"form": 'three octal digits in quotes, such as "027"'},
             description="The file mode creation mask, octal; empty for that of the daemon's login.",
         ),
     ] = ""
@@ -242,13 +243,25 @@ class Server:
         Meta(description="Environment variables that are set from request headers of the client."),
     ] = attrs.field(factory=dict[str, str])
     env_from_header_allow: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_*]{1,64}\Z")], ...],
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=r"^[A-Za-z0-9_*]{1,64}\Z",
+                    extra={"form": "1 to 64 letters, digits, underscores and *"},
+                ),
+            ],
+            ...,
+        ],
         Meta(max_length=64, description="Patterns of the variables that env_from_header may set."),
     ] = ()
     pin: Annotated[
         str,
         Meta(
             pattern=r"^(?:sha256:[0-9a-f]{64})?\Z",
+            extra={
+                "form": "sha256: and 64 hexadecimal digits in lower case, as `mcp-bridge approve NAME` writes it"
+            },
             description="The hash of what the command executes, as written by `mcp-bridge approve NAME`.",
         ),
     ] = ""
@@ -284,6 +297,7 @@ class Token:
         str,
         Meta(
             pattern=r"^[0-9a-f]{64}\Z",
+            extra={"form": "64 hexadecimal digits in lower case, as `mcp-bridge token new NAME` writes them"},
             description="The SHA-256 of the token, as written by `mcp-bridge token new NAME`.",
         ),
     ]

@@ -1,6 +1,6 @@
 """The settings of the bridge: built once, from the command line or a file, passed on in parts, and never changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,8 @@ ALL = "*"
 _CAN_BE_OFF = frozenset({"free_heap_bytes"})
 
 
+# Why a server cannot start: the keys in its table that lead to the value, and the reason.
+ServerFault = tuple[tuple[str, ...], str]
 # The launch of a server that is no process of the bridge.
 NO_LAUNCH: Final = Launch((), {})
 
@@ -105,6 +107,8 @@ class ServerConfig:
     # The reason why it cannot start; empty otherwise. `not_there` is whether its program or directory is missing.
     fault: str = ""
     not_there: bool = False
+    # The parts of `fault`, each with the keys in its table that it is about.
+    faults: tuple[ServerFault, ...] = ()
     # Reads the values that are kept outside of the configuration (load.py). Blocks.
     resolver: Callable[[Helpers], "ServerConfig"] | None = attrs.field(default=None, eq=False, repr=False)
 
@@ -113,6 +117,11 @@ class ServerConfig:
         if self.resolver is None:
             return self
         return attrs.evolve(self.resolver(helpers), resolver=self.resolver)
+
+    def failed(self, faults: Iterable[ServerFault]) -> "ServerConfig":
+        """Return the configuration of a server that cannot start for these reasons."""
+        found = tuple(faults)
+        return attrs.evolve(self, pending=False, fault="; ".join(text for _, text in found), faults=found)
 
     @property
     def start_config(self) -> "ServerConfig":
@@ -248,7 +257,10 @@ def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
     values: dict[str, float] = {}
     for name, value in changes.items():
         if name not in fields:
-            raise BadLimit(f"there is no limit {shown(name)}; there are {', '.join(sorted(fields))}")
+            from .wording import suggestion  # noqa: PLC0415 - after an error only
+
+            instead = suggestion(name, fields) or f"; there are {', '.join(sorted(fields))}"
+            raise BadLimit(f"there is no limit {shown(name)}{instead}")
         whole = fields[name] is int
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise BadLimit(f"{name} needs a {'whole ' * whole}number, not {shown(value)}")

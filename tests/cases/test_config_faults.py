@@ -4,6 +4,8 @@ import datetime as dt
 import json
 import os
 import random
+import subprocess
+import sys
 
 import attrs
 import pytest
@@ -40,8 +42,8 @@ def check(folder, data, capsys):
 @pytest.mark.parametrize(
     ("data", "output"),
     [
-        ("a = 1\nlimits.body = " + "9" * 5000, "holds a number that is too long (line 2)"),
-        ("limits.body = " + "9_" * 4500 + "9", "holds a number that is too long (line 1)"),
+        ("a = 1\nlimits.body = " + "9" * 5000, "config.toml:2:15: holds a number that is too long"),
+        ("limits.body = " + "9_" * 4500 + "9", "config.toml:1:15: holds a number that is too long"),
         ("limits.body = 0x" + "f" * 5000, "limits: body must be"),
         ("config_version = 0b" + "1" * 20000, "version 1 is supported"),
         ("limits.head_seconds = 1e999", "not inf"),
@@ -54,9 +56,9 @@ def check(folder, data, capsys):
         (b"\n\xff\xfe", "is not UTF-8 at byte 1 (line 2)"),
         ("[listen]".encode("utf-16"), "is not UTF-8 at byte 0 (line 1)"),
         (b"\xef\xbb\xbf[listen]", "begins with a byte order mark"),
-        ("[log]\n\nlevel = 'loud'", "log: level: there is no 'loud'; there are 'debug', 'info', 'warning', 'error', 'none' (line 3)"),
-        ("\nlog = 1", "log: must be a table, not int (line 2)"),
-        (SERVER + "\n[servers.b]\nspare = 1979-05-27\ncommand = ['x']", "servers.b: spare: Expected `int`, got `date`, not datetime.date(1979, 5, 27) (line 5)"),
+        ("[log]\n\nlevel = 'loud'", "config.toml:3:9: log: level: must be 'debug', 'info', 'warning', 'error' or 'none', not the string 'loud'"),
+        ("\nlog = 1", "config.toml:2:7: log: must be a table, not 1"),
+        (SERVER + "\n[servers.b]\nspare = 1979-05-27\ncommand = ['x']", "config.toml:5:9: servers.b: spare: must be a whole number from 0 to 8, not 1979-05-27"),
         (SERVER + "cwd = '/" + "x" * 4000 + "'", "is not a directory"),
     ],
 )  # fmt: skip
@@ -84,7 +86,8 @@ def test_an_error_names_file_line_and_key(tmp_path, capsys, data, output):
         SERVER + "pass_env = [{variable}]",
         SERVER + "env_file = 5\nenv.K = {0}",
         SERVER + "env_from_header.KEY = {bearer}",
-        "[servers.a]\ncommand = {0}",
+        "[servers.a]\ncommand = {0}\nargs = 5",
+        "[servers.a]\ncommand = 5\nargs = [{0}, 5]",
         "[servers.a]\ncommand = ['x', 5, {0}]",
         "[tokens.a]\nsha256 = {0}",
         "[tokens.a]\nsha256 = [{0}]",
@@ -93,6 +96,26 @@ def test_an_error_names_file_line_and_key(tmp_path, capsys, data, output):
         "[listen]\nhttp = {url}",
         "[listen]\nhosts = [{url}]",
         "[listen]\norigins = [{url}]",
+        # Other errors in the same line or statement.
+        SERVER + "secrets = {{ K = {0}, L = 5 }}",
+        "servers.a = {{ command = [{0}], share = 5, secrets = {{ K = {0} }} }}",
+        SERVER + "env = {{ A = {0}, B = 5 }} # {0}",
+        SERVER + "share = 5 # {0}",
+        SERVER + "api_key = {0}",
+        SERVER + "token = [{0}]",
+        "[servers.a]\ncommand = [\n 'x',\n {0},\n 5]",
+        # Errors of the syntax.
+        "[listen]\ntoken = {raw}",
+        "[listen]\ntoken = {0} x",
+        "[listen]\ntoken = {0}\ntoken = {0}",
+        SERVER + "env = {{ A = {0}, }}",
+        SERVER + "env.A = [{0}",
+        SERVER + "env.A = {0}\nspare = 1, env.B = {0}",
+        "[servers.a]\ncommand = ['x',\n {raw}]",
+        SERVER + "{raw}",
+        SERVER + "api key = {0}",
+        SERVER + "share = 'a' # {0}\nshare = {raw} # {0}",
+        "[servers.a] {0}",
     ],
 )
 def test_no_error_shows_a_possible_secret(tmp_path, capsys, text, secret):
@@ -101,6 +124,7 @@ def test_no_error_shows_a_possible_secret(tmp_path, capsys, text, secret):
         "variable": json.dumps(f"TOKEN={secret}"),
         "bearer": json.dumps(f"Bearer {secret}"),
         "url": json.dumps(f"http://me:{secret}@localhost:1"),
+        "raw": secret,
     }
     path = tmp_path / "config.toml"
     path.write_text(text.format(json.dumps(secret), **words))
@@ -108,7 +132,8 @@ def test_no_error_shows_a_possible_secret(tmp_path, capsys, text, secret):
     try:
         settings = load.load(path, HERE)
     except BadConfig as fault:
-        output = str(fault)
+        # With the lines of the file, as on a terminal.
+        output = "\n".join(fault.lines(with_source=True))
     else:
         # The token of [listen] is read when the daemon starts.
         assert settings.token_source == secret
@@ -183,13 +208,144 @@ def test_no_value_of_any_key_causes_a_traceback(monkeypatch):
     assert longest < 10_000
 
 
-def test_the_line_of_a_key_is_found_in_every_usual_spelling():
-    text = (
-        'servers.a.spare = 1\n[servers]\nb = {spare = 1}\nc.spare = 1\n[ servers . "d" ]\n# spare\nspare = 1\n'
-        "[servers.e.tools]\nallow = []\n[limits]\nbody = 1\n"
+MANY = """\
+lgo.level = "debug"
+[listen]
+http = "127.0.0.1"
+hosts = ["a.example", "*.b"]
+tls_cert = "x"
+[log]
+level = "warn"
+[servers.git]
+comand = ["uvx", "x"]
+spare = 9
+env = { A = 1, B = "x", TOKEN = ["x"] }
+[servers.web]
+command = ["npx"]
+cwd = "x"
+tools = { alow = ["x"] }
+limits = { bodi = 5, head_seconds = -1 }
+env_from_header.PATH = "Host"
+[servers."B d"]
+[servers.remote]
+url = "https://x.example/"
+headers = {"X Y" = "a", Host = "b"}
+envFile = "x"
+[tokens.a]
+servers = ["gti", "web"]
+[tokens.b]
+sha256 = "x"
+[aggregate]
+servers = ["web", "wbe"]
+"""
+
+
+def test_all_errors_are_reported_at_once_in_the_order_of_their_places(tmp_path, capsys):
+    done = check(tmp_path, MANY, capsys)
+    assert done.returncode == 78
+    lines = [line.removeprefix(f"mcp-bridge: {tmp_path}/config.toml:") for line in done.stderr.splitlines()]
+    assert [" ".join(line.split(" ")[:7]) for line in lines] == [
+        "1:1: there is no key 'lgo'; did",
+        "3:8: listen: http: must be ADDRESS:PORT, not",
+        "4:23: listen: hosts: a host must be",
+        "5:1: listen: tls_cert and tls_key must be",
+        "7:9: log: level: must be 'debug', 'info',",
+        "9:1: servers.git: there is no key 'comand';",
+        "10:9: servers.git: spare: must be a whole",
+        "11:13: servers.git: env.A: must be a string,",
+        "11:33: servers.git: env.TOKEN: must be a string,",
+        "14:7: servers.web: cwd: must be an absolute",
+        "15:11: servers.web: tools: there is no key",
+        "16:12: servers.web: limits: there is no limit",
+        "16:37: servers.web: limits: head_seconds must be more",
+        "17:17: servers.web: env_from_header: PATH is refused: it",
+        "17:24: servers.web: env_from_header: the header Host is",
+        "18:10: servers.'B d': a name is 1",
+        "21:11: servers.remote: headers: 'X Y' is not",
+        "21:11: servers.remote: headers: the header Host is",
+        "22:1: servers.remote: there is no key 'envFile';",
+        "23:9: tokens.a: sha256 is missing",
+        "24:12: tokens.a: servers: there is no server",
+        "26:10: tokens.b: sha256: must be 64 hexadecimal",
+        "28:19: aggregate: servers: there is no server",
+    ]
+
+
+BROKEN = r"""
+[listen]
+http = 127.0.0.1:80
+[servers.a]
+command = ["npx",
+  -y,
+  "x"]
+share: "server"
+[servers.b
+command = 5
+[servers.c]
+command = ["a", "b"
+spare = True
+[servers.d]
+command = ["c:\dir"]
+spare = 99
+umask = 'lega
+[servers.c]
+env = { A = "x", }
+[servers.e]
+pin =
+"""
+
+
+def test_all_errors_of_the_syntax_are_reported_in_words(tmp_path, capsys):
+    done = check(tmp_path, BROKEN.replace(r"\\", "\\"), capsys)
+    lines = [line.removeprefix(f"mcp-bridge: {tmp_path}/config.toml:") for line in done.stderr.splitlines()]
+    assert lines == [
+        "3:13: a string must be in quotes",
+        "6:3: the list that begins in line 5 is not closed: ] is missing, or a value is not in quotes",
+        "8:6: a key and its value are separated by =, not by :",
+        "9:11: ] is missing after the name of the table",
+        "13:1: a comma or ] is missing in the list that begins in line 12",
+        "13:9: TOML has the values true and false in small letters, and no others of this kind",
+        "15:17: a backslash in a string in \"…\" must be doubled; a string in '…' needs none",
+        "16:9: servers.d: spare: must be a whole number from 0 to 8, not 99",
+        "17:9: the string is not closed: its quote is missing",
+        "18:1: the table [servers.c] is already there in line 11",
+        "21:6: the value is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (SERVER + "spare = 99 # nine", ["spare = 99", "        ^^"]),
+        (SERVER + "spore = 99", ["spore = …", "^^^^^"]),
+        (SERVER + "env = 'x'", ["env = …", "      ^"]),
+        (SERVER + "limits = {body = 'x'}", ["body = 'x'", "       ^^^"]),
+        (SERVER + "share = server", ["share = server", "        ^"]),
+        ("[servers.a]\nenv = {A = 'x'}", ["a", "^"]),
+    ],
+)
+def test_the_place_of_an_error_is_marked(tmp_path, text, shown):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(BadConfig) as caught:
+        load.load(path, HERE)
+    assert [line[4:] for line in caught.value.lines(with_source=True)[1:]] == shown
+
+
+def test_a_long_list_of_errors_is_cut(tmp_path, capsys):
+    done = check(tmp_path, "".join(f"key{number} = 1\n" for number in range(60)), capsys)
+    assert done.stderr.count("there is no key") == 40
+    assert done.stderr.endswith("mcp-bridge: and 20 more errors\n")
+
+
+def test_the_modules_for_errors_are_not_imported_for_a_valid_file(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(SERVER)
+    path.chmod(0o600)
+    code = (
+        "import sys, pathlib; from mcpbridged.bridge.config import load; load.plan(pathlib.Path(sys.argv[1]), {'HOME': '/'});"
+        "print([name for name in ('locate', 'wording', 'toml_positions') if f'mcpbridged.bridge.config.{name}' in sys.modules])"
     )
-    found = {table: tables.find_line(text, table, key) for table, key in {
-        "servers.a": "spare", "servers.b": "spare", "servers.c": "spare", "servers.d": "spare",
-        "servers.e": "tools", "": "limits", "servers.x": "spare",
-    }.items()}  # fmt: skip
-    assert list(found.values()) == [1, 0, 4, 7, 8, 10, 0]
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -74,7 +74,7 @@ def broken(folder, kind):
         case "env_file is none":
             private.write_text("nonsense\n")
             private.chmod(0o600)
-            return keys | {"env_file": str(private)}, "line 1 is not KEY=VALUE", make
+            return keys | {"env_file": str(private)}, "private:1: is not KEY=VALUE", make
         case "variable not set":
             return keys | {"pass_env": ["NOT_SET_ANYWHERE"]}, "NOT_SET_ANYWHERE", None
         case "program missing":

@@ -122,11 +122,11 @@ SOME = "[servers.a]\ncommand = ['true']\n"
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[log]\nformat = 'json'\nlevel = 'loud'\n" + SOME, "log: level: there is no 'loud'"),
+        ("[log]\nformat = 'json'\nlevel = 'loud'\n" + SOME, "log: level: must be 'debug'"),
         (SOME + "nothing = 1\n[log]\nformat = 'json'\n", "servers.a: there is no key 'nothing'"),
-        ('[log]\n# for machines\nformat = "json"\n[servers.a\n', "at line 4"),
-        ("log.format = 'json'\n[[[\n", "line 2"),
-        ("log = {level = 'info', format = 'json'}\n[servers\n", "line 2"),
+        ('[log]\n# for machines\nformat = "json"\n[servers.a\n', "config.toml:4:11: ] is missing"),
+        ("log.format = 'json'\n[[[\n", "config.toml:2:"),
+        ("log = {level = 'info', format = 'json'}\n[servers\n", "config.toml:2:"),
         ("[log]\nformat = 'json'\n[listen]\nhttp = '0.0.0.0:1'\n", "not a loopback"),
         ("[log]\nformat = 'json'\n[listen]\ntoken = '/no/such/file'\n" + SOME, "listen: token: "),
     ],

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ...config import load, tables
+from ...config import checks, tables
 from ...core.exit_codes import EX_OK
 from .. import connect_pump
 from ..client_headers import BadHeader, check_once, named_headers, read_header, read_header_file
@@ -56,7 +56,7 @@ def _chosen(lines: list[str] | None, file: Path | None) -> list[tuple[bytes, byt
 def _credential_helper(invocation: Invocation) -> tuple[str, ...]:
     """Return the program of the configuration that keeps credentials; empty without one. Raises BadConfig."""
     path = invocation.file
-    return load.oauth_helper(tables.read(path)) if path.exists() else ()
+    return checks.oauth_helper(tables.read(path)) if path.exists() else ()
 
 
 # How long a daemon is waited for without --wait (seconds).

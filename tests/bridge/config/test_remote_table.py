@@ -18,7 +18,7 @@ OTHER = 'url = "http://example.com/mcp"\n'
 
 
 def settings(text, base=Path("/base/config.toml")):
-    return load._planned(tables.parse(f"[servers.a]\n{text}".encode()), base, HERE)
+    return load.plan_tables(tables.examine_text(f"[servers.a]\n{text}".encode()), base, HERE)
 
 
 def remote(text, base=Path("/base/config.toml")):
@@ -85,7 +85,7 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
         ),
         (
             URL + 'transport = "tcp"\n',
-            "servers.a: transport: there is no 'tcp'; there are 'auto', .* (line 3)",
+            "servers.a: transport: must be 'auto', .* or 'websocket', not the string 'tcp' (line 3)",
         ),
         (
             URL + 'headers = {"X Y" = "1"}\n',
@@ -161,7 +161,9 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
     ],
 )
 def test_an_error_names_the_key_and_its_line(text, reason):
-    assert re.fullmatch(re.sub(r" \(line (\d+)\)$", r" \\(line \1\\)", reason), refused(text))
+    place = re.search(r" \(line (\d+)\)$", reason)
+    words = reason[: place.start()] if place else reason
+    assert re.fullmatch(rf"/base/config.toml:{place[1] if place else '.'}:\d+: {words}", refused(text))
 
 
 @pytest.mark.parametrize("secret", ["headers", "secret_headers", "proxy", "url"])

@@ -57,7 +57,7 @@ def test_a_name_is_confusable_if_it_adds_a_collision(names):
 
 def test_a_collision_is_an_error_of_the_configuration():
     with pytest.raises(
-        BadConfig, match=r"servers\.Git: its name differs from 'git' in capitals only.*\(line 3\)"
+        BadConfig, match=r"line 3, column 10: servers\.Git: its name differs from 'git' in capitals only"
     ):
         tables.parse(
             b'[servers.git]\nurl = "http://127.0.0.1/mcp"\n[servers.Git]\nurl = "http://127.0.0.1/mcp"\n'

@@ -26,7 +26,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_parsed(write):
 
 def test_a_fault_names_the_file(write):
     path = write("nonsense = 1")
-    with pytest.raises(BadConfig, match=f"{path}: there is no key 'nonsense'"):
+    with pytest.raises(BadConfig, match=f"{path}:1:1: there is no key 'nonsense'"):
         read(path)
 
 

@@ -1,0 +1,257 @@
+"""Check the values of the configuration that have a syntax of their own, and those that depend on each other.
+
+Every check adds its errors to a `Reading`, so that a user sees all of them at once. No secret and no other file is read.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import attrs
+
+from ...transports.options import Paths, spellings
+from ...validators.limits import Limits
+from ...validators.origin import LARGEST_PORT
+from ..core.suggestion import suggestion
+from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
+from .child_directory import client_directories
+from .child_environment import BadEnvironment, check_entry, check_from_client, check_variable, shown
+from .credentials import BadCredential, check_source, expand_home, split_helper
+from .executable import NotRunnable, check_word
+from .expansion import BadExpansion, NotSet, expanded
+from .header_names import header_name
+from .schema import Aggregate, File, Listen, Server
+from .settings import AGGREGATE, ALL, READY, BadLimit, changed_limits
+from .tables import BadConfig, Fault, Reading
+from .xdg import default_socket
+
+# sun_path of unix(7) without the final zero byte (bytes).
+_LONGEST_SOCKET: Final = 107
+# Prefixes of the paths of servers and of the control API.
+_OURS: Final = ("/servers/", "/control/", "/admin")
+_BAD_VALUES: Final = (BadEnvironment, BadCredential, NotRunnable, BadLimit, BadAddress)
+
+
+def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
+    """Add the errors of all values of a file that have their types. Disabled servers are not checked."""
+    file = reading.file
+    check_limits(reading, "limits", file.limits, "limits")
+    for name, server in file.servers.items():
+        if server.enabled:
+            _check_server(reading, name, server, environment)
+    _check_listen(reading, file.listen, environment)
+    if file.aggregate is not None:
+        _check_aggregate(reading, file.aggregate)
+    _check_tokens(reading)
+    with reading.catch(""):
+        oauth_helper(file)
+
+
+def check_limits(reading: Reading, where: str, limits: Mapping[str, object], *path: str) -> None:
+    """Add an error for each limit that is unknown or out of its range."""
+    for name, value in limits.items():
+        is_key = name not in _LIMITS
+        with reading.catch(where, *path, name, is_key=is_key, kinds=(BadLimit,)):
+            changed_limits(Limits(), {name: value})
+
+
+_LIMITS: Final = frozenset(field.name for field in attrs.fields(Limits))
+
+
+def _check_server(reading: Reading, name: str, server: Server, environment: Mapping[str, str]) -> None:
+    where, path = f"servers.{name}", ("servers", name)
+    check_limits(reading, f"{where}: limits", server.limits, *path, "limits")
+    if server.url:
+        for key in ("ca_file", "client_cert", "client_key"):
+            with reading.catch(where, *path, key, kinds=_BAD_VALUES):
+                expand_home(getattr(server, key))
+        return
+    try:
+        server = expanded(server, environment)
+    except BadExpansion as fault:
+        reading.add(f"{where}: {fault}", *path, fault.key)
+    except NotSet:
+        # The server fails where it is used.
+        pass
+    except BadCredential as fault:
+        key = "cwd" if server.cwd.startswith("~") else "command"
+        reading.add(f"{where}: {key}: {fault}", *path, key)
+        return
+    with reading.catch(where, *path, "cwd_allowed", kinds=_BAD_VALUES):
+        client_directories(where, server)
+    if server.cwd and server.cwd != "client":
+        with reading.catch(f"{where}: cwd", *path, "cwd", kinds=_BAD_VALUES):
+            if not expand_home(server.cwd).is_absolute():
+                reading.add(f"{where}: cwd: must be an absolute path, not {shown(server.cwd)}", *path, "cwd")
+    for index, directory in enumerate(server.path):
+        with reading.catch(f"{where}: path", *path, "path", index, kinds=_BAD_VALUES):
+            if not expand_home(directory).is_absolute() or os.pathsep in directory:
+                text = f"must hold absolute paths without {os.pathsep!r}, not {shown(directory)}"
+                reading.add(f"{where}: path: {text}", *path, "path", index)
+    _check_variables(reading, server, where, path)
+    _check_headers(reading, server, where, path)
+    if server.words:
+        with reading.catch(where, *path, "command", kinds=_BAD_VALUES):
+            check_word(server.words[0])
+
+
+def _check_variables(reading: Reading, server: Server, where: str, path: tuple[str, ...]) -> None:
+    for key in ("pass_env", "withhold_env"):
+        for index, entry in enumerate(getattr(server, key)):
+            with reading.catch(f"{where}: {key}", *path, key, index, kinds=_BAD_VALUES):
+                check_entry(entry)
+    for key, value in server.env.items():
+        with reading.catch(f"{where}: env", *path, "env", key, is_key=True, kinds=_BAD_VALUES):
+            check_variable(key, value)
+    with reading.catch(f"{where}: env_file", *path, "env_file", kinds=_BAD_VALUES):
+        expand_home(server.env_file)
+    for key, source in server.secrets.items():
+        with reading.catch(f"{where}: secrets", *path, "secrets", key, is_key=True, kinds=_BAD_VALUES):
+            check_variable(key)
+            with reading.catch(f"{where}: secrets.{key}", *path, "secrets", key, kinds=_BAD_VALUES):
+                check_source(source)
+
+
+def _check_headers(reading: Reading, server: Server, where: str, path: tuple[str, ...]) -> None:
+    at, key = f"{where}: env_from_header", "env_from_header"
+    for variable, header in server.env_from_header.items():
+        with reading.catch(at, *path, key, variable, is_key=True, kinds=_BAD_VALUES):
+            check_from_client(variable, server.env_from_header_allow)
+        with reading.catch(at, *path, key, variable, kinds=_BAD_VALUES):
+            header_name(header)
+    if server.env_from_header and server.share == "server":
+        text = 'with share = "server" all clients have one process, which cannot have the values of each'
+        reading.add(f"{at}: {text}", *path, "share")
+
+
+def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, str]) -> None:
+    with reading.catch("listen", "listen", "http"):
+        parse_address(listen.http)
+    with reading.catch("listen", "listen", "unix", kinds=_BAD_VALUES):
+        socket_path(listen.unix, environment)
+    if listen.http is False and listen.unix is False:
+        reading.add("listen: both http and unix are false, so that no client can connect", "listen", "unix")
+    pair = ("tls_cert", "tls_key")
+    if bool(listen.tls_cert) != bool(listen.tls_key) and not any(
+        reading.has_fault("listen", key) for key in pair
+    ):
+        given, missing = pair if listen.tls_cert else pair[::-1]
+        text = f"listen: tls_cert and tls_key must be set together, and {missing} is missing"
+        reading.add(text, "listen", given, is_key=True)
+    for key in pair:
+        with reading.catch(f"listen: {key}", "listen", key, kinds=_BAD_VALUES):
+            expand_home(getattr(listen, key))
+    for index, host in enumerate(listen.hosts):
+        with reading.catch("listen: hosts", "listen", "hosts", index, kinds=_BAD_VALUES):
+            check_host(host)
+    for index, origin in enumerate(listen.origins):
+        with reading.catch("listen: origins", "listen", "origins", index, kinds=_BAD_VALUES):
+            check_origin(origin)
+    taken = {READY, *attrs.astuple(Paths())}
+    for index, path in enumerate(listen.health):
+        with reading.catch("listen: health", "listen", "health", index, kinds=_BAD_VALUES):
+            check_path(path)
+            if path.startswith(_OURS) or not taken.isdisjoint(spellings(path)):
+                text = f"listen: health: {path} is already the path of another endpoint"
+                reading.add(text, "listen", "health", index)
+
+
+def _check_aggregate(reading: Reading, wanted: Aggregate) -> None:
+    file = reading.file
+    served = [name for name, server in file.servers.items() if server.enabled]
+    if file.listen.unix is False:
+        reading.add("aggregate: it needs the Unix socket, but listen.unix is false", "listen", "unix")
+    if AGGREGATE in served:
+        reading.add(
+            f"servers.{AGGREGATE}: the name is reserved for the [aggregate]",
+            "servers",
+            AGGREGATE,
+            is_key=True,
+        )
+    for index, name in enumerate(wanted.servers):
+        if name not in served and not reading.has_fault("servers", name):
+            text = f"aggregate: servers: {why_not_served(name, file, served)}"
+            reading.add(text, "aggregate", "servers", index)
+        if wanted.servers[:index].count(name) == 1:
+            text = f"aggregate: servers: {name!r} is listed {wanted.servers.count(name)} times"
+            reading.add(text, "aggregate", "servers", index)
+
+
+def _check_tokens(reading: Reading) -> None:
+    known: dict[str, str] = {}
+    for name, token in reading.file.tokens.items():
+        if token.sha256 and known.setdefault(token.sha256, name) != name:
+            text = f"tokens.{name}: sha256 is that of tokens.{known[token.sha256]} as well"
+            reading.add(text, "tokens", name, "sha256")
+        with reading.catch(""):
+            check_token_servers(name, token.servers, reading.file)
+
+
+def oauth_helper(file: File) -> tuple[str, ...]:
+    """Return the words of `oauth.helper`. Raises BadConfig."""
+    if not file.oauth.helper:
+        return ()
+    try:
+        return tuple(split_helper(file.oauth.helper))
+    except BadCredential as fault:
+        raise BadConfig(f"oauth: helper: {fault}", "oauth", "helper") from None
+
+
+def why_not_served(name: str, file: File, served: Iterable[str]) -> str:
+    """Return the error text for a name that no enabled server has."""
+    if name in file.servers:
+        return f"servers.{name} is disabled (enabled = false)"
+    return f"there is no server {shown(name)}{_suggested(name, served)}"
+
+
+def _suggested(name: str, known: Iterable[str]) -> str:
+    names = [*known]
+    return f"; there are {', '.join(names) or 'none'}{suggestion(name, names)}"
+
+
+def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
+    """Return the host and the TCP port of `listen.http`. Raises BadConfig."""
+    if http is False:
+        return "127.0.0.1", None
+    host, colon, port = http.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not (port.isascii() and port.isdecimal() and int(port) <= LARGEST_PORT):
+        raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {shown(http)}", "listen", "http")
+    try:
+        check_loopback(host)
+    except BadAddress as fault:
+        raise BadConfig(f"listen: http: {fault}", "listen", "http") from None
+    return host, int(port)
+
+
+def socket_path(unix: bool | str, environment: Mapping[str, str]) -> Path | None:  # noqa: FBT001 - the value of the file
+    """Return the path of `listen.unix`, or None without a Unix socket. Raises BadConfig."""
+    if not unix:
+        return None
+    try:
+        path = default_socket(environment) if unix is True else expand_home(unix)
+    except BadCredential as fault:
+        raise BadConfig(f"listen: unix: {fault}", "listen", "unix") from None
+    if not path.is_absolute():
+        raise BadConfig(f"listen: unix: must be an absolute path, not {shown(str(path))}", "listen", "unix")
+    length = len(os.fsencode(path))
+    if length > _LONGEST_SOCKET:
+        raise BadConfig(
+            f"listen: unix: {path} has {length} bytes, and the limit is {_LONGEST_SOCKET}", "listen", "unix"
+        )
+    return path
+
+
+def check_token_servers(name: str, servers: Iterable[str], file: File) -> None:
+    """Check that the servers of a token exist. Raises BadConfig."""
+    faults = [
+        Fault(
+            f"tokens.{name}: servers: there is no server {shown(server)}{_suggested(server, file.servers)}",
+            ("tokens", name, "servers", index),
+        )
+        for index, server in enumerate(servers)
+        if server not in (ALL, AGGREGATE, *file.servers)
+    ]
+    if faults:
+        raise BadConfig(faults=faults)
