@@ -212,7 +212,7 @@ def add_oauth_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_config(configured: argparse.ArgumentParser) -> None:
-    configured.add_argument("action", choices=["check", "show", "import", "schema"])
+    configured.add_argument("action", choices=["check", "show", "fmt", "import", "schema"])
     configured.add_argument(
         "file",
         nargs="?",
@@ -220,6 +220,11 @@ def _add_config(configured: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for import: the configuration of a client, - for standard input, or the name of a client: "
         + ", ".join(SOURCES),
+    )
+    configured.add_argument("--json", action="store_true", help="for check: print JSON")
+    configured.add_argument("--effective", action="store_true", help="for show: with the default of each key")
+    configured.add_argument(
+        "--check", action="store_true", help="for fmt: change nothing; exit with 1 if it would"
     )
     configured.add_argument("--all", action="store_true", help="for import: read every client found here")
     configured.add_argument(

@@ -25,7 +25,7 @@ from ..admin.api import AdminApi
 from ..config.executable import find_program, why_not_found
 from ..config.helper_programs import Helpers
 from ..config.settings import ADMIN_LINK, Settings
-from ..config.tables import BadConfig
+from ..config.tables import BadConfig, Fault
 from ..config.xdg import state_directory
 from ..core.exit_codes import EX_OK, EX_SOFTWARE, EX_UNAVAILABLE
 from ..log import LineLog
@@ -70,16 +70,23 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
 
 
 def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
-    """Return the certificate of the listener, if there is one. Raises BadConfig.
+    """Return the certificate of the listener, if there is one. Raises BadConfig with all errors.
 
     Reads the files that a start reads besides the configuration.
     """
+    faults: list[Fault] = []
+    certificate: Loaded | None = None
     try:
         certificate = load_certificate(settings.tls_certificate, settings.tls_key)
+    except CannotStart as fault:
+        faults.append(Fault(str(fault), ("listen", "tls_cert")))
+    try:
         if settings.token_source:
             Tokens.read(settings, environment)
     except CannotStart as fault:
-        raise BadConfig(str(fault)) from None
+        faults.append(Fault(str(fault), ("listen", "token")))
+    if faults:
+        raise BadConfig(faults=faults)
     return certificate
 
 

@@ -68,7 +68,7 @@ def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
         (("client-config", "cursor", "one"), "--config"),
         (("env", "one"), "PATH="),
         (("config", "check"), "1 servers, "),
-        (("config", "show"), "\none\n"),
+        (("config", "show"), "[servers.one]\n"),
         (("token", "list"), "servers"),
         (("doctor",), "servers.one: responded after"),
     ],

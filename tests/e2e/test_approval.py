@@ -148,7 +148,7 @@ async def test_with_required_pins_no_server_is_started_without_a_pin(tmp_path, s
             answer = await connection.request("POST", "/mcp", headers_of(body), json.dumps(body).encode())
         assert answer.status == 200, answer.body
         shown = running.do("config", "show").stdout
-        assert shown.count("pin         sha256:") == 2
+        assert shown.count('pin = "sha256:') == 2
 
 
 @pytest.mark.parametrize(

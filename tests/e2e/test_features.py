@@ -150,4 +150,4 @@ async def test_the_aggregate_does_not_see_denied_features(running):
 
 
 def test_the_effective_configuration_shows_denied_features(running):
-    assert running.do("config", "show").stdout.count("deny prompts, sampling, logging") == 3
+    assert running.do("config", "show").stdout.count('deny = ["prompts", "sampling", "logging"]') == 3

@@ -691,7 +691,7 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
         "LANG": "C.UTF-8",
     }
     outputs = {}
-    for words in (("env", "one"), ("config", "show")):
+    for words in (("env", "one"), ("config", "show", "--effective")):
         outputs[words[0]] = subprocess.run(
             [PROGRAM, *words, "--config", str(tmp_path / "config.toml")],
             env={**ours, "PATH": os.environ["PATH"]},
@@ -715,7 +715,7 @@ def test_the_environment_of_a_server_is_shown_without_its_secrets(tmp_path):
         "WORD=[secret]",
     ]
     for line in outputs["env"].splitlines():
-        assert f"  env         {line}\n" in outputs["config"]
+        assert f"# env: {line}\n" in outputs["config"]
 
 
 async def test_a_secret_of_a_server_is_not_logged(tmp_path):

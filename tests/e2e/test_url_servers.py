@@ -196,7 +196,7 @@ async def test_no_secret_of_a_remote_server_is_shown(running):
         done = running.do(*words, check=False)
         shown += [done.stdout, done.stderr]
     assert not any(SECRET in text for text in shown)
-    assert any("header      X-Api-Key: [secret]" in text for text in shown)
+    assert any("X-Api-Key = " in text for text in shown)
 
 
 async def test_tap_prints_the_messages_of_a_remote_server(running):
