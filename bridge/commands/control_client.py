@@ -1,5 +1,6 @@
 """Send requests to the running daemon over its Unix socket, with blocking HTTP."""
 
+import contextlib
 import http.client
 import json
 import math
@@ -14,6 +15,7 @@ from ...validators import mirrored_headers, stateless_request
 from ...validators.revisions import MODERN_REVISION
 from ..config.addresses import NotOurs, check_listener
 from ..config.settings import CONTROL
+from ..config.xdg import stopping_path
 from .pump.daemon_socket import directory_headers
 
 # For a response of the control API (seconds). A call of a tool has no limit.
@@ -21,6 +23,7 @@ _TIMEOUT: Final = 30.0
 # Declared with every request, because clients with other capabilities get another process (MCP 2026-07-28 client/elicitation).
 CAPABILITIES: Final[Mapping[str, object]] = {"elicitation": {"form": {}, "url": {}}}
 _META: Final = {**stateless_request.OWN_META, stateless_request.CLIENT_CAPABILITIES: CAPABILITIES}
+_STATUS: Final = f"{CONTROL}/status"
 # Of the message of an error response (characters).
 _LONGEST_REASON: Final = 500
 
@@ -80,7 +83,7 @@ def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> A
 
     Raises Unreachable, ErrorResponse and TimeoutError.
     """
-    connection = _UnixConnection(unix, patience)
+    connection = _UnixConnection(_answering(unix) if path == _STATUS else unix, patience)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -91,7 +94,17 @@ def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> A
 
 def names_of_servers(unix: Path) -> list[str]:
     """Return the names of the servers of the daemon. Raises Unreachable and ErrorResponse."""
-    return [one["name"] for one in request(unix, "GET", f"{CONTROL}/status")["servers"]]
+    return [one["name"] for one in request(unix, "GET", _STATUS)["servers"]]
+
+
+def _answering(unix: Path) -> Path:
+    """Return the socket that answers for the state of the daemon: another one than usual while the daemon stops."""
+    stopping = stopping_path(unix)
+    if stopping.exists():
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(str(stopping))
+            return stopping
+    return unix
 
 
 def follow(unix: Path, path: str) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
+from ..config import load, tables
 from ..config.settings import CONTROL
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_FAILED, EX_OK
@@ -47,18 +48,32 @@ def reload(invocation: Invocation) -> int:
     try:
         changes = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
     except ErrorResponse as fault:
-        raise BadConfig(str(fault)) from None
+        raise _with_places(source, str(fault)) from None
     if invocation.options.json:
         print_line(json_text(changes))
         return EX_OK
     for kind in ("added", "changed", "removed", "kept"):
         if changes[kind]:
             print_line(f"{kind}: {', '.join(changes[kind])}")
+    for kind in ("added", "changed", "revoked"):
+        # A daemon from before an update does not send them.
+        if names := changes.get(f"tokens_{kind}"):
+            print_line(f"tokens {kind}: {', '.join(names)}")
     if changes["stale"]:
         notice(f"what has changed in {', '.join(changes['stale'])} needs a restart of the daemon")
     for reason in changes.get("warnings", ()):
         notice(f"warning: {reason}")
     return EX_OK
+
+
+def _with_places(source: ConfigSource, reason: str) -> BadConfig:
+    """Return the errors that the daemon has found in its file; with their places where this command finds the same."""
+    try:
+        load.plan(source.file, source.environment)
+    except BadConfig as fault:
+        if str(fault) == reason:
+            return fault
+    return BadConfig(faults=map(tables.Fault, reason.splitlines()))
 
 
 def reload_if_running(invocation: Invocation) -> None:
@@ -68,7 +83,8 @@ def reload_if_running(invocation: Invocation) -> None:
     except Unreachable:
         pass
     except (BadConfig, ErrorResponse) as fault:
-        notice(f"the daemon could not reload its configuration: {fault}")
+        for line in str(fault).splitlines():
+            notice(f"the daemon could not reload its configuration: {line}")
 
 
 def report_change(source: ConfigSource) -> None:

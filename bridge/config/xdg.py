@@ -19,6 +19,11 @@ def default_socket(environment: Mapping[str, str]) -> Path:
     return runtime_directory(environment) / "mcp-bridge.sock"
 
 
+def stopping_path(socket: Path) -> Path:
+    """Return the path of the Unix socket for `status` while the daemon with this socket stops."""
+    return socket.with_name(f"{socket.name}.stopping")
+
+
 def state_directory(environment: Mapping[str, str]) -> Path:
     """Return the directory of files that are kept across boots."""
     state = directory_in(environment, "XDG_STATE_HOME") or home_in(environment) / ".local" / "state"

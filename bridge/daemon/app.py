@@ -43,7 +43,7 @@ from .running_config import RunningConfig
 from .sd_notify import Notifier
 from .sockets import Sockets, load_certificate
 from .status import Status, status
-from .supervisor import Changes, Supervisor
+from .supervisor import Changes, Supervisor, token_changes
 from .tokens import Tokens
 
 _UMASK = 0o077
@@ -53,6 +53,9 @@ _FLUSH_SECONDS = 0.5
 _SECRETS_SECONDS = 0.5
 # The status line of the service manager is at most this old (seconds).
 _STATUS_SECONDS = 5.0
+
+# Between two looks at what a stop waits for (seconds).
+_WAITING_SECONDS = 0.5
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # SIGUSR1 and SIGUSR2 are ignored, because their default action would end the process.
@@ -256,18 +259,30 @@ class Daemon:
         self._poller.close()
 
     async def _stop(self, nursery: trio.Nursery, signals: AsyncIterator[int]) -> None:
-        self._log.info("stopping")
+        waits_for = self._supervisor.waits_for
+        self._log.info("stopping", **({"waits_for": waits_for} if waits_for else {}))
         self._reloader.stop()
-        self._notifier.stopping()
+        self._notifier.stopping(waits_for)
         self._listeners.stop_accepting()
         with trio.CancelScope() as orderly:
             nursery.start_soon(_cancel_on_signal, signals, orderly)
+            nursery.start_soon(self._report_waiting, waits_for)
             with trio.move_on_after(self._config.settings.limits.drain_seconds):
                 await self._supervisor.drain()
             await self._supervisor.close()
             self._ticker.announce_shutdown()
             await self._listeners.close(_FLUSH_SECONDS)
             await self._supervisor.emptied()
+
+    async def _report_waiting(self, reported: str) -> None:
+        """Log what the stop waits for whenever that has changed, until cancelled."""
+        while True:
+            await trio.sleep(_WAITING_SECONDS)
+            waits_for = self._supervisor.waits_for
+            if waits_for not in ("", reported):
+                reported = waits_for
+                self._log.info("stopping", waits_for=waits_for)
+                self._notifier.stopping(waits_for)
 
     def _on_permissions_changed(self) -> None:
         self._listeners.replace_routes()
@@ -284,11 +299,12 @@ class Daemon:
         config.sockets.certificate = new.certificate
         self._listeners.use_certificate()
         warn_of_certificate(config, self._log)
+        changed_tokens = token_changes(config.settings.tokens, found.tokens)
         config.settings = found
         self._reloader.use_tokens(new.tokens)
         self._record_calls(found)
         self._supervisor.assign(found.tokens)
-        changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale)
+        changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale, **changed_tokens)
         self._on_permissions_changed()
         names = {key: ",".join(value) for key, value in attrs.asdict(changes).items() if key != "warnings"}
         self._log.info("reloaded", **names)

@@ -2,11 +2,13 @@
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import trio
 
 from ...transports.http.gate import Gate, WrongCredentials
-from ...transports.http.listen import Listener, serve
+from ...transports.http.listen import CannotListen, Listener, bind_unix, serve
 from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
 from ...transports.http.refusals import Refusals
 from ...transports.http.routes import Routes, healthz, readyz
@@ -17,7 +19,8 @@ from ...transports.ticker import Ticker
 from ...validators.limits import Limits
 from ...validators.origin import Site
 from ..admin.access import Access
-from ..config.settings import READY
+from ..config.settings import CONTROL, READY
+from ..config.xdg import stopping_path
 from ..log import LineLog
 from .running_config import RunningConfig
 from .supervisor import Supervisor, permitted_servers
@@ -65,25 +68,56 @@ class Listeners:
         self._closed = trio.Event()
         self._tcp = self._tcp_listeners()
         self._unix = self._unix_listeners()
+        self._nursery: trio.Nursery | None = None
+        # The listener for commands while the daemon stops.
+        self._stopping: Listener | None = None
 
     async def run(self) -> None:
         """Accept connections until `stop_accepting`, and serve them until the last one is closed."""
-        with self._connections:
-            async with trio.open_nursery() as nursery:
-                for listener in (*self._tcp, *self._unix):
-                    nursery.start_soon(serve, listener)
+        try:
+            with self._connections:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    for listener in (*self._tcp, *self._unix):
+                        nursery.start_soon(serve, listener)
+        finally:
+            self._nursery = None
+            self._stop_answering()
+            if self._stopping is not None:
+                self._stopping.sock.close()
         self._closed.set()
 
     def stop_accepting(self) -> None:
-        """Accept no further connection. Open connections stay."""
+        """Accept no further connection of clients. Open connections stay.
+
+        The commands get a Unix socket of their own, which serves the control API only, so that `status` is answered while
+        requests are in flight. A connection to the usual socket waits for the next daemon, which may get the socket from
+        the service manager.
+        """
+        path = self._config.sockets.unix_path
+        if path is not None and self._nursery is not None:
+            # A daemon that serves no commands meanwhile still stops in order.
+            with suppress(CannotListen):
+                sock = bind_unix(stopping_path(path))
+                gate = Gate(Site.for_unix(), None, self._health_paths)
+                routes = Routes({}, {})
+                routes.replace({f"{CONTROL}/status": self._control[f"{CONTROL}/status"]}, {}, {})
+                self._stopping = Listener(sock, self._service(gate, routes, self._control))
+                self._nursery.start_soon(serve, self._stopping)
         for listener in (*self._tcp, *self._unix):
             listener.accepting.cancel()
 
     async def close(self, seconds: float) -> None:
         """Wait until the clients have closed their connections, then close the others."""
+        self._stop_answering()
         with trio.move_on_after(seconds):
             await self._closed.wait()
         self._connections.cancel()
+
+    def _stop_answering(self) -> None:
+        if self._stopping is not None and not self._stopping.accepting.cancel_called:
+            self._stopping.accepting.cancel()
+            Path(self._stopping.sock.getsockname()).unlink(missing_ok=True)
 
     def replace_routes(self) -> None:
         """Route to the servers and with the permissions of the present configuration."""

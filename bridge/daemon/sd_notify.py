@@ -33,9 +33,9 @@ class Notifier:
         """Send that a reload has begun."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self) -> None:
-        """Send that the daemon is shutting down."""
-        self._send("STOPPING=1", "STATUS=stopping: waiting for requests in flight")
+    def stopping(self, waits_for: str = "") -> None:
+        """Send that the daemon is shutting down, and what it waits for."""
+        self._send("STOPPING=1", f"STATUS=stopping: waiting for {waits_for or 'requests in flight'}")
 
     def status(self, text: str) -> None:
         """Send a status line."""

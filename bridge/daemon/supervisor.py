@@ -46,7 +46,7 @@ class _Member:
 
 @attrs.frozen
 class Changes:
-    """The changes of a reload, by the names of the servers.
+    """The changes of a reload, by the names of the servers and of the tokens.
 
     `stale` are the tables whose changes need a restart. `warnings` name the faults of the new certificate.
     """
@@ -57,6 +57,9 @@ class Changes:
     kept: tuple[str, ...]
     stale: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    tokens_added: tuple[str, ...] = ()
+    tokens_changed: tuple[str, ...] = ()
+    tokens_revoked: tuple[str, ...] = ()
 
 
 class Supervisor:
@@ -298,6 +301,15 @@ class Supervisor:
             for server in self._all():
                 nursery.start_soon(server.drain)
 
+    @property
+    def waits_for(self) -> str:
+        """Return what a stop waits for: servers with requests in flight or running processes; empty if there are none."""
+        counts = [(server.name, server.in_flight, len(server.pids)) for server in self._all()]
+        if calls := [f"{name} ({count} in flight)" for name, count, _ in counts if count]:
+            return f"requests: {', '.join(calls)}"
+        processes = [f"{name} ({count} running)" for name, _, count in counts if count]
+        return f"processes: {', '.join(processes)}" if processes else ""
+
     async def close(self) -> None:
         """Close every session."""
         for server in self._all():
@@ -315,3 +327,13 @@ class Supervisor:
 def permitted_servers(settings: Settings) -> Mapping[str, frozenset[str]]:
     """Return the servers that each principal may use, without the principals that may use all."""
     return {token.name: token.servers for token in settings.tokens if ALL not in token.servers}
+
+
+def token_changes(before: Iterable[TokenConfig], after: Iterable[TokenConfig]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the tokens that were added, changed and revoked, as fields of `Changes`."""
+    old, new = {token.name: token for token in before}, {token.name: token for token in after}
+    return {
+        "tokens_added": tuple(name for name in new if name not in old),
+        "tokens_changed": tuple(name for name in new if name in old and new[name] != old[name]),
+        "tokens_revoked": tuple(name for name in old if name not in new),
+    }

@@ -15,7 +15,7 @@ def home(tmp_path):
 
 def until_stopping(running):
     end = time.monotonic() + 20
-    while not any(line.endswith("stopping") for line in running.lines):
+    while not any(": stopping" in line for line in running.lines):
         assert time.monotonic() < end, running.lines
         time.sleep(0.01)
 
