@@ -132,7 +132,6 @@ TESTED_AS_A_WHOLE = {
     },
     "tests/cases/test_commands_daemon.py": {
         "bridge/commands/client_config.py",
-        "bridge/commands/config.py",
         "bridge/commands/effective.py",
         "bridge/commands/env.py",
         "bridge/commands/invocation.py",
@@ -147,7 +146,6 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/tools.py",
     },
     "tests/cases/test_doctor_daemon.py": {
-        "bridge/commands/doctor/command.py",
         "bridge/commands/doctor/daemon.py",
         "bridge/commands/doctor/examine.py",
         "bridge/commands/doctor/machine.py",

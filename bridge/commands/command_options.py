@@ -86,7 +86,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     command("admin").add_argument(
         "--open", action="store_true", help="open the link in the browser of the desktop (xdg-open)"
     )
-    command("doctor")
+    command("doctor").add_argument("--json", action="store_true", help="print JSON")
     command("completion").add_argument("shell", choices=SHELLS)
     command("help").add_argument("topic", nargs="?", metavar="COMMAND", help="name of a command")
     _add_json(command("version"))

@@ -1,4 +1,11 @@
-"""The command itself: print each finding as soon as it is known."""
+"""The command itself: print the problems first, then what is right, and a summary."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
 
 from ...core.exit_codes import EX_FAILED, EX_OK
 from ...log import escaped
@@ -6,18 +13,53 @@ from ..invocation import Invocation
 from ..output import print_line
 from ..progress import Progress
 from .examine import examine
-from .finding import ERROR
+from .finding import ERROR, KINDS, OK, WARNING, Finding
+
+_COLOURS: Final = {ERROR: "\x1b[31m", WARNING: "\x1b[33m", OK: "\x1b[32m"}
+_PLAIN: Final = "\x1b[0m"
+_NOUNS: Final = {ERROR: "error", WARNING: "warning"}
 
 
 def doctor(invocation: Invocation) -> int:
     """Print the findings, and return 1 if one of them is an error."""
-    worst = EX_OK
     with Progress() as progress:
-        for finding in examine(invocation.file, invocation.environment, invocation.source, progress):
-            progress.clear()
-            print_line(escaped(f"{finding.kind:<7} {finding.text}"))
-            if finding.fix:
-                print_line(escaped(f"{'':<7} {finding.fix}"))
-            if finding.kind == ERROR:
-                worst = EX_FAILED
-    return worst
+        findings = [*examine(invocation.file, invocation.environment, invocation.source, progress)]
+    findings.sort(key=lambda finding: KINDS.index(finding.kind))
+    if invocation.options.json:
+        counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
+        print_line(json.dumps({**counts, "findings": [*map(attrs.asdict, findings)]}, indent=2))
+    else:
+        for line in lines_of(findings, is_coloured=is_coloured(invocation.environment)):
+            print_line(line)
+    return EX_FAILED if any(finding.kind == ERROR for finding in findings) else EX_OK
+
+
+def is_coloured(environment: Mapping[str, str]) -> bool:
+    """Return whether stdout is a terminal that shows colours, and the user has not declined them (https://no-color.org)."""
+    return sys.stdout.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+def lines_of(findings: Sequence[Finding], *, is_coloured: bool) -> Iterable[str]:
+    """Yield the findings with their fixes, in this order, and a summary. Text of a server is escaped."""
+    for finding in findings:
+        kind = f"{finding.kind:<7}"
+        yield (f"{_COLOURS[finding.kind]}{kind}{_PLAIN} " if is_coloured else f"{kind} ") + escaped(
+            finding.text
+        )
+        if finding.fix:
+            yield escaped(f"{'':<7} {finding.fix}")
+        yield from (escaped(f"{'':<11} {command}") for command in finding.commands)
+    yield summary_of(findings)
+
+
+def summary_of(findings: Iterable[Finding]) -> str:
+    """Return the number of findings of each kind, as one line."""
+    kinds = [finding.kind for finding in findings]
+    counts = {kind: kinds.count(kind) for kind in KINDS}
+    words = [f"{counts[kind]} {noun}{'s' * (counts[kind] != 1)}" for kind, noun in _NOUNS.items()]
+    problems = counts[ERROR] + counts[WARNING]
+    return (
+        f"{', '.join(words)}, {counts[OK]} checks passed"
+        if problems
+        else f"no problems found: {counts[OK]} checks passed"
+    )

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 from ....validators.client_directory import encode_path
 from ...config.child_environment import named
 from ...config.settings import CONTROL, ServerConfig, Settings
+from ...core.start_errors import Output, StartFault
 from ..control_client import ErrorResponse, Unreachable, call_server, request, result_of
 from ..progress import Progress
 from ..threads import AT_ONCE, map_in_threads
+from .causes import error_line, fix_for, silent_fix
 from .finding import ERROR, OK, WARNING, Finding
 
 if TYPE_CHECKING:
     # It loads the event loop.
     from ...daemon.certificates import Loaded
 
+# The begin of the error of a request to which no response has come in time.
+_NO_RESPONSE: Final = "no response within"
+# So many processes of one server are worth an advice.
+_SEVERAL: Final = 3
 # How long a server may take to start and to respond (seconds).
 _RESPONSE_SECONDS: Final = 20.0
 
@@ -33,7 +39,12 @@ def check_daemon(
     try:
         state = request(unix, "GET", f"{CONTROL}/status")
     except (Unreachable, ErrorResponse, ConnectionError) as fault:
-        yield Finding(WARNING, str(fault), "run systemctl --user start mcp-bridge, or mcp-bridge serve")
+        yield Finding(
+            WARNING,
+            str(fault),
+            "start it as a service, or in a terminal",
+            ("systemctl --user start mcp-bridge", "mcp-bridge serve"),
+        )
         if settings.port and not _is_free(settings.host, settings.port):
             yield Finding(
                 ERROR,
@@ -90,16 +101,11 @@ def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> It
             ERROR,
             f"servers.{server['name']}: the daemon cannot start it: {server['fault']}",
             f"fix that, then run mcp-bridge restart {server['name']}",
+            (f"mcp-bridge restart {server['name']}",),
         )
         return
     if server["state"] == "failing":
-        tail = server["stderr"][-1] if server["stderr"] else "stderr is empty"
-        how = f"restarts repeatedly: {server['last_exit']}: {tail}"
-        yield Finding(
-            ERROR,
-            f"servers.{server['name']}: {server['last_exit'] if server.get('url') else how}",
-            f"see mcp-bridge logs {server['name']}",
-        )
+        yield _failing(server)
         return
     if server["state"] == "silent":
         yield Finding(
@@ -107,25 +113,68 @@ def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> It
             f"servers.{server['name']}: a process does not respond; it hangs or is busy",
             f"run mcp-bridge restart {server['name']} to replace it",
         )
+    yield from _memory(server)
     began = time.monotonic()
     directory = _directory_in(allowed)
     headers = {"Mcp-Cwd": encode_path(os.fsencode(directory))} if directory else {}
     try:
         result_of(call_server(unix, server["name"], "server/discover", {}, headers, _RESPONSE_SECONDS))
     except ErrorResponse as fault:
-        # The lines after the first are the end of its stderr.
-        reason, *lines = map(str.strip, str(fault).split("\n"))
-        reason = "; ".join([reason, *(line for line in lines if line not in reason)])
-        command = f"mcp-bridge login {server['name']}"
-        hint = f"run {command}" if command in reason else f"see mcp-bridge logs {server['name']}"
-        if directory:
-            # Another directory may have what the server needs.
-            text = f"servers.{server['name']}: no response in the directory {directory}: {reason}"
-            yield Finding(WARNING, text, f"{hint}, or run mcp-bridge doctor in a directory that suits it")
-            return
-        yield Finding(ERROR, f"servers.{server['name']}: no response: {reason}", hint)
+        yield _no_response(request(unix, "GET", f"{CONTROL}/status"), server, str(fault), directory)
     else:
         yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
+
+
+def _failing(server: dict[str, Any]) -> Finding:
+    """Return the finding about a server whose processes exit again and again."""
+    name, lines = server["name"], server["stderr"]
+    tail = error_line(lines) or "stderr is empty"
+    how = f"restarts repeatedly: {server['last_exit']}: {tail}"
+    text = f"servers.{name}: {server['last_exit'] if server.get('url') else how}"
+    fix = fix_for(name, server["command"], [*lines, *server.get("stdout", ())], server.get("withheld", ()))
+    if fix is None:
+        return Finding(ERROR, text, f"see mcp-bridge logs {name}")
+    return Finding(ERROR, text, fix.text, fix.commands)
+
+
+def _no_response(state: dict[str, Any], server: dict[str, Any], reason: str, directory: str) -> Finding:
+    """Return the finding about a server that has not responded to a request, for this reason."""
+    name = server["name"]
+    # The state after the request has what the process has printed.
+    now = next((one for one in state["servers"] if one["name"] == name), server)
+    # The lines after the first are the end of its stderr.
+    first, *lines = map(str.strip, reason.split("\n"))
+    if first.startswith(_NO_RESPONSE) and not server.get("url"):
+        # The start may take longer than this command waits.
+        output = Output(tuple(now.get("stdout", ())), tuple(now["stderr"]))
+        first = StartFault(first, output, hangs=True).summary
+    shown = "; ".join([first, *(line for line in lines if line not in first)])
+    command = f"mcp-bridge login {name}"
+    if command in shown:
+        return Finding(ERROR, f"servers.{name}: no response: {shown}", f"run {command}", (command,))
+    hint = f"see mcp-bridge logs {name}"
+    if directory:
+        # Another directory may have what the server needs.
+        text = f"servers.{name}: no response in the directory {directory}: {shown}"
+        return Finding(WARNING, text, f"{hint}, or run mcp-bridge doctor in a directory that suits it")
+    text = f"servers.{name}: no response: {shown}"
+    printed = [*now["stderr"], *now.get("stdout", ()), *lines]
+    fix = fix_for(name, now["command"], [*printed, first], now.get("withheld", ()))
+    if fix is None and now["command"] and (now["pids"] or "did not" in first or "within" in first):
+        fix = silent_fix(name, now["command"], in_http_mode="HTTP mode" in first)
+    return Finding(ERROR, text, fix.text, fix.commands) if fix else Finding(ERROR, text, hint)
+
+
+def _memory(server: dict[str, Any]) -> Iterator[Finding]:
+    """Yield the advice to share the processes of a server that has several."""
+    if len(server["pids"]) < _SEVERAL or server["share"] not in ("auto", "session", "client"):
+        return
+    yield Finding(
+        WARNING,
+        f"servers.{server['name']}: {len(server['pids'])} processes use {server['memory'] / 2**20:.0f} MiB",
+        f"if it keeps no state of a client, one process can serve all clients of a user; add to [servers.{server['name']}]",
+        ('share = "principal"', "mcp-bridge reload"),
+    )
 
 
 def _directory_in(allowed: tuple[str, ...]) -> str:

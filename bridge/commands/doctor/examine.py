@@ -1,5 +1,6 @@
 """Examine this machine, the configuration, its servers and the running daemon."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from ...config.helper_programs import Helpers
 from ...config.settings import ServerConfig
 from ...config.tables import BadConfig
 from ...config.trust import replaceable_socket_places
+from ..parser import COMMANDS
 from ..progress import Progress
 from ..running_daemon import ConfigSource, locate
 from ..threads import AT_ONCE, map_in_threads
@@ -37,7 +39,10 @@ def examine(
         settings = load.resolved(planned, Helpers(planned.limits.helper_seconds))
         certificate = check(settings, source.environment)
     except BadConfig as fault:
-        yield Finding(ERROR, f"invalid configuration: {fault}", _fix_of(path))
+        *others, last = fault.faults
+        for one in others:
+            yield Finding(ERROR, f"invalid configuration: {one}")
+        yield Finding(ERROR, f"invalid configuration: {last}", _fix_of(path), _commands_of(path))
         return
     yield Finding(OK, f"{path}: {settings.own_servers} servers")
     yield from compare_surroundings(source, environment)
@@ -59,3 +64,10 @@ def _fix_of(path: Path) -> str:
     if path.exists():
         return "correct it, then run mcp-bridge config check"
     return f"create {path}; mcp-bridge config import FILE converts the configuration of another client"
+
+
+def _commands_of(path: Path) -> tuple[str, ...]:
+    command = "edit" if path.exists() else "init"
+    if command in COMMANDS:
+        return (f"mcp-bridge {command}",)
+    return (f"${{EDITOR:-vi}} {shlex.quote(str(path))}",)

@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from ...config.settings import ServerConfig
 from ...config.trust import replaceable_server_files
 from ...runtime.pinning import PinChecker, PinMismatch
 from ..running_daemon import ConfigSource
+from .causes import install_commands, misspelt_fix
 from .finding import ERROR, OK, WARNING, Finding
 
 # The program that env(1) finds in PATH for the first line of a script.
@@ -52,7 +54,12 @@ def check_server(
         try:
             PinChecker().check(server)
         except PinMismatch as fault:
-            yield Finding(ERROR, f"servers.{server.name}: {fault}", f"run mcp-bridge approve {server.name}")
+            yield Finding(
+                ERROR,
+                f"servers.{server.name}: {fault}",
+                f"run mcp-bridge approve {server.name}",
+                (f"mcp-bridge approve {server.name}", "mcp-bridge reload"),
+            )
             return
     # The program is there, so the reason is the directory.
     if reason := why_not_there(server.launch):
@@ -110,7 +117,11 @@ def _not_found(
     text = f"servers.{server.name}: {why_not_found(program)}{note}"
     ours = None if "/" in program else shutil.which(program, path=environment.get("PATH", os.defpath))
     if ours is None:
-        return Finding(ERROR, text, "install it, or use its absolute path")
+        fix = misspelt_fix(server.name, server.launch.argv, _programs(environment)) if not note else None
+        if fix is not None:
+            return Finding(ERROR, text, fix.text, fix.commands)
+        commands = install_commands(program)
+        return Finding(ERROR, text, "install it, or use its absolute path", commands)
     directory = os.path.dirname(ours)  # noqa: PTH120 - a text
     whose = "the daemon" if source.daemon is not None else "the server"
     return Finding(
@@ -120,7 +131,17 @@ def _not_found(
         "for all servers: systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
         f"Environment=PATH={directory}:{source.environment.get('PATH', os.defpath)} below [Service], then "
         "systemctl --user restart mcp-bridge",
+        (f'path = ["{directory}"]', "mcp-bridge reload"),
     )
+
+
+def _programs(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of the programs in the PATH of this shell."""
+    found: list[str] = []
+    for directory in environment.get("PATH", os.defpath).split(os.pathsep):
+        with suppress(OSError):
+            found += os.listdir(directory)  # noqa: PTH208 - only names are needed
+    return found
 
 
 def _interpreter_of(program: str) -> str:
