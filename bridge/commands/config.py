@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from ..config import edit, formatting, load, schema, tables, toml_text
+from ..config import edit, load, schema, tables
 from ..config.settings import Settings
 from ..config.tables import BadConfig, Fault
 from ..config.trust import replaceable_server_files, replaceable_socket_places
@@ -100,6 +100,8 @@ def _faults(settings: Settings) -> Iterator[Fault]:
 
 def _show(invocation: Invocation) -> None:
     """Print the configuration as TOML: the keys of the file, or with `--effective` all keys, and what follows from them."""
+    from ..config import toml_text  # noqa: PLC0415 - the other commands need it not
+
     file = tables.read(invocation.file)
     settings = resolved(invocation.file, invocation.source.environment)
     if invocation.options.effective:
@@ -111,6 +113,8 @@ def _show(invocation: Invocation) -> None:
 
 def _format(invocation: Invocation) -> int:
     """Give the file its usual form; with `--check` return 1 if it has another one."""
+    from ..config import formatting  # noqa: PLC0415 - the other commands need it not
+
     file = invocation.file
     # An invalid file is reported with all its errors.
     tables.read(file)

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Final, NamedTuple
 
@@ -128,6 +127,8 @@ def _module_fix(command: Sequence[str], module: str) -> Fix:
 
 def misspelt_fix(name: str, command: Sequence[str], programs: Iterable[str]) -> Fix | None:
     """Return the fix for a program that is missing, if its name is similar to one that exists or that starts servers."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for a missing program only
+
     found = get_close_matches(command[0], {*programs, *_RUNNERS}, 1, _SIMILAR)
     if "/" in command[0] or not found or found[0] == command[0]:
         return None
