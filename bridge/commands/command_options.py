@@ -71,8 +71,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
     shown = command("env")
     shown.add_argument("server", metavar="NAME", help=_SERVER)
     _add_json(shown)
-    configured = command("config")
-    _add_config(configured)
+    _add_config(command("config"))
     command("approve").add_argument("servers", nargs="+", metavar="NAME", help=_SERVER)
     _add_token(command("token"))
     for name in ("login", "logout"):
@@ -308,6 +307,18 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
         type=_seconds,
         metavar="SECONDS",
         help="how long to wait for the daemon (default 30; 0: do not wait), or for a URL (default 10)",
+    )
+
+
+def _add_config(configured: argparse.ArgumentParser) -> None:
+    configured.add_argument("action", choices=["check", "show", "fmt", "import", "schema"])
+    configured.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="client configuration to import"
+    )
+    configured.add_argument("--json", action="store_true", help="check: print JSON")
+    configured.add_argument("--effective", action="store_true", help="show: with the default of each key")
+    configured.add_argument(
+        "--check", action="store_true", help="fmt: change nothing; exit with 1 if it would"
     )
 
 
