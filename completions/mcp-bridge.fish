@@ -161,11 +161,15 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from env' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a show
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a fmt
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a import
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -a schema
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l json
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l effective
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l all
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l write
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l client -x -a 'claude-desktop claude-code cursor vscode windsurf zed codex continue cline opencode gemini goose jetbrains lmstudio mcp-proxy'

@@ -310,18 +310,6 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_config(configured: argparse.ArgumentParser) -> None:
-    configured.add_argument("action", choices=["check", "show", "fmt", "import", "schema"])
-    configured.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="client configuration to import"
-    )
-    configured.add_argument("--json", action="store_true", help="check: print JSON")
-    configured.add_argument("--effective", action="store_true", help="show: with the default of each key")
-    configured.add_argument(
-        "--check", action="store_true", help="fmt: change nothing; exit with 1 if it would"
-    )
-
-
 def _add_token(tokens: argparse.ArgumentParser) -> None:
     tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
     tokens.add_argument("name", nargs="?", metavar="NAME", help="name of the token, for new and revoke")

@@ -349,3 +349,13 @@ def test_the_modules_for_errors_are_not_imported_for_a_valid_file(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("secret", [*SECRETS[2:], "me@example.com"])
+def test_a_shown_line_holds_nothing_that_looks_like_a_secret(tmp_path, secret):
+    path = tmp_path / "config.toml"
+    path.write_text(f"[listen]\nunix = ['{secret}']\n")
+    path.chmod(0o600)
+    with pytest.raises(BadConfig) as caught:
+        load.load(path, HERE)
+    assert secret not in "\n".join(caught.value.lines(with_source=True))
