@@ -22,7 +22,20 @@ from .child_environment import shown
 from .credentials import PRINCIPAL, BadCredential, check_trusted
 from .oauth_settings import OAuth
 from .remote_table import BadRemote, check_kind, remote_faults
-from .schema import LONGEST_NAME, NAME, VERSION, Aggregate, File, Listen, Log, OAuthStore, Server, Token
+from .schema import (
+    LONGEST_NAME,
+    NAME,
+    VERSION,
+    Admin,
+    Aggregate,
+    File,
+    Listen,
+    Log,
+    Metrics,
+    OAuthStore,
+    Server,
+    Token,
+)
 from .server_names import find_collision
 from .settings import BadLimit, changed_limits
 
@@ -287,6 +300,16 @@ def located_in(path: Path, faults: Iterable[Fault]) -> list[Fault]:
     return located(faults, text, path)
 
 
+# Tables of which there is one. Each is converted by itself, because unknown keys of an inner table would be ignored.
+_SINGLE: Final[dict[str, Any]] = {
+    "listen": Listen,
+    "log": Log,
+    "oauth": OAuthStore,
+    "metrics": Metrics,
+    "admin": Admin,
+}
+
+
 def _read_tables(table: dict[str, Any], reading: Reading) -> File:
     version = table.get("config_version", VERSION)
     if version != VERSION:
@@ -300,9 +323,7 @@ def _read_tables(table: dict[str, Any], reading: Reading) -> File:
         )
         return File()
     parts: dict[str, Any] = {
-        "listen": _convert(Listen, table.pop("listen", {}), ("listen",), reading),
-        "log": _convert(Log, table.pop("log", {}), ("log",), reading),
-        "oauth": _convert(OAuthStore, table.pop("oauth", {}), ("oauth",), reading),
+        **{name: _convert(cls, table.pop(name, {}), (name,), reading) for name, cls in _SINGLE.items()},
         "servers": _servers(table, reading),
         "tokens": _named(Token, table, "tokens", reading),
     }
@@ -425,8 +446,7 @@ def _unknown(key: str, known: Iterable[str]) -> str:
 def _keys_of_tables() -> Iterator[tuple[str, str]]:
     tables = {
         "the top of the file": File,
-        "[listen]": Listen,
-        "[log]": Log,
+        **{f"[{table}]": cls for table, cls in _SINGLE.items()},
         "[servers.NAME]": Server,
         "[servers.NAME.oauth]": OAuth,
         "[tokens.NAME]": Token,

@@ -79,7 +79,7 @@ def test_a_fault_of_a_file_has_its_line_and_no_value(tmp_path, content):
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
 def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
-    with pytest.raises(BadCredential, match="0600"):
+    with pytest.raises(BadCredential, match="others must have no access: chmod 600"):
         read_header_file(file_of(tmp_path, b"X-Key: 1", mode))
 
 

@@ -68,3 +68,10 @@ def test_a_missing_file_or_a_directory_is_named(tmp_path):
         read(tmp_path / "config.toml")
     with pytest.raises(BadConfig, match="is not a regular file"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("table", ["listen", "log", "oauth", "metrics", "admin"])
+def test_an_unknown_key_of_each_table_is_an_error(table, write):
+    path = write(f"[{table}]\nnonsense = 1\n")
+    with pytest.raises(BadConfig, match=r":2:1: .*nonsense"):
+        read(path)
