@@ -1,7 +1,7 @@
 # mcp-bridge. `make run` and `make test` need Python 3.11+, pip and make, and set up the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml $(shell find setup.py bridge transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
+SOURCES := pyproject.toml $(shell find setup.py bridge entry transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
 DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
@@ -32,7 +32,24 @@ install: .venv/.installed  ## create .venv with the package: .venv/bin/mcp-bridg
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group lint --group test
 	@touch $@
 
-run: install  ## serve the bundled example server (PORT=8808)
+URL := http://127.0.0.1:$(PORT)
+BEARER := Authorization: Bearer $$(cat $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/mcp-bridge/token)
+define NEXT_STEPS
+When it is ready, use it from another terminal. Ctrl-C stops it.
+
+Claude Code:
+  claude mcp add --transport http example $(URL)/mcp --header "$(BEARER)"
+MCP Inspector:
+  npx @modelcontextprotocol/inspector --cli $(URL)/mcp --transport http --header "$(BEARER)" --method tools/list
+curl:
+  curl $(URL)/mcp -H "$(BEARER)" -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"curl","version":"1"}}}'
+HTTP+SSE:  $(URL)/sse
+WebSocket: ws://127.0.0.1:$(PORT)/ws
+
+endef
+export NEXT_STEPS
+run: install  ## serve the bundled example server, and print how to use it (PORT=8808)
+	@printf '%s\n' "$$NEXT_STEPS"
 	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
 
 # Tests that start whole daemons mostly wait, and run in three parts at once that take about the same time. Tests that compute run
@@ -155,6 +172,8 @@ wheel: .venv/.test  ## build sdist and wheel, and make real calls through the wh
 	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
 	build/wheel-venv/bin/mcp-bridge --version
+	build/wheel-venv/bin/mcpbridged --version
+	build/wheel-venv/bin/python -m mcpbridged --version
 	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
 	@ls dist
 

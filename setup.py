@@ -5,7 +5,6 @@ from setuptools import find_packages, setup
 _TOP = ("bridge", "transports", "validators")
 
 setup(
-    packages=[
-        f"mcpbridged.{found}" for found in find_packages(include=[*_TOP, *(f"{top}.*" for top in _TOP)])
-    ]
+    packages=["mcpbridged"]
+    + [f"mcpbridged.{found}" for found in find_packages(include=[*_TOP, *(f"{top}.*" for top in _TOP)])]
 )

@@ -8,11 +8,13 @@ import sys
 import zipfile
 
 ROOMS = ("bridge", "transports", "validators")
+# The folder of the package itself.
+ENTRY = "entry"
 
 
 def main(wheel: str) -> int:
-    listed = subprocess.run(["git", "ls-files", *ROOMS], capture_output=True, text=True, check=True)
-    tracked = {f"mcpbridged/{name}" for name in listed.stdout.split()}
+    listed = subprocess.run(["git", "ls-files", *ROOMS, ENTRY], capture_output=True, text=True, check=True)
+    tracked = {f"mcpbridged/{name.removeprefix(f'{ENTRY}/')}" for name in listed.stdout.split()}
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("mcpbridged/")}
     for name in sorted(tracked - packed):
         print(f"{wheel}: {name} is tracked and missing")

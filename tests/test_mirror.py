@@ -29,6 +29,9 @@ DECLARATIONS = {
 # Key: a test file. Value: modules that are tested through it, because each is a part of one state machine, or joins parts
 # with a file of their own to a process, a command or a daemon. A module leaves the table when it gets a file of its own.
 TESTED_AS_A_WHOLE = {
+    "tests/bridge/commands/systemd_service/test_command.py": {
+        "bridge/commands/systemd_service/systemctl.py",
+    },
     "tests/bridge/core/test_legacy_session.py": {
         "bridge/core/errors.py",
         "bridge/core/event_store.py",
@@ -128,7 +131,6 @@ TESTED_AS_A_WHOLE = {
     "tests/bridge/commands/test_wrapper.py": {
         "bridge/commands/dispatch.py",
         "bridge/commands/output.py",
-        "bridge/commands/serve.py",
     },
     "tests/cases/test_commands_daemon.py": {
         "bridge/commands/client_config.py",

@@ -54,6 +54,7 @@ def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
         return found
 
     _add_serve(command("serve"))
+    _add_setup(command)
     status = command("status")
     _add_json(status)
     status.add_argument("--watch", action="store_true", help="refresh every second")
@@ -172,6 +173,70 @@ def _add_requests(command: Callable[[str], argparse.ArgumentParser]) -> None:
                 metavar="LEVEL",
                 help="log messages of the server to show (default: info on a terminal, otherwise none)",
             )
+
+
+def _add_setup(command: Callable[[str], argparse.ArgumentParser]) -> None:
+    """Add the commands that write the configuration or install the service."""
+    command("init")
+    _add_add(command("add"))
+    for name in ("remove", "enable", "disable"):
+        command(name).add_argument(
+            "servers", nargs="+", metavar="NAME", help="name of a server of the configuration"
+        )
+    command("edit")
+    _add_service(command("service"))
+
+
+def _add_add(added: argparse.ArgumentParser) -> None:
+    added.usage = (
+        "mcp-bridge add NAME [OPTIONS] -- COMMAND [ARG...] | mcp-bridge add NAME --url URL [OPTIONS]"
+    )
+    added.add_argument("name", metavar="NAME", help="name of the new server")
+    added.add_argument(
+        "words", metavar="COMMAND", nargs="*", help="command of the server and its arguments, after --"
+    )
+    added.add_argument("--url", metavar="URL", help="URL of a remote server, in place of a command")
+    added.add_argument(
+        "--env", action="append", metavar="KEY=VALUE", help="environment variable; may be repeated"
+    )
+    added.add_argument(
+        "--env-file", metavar="FILE", help="file of mode 0600 with environment variables, KEY=VALUE lines"
+    )
+    added.add_argument(
+        "--pass-env",
+        action="append",
+        metavar="KEY",
+        help="variable of the daemon that the server gets; may be repeated",
+    )
+    added.add_argument(
+        "--secret",
+        action="append",
+        metavar="KEY=PLACE",
+        help="variable whose value is kept elsewhere: FILE, exec:COMMAND or credential:NAME; may be repeated",
+    )
+    added.add_argument("--cwd", metavar="DIRECTORY", help="working directory of the server")
+    added.add_argument(
+        "--share", choices=["session", "client", "principal", "server"], help="who shares a server process"
+    )
+    added.add_argument(
+        "--transport",
+        choices=["auto", "http", "sse", "websocket"],
+        help="MCP transport of a URL (default auto)",
+    )
+    added.add_argument(
+        "--header", action="append", metavar="NAME:VALUE", help="header for a URL; may be repeated"
+    )
+    added.add_argument(
+        "--secret-header",
+        action="append",
+        metavar="NAME=PLACE",
+        help="header for a URL whose value is kept elsewhere, as for --secret; may be repeated",
+    )
+
+
+def _add_service(service: argparse.ArgumentParser) -> None:
+    service.add_argument("action", choices=["install", "uninstall", "status"])
+    service.add_argument("--json", action="store_true", help="print JSON, for status")
 
 
 def add_oauth_options(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,10 @@ from ..config.import_texts import BadImport
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
 from ..runtime.pinning import PinMismatch
+from .add import add
 from .admin import admin
 from .approve import approve
+from .change_servers import disable, enable, remove
 from .client_config import client_config
 from .command_options import command_parsers, commands_parser
 from .completion import completion
@@ -30,6 +32,7 @@ from .control_client import ErrorResponse, Unreachable
 from .doctor.command import doctor
 from .env import env
 from .help import help_, version
+from .init import init
 from .invocation import BadUsage, Invocation
 from .login import login, logout
 from .output import notice, notice_of_faults
@@ -54,8 +57,28 @@ class _Lazy:
         return run(invocation)
 
 
+
+def _edit(invocation: Invocation) -> int:
+    from .edit_file import edit_file  # noqa: PLC0415 - tempfile would delay the other commands
+
+    return edit_file(invocation)
+
+
+def _service(invocation: Invocation) -> int:
+    from .systemd_service.command import service  # noqa: PLC0415 - likewise importlib.metadata
+
+    return service(invocation)
+
+
 _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
     "serve": serve,
+    "init": init,
+    "add": add,
+    "remove": remove,
+    "enable": enable,
+    "disable": disable,
+    "edit": _edit,
+    "service": _service,
     "status": status,
     "ps": ps,
     "sessions": sessions,
@@ -85,7 +108,23 @@ _COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
 }
 # The commands that work with the file of the running daemon. The others read a file only for the path of the socket.
 _WITH_DAEMON_FILE: Final = frozenset(
-    {"reload", "env", "config", "approve", "token", "login", "logout", "client-config", "doctor"}
+    {
+        "add",
+        "remove",
+        "enable",
+        "disable",
+        "edit",
+        "service",
+        "reload",
+        "env",
+        "config",
+        "approve",
+        "token",
+        "login",
+        "logout",
+        "client-config",
+        "doctor",
+    }
 )
 
 
@@ -123,12 +162,24 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     # Only the errors of `serve` are read by programs.
     form = form_of(arguments) if arguments[0] == "serve" else "text"
+    words: list[str] = []
+    if arguments[0] == "add" and "--" in arguments:
+        # The command of the server has options of its own.
+        at = arguments.index("--")
+        arguments, words = arguments[:at], arguments[at + 1 :]
     options, rest = commands_parser(form).parse_known_args(arguments)
     # argparse assigns no value to an optional argument that follows an option, as in `config import --write FILE`.
     if options.command == "config" and options.file is None and len(rest) == 1 and _is_file(rest[0]):
         options.file, rest = Path(rest[0]), []
+    if options.command == "add":
+        options.words += words
     if rest:
-        command_parsers(form)[options.command].unrecognized(rest)
+        parser = command_parsers(form)[options.command]
+        if options.command == "add":
+            parser.error(
+                f"unrecognized arguments: {' '.join(rest)}; put the command of the server last, after --"
+            )
+        parser.unrecognized(rest)
     return options
 
 

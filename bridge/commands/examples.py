@@ -4,6 +4,16 @@ from typing import Final
 
 EXAMPLES: Final = {
     "serve": ("mcp-bridge serve", "mcp-bridge serve --config ./config.toml"),
+    "init": ("mcp-bridge init",),
+    "add": (
+        "mcp-bridge add github --secret GITHUB_TOKEN=~/.config/github-token -- npx -y some-server",
+        "mcp-bridge add linear --url https://mcp.example.com/mcp",
+    ),
+    "remove": ("mcp-bridge remove github",),
+    "enable": ("mcp-bridge enable github",),
+    "disable": ("mcp-bridge disable github",),
+    "edit": ("mcp-bridge edit",),
+    "service": ("mcp-bridge service install", "mcp-bridge service status", "mcp-bridge service uninstall"),
     "status": ("mcp-bridge status", "mcp-bridge status --watch", "mcp-bridge status --json"),
     "ps": ("mcp-bridge ps",),
     "sessions": ("mcp-bridge sessions", "mcp-bridge sessions --json"),

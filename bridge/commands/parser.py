@@ -12,6 +12,13 @@ from ..core.suggestion import suggestion
 # The first argument, and its help text.
 COMMANDS: Final = {
     "serve": "run the daemon with the servers of a configuration file",
+    "init": "write a configuration file with comments",
+    "add": "add a server to the configuration",
+    "remove": "remove servers from the configuration",
+    "enable": "make servers available to clients",
+    "disable": "make servers unavailable to clients, and keep their configuration",
+    "edit": "edit the configuration, and check it before it is saved",
+    "service": "install, uninstall or show the systemd service of your user",
     "status": "show the state of the daemon and its servers",
     "ps": "list server processes",
     "sessions": "show who is connected to the servers",

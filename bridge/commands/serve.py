@@ -1,5 +1,8 @@
 """`mcp-bridge serve`: run the servers of a configuration file."""
 
+import sys
+from pathlib import Path
+
 import attrs
 
 from ..config import load, tables
@@ -7,8 +10,9 @@ from ..config.credentials import BadCredential
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_CONFIG
 from ..log import LineLog, escaped
+from .init import write_template
 from .invocation import Invocation
-from .output import notice_of_faults
+from .output import notice, notice_of_faults
 
 
 def serve(invocation: Invocation) -> int:
@@ -16,6 +20,8 @@ def serve(invocation: Invocation) -> int:
     from ..daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
 
     options, file = invocation.options, invocation.file
+    if not file.is_symlink() and not file.exists() and _is_interactive():
+        _offer(file)
     form = options.log_format or tables.read_log_format(file)
     log = LineLog(form=form)
     log.take_over()
@@ -29,3 +35,17 @@ def serve(invocation: Invocation) -> int:
             log.always("error", "cannot_start", escaped(str(fault)), reason=str(fault), code=EX_CONFIG)
         return EX_CONFIG
     return run(attrs.evolve(settings, as_root=options.allow_root), invocation.environment)
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _offer(file: Path) -> None:
+    """Ask whether to write a new configuration, and write it. Raises BadConfig."""
+    sys.stderr.write(f"{escaped(str(file))}: there is no such file. Write a new configuration? [Y/n] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if answer.endswith("\n") and answer.strip().lower() in ("", "y", "yes"):
+        write_template(file)
+        notice(f"wrote {file}; add servers with `mcp-bridge add NAME -- COMMAND ARGS...` in another terminal")

@@ -8,7 +8,13 @@ if TYPE_CHECKING:
 
 
 def main() -> "NoReturn":
-    """Run the program and exit with its code."""
+    """Run the program and exit with its code. Exits with 69 on another system than Linux."""
+    if sys.platform != "linux":
+        sys.stderr.write(
+            f"mcp-bridge: this program needs Linux, and this system is {sys.platform}; "
+            "run it in WSL 2, in a container or on a virtual machine with Linux\n"
+        )
+        sys.exit(69)
     words = sys.argv[1:]
     if len(words) == 2 and words[0] == "connect" and is_name(words[1]):
         from .connect_pump import run_plain  # noqa: PLC0415 - see the module's docstring

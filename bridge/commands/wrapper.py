@@ -99,7 +99,10 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     command = command or options.command
     if not command and not options.named_servers:
         if options.stdio is None:
-            parser.error("no server given; use --stdio 'CMD ARG...' or `mcp-bridge serve`")
+            parser.error(
+                "no server given; use --stdio 'CMD ARG...' for one server, or for several "
+                "`mcp-bridge init`, `mcp-bridge add NAME -- CMD ARG...` and `mcp-bridge serve`"
+            )
         parser.error("--stdio needs a command")
     return _settings(parser, options, tuple(command), environment)
 

@@ -361,7 +361,9 @@ def _write(path: Path, text: str, *, backup: bool) -> Path | None:
 
 
 def _create(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in reversed([one for one in path.parents if not one.exists()]):
+        # Whatever the umask is, no other user can write to a new directory.
+        directory.mkdir(mode=0o700 if directory == path.parent else 0o755, exist_ok=True)
     check_trusted(path.parent)
     draft = _draft(path, text.encode(), 0o600, None)
     try:

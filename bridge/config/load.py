@@ -45,7 +45,7 @@ from .settings import (
     TokenConfig,
     changed_limits,
 )
-from .tables import BadConfig, Fault, Reading, examine, located_in
+from .tables import BadConfig, Fault, Reading, examine, examine_text, located_in
 
 # Secrets are read in so many threads.
 _SIDE_BY_SIDE: Final = 8
@@ -57,6 +57,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Settings:
     settings = resolved(settings, Helpers(settings.limits.helper_seconds))
     check_resolved(settings, path)
     return settings
+
+
+def plan_text(text: str, path: Path, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a text that may become the content of a file, as `plan`. Raises BadConfig."""
+    return plan_tables(examine_text(text.encode()), path, environment)
 
 
 def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Settings:

@@ -192,7 +192,7 @@ def examine(path: Path) -> Reading:
     try:
         if not path.exists():
             raise BadConfig(
-                f"{path}: there is no such file; mcp-bridge.toml(5) describes it, and `mcp-bridge config import FILE` writes one"
+                f"{path}: there is no such file; `mcp-bridge init` writes one, and `mcp-bridge add NAME -- COMMAND` adds a server"
             )
         check_trusted(path)
         if not path.is_file():

@@ -3,13 +3,18 @@
 import json
 import os
 import sys
+from typing import Final
 
-from ..config.settings import Settings
+from ...transports.options import Paths
+from ..config.settings import AGGREGATE, Settings
 from ..config.trust import replaceable_socket_places
 from ..log import LineLog, escaped
 from .running_config import RunningConfig
 from .supervisor import Supervisor
 from .tokens import Tokens
+
+# A start shows the addresses of so many servers.
+_MOST_SERVERS: Final = 32
 
 
 def summary(config: RunningConfig, supervisor: Supervisor) -> str:
@@ -52,9 +57,29 @@ def announce(config: RunningConfig, supervisor: Supervisor, log: LineLog) -> Non
     elif settings.root:
         text = f"configuration for a client:\n{_client_configuration(settings, config.tokens, first)}"
         log.always("info", "client_configuration", text, url=first, token_file=config.tokens.source)
+    if settings.file is not None:
+        _announce_servers(config, settings, log)
     for url in others:
         log.always("info", "also_ready", f"also ready on {escaped(url)}", url=url)
     log.always("info", "ready", f"ready on {first}", url=first)
+
+
+def _announce_servers(config: RunningConfig, settings: Settings, log: LineLog) -> None:
+    """Log the configuration file and the address of each server."""
+    log.always(
+        "info", "configuration", f"configuration: {escaped(str(settings.file))}", file=str(settings.file)
+    )
+    base = next((one for one in config.client_addresses if not one.startswith("unix:")), "")
+    names = [server.name for server in settings.servers if server.name != AGGREGATE]
+    if not names:
+        text = "no server is configured; add one with `mcp-bridge add NAME -- COMMAND ARGS...`"
+        log.always("info", "no_servers", text)
+    for name in names[:_MOST_SERVERS] if base else ():
+        url = f"{base}{Paths.below(name).mcp}"
+        log.always("info", "server_address", f"server {name}: {url}", server=name, url=url)
+    if base and len(names) > _MOST_SERVERS:
+        text = f"and {len(names) - _MOST_SERVERS} other servers: mcp-bridge status"
+        log.always("info", "more_servers", text, servers=len(names))
 
 
 def warn_of_certificate(config: RunningConfig, log: LineLog) -> None:

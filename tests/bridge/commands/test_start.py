@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from mcpbridged.bridge.commands import start
 from mcpbridged.bridge.commands.start import is_name
 
 from ...support.bridge_process import PROGRAM
@@ -113,6 +114,7 @@ def test_a_configuration_that_names_another_socket_is_read(tmp_path):
         (["connect"], 64, "NAME|URL"),
         (["connect", ""], 69, ""),
         (["nonsense"], 64, "unknown command"),
+        ([], 64, "`mcp-bridge init`, `mcp-bridge add NAME -- CMD ARG...` and `mcp-bridge serve`"),
     ],
 )
 def test_all_other_words_are_those_of_the_parser(tmp_path, words, code, text):
@@ -125,3 +127,18 @@ def test_all_other_words_are_those_of_the_parser(tmp_path, words, code, text):
         check=False,
     )
     assert (done.returncode, text in done.stdout + done.stderr) == (code, True)
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32", "freebsd14"])
+def test_another_system_than_linux_is_refused(monkeypatch, capsys, system):
+    monkeypatch.setattr("sys.platform", system)
+    with pytest.raises(SystemExit) as caught:
+        start.main()
+    assert caught.value.code == 69
+    assert f"needs Linux, and this system is {system}; run it in WSL 2" in capsys.readouterr().err
+
+
+def test_the_package_is_a_program_as_well():
+    for words in ([sys.executable, "-m", "mcpbridged"], [PROGRAM.with_name("mcpbridged")]):
+        done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("mcp-bridge ")

@@ -1,0 +1,1 @@
+"""mcp-bridge: exposes local stdio MCP servers over HTTP and WebSocket."""

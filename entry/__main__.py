@@ -1,0 +1,6 @@
+"""Run `mcp-bridge` as `python -m mcpbridged`."""
+
+from mcpbridged.bridge.commands.start import main
+
+if __name__ == "__main__":
+    main()
