@@ -197,7 +197,7 @@ install-user:  ## install for this user: program, systemd units, manual pages an
 	@install -m 644 completions/_mcp-bridge $(HERE)/zsh/site-functions
 	@install -m 644 completions/mcp-bridge.fish $(HERE)/fish/vendor_completions.d
 	@$(LINK) --version
-	@echo "next: write ~/.config/mcp-bridge/config.toml, then: systemctl --user daemon-reload && systemctl --user enable --now mcp-bridge.socket mcp-bridge"
+	@echo "next: mcp-bridge add NAME -- COMMAND ARGS..., then mcp-bridge service install"
 
 uninstall-user:  ## remove what install-user installed; the configuration stays
 	rm -rf $(HERE)/mcp-bridge/venv $(LINK) $(UNITS)/mcp-bridge.service $(UNITS)/mcp-bridge.socket

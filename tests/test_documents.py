@@ -3,6 +3,7 @@
 import argparse
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,12 +22,15 @@ from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper_options import options_parser
 from mcpbridged.bridge.config import load, schema, tables
 from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING, USUAL_GROUPS
+from mcpbridged.bridge.config.credentials import default_token_directory
 from mcpbridged.bridge.config.expansion import EXPANDED
 from mcpbridged.bridge.core import exit_codes
 from mcpbridged.bridge.daemon.session_list import SessionStatus
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.validators.limits import Limits
+
+from .support.bridge_process import PROGRAM
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
@@ -318,19 +322,67 @@ def test_a_manual_is_set_without_a_warning(page):
 
 def test_the_readme_names_no_option_that_is_not_there():
     text = (ROOT / "README.md").read_text()
-    known = options() | {"--header", "--transport", "--repository", "--user", "--now"}  # other programs'
+    known = options() | {"--from", "--header", "--transport", "--repository"}  # other programs'
     assert set(re.findall(r"--[A-Za-z][A-Za-z-]*", text)) <= known
 
 
-def test_the_configuration_in_the_readme_is_valid():
+def test_the_configuration_in_the_readme_passes_the_check_as_it_stands(tmp_path):
     text = (
         (ROOT / "README.md")
         .read_text()
         .split("    # ~/.config/mcp-bridge/config.toml\n")[1]
         .split("\nThen ")[0]
     )
-    lines = [line.removeprefix("    ") for line in text.splitlines()]
-    assert set(tables.parse("\n".join(lines).encode()).servers) == {"git", "search"}
+    tmp_path.chmod(0o700)
+    file = tmp_path / "config.toml"
+    file.write_text("".join(f"{line.removeprefix('    ')}\n" for line in text.splitlines()))
+    file.chmod(0o600)
+    for program in ("uvx", "npx"):
+        (tmp_path / program).symlink_to("/bin/true")
+    done = subprocess.run(
+        [PROGRAM, "config", "check", "--config", str(file)],
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{file}: 2 servers, 1 tokens, no errors\n"), done.stderr
+
+
+def test_the_places_of_the_token_in_the_readme_are_right(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    token = "/mcp-bridge/token"
+    for given in ({}, {"XDG_RUNTIME_DIR": "/run/me"}):
+        usual = default_token_directory("", {"HOME": "/home/me", **given}) / "token"
+        assert f"`~{str(usual).removeprefix('/home/me')}`" in text
+    assert str(default_token_directory("", {"HOME": "/", "XDG_STATE_HOME": "/s"})) + "/token" == f"/s{token}"
+    assert f"`$XDG_STATE_HOME{token}`" in text
+
+
+def test_the_first_paragraph_of_the_readme_names_the_system():
+    assert "runs on Linux" in (ROOT / "README.md").read_text().split("\n\n")[1]
+
+
+def test_the_next_steps_of_make_run_have_every_way_to_connect():
+    # Another target prints the variable, so that nothing is installed or served.
+    done = subprocess.run(
+        ["make", "--eval=steps:\n\t@printf '%s\\n' \"$$NEXT_STEPS\"", "steps", "PORT=9999"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": "/home/me"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in (
+        "claude mcp add --transport http example http://127.0.0.1:9999/mcp",
+        "npx @modelcontextprotocol/inspector --cli http://127.0.0.1:9999/mcp",
+        "curl http://127.0.0.1:9999/mcp",
+        "http://127.0.0.1:9999/sse",
+        "ws://127.0.0.1:9999/ws",
+        "Ctrl-C",
+        "Authorization: Bearer $(cat /home/me/.local/state/mcp-bridge/token)",
+    ):
+        assert line in done.stdout
 
 
 def cells(line):
