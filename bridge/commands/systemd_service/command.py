@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -13,7 +14,7 @@ from ...config import load, xdg
 from ...config.credentials import BadCredential, check_executed
 from ...config.settings import Settings
 from ...config.tables import BadConfig
-from ...core.exit_codes import EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
+from ...core.exit_codes import EX_CONFIG, EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE
 from ...log import escaped
 from ..control_client import Unreachable
 from ..init import write_template
@@ -31,6 +32,8 @@ _PLACES: Final = {
     "XDG_DATA_HOME": ".local/share",
     "XDG_STATE_HOME": ".local/state",
 }
+# The exit statuses of systemd for restrictions that it cannot apply (systemd.exec(5)): CGROUP, CAPABILITIES, NAMESPACE, SECCOMP.
+_SANDBOX: Final = ("218", "219", "226", "228")
 # Directories of programs that may be removed at any time: the caches of uvx and pipx run.
 _EPHEMERAL: Final = ("/uv/archive-v", "/uv/environments-v", "/uv/builds-v", "/pipx/.cache/", "/.cache/pipx/")
 
@@ -92,7 +95,11 @@ def _install(invocation: Invocation) -> int:
     manager.do("enable", *texts)
     # The socket first, because it cannot be started while its service runs.
     for name in reversed(texts):
-        manager.do("start", name)
+        try:
+            manager.do("start", name)
+        except SystemctlFailed as fault:
+            _explain_failure(manager, name)
+            raise Unreachable(str(fault).splitlines()[0]) from None
     print_line(f"the service runs: {command_of(texts[SERVICE])}")
     notice(f"configuration: {file}")
     notice(f"PATH of the servers: {variables['PATH']}; run this command again when it has changed")
@@ -122,6 +129,9 @@ def _uninstall(invocation: Invocation) -> int:
         path.unlink()
     if present and reachable:
         manager.do("daemon-reload")
+        # A unit without a file that has failed would be listed until the next boot.
+        with suppress(SystemctlFailed):
+            manager.do("reset-failed", *present)
     print_line(f"removed {len(removed)} files" if removed else "the service is not installed")
     for path in removed:
         notice(f"removed {path}")
@@ -171,6 +181,21 @@ def _described(manager: UserManager) -> dict[str, Any]:
         "unit": found.get("FragmentPath", "") or (str(manager.units / SERVICE) if unit else ""),
         "linger": {True: "yes", False: "no", None: "unknown"}[manager.lingers()],
     }
+
+
+def _explain_failure(manager: UserManager, name: str) -> None:
+    found = manager.state(name)
+    status = found.get("ExecMainStatus", "")
+    if status in _SANDBOX:
+        notice(
+            "this machine does not allow the restrictions of the unit; the first lines of "
+            f"{manager.units / SERVICE} name the settings for `systemctl --user edit {SERVICE.removesuffix('.service')}`"
+        )
+    elif status == str(EX_CONFIG):
+        notice("the configuration is invalid: `mcp-bridge config check` shows why")
+    elif status == str(EX_TEMPFAIL):
+        notice("an address is in use: `mcp-bridge serve` shows which one")
+    notice(f"{name} has failed: result {found.get('Result', 'unknown')}, status {status or 'unknown'}")
 
 
 def _explain_linger(manager: UserManager) -> None:

@@ -198,6 +198,15 @@ def test_a_start_that_fails_is_shown(machine):
     done = machine.do("install")
     assert done.returncode == 69
     assert "systemctl --user start mcp-bridge.service: Job for mcp-bridge.service failed." in done.stderr
+    for status, hint in (
+        ("218", "does not allow the restrictions of the unit"),
+        ("78", "mcp-bridge config check"),
+        ("75", "an address is in use"),
+    ):
+        machine.respond("systemctl", "show", f"Result=exit-code\nExecMainStatus={status}\n")
+        done = machine.do("install")
+        assert hint in done.stderr
+        assert f"mcp-bridge.service has failed: result exit-code, status {status}" in done.stderr
 
 
 def test_an_invalid_configuration_stops_the_installation(machine):
@@ -215,7 +224,11 @@ def test_the_service_is_uninstalled(machine):
     (machine.units / "other.service").write_text("")
     done = machine.do("uninstall")
     assert done.returncode == 0, done.stderr
-    assert machine.calls() == ["disable --now mcp-bridge.service mcp-bridge.socket", "daemon-reload"]
+    assert machine.calls() == [
+        "disable --now mcp-bridge.service mcp-bridge.socket",
+        "daemon-reload",
+        "reset-failed mcp-bridge.service mcp-bridge.socket",
+    ]
     assert [path.name for path in machine.units.iterdir()] == ["other.service"]
     assert [path for path in (machine.home / ".local/share").rglob("*mcp-bridge*") if path.is_file()] == []
     assert machine.config.exists()
