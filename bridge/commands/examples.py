@@ -6,7 +6,7 @@ EXAMPLES: Final = {
     "serve": ("mcp-bridge serve", "mcp-bridge serve --config ./config.toml"),
     "init": ("mcp-bridge init",),
     "add": (
-        "mcp-bridge add github --secret GITHUB_TOKEN=~/.config/github-token -- npx -y some-server",
+        "mcp-bridge add time -- uvx mcp-server-time",
         "mcp-bridge add linear --url https://mcp.example.com/mcp",
     ),
     "remove": ("mcp-bridge remove github",),
