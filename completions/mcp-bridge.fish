@@ -1,4 +1,11 @@
 complete -c mcp-bridge -n __fish_use_subcommand -a serve
+complete -c mcp-bridge -n __fish_use_subcommand -a init
+complete -c mcp-bridge -n __fish_use_subcommand -a add
+complete -c mcp-bridge -n __fish_use_subcommand -a remove
+complete -c mcp-bridge -n __fish_use_subcommand -a enable
+complete -c mcp-bridge -n __fish_use_subcommand -a disable
+complete -c mcp-bridge -n __fish_use_subcommand -a edit
+complete -c mcp-bridge -n __fish_use_subcommand -a service
 complete -c mcp-bridge -n __fish_use_subcommand -a status
 complete -c mcp-bridge -n __fish_use_subcommand -a ps
 complete -c mcp-bridge -n __fish_use_subcommand -a sessions
@@ -68,6 +75,41 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l allow-root
 complete -c mcp-bridge -n '__fish_seen_subcommand_from serve' -l log-format -x -a 'text json'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from init' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from init' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from init' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l url -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l env -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l env-file -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l pass-env -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l secret -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l cwd -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l share -x -a 'session client principal server'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l transport -x -a 'auto http sse websocket'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l header -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l secret-header -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from remove' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from remove' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from remove' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from enable' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from enable' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from enable' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from disable' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from disable' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from disable' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from edit' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from edit' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from edit' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -a install
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -a uninstall
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -a status
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l config -r
@@ -248,4 +290,4 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l json
-complete -c mcp-bridge -n '__fish_seen_subcommand_from logs tap tools call prompts prompt resources read connect restart env approve token login logout client-config help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from remove enable disable logs tap tools call prompts prompt resources read connect restart env approve token login logout client-config help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'

@@ -57,7 +57,6 @@ class _Lazy:
         return run(invocation)
 
 
-
 def _edit(invocation: Invocation) -> int:
     from .edit_file import edit_file  # noqa: PLC0415 - tempfile would delay the other commands
 
