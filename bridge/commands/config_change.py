@@ -13,7 +13,7 @@ from ..config.tables import BadConfig
 from ..config.template import TEMPLATE
 from .invocation import Invocation
 from .output import notice
-from .reload import reload
+from .reload import print_changes, reload_now
 
 
 def change(
@@ -89,4 +89,4 @@ def take_effect(invocation: Invocation) -> None:
         )
     else:
         notice("the running daemon reloads its configuration")
-        reload(invocation)
+        print_changes(reload_now(invocation))

@@ -1,6 +1,7 @@
 """`mcp-bridge reload` and `mcp-bridge restart`, and what other commands do after they have changed the configuration."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote
 
 from ..config import load, tables
@@ -40,18 +41,30 @@ def restart(invocation: Invocation) -> int:
 
 def reload(invocation: Invocation) -> int:
     """Let the daemon reload its configuration, and print what has changed. Raises BadConfig."""
+    changes = reload_now(invocation)
+    if invocation.options.json:
+        print_line(json_text(changes))
+    else:
+        print_changes(changes)
+    return EX_OK
+
+
+def reload_now(invocation: Invocation) -> dict[str, Any]:
+    """Let the daemon reload its configuration, and return what has changed. Raises BadConfig."""
     source = invocation.source
     if source.other is not None:
         raise BadConfig(
             f"the daemon uses {source.other}, not {source.file}; run `mcp-bridge reload` without --config to reload that"
         )
     try:
-        changes = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+        changes: dict[str, Any] = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
     except ErrorResponse as fault:
         raise _with_places(source, str(fault)) from None
-    if invocation.options.json:
-        print_line(json_text(changes))
-        return EX_OK
+    return changes
+
+
+def print_changes(changes: Mapping[str, Any]) -> None:
+    """Print what a reload has changed."""
     for kind in ("added", "changed", "removed", "kept"):
         if changes[kind]:
             print_line(f"{kind}: {', '.join(changes[kind])}")
@@ -63,7 +76,6 @@ def reload(invocation: Invocation) -> int:
         notice(f"what has changed in {', '.join(changes['stale'])} needs a restart of the daemon")
     for reason in changes.get("warnings", ()):
         notice(f"warning: {reason}")
-    return EX_OK
 
 
 def _with_places(source: ConfigSource, reason: str) -> BadConfig:

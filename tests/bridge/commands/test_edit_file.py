@@ -53,7 +53,7 @@ def test_an_invalid_text_is_kept_elsewhere(edit, tmp_path, monkeypatch):
         code, text, said = edit(BREAK)
     assert (code, text) == (78, TEXT)
     assert "servers.a: there is no key 'comand'" in said
-    assert "(line 3)" in said
+    assert "config.toml:3:1: " in said
     [kept] = (tmp_path / "tmp").iterdir()
     assert f"the edited text is in {kept}" in said
     assert "comand" in kept.read_text()
