@@ -5,15 +5,18 @@ Without --write nothing is changed, and the change is printed as a diff. Secrets
 """
 
 import difflib
+import os
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from ..config import tables
+from ..config.credentials import BadCredential, is_file_source, read_private
 from ..config.edit import write_with_backup
 from ..config.import_clients import BadImport, Import, Origin, SecretFile, import_servers
 from ..config.import_match import origins_of
@@ -48,7 +51,7 @@ def import_config(invocation: Invocation) -> int:
     files = [*_files(invocation)]
     before = _present_text(file)
     loaded: dict[str, Any] = tomllib.loads(before).get("servers", {})
-    into = Import(tables=dict(loaded), origins=origins_of(before))
+    into = Import(tables=dict(loaded), origins=origins_of(before), present=partial(_content, file.parent))
     for one in files:
         _read_into(one, into, invocation, every=options.all)
     after = _with_tables(before, into.toml)
@@ -68,6 +71,19 @@ def import_config(invocation: Invocation) -> int:
     if into.added and not options.write:
         notice(f"nothing was changed; --write adds the servers to {file}")
     return EX_INCOMPLETE if into.problems else EX_OK
+
+
+def _content(directory: Path, name: str) -> str | None:
+    """Return the secret in a file beside the configuration: None without the file, and empty if it cannot be read."""
+    if not is_file_source(name):
+        return ""
+    path = directory / name
+    if not os.path.lexists(path):
+        return None
+    try:
+        return read_private(path, "secret").decode().rstrip("\r\n")
+    except (BadCredential, UnicodeDecodeError):
+        return ""
 
 
 def _files(invocation: Invocation) -> Iterator[_File]:
@@ -179,5 +195,6 @@ def _write(file: Path, text: str, into: Import) -> None:
 
 
 def _write_secret(path: Path, secret: SecretFile) -> None:
-    write_with_backup(path, f"{secret.value}\n")
-    path.chmod(0o600)
+    if not path.exists():
+        write_with_backup(path, f"{secret.value}\n")
+    # A file that is there has this content already.

@@ -59,10 +59,10 @@ _ENABLED: Final = ("enabled", "isActive")
 _TIMEOUTS: Final = frozenset({"timeout", "tool_timeout_sec", "connectionTimeout", "initTimeout"})
 # Claude Code ignores a shorter time limit (milliseconds), which was meant in seconds.
 _SHORTEST_TIMEOUT: Final = 1000
-# A key that may restrict a server, if it is not known.
-_RESTRICTS: Final = re.compile(
-    r"allow|deny|denied|block|exclu|forbid|restrict|sandbox|read_?only|permission|filter|white_?list|black_?list"
-    r"|disabl|scope",
+# The name of a key, an option or a variable that may restrict a server.
+RESTRICTS: Final = re.compile(
+    r"allow|deny|denied|block|exclu|forbid|restrict|sandbox|read[-_]?only|permission|filter|white[-_]?list|black[-_]?list"
+    r"|disabl|scope|toolset",
     re.IGNORECASE,
 )
 
@@ -173,9 +173,9 @@ def _name_others(given: Mapping[str, Any], other: list[str], entry: Entry) -> No
             f"{listed(approvals)}: approvals without a question stay with the client; they hide no tool"
         )
     rest = [key for key in other if key not in read and key not in _APPROVALS]
-    for key in sorted(key for key in rest if _RESTRICTS.search(key) and given[key]):
+    for key in sorted(key for key in rest if RESTRICTS.search(key) and given[key]):
         entry.problems.append(f"the restriction {shown_name(key)} is not supported")
-    unknown = sorted(key for key in rest if not (_RESTRICTS.search(key) and given[key]))
+    unknown = sorted(key for key in rest if not (RESTRICTS.search(key) and given[key]))
     if unknown:
         entry.notes.append(f"ignored keys without a counterpart: {listed(map(shown_name, unknown))}")
 

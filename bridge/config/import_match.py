@@ -1,10 +1,12 @@
 """Recognize a server that the configuration already has, also under another name or with local changes. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from .import_entry import RESTRICTS
 from .import_texts import toml_string
 from .package_spec import find_package, program_name
 
@@ -53,14 +55,48 @@ def words_of(keys: Mapping[str, Any]) -> list[str]:
     return [command, *args] if isinstance(command, str) else [*cast("Sequence[str]", command), *args]
 
 
-def is_same(known: Mapping[str, Any], new: Mapping[str, Any], *, named: bool) -> bool:
-    """Return whether two tables describe one server. `named` is whether their names or origins are equal."""
+def _unknown(_: object) -> str:
+    return ""
+
+
+def is_same(
+    known: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    named: bool,
+    secret: Callable[[Any], str] = _unknown,
+) -> bool:
+    """Return whether two tables describe one server. `named` is whether their names or origins are equal.
+
+    `secret` returns what a value of a table of secrets stands for; empty if that is unknown.
+    """
     if "url" in new or "url" in known:
-        return _address(known.get("url")) == _address(new.get("url"))
-    ours, theirs = words_of(known), words_of(new)
-    if not ours or not theirs or _program(ours) != _program(theirs):
-        return False
-    return named or (_rest(ours) == _rest(theirs) and not _contradict(known, new))
+        if _address(known.get("url")) != _address(new.get("url")):
+            return False
+    else:
+        ours, theirs = words_of(known), words_of(new)
+        if not ours or not theirs or _program(ours) != _program(theirs):
+            return False
+    return named or not differences(known, new, secret)
+
+
+def differences(
+    known: Mapping[str, Any], new: Mapping[str, Any], secret: Callable[[Any], str] = _unknown
+) -> list[str]:
+    """Return in what two tables for the same program or URL differ. A value that only one of them has is no difference."""
+    found = ["arguments"] if _rest(words_of(known)) != _rest(words_of(new)) else []
+    for key, what in (("env", "variables"), ("headers", "headers")):
+        ours, theirs = known.get(key, {}), new.get(key, {})
+        if any(ours[one] != theirs[one] for one in ours.keys() & theirs.keys()):
+            found.append(what)
+    for key, what in (("secrets", "secrets"), ("secret_headers", "secret headers")):
+        ours, theirs = known.get(key, {}), new.get(key, {})
+        pairs = [(secret(ours[one]), secret(theirs[one])) for one in ours.keys() & theirs.keys()]
+        if any(mine and other and mine != other for mine, other in pairs):
+            found.append(what)
+    if known.get("cwd") and new.get("cwd") and known["cwd"] != new["cwd"]:
+        found.append("cwd")
+    return found
 
 
 def _address(url: object) -> str:
@@ -83,19 +119,13 @@ def _program(words: Sequence[str]) -> tuple[str, ...]:
 
 def _rest(words: Sequence[str]) -> list[str]:
     """Return the arguments, without the version of a package and the options that confirm its download."""
+    if not words:
+        return []
     package = find_package(words)
     rest = [*words]
     if package:
         rest[package.position] = _VERSION.sub("", package.spec)
     return [word for word in rest[1:] if word not in _CONFIRM]
-
-
-def _contradict(known: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Return whether a variable has two values, or the directories differ."""
-    ours, theirs = known.get("env", {}), new.get("env", {})
-    if any(ours[key] != theirs[key] for key in ours.keys() & theirs.keys()):
-        return True
-    return bool(known.get("cwd") and new.get("cwd") and known["cwd"] != new["cwd"])
 
 
 def lost_restrictions(known: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -110,7 +140,31 @@ def lost_restrictions(known: Mapping[str, Any], new: Mapping[str, Any]) -> list[
         lost.append(f"tools.allow {', '.join(theirs['allow']) or '(none)'}")
     if new.get("enabled") is False and known.get("enabled", True):
         lost.append("enabled = false")
-    return lost
+    return [*lost, *_lost_options(known, new)]
+
+
+def _lost_options(known: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options, variables and headers that restrict a server by their names, and that the known table lacks."""
+    present = {*_plain_words(known)}
+    for word in _plain_words(new):
+        name = word.partition("=")[0]
+        if word.startswith("-") and RESTRICTS.search(name) and word not in present:
+            yield f"the argument {name}"
+    for key, what in (("env", "variable"), ("headers", "header")):
+        ours, theirs = known.get(key, {}), new.get(key, {})
+        for name in theirs:
+            if RESTRICTS.search(name) and ours.get(name) != theirs[name]:
+                yield f"the {what} {name}"
+
+
+def _plain_words(keys: Mapping[str, Any]) -> list[str]:
+    words = words_of(keys)
+    if words[:2] != ["/bin/sh", "-c"]:
+        return words
+    try:
+        return shlex.split(" ".join(words[2:]))
+    except ValueError:
+        return words
 
 
 def _missing(wanted: Sequence[str], found: Sequence[str]) -> list[str]:

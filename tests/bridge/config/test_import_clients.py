@@ -451,6 +451,67 @@ def test_a_renamed_and_changed_server_is_found_by_the_comment_about_its_origin()
     assert imported({"db": {"command": "npx", "args": ["db@1", "/a"]}}, into).added == []
 
 
+def account(token):
+    return {"command": "npx", "args": ["gh"], "env": {"GITHUB_TOKEN": token}}
+
+
+def remote_account(token):
+    return {"url": "https://e.com/mcp", "headers": {"Authorization": f"Bearer {token}"}}
+
+
+@pytest.mark.parametrize("entry", [account, remote_account])
+def test_two_accounts_of_one_server_stay_two_servers(entry):
+    found = imported({"work": entry("one"), "home": entry("two"), "again": entry("one")})
+    assert found.added == ["work", "home"]
+    assert "'again' is already there as work, and is kept as it is." in found.notes
+    present = {file.name: file.value for file in found.files}.get
+    later = imported(
+        {"other": entry("two"), "third": entry("3")}, Import(tables=found.tables, present=present)
+    )
+    assert later.added == ["third"]
+    assert "'other' is already there as home, and is kept as it is." in later.notes
+
+
+def test_the_servers_of_two_projects_with_one_name_are_both_added_and_found_again():
+    text = json.dumps(
+        {"projects": {f"/{n}": {"mcpServers": {"db": {"command": "npx", "args": ["db", n]}}} for n in "ab"}}
+    )
+    first, again = Import(), Import()
+    import_servers(text, first, Origin(CLIENTS["claude-code"]))
+    assert first.added == ["db", "db-2"]
+    again.tables, again.origins = dict(first.tables), dict(first.origins)
+    import_servers(text, again, Origin(CLIENTS["claude-code"]))
+    assert (again.added, again.problems) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("entry", "other"),
+    [
+        ({"args": ["pkg", "/b"]}, "it has other arguments"),
+        ({"env": {"MODE": "2"}}, "it has other variables"),
+        ({"args": ["pkg", "/a", "--read-only"]}, "it lacks the argument --read-only"),
+        ({"env": {"MODE": "1", "READ_ONLY": "1"}}, "it lacks the variable READ_ONLY"),
+    ],
+)
+def test_a_server_with_the_same_name_that_differs_is_a_problem(entry, other):
+    known = {"command": ["npx", "pkg", "/a"], "env": {"MODE": "1"}}
+    given = {"command": "npx", "args": ["pkg", "/a"], "env": {"MODE": "1"}} | entry
+    found = imported({"one": given}, Import(tables={"one": known}))
+    assert found.problems == [f"'one' is already there as one, and is kept as it is; {other}."]
+
+
+def test_no_secret_is_written_into_the_file_of_another():
+    present = {"one.TOKEN": "other", "two.TOKEN": "same", "three.TOKEN": ""}.get
+    entries = {
+        name: {"command": name, "env": {"TOKEN": value}}
+        for name, value in [("one", "mine"), ("two", "same"), ("three", "x"), ("four", "y")]
+    }
+    found = imported(entries, Import(present=present))
+    assert [file.name for file in found.files] == ["one.TOKEN-2", "two.TOKEN", "three.TOKEN-2", "four.TOKEN"]
+    headers = {"url": "https://e.com", "headers": {"X-Api-Key": "a", "X_Api_Key": "b"}}
+    assert [file.name for file in imported({"h": headers}).files] == ["h.x-api-key", "h.x-api-key-2"]
+
+
 def test_another_server_with_the_same_name_is_added_with_a_number():
     into = Import(tables={"time": {"command": ["/other"]}, "x" * 32: {"command": ["/other"]}})
     found = imported({"time": TIME, "x" * 32: TIME | {"args": []}}, into)
