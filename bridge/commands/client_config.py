@@ -44,7 +44,7 @@ def client_config(invocation: Invocation) -> int:
 
 def _write(invocation: Invocation, settings: Settings) -> None:
     """Write the entry into the file of the client. No token is made before the file is known to be editable."""
-    from .client_file import client_file, with_snippet, write_client_file  # noqa: PLC0415 - for --write only
+    from .client_file import check_writable, client_file, with_snippet, write_client_file  # noqa: PLC0415 - for --write only
 
     options = invocation.options
     file = client_file(options.client, options.file, invocation.environment)
@@ -54,6 +54,7 @@ def _write(invocation: Invocation, settings: Settings) -> None:
         )
     make = _over_http if options.http else _by_command
     with_snippet(file, make(invocation, settings, "", dry=True))
+    check_writable(file)
     snippet = make(invocation, settings, file.text)
     text, replaced = with_snippet(file, snippet)
     kept = write_client_file(file, text, secret=options.http and settings.authenticate)
@@ -61,6 +62,12 @@ def _write(invocation: Invocation, settings: Settings) -> None:
     print_line(f"{what} {options.server} in {file.path}")
     if kept is not None:
         notice(f"the former file is {kept}")
+    target = file.path.resolve()
+    repository = next((parent for parent in target.parents if (parent / ".git").exists()), None)
+    if options.http and settings.authenticate and repository is not None:
+        notice(
+            f"warning: {target} has a token now, and is in the Git repository {repository}; do not commit it"
+        )
 
 
 def _by_command(

@@ -1,11 +1,13 @@
 """Write the entry of `client-config` into the file of a client. Comments and the rest of the file stay."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 import attrs
 
+from ..config.credentials import BadCredential, check_trusted
 from ..config.edit import ConfigText, write_with_backup
 from ..config.import_json import read_json
 from ..config.import_sources import CLIENTS, client_of, places_of, project_of
@@ -13,6 +15,7 @@ from ..config.import_texts import BadImport, object_in
 from ..config.import_yaml import read_yaml
 from ..config.json_edit import with_member
 from ..config.tables import BadConfig
+from ..config.xdg import directory_in
 from ..config.yaml_edit import with_entry, with_item
 from .client_snippets import CONNECTION_KEYS, Snippet, file_of
 from .invocation import BadUsage
@@ -35,21 +38,45 @@ class ClientFile:
 def client_file(client: str, given: Path | None, environment: Mapping[str, str]) -> ClientFile:
     """Return the file of a client: the given one, the first that exists, or else the first place. Raises BadUsage, BadConfig."""
     places = [*places_of(CLIENTS[file_of(client)], environment)]
+    if given is None and directory_in(environment, "HOME") is None:
+        raise BadUsage("HOME is not set, so the file of the client is not known; name it with --file")
     if given is None and not places:
         raise BadUsage(f"{client} has no usual file; name it with --file")
     path = given or next((place for place in places if place.is_file()), places[0])
-    text = ""
-    try:
-        if path.exists():
-            content = path.read_bytes()
-            if len(content) > _LARGEST:
-                raise BadConfig(f"{path} has more than {_LARGEST} bytes")
-            text = content.decode()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise BadConfig(f"{path} cannot be read: {fault}") from None
+    text = _read(path)
     project = given is not None and bool(project_of(path.absolute(), environment))
     known = client_of(path.absolute(), environment)
     return ClientFile(path, text, not (project and known is not None))
+
+
+def _read(path: Path) -> str:
+    try:
+        if not os.path.lexists(path):
+            return ""
+        # A FIFO would hold the open.
+        if not path.is_file():
+            raise BadConfig(f"{path} is not a file, or a link to nothing")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise BadConfig(f"{path} has more than {_LARGEST} bytes")
+        return content.decode()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadConfig(f"{path} cannot be read: {fault}") from None
+
+
+def check_writable(file: ClientFile) -> None:
+    """Check that the file can be replaced, before anything is changed for it. Raises BadConfig."""
+    target = file.path.resolve()
+    directory = next(parent for parent in target.parents if parent.exists())
+    try:
+        check_trusted(file.path if target.exists() else directory)
+    except BadCredential as fault:
+        raise BadConfig(str(fault)) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise BadConfig(f"{file.path} cannot be written: {directory} is read-only for this user")
+    if target.exists() and target.stat().st_uid != os.geteuid():
+        raise BadConfig(f"{file.path} belongs to another user, and is not replaced")
 
 
 def with_snippet(file: ClientFile, snippet: Snippet) -> tuple[str, bool]:
@@ -99,7 +126,14 @@ def _edited(text: str, snippet: Snippet, entry: dict[str, Any]) -> str:
 
 
 def write_client_file(file: ClientFile, text: str, *, secret: bool) -> Path | None:
-    """Write the text, and return the file with the former one. A file with a token gets mode 0600. Raises BadConfig."""
+    """Write the text, and return the file with the former one. A file with a token gets mode 0600. Raises BadConfig.
+
+    A file that its client has changed since it was read is not replaced.
+    """
+    if _read(file.path) != file.text:
+        raise BadConfig(
+            f"{file.path} has just been changed by another program, and was not written; try again"
+        )
     if secret and file.path.exists():
         file.path.chmod(0o600)
     return write_with_backup(file.path, text)

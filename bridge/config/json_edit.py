@@ -17,6 +17,7 @@ from .tables import BadConfig
 
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|//[^\n\r]*|/\*.*?\*/', re.DOTALL)
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _USUAL_INDENT: Final = "  "
 
 
@@ -31,8 +32,25 @@ class _Member:
 
 
 def with_member(text: str, path: Sequence[str], value: object) -> str:
-    """Return the text with a value at a path of keys; objects on the way are created. Raises BadConfig and BadImport."""
-    text = text if text.strip() else "{}\n"
+    """Return the text with a value at a path of keys; objects on the way are created. Raises BadConfig and BadImport.
+
+    A text in which every line ends with CR LF keeps that.
+    """
+    if (plain := with_plain_ends(text)) != text:
+        return with_member(plain, path, value).replace("\n", "\r\n")
+    text = text if text.strip("\ufeff \t\r\n") else "{}\n"
+    try:
+        return _checked(text, path, value)
+    except RecursionError:
+        raise BadImport("the JSON is nested too deeply") from None
+
+
+def with_plain_ends(text: str) -> str:
+    """Return a text with LF in place of CR LF, if every line ends with CR LF; else the same text."""
+    return text.replace("\r\n", "\n") if text.count("\r\n") == text.count("\n") else text
+
+
+def _checked(text: str, path: Sequence[str], value: object) -> str:
     wanted = deepcopy(read_json(text))
     inner: dict[str, Any] = wanted
     for key in path[:-1]:
@@ -110,7 +128,13 @@ def _indent_at(plain: str, position: int) -> str:
 
 
 def _rendered(value: object, unit: str, indent: str) -> str:
-    return json.dumps(value, indent=unit, ensure_ascii=False).replace("\n", f"\n{indent}")
+    return _json(value, unit).replace("\n", f"\n{indent}")
+
+
+def _json(value: object, unit: str | None = None) -> str:
+    """Return a value as JSON, with half a surrogate pair escaped, because UTF-8 has none."""
+    text = json.dumps(value, indent=unit, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _inserted(
@@ -121,7 +145,7 @@ def _inserted(
         bool(members) and not text[text.rfind("\n", 0, members[0].start) + 1 : members[0].start].strip()
     )
     indent = _indent_at(text, members[0].start) if own_line else outer + unit
-    new = f"\n{indent}{json.dumps(key, ensure_ascii=False)}: {_rendered(value, unit, indent)}"
+    new = f"\n{indent}{_json(key)}: {_rendered(value, unit, indent)}"
     after = members[-1].end if members else start + 1
     tail = text[after:end]
     comma = "," if members and not _has_comma(tail) else ""

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from .import_texts import BadImport
 from .import_yaml import compose_yaml, read_yaml
+from .json_edit import with_plain_ends
 from .tables import BadConfig
 
 _STEP: Final = "  "
@@ -16,8 +17,10 @@ _STEP: Final = "  "
 
 def with_entry(text: str, table: str, name: str, value: Mapping[str, Any]) -> str:
     """Return the text with an entry in the mapping `table` (Goose). Raises BadConfig and BadImport."""
-    wanted = read_yaml(text) if text.strip() else {}
-    wanted[table] = {**cast("dict[str, Any]", wanted.get(table) or {}), name: dict(value)}
+    if (plain := with_plain_ends(text)) != text:
+        return with_entry(plain, table, name, value).replace("\n", "\r\n")
+    wanted, present = _read(text, table, dict)
+    wanted[table] = {**present, name: dict(value)}
 
     def lines(indent: str) -> list[str]:
         return [f"{indent}{_scalar(name)}:", *_lines(value, indent + _STEP)]
@@ -27,8 +30,9 @@ def with_entry(text: str, table: str, name: str, value: Mapping[str, Any]) -> st
 
 def with_item(text: str, table: str, value: Mapping[str, Any]) -> str:
     """Return the text with an item in the list `table` (Continue), in place of one with the same name."""
-    wanted = read_yaml(text) if text.strip() else {}
-    items = cast("list[Any]", wanted.get(table) or [])
+    if (plain := with_plain_ends(text)) != text:
+        return with_item(plain, table, value).replace("\n", "\r\n")
+    wanted, items = _read(text, table, list)
     at = next((at for at, one in enumerate(items) if _name_of(one) == value["name"]), len(items))
     wanted[table] = [*items[:at], dict(value), *items[at + 1 :]]
 
@@ -39,6 +43,15 @@ def with_item(text: str, table: str, value: Mapping[str, Any]) -> str:
     return _checked(_edited(text, table, str(value["name"]), lines, listed=True), wanted, table)
 
 
+def _read(text: str, table: str, kind: type) -> tuple[dict[str, Any], Any]:
+    """Return the values of a text, and those of a table, which is empty where there is none. Raises BadConfig, BadImport."""
+    found = {} if compose_yaml(text) is None else read_yaml(text)
+    present: object = found.get(table) or kind()
+    if not isinstance(present, kind):
+        raise BadConfig(f"{table} is not a {'mapping' if kind is dict else 'list'}; add the entry by hand")
+    return found, present
+
+
 def _name_of(item: object) -> object:
     return cast("dict[str, object]", item).get("name") if isinstance(item, dict) else None
 
@@ -46,7 +59,8 @@ def _name_of(item: object) -> object:
 def _checked(new: str, wanted: dict[str, Any], table: str) -> str:
     try:
         same = read_yaml(new) == wanted
-    except BadImport:
+    except (BadImport, RecursionError):
+        # Also a file with an alias for a part that contains it.
         same = False
     if not same:
         raise BadConfig(f"{table}: the file has a spelling that cannot be edited here; add the entry by hand")
@@ -56,7 +70,7 @@ def _checked(new: str, wanted: dict[str, Any], table: str) -> str:
 def _lines(value: Mapping[str, Any], indent: str) -> list[str]:
     found: list[str] = []
     for key, inner in value.items():
-        if isinstance(inner, Mapping):
+        if isinstance(inner, Mapping) and inner:
             found += [f"{indent}{key}:", *_lines(cast("Mapping[str, Any]", inner), indent + _STEP)]
         else:
             found.append(f"{indent}{key}: {_scalar(inner)}")
@@ -70,7 +84,7 @@ def _scalar(value: object) -> str:
 
 def _edited(text: str, table: str, name: str, lines: Any, *, listed: bool) -> str:  # noqa: ANN401 - a function of the indentation
     """Return the text with lines in place of an entry, after the last entry, or in a new table at the end."""
-    top = compose_yaml(text) if text.strip() else None
+    top = compose_yaml(text)
     holder = None
     for key, node in top.value if top is not None else ():
         if key.value == table:
@@ -79,7 +93,7 @@ def _edited(text: str, table: str, name: str, lines: Any, *, listed: bool) -> st
         gap = "" if not text or text.endswith("\n") else "\n"
         return f"{text}{gap}{table}:\n" + "".join(f"{line}\n" for line in lines(_STEP))
     key, node = holder
-    if not node.value or node.value == "~":
+    if node.id == "scalar" or not node.value:
         # An empty mapping, an empty list, or null.
         start, end = key.end_mark.index, _line_end(text, node.end_mark.index)
         return (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge.commands import dispatch
+from mcpbridged.bridge.commands import client_file, dispatch
 from mcpbridged.bridge.config.import_yaml import read_yaml
 
 FIXTURES = Path(__file__).parents[1] / "bridge/config/fixtures"
@@ -164,3 +164,60 @@ def test_an_error_changes_nothing(home, capsys, words, code, text):
 def test_a_file_of_a_project_gets_the_command(home):
     assert run(home, "vscode", "git", "--write", "--file", ".vscode/mcp.json") == 0
     assert json.loads((home / ".vscode/mcp.json").read_text())["servers"]["git"]["type"] == "stdio"
+
+
+def cursor_file(home, text="{}"):
+    file = home / ".cursor/mcp.json"
+    file.parent.mkdir()
+    file.write_text(text)
+    return file
+
+
+def test_no_token_is_replaced_for_a_file_that_cannot_be_written(home, capsys, monkeypatch):
+    file = cursor_file(home)
+    assert run(home, "cursor", "git", "--write", "--http") == 0
+    before = (home / "config.toml").read_text()
+    file.write_text("{}")
+    # Root can write everywhere.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert run(home, "cursor", "git", "--write", "--http") == 78
+    assert (home / "config.toml").read_text() == before
+    assert "read-only" in capsys.readouterr().err
+
+
+def test_a_file_that_changes_meanwhile_is_not_replaced(home, capsys, monkeypatch):
+    file = cursor_file(home)
+    monkeypatch.setattr(client_file, "check_writable", lambda one: one.path.write_text('{"new": 1}'))
+    assert run(home, "cursor", "git", "--write") == 78
+    assert file.read_text() == '{"new": 1}'
+    assert "has just been changed by another program" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["fifo", "dangling", "directory"])
+def test_what_is_no_file_is_refused(home, capsys, kind):
+    path = home / "odd"
+    {"fifo": os.mkfifo, "dangling": lambda one: one.symlink_to("no"), "directory": os.mkdir}[kind](path)
+    assert run(home, "cursor", "git", "--write", "--file", str(path)) == 78
+    assert "is not a file" in capsys.readouterr().err
+
+
+def test_a_linked_file_stays_a_link_and_its_repository_is_named(home, capsys):
+    (home / ".git").mkdir()
+    target = home / "dotfiles.json"
+    target.write_text("{}")
+    link = home / ".cursor/mcp.json"
+    link.parent.mkdir()
+    link.symlink_to(target)
+    assert run(home, "cursor", "git", "--write", "--http") == 0
+    assert link.is_symlink()
+    assert "git" in target.read_text()
+    modes = [path.stat().st_mode & 0o777 for path in (target, home / "dotfiles.json.bak")]
+    assert modes == [0o600, 0o600]
+    assert f"is in the Git repository {home}; do not commit it" in capsys.readouterr().err
+
+
+def test_without_home_no_file_is_chosen(home, capsys):
+    environment = {"XDG_RUNTIME_DIR": str(home / "run"), "PATH": os.environ["PATH"]}
+    words = ["client-config", "cursor", "git", "--write", "--config", str(home / "config.toml")]
+    assert dispatch.run(words, environment) == 64
+    assert "HOME is not set" in capsys.readouterr().err

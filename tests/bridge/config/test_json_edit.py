@@ -1,5 +1,6 @@
 """A member of an object in JSON with comments."""
 
+import contextlib
 import json
 
 import pytest
@@ -73,3 +74,19 @@ def test_any_object_can_be_edited(top, outer, inner, value, indent):
         return
     found = read_json(with_member(text, (outer, inner), value))
     assert found == {**top, outer: {**top.get(outer, {}), inner: value}}
+
+
+def test_a_text_with_crlf_keeps_its_line_ends():
+    found = with_member('{\r\n  "a": {\r\n    "b": 1\r\n  }\r\n}\r\n', ["a", "c"], {"x": 1})
+    assert found.count("\n") == found.count("\r\n") > 5
+
+
+def test_half_a_surrogate_pair_stays_an_escape():
+    found = with_member('{"a": {"k": "\\ud800", "\\udc00": 1}}', ["a"], {"k": "\ud800", "\udc00": 2})
+    assert json.loads(found.encode()) == {"a": {"k": "\ud800", "\udc00": 2}}
+
+
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+def test_a_deep_text_is_edited_or_refused(depth):
+    with contextlib.suppress(BadImport):
+        with_member(f'{{"b": {"[" * depth}{"]" * depth}}}', ["a"], 1)

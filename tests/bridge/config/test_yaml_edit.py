@@ -73,3 +73,25 @@ def test_another_result_is_refused(monkeypatch):
         monkeypatch.setattr(yaml_edit, "_edited", lambda *_, wrong=wrong, **__: wrong)
         with pytest.raises(BadConfig, match="cannot be edited here"):
             with_entry("", "e", "n", {})
+
+
+def test_a_text_with_crlf_keeps_its_line_ends():
+    text = "e:\r\n  a:\r\n    x: 1\r\nl:\r\n  - name: b\r\n"
+    for found in (with_entry(text, "e", "n", {"x": 1}), with_item(text, "l", {"name": "n"})):
+        assert found.count("\n") == found.count("\r\n") > 5
+
+
+@pytest.mark.parametrize(
+    "text", ["# only a comment\n", "e: null\nl: null\n", "e: Null # c\nl: NULL\n", "e: {}\nl: []\n"]
+)
+def test_an_empty_table_gets_the_entry(text):
+    assert read_yaml(with_entry(text, "e", "n", {"x": {}}))["e"] == {"n": {"x": {}}}
+    assert read_yaml(with_item(text, "l", {"name": "n"}))["l"] == [{"name": "n"}]
+
+
+@pytest.mark.parametrize("value", ["x", "5", '"x"', "[a]", "{a: 1}", "&x [*x]", "&x {a: *x}", "!t x"])
+def test_a_table_of_another_type_is_refused(value):
+    text = f"t: {value}\n"
+    for edit in (lambda: with_entry(text, "t", "n", {"x": 1}), lambda: with_item(text, "t", {"name": "n"})):
+        with pytest.raises(BadConfig, match="by hand"):
+            edit()
