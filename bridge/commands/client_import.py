@@ -4,8 +4,10 @@ Without --write nothing is changed, and the change is printed as a diff. Secrets
 0600 beside the configuration.
 """
 
+import contextlib
 import difflib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,13 +18,16 @@ from typing import Any, Final
 import attrs
 
 from ..config import tables
+from ..config.addresses import DEFAULT_PORT
+from ..config.child_environment import looks_secret
 from ..config.credentials import BadCredential, is_file_source, read_private
 from ..config.edit import write_with_backup
 from ..config.import_clients import BadImport, Import, Origin, SecretFile, import_servers
 from ..config.import_match import origins_of
 from ..config.import_sources import ALIASES, CLIENTS, Client, client_of, places_of, project_of
-from ..config.import_texts import NoServers
+from ..config.import_texts import NoServers, object_in, objects_in
 from ..config.import_variables import Surroundings
+from ..config.remote import hidden_parts
 from ..config.schema import VERSION
 from ..config.xdg import home_in
 from ..core.exit_codes import EX_INCOMPLETE, EX_OK
@@ -33,6 +38,7 @@ from .reload import report_change
 
 # The largest file of a client (bytes).
 _LARGEST: Final = 4 * 1024 * 1024
+_PORT: Final = re.compile(r":([0-9]{1,5})\Z")
 _STDIN: Final = "-"
 _HIDDEN: Final = "[secret]"
 
@@ -50,8 +56,15 @@ def import_config(invocation: Invocation) -> int:
     options, file = invocation.options, invocation.file
     files = [*_files(invocation)]
     before = _present_text(file)
-    loaded: dict[str, Any] = tomllib.loads(before).get("servers", {})
-    into = Import(tables=dict(loaded), origins=origins_of(before), present=partial(_content, file.parent))
+    whole = tomllib.loads(before)
+    loaded: dict[str, Any] = whole.get("servers", {})
+    port = _PORT.search(str(object_in(whole, "listen").get("http")))
+    into = Import(
+        tables=dict(loaded),
+        origins=origins_of(before),
+        present=partial(_content, file.parent),
+        ports=(int(port[1]) if port else DEFAULT_PORT,),
+    )
     for one in files:
         _read_into(one, into, invocation, every=options.all)
     after = _with_tables(before, into.toml)
@@ -60,7 +73,7 @@ def import_config(invocation: Invocation) -> int:
         print_line(f"added to {file}: {', '.join(into.added)}")
         report_change(invocation.source)
     elif into.added:
-        for line in _diff(file, before, after, into.hidden):
+        for line in _diff(file, before, after, [*into.hidden, *_secrets_in(loaded)]):
             print_line(escaped(line))
     else:
         notice("there is no server to add")
@@ -98,7 +111,8 @@ def _files(invocation: Invocation) -> Iterator[_File]:
         return
     given = CLIENTS[options.client] if options.client else None
     meant = CLIENTS.get(ALIASES.get(named, named))
-    if meant is None or Path(named).exists():
+    # A directory may have the name of a client.
+    if meant is None or Path(named).is_file():
         yield _File(Path(named), given)
         return
     found = [*_found(meant, environment)]
@@ -110,7 +124,8 @@ def _files(invocation: Invocation) -> Iterator[_File]:
 
 def _found(client: Client, environment: Mapping[str, str]) -> Iterator[Path]:
     for place in places_of(client, environment):
-        if place.is_file():
+        # A file in a directory without access is found too, and named as unreadable.
+        if os.path.lexists(place) and not place.is_dir():
             yield place
     if client.name == "continue":
         blocks = home_in(environment) / ".continue" / "mcpServers"
@@ -172,11 +187,22 @@ def _with_tables(before: str, toml: str) -> str:
     return f"{before}{gap}{toml}"
 
 
+def _secrets_in(servers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what looks like a secret in the present servers, whose last lines the diff shows."""
+    for server in objects_in(servers).values():
+        with contextlib.suppress(ValueError):
+            yield from hidden_parts(str(server.get("url", "")))
+        for key in ("env", "headers"):
+            for name, value in object_in(server, key).items():
+                if looks_secret(name, str(value)):
+                    yield str(value)
+
+
 def _diff(file: Path, before: str, after: str, hidden: list[str]) -> Iterator[str]:
     old = before.splitlines()
     for line in difflib.unified_diff(old, after.splitlines(), str(file), str(file), lineterm=""):
         shown = line
-        for secret in hidden:
+        for secret in filter(None, hidden):
             shown = shown.replace(secret, _HIDDEN)
         yield shown
 
@@ -187,9 +213,9 @@ def _write(file: Path, text: str, into: Import) -> None:
     for secret in into.files:
         if secret.value is not None:
             _write_secret(file.parent / secret.name, secret)
-    backup = write_with_backup(file, text)
-    if into.hidden:
+    if into.hidden and file.exists():
         file.chmod(0o600)
+    backup = write_with_backup(file, text)
     if backup is not None:
         notice(f"the former configuration is in {backup}")
 

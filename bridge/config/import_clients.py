@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from .addresses import DEFAULT_PORT
 from .import_draft import Draft, Place, local_draft
 from .import_entry import Entry
 from .import_formats import Source, read_source
@@ -72,6 +73,8 @@ class Import:
     files: list[SecretFile] = attrs.field(factory=list[SecretFile])
     hidden: list[str] = attrs.field(factory=list[str], repr=False)
     present: Callable[[str], str | None] = attrs.field(default=_no_file, repr=False)
+    # The ports of the daemon.
+    ports: Collection[int] = (DEFAULT_PORT,)
 
     def content_of(self, name: str) -> str | None:
         """Return the content that a file beside the configuration has after the import. None: there is no such file."""
@@ -120,7 +123,7 @@ def _draft(entry: Entry | LeftOut, around: Surroundings) -> Draft:
 
 
 def _add(was: str, draft: Draft, client: str, into: Import) -> None:
-    if is_bridge(draft.keys):
+    if is_bridge(draft.keys, into.ports):
         into.notes.append(f"{shown_name(was)} is left out: it is a server of this bridge.")
         return
     comment = origin_comment(client, was)

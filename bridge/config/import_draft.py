@@ -11,17 +11,33 @@ from typing import Any, Final, cast
 
 import attrs
 
-from .child_environment import SECRET_KEY, SECRET_VALUE, BadEnvironment, check_variable, looks_secret
+from .child_environment import (
+    SECRET_KEY,
+    SECRET_VALUE,
+    BadEnvironment,
+    check_variable,
+    looks_random,
+    looks_secret,
+)
 from .expansion import literal
-from .import_entry import Entry
+from .import_entry import RESTRICTS, Entry
 from .import_texts import LeftOut, as_object, as_text, listed, shown_name, texts_in, why_unfit
 from .import_variables import Expanded, Piece, Surroundings, expand, shown_piece
 from .package_spec import find_package
+from .remote import hidden_parts
 from .schema import MOST_WORDS
 
 _SHELL: Final = re.compile(r"[|&;<>$`\"'*?\\\n]")
 _GLOB: Final = re.compile(r"[*?\[]")
 _EVERY_TOOL: Final = "*"
+# Options whose two values are a name and its value.
+_PAIRS: Final = frozenset({"-H", "--headers"})
+_HEADER_OPTIONS: Final = frozenset({"-H", "--header"})
+_HEADER: Final = re.compile(r"([\w.-]{1,100})\s*:\s*\S")
+# A header after an option of any name, or a member of JSON.
+_MEMBER: Final = re.compile(r"(?:\A|[\"'{,=\s])([\w.-]{1,100})[\"']?\s*:(?:\s*[\"']|\s)\s*[^\s\"',}]")
+_URL: Final = re.compile(r"(?:https?|wss?)://[^\s\"'<>\\\[\]]+", re.IGNORECASE)
+_LONG_WORD: Final = re.compile(r"[A-Za-z0-9+_=-]{20,}\Z")
 
 
 @attrs.frozen
@@ -57,6 +73,10 @@ class Draft:
         if name not in passed:
             passed.append(name)
 
+    def leave_out(self, name: str, reason: str) -> None:
+        """Name a variable or a header that is left out: as a problem, if its name is that of a restriction."""
+        (self.problems if RESTRICTS.search(name) else self.notes).append(reason)
+
     def places(self) -> Iterator[Place]:
         """Yield the files that the keys name."""
         for value in self.keys.values():
@@ -79,7 +99,11 @@ def local_draft(entry: Entry, around: Surroundings) -> Draft:
     if entry.connect_seconds is not None:
         draft.notes.append("its time limit of the connection is ignored: it has no connection")
     finish(entry, draft)
-    if draft.keys.get("pass_env"):
+    # A variable of the entry itself is not passed from the bridge.
+    own = {*draft.keys.get("env", {}), *draft.keys.get("secrets", {})}
+    passed = [name for name in draft.keys.pop("pass_env", []) if name not in own]
+    if passed:
+        draft.keys["pass_env"] = passed
         draft.notes.append(
             f"{listed(draft.keys['pass_env'])} must be set in the environment of the bridge, which passes it to the server"
         )
@@ -91,6 +115,11 @@ def finish(entry: Entry, draft: Draft) -> None:
     for key, value in (("allow", entry.allow), ("deny", entry.deny)):
         if value is not None and value != "":
             _read_patterns(key, value, draft)
+    if entry.switched_off:
+        before = draft.keys.get("tools", {}).get("deny", [])
+        _read_patterns("deny", entry.switched_off, draft)
+        tools = draft.table("tools")
+        tools["deny"] = [*before, *(one for one in tools.get("deny", []) if one not in before)]
     if entry.patterns:
         tools = draft.table("tools")
         tools["deny"] = [*tools.get("deny", []), *entry.patterns]
@@ -111,8 +140,16 @@ def _read_patterns(key: str, value: object, draft: Draft) -> None:
     elif names or key == "allow":
         if key == "allow" and _EVERY_TOOL in names:
             return
-        # Gemini CLI accepts a name with arguments in parentheses, and ignores these.
-        draft.table("tools")[key] = [_GLOB.sub(r"[\g<0>]", name.partition("(")[0] or name) for name in names]
+        draft.table("tools")[key] = [one for name in names for one in _patterns_of(key, name)]
+
+
+def _patterns_of(key: str, name: str) -> Iterator[str]:
+    """Yield the patterns for a tool. Some clients have patterns too, so a denied one is read in both ways."""
+    # Gemini CLI accepts a name with arguments in parentheses, and ignores these.
+    plain = name.partition("(")[0] or name
+    yield _GLOB.sub(r"[\g<0>]", plain)
+    if key == "deny" and _GLOB.search(plain):
+        yield plain
 
 
 # ---- the command
@@ -134,9 +171,7 @@ def _read_command(entry: Entry, around: Surroundings, draft: Draft) -> None:
         and any(word == "." or word.startswith(("./", "../")) for word in texts)
     ):
         draft.keys["cwd"] = literal(entry.project)
-    if all(
-        _is_plain(word, before, text) for word, before, text in zip(words, ["", *texts], texts, strict=False)
-    ):
+    if all(not word.missing and not _is_secret(texts, number) for number, word in enumerate(words)):
         # Clients do not expand ~ and variables in arguments, other than those that are replaced here.
         draft.keys["command"] = [*map(literal, texts)]
         return
@@ -209,27 +244,42 @@ def _arguments(args: list[object], around: Surroundings) -> Iterator[Expanded]:
         yield word
 
 
-def _is_plain(word: Expanded, before: str, text: str) -> bool:
-    return not word.missing and not _is_secret(before, text)
-
-
-def _is_secret(before: str, word: str) -> bool:
+def _is_secret(texts: list[str], number: int) -> bool:
+    """Return whether a word looks like a secret, by itself or by the words before it."""
+    word, before = texts[number], texts[number - 1] if number else ""
     option, _, value = word.partition("=")
     named = before if before.startswith("-") and "=" not in before and not word.startswith("-") else ""
+    if number > 1 and (texts[number - 2] in _PAIRS or (texts[number - 2] == "-e" and _has_pairs(texts))):
+        named = before
+    header = _HEADER.match(word) if before in _HEADER_OPTIONS else None
     return bool(
         SECRET_VALUE.search(word)
         or (value and SECRET_KEY.search(option))
         or (word and SECRET_KEY.search(named))
+        or (header and SECRET_KEY.search(header[1]))
+        or any(SECRET_KEY.search(found[1]) for found in _MEMBER.finditer(word))
+        or any(any(hidden_parts(found[0])) for found in _URL.finditer(word))
+        or is_random(value or word)
     )
+
+
+def _has_pairs(texts: list[str]) -> bool:
+    """Return whether -e has two values, as in mcp-proxy. It has one in Docker."""
+    return any("mcp-proxy" in text for text in texts)
+
+
+def is_random(text: str) -> bool:
+    """Return whether a text is one word that looks random, as the token of a service without a known prefix."""
+    return _LONG_WORD.match(text) is not None and looks_random(text)
 
 
 def _shell_words(words: list[Expanded], texts: list[str], draft: Draft) -> Iterator[str]:
     """Yield the words for a shell that inserts variables, because an argument of the configuration can hold no secret."""
-    for number, (word, before, text) in enumerate(zip(words, ["", *texts], texts, strict=False)):
+    for number, (word, text) in enumerate(zip(words, texts, strict=True)):
         if word.missing:
             yield _referring(word, draft)
             draft.notes.append(f"argument {number} gets its value from a variable, which a shell inserts")
-        elif _is_secret(before, text):
+        elif _is_secret(texts, number):
             name = f"ARGUMENT_{number}"
             draft.table("secrets")[name] = Place(name, text, f"argument {number}")
             draft.notes.append(
@@ -311,13 +361,13 @@ def _read_variable(key: str, value: object, around: Surroundings, draft: Draft) 
     try:
         check_variable(key, text or "")
     except BadEnvironment as fault:
-        draft.notes.append(f"a variable is left out: {fault}")
+        draft.leave_out(key, f"a variable is left out: {fault}")
         return
     if text is None:
-        draft.notes.append(f"{key} is left out: it is neither a text nor a number")
+        draft.leave_out(key, f"{key} is left out: it is neither a text nor a number")
         return
     if unfit := why_unfit(text):
-        draft.notes.append(f"{key} is left out: it {unfit}")
+        draft.leave_out(key, f"{key} is left out: it {unfit}")
         return
     kept = expand(text, around, keep=True).alone
     if kept is not None and kept.kind == "variable" and kept.text == key and kept.default is None:
@@ -335,10 +385,10 @@ def _write_variable(key: str, text: str, around: Surroundings, draft: Draft) -> 
     found = expanded.text
     if found is None:
         draft.table("secrets")[key] = Place(key, None, f"{key} ({_needs(expanded)} of the client)")
-    elif found and (expanded.secret or looks_secret(key, found)):
+    elif found and (expanded.secret or looks_secret(key, found) or is_random(found)):
         draft.table("secrets")[key] = Place(key, found, key)
     elif fault := why_unfit(found):
-        draft.notes.append(f"{key} is left out: it {fault}")
+        draft.leave_out(key, f"{key} is left out: it {fault}")
     else:
         draft.table("env")[key] = found
     if found is not None and expanded.replaced:

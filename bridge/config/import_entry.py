@@ -90,6 +90,8 @@ class Entry:
     bearer_variable: object = None
     allow: object = None
     deny: object = None
+    # Tools that a table of tools switches off.
+    switched_off: list[str] = attrs.field(factory=list[str])
     # Patterns of denied tools.
     patterns: list[str] = attrs.field(factory=list[str])
     oauth: object = attrs.field(default=None, repr=False)
@@ -130,10 +132,14 @@ def entry_of(given: Mapping[str, Any], timeout: Unit = "", project: str = "") ->
 
 def _read_switches(given: Mapping[str, Any], entry: Entry) -> None:
     # A text such as "true" is a mistake; the server then stays off.
-    off = [key for key in _DISABLED if given.get(key)]
-    off += [key for key in _ENABLED if key in given and given[key] in (False, 0, "false")]
-    if off:
+    if _is_off(given):
         entry.enabled = False
+
+
+def _is_off(given: Mapping[str, Any]) -> bool:
+    return any(given.get(key) for key in _DISABLED) or any(
+        given.get(key) not in (None, True, "true") for key in _ENABLED
+    )
 
 
 def _read_timeouts(given: Mapping[str, Any], unit: Unit, entry: Entry) -> None:
@@ -159,10 +165,22 @@ def _seconds(value: object) -> float | None:
 def _read_tools(given: Mapping[str, Any], entry: Entry) -> None:
     # A list in Copilot, a table of approvals in Codex.
     tools = given.get("tools")
-    if (names := texts_in(tools)) is not None and entry.allow is None:
-        entry.allow = names
+    if (names := texts_in(tools)) is not None:
+        if entry.allow is None:
+            entry.allow = names
+        elif entry.allow != names:
+            entry.problems.append("tools and another key for the same purpose have different values")
     elif isinstance(tools, dict):
-        entry.notes.append("the approvals of its tools stay with the client")
+        members = cast("dict[str, Any]", tools)
+        entry.switched_off = [
+            name
+            for name, one in members.items()
+            if one is False or (isinstance(one, dict) and _is_off(cast("dict[str, Any]", one)))
+        ]
+        if len(entry.switched_off) < len(members):
+            entry.notes.append("the approvals of its tools stay with the client")
+    elif tools is not None:
+        entry.problems.append("its tools are neither a list of names nor a table")
 
 
 def _name_others(given: Mapping[str, Any], other: list[str], entry: Entry) -> None:

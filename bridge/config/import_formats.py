@@ -143,14 +143,18 @@ def _read_servers(top: dict[str, Any], source: Source) -> None:
             if isinstance(servers, dict):
                 for name, given in cast("dict[str, Any]", servers).items():
                     source.add(name, given)
-    _apply_gemini(object_in(top, "mcp"), source)
+    settings = object_in(top, "mcp")
+    _apply_gemini(settings.get("allowed"), settings.get("excluded"), source)
+    # Older versions of Gemini CLI.
+    _apply_gemini(top.get("allowMCPServers"), top.get("excludeMCPServers"), source)
 
 
-def _apply_gemini(settings: Mapping[str, Any], source: Source) -> None:
-    """Apply the lists of servers in `mcp` of Gemini CLI."""
-    allowed, excluded = texts_in(settings.get("allowed")), texts_in(settings.get("excluded")) or []
+def _apply_gemini(allowed: object, excluded: object, source: Source) -> None:
+    """Apply the lists of servers of Gemini CLI: those that may be used, and those that may not."""
+    some = cast("list[object]", allowed) if isinstance(allowed, list) else None
+    others = cast("list[object]", excluded) if isinstance(excluded, list) else []
     for name, entry in source.servers:
-        if isinstance(entry, Entry) and (name in excluded or (allowed is not None and name not in allowed)):
+        if isinstance(entry, Entry) and (name in others or (some is not None and name not in some)):
             entry.enabled = False
             entry.notes.append(
                 "it is not among the servers that the client may use, and is written as disabled"
@@ -240,7 +244,12 @@ def _read_opencode(top: dict[str, Any], source: Source) -> None:
 def _apply_opencode(top: Mapping[str, Any], source: Source) -> None:
     """Apply the switches for tools of opencode, whose names begin with the name of the server: `tools` and `permission`."""
     denied = [name for name, value in object_in(top, "tools").items() if value is False]
-    denied += [name for name, value in object_in(top, "permission").items() if value == "deny"]
+    rules = {"*": top["permission"]} if top.get("permission") == "deny" else object_in(top, "permission")
+    # A rule is for all arguments, or a table of rules for some of them.
+    denied += [name for name, rule in rules.items() if rule == "deny" or object_in(rule).get("*") == "deny"]
+    partly = [
+        name for name, rule in rules.items() if name not in denied and "deny" in object_in(rule).values()
+    ]
     for name, entry in source.servers:
         if not isinstance(entry, Entry):
             continue
@@ -255,6 +264,16 @@ def _apply_opencode(top: Mapping[str, Any], source: Source) -> None:
                 patterns.append(pattern.removeprefix(prefix))
         if patterns:
             entry.patterns = patterns
+        entry.problems += [
+            f"the permission {shown_name(rule)} denies some arguments, which is not supported"
+            for rule in partly
+            if rule.startswith(prefix) or fnmatchcase(f"{prefix}\0", rule)
+        ]
+    agents = objects_in(top.get("agent")).values()
+    if any(agent.get(key) for agent in agents for key in ("tools", "permission")):
+        source.notes.append(
+            "the tools that the agents of opencode select are selected by opencode, also after the import"
+        )
 
 
 def _read_goose(top: dict[str, Any], source: Source) -> None:

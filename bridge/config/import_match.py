@@ -2,10 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from .addresses import DEFAULT_PORT
 from .import_entry import RESTRICTS
 from .import_texts import toml_string
 from .package_spec import find_package, program_name
@@ -17,9 +18,7 @@ _HEAD: Final = re.compile(
 )
 _CONFIRM: Final = frozenset({"-y", "--yes"})
 _VERSION: Final = re.compile(r"(?<=.)(?:@|==)[^@/=]*\Z")
-_OURS: Final = re.compile(
-    r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?/(?:servers/[^/]+/)?(?:mcp|sse)/?\Z"
-)
+_OURS: Final = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\]):(\d+)/servers/[^/]+/(?:mcp|sse)/?\Z")
 
 
 def origin_comment(client: str, name: str) -> str:
@@ -39,13 +38,23 @@ def origins_of(text: str) -> dict[str, str]:
     return found
 
 
-def is_bridge(keys: Mapping[str, Any]) -> bool:
-    """Return whether a server is this bridge: `mcp-bridge connect NAME`, or the URL of a server of a daemon here."""
+def is_bridge(keys: Mapping[str, Any], ports: Collection[int] = (DEFAULT_PORT,)) -> bool:
+    """Return whether a server is this bridge: `mcp-bridge connect NAME`, or the URL of a server of a daemon here.
+
+    `ports` are those of the daemon. Another program may also have servers below /servers, at another port.
+    """
+
+    def is_ours(word: str) -> bool:
+        found = _OURS.match(word)
+        return found is not None and int(found[1]) in ports
+
     if (url := keys.get("url")) is not None:
-        return _OURS.match(str(url)) is not None and "/servers/" in str(url)
+        return is_ours(str(url))
     words = words_of(keys)
     names = [program_name(word) for word in words]
-    return "connect" in names and any(name in ("mcp-bridge", "mcpbridged") for name in names)
+    connects = "connect" in names and any(name in ("mcp-bridge", "mcpbridged") for name in names)
+    # Another bridge may be between the client and the daemon, such as mcp-remote.
+    return connects or any(map(is_ours, words))
 
 
 def words_of(keys: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .child_environment import looks_secret
-from .import_draft import Draft, Place, finish
+from .import_draft import Draft, Place, finish, is_random
 from .import_entry import Entry
 from .import_texts import LeftOut, as_object, as_text, listed, shown_name, texts_in, why_unfit
 from .import_variables import Surroundings, expand, shown_piece
@@ -127,17 +127,18 @@ def _sort_header(name: str, value: object, around: Surroundings, draft: Draft) -
     try:
         check_field_name(name)
     except BadRemote as fault:
-        draft.notes.append(f"a header is left out: {fault}")
+        draft.leave_out(name, f"a header is left out: {fault}")
         return
     if name.lower() in {one.lower() for one in (*headers, *secret)}:
-        draft.notes.append(f"{name} is left out: it is the same header as another")
+        draft.leave_out(name, f"{name} is left out: it is the same header as another")
         return
     if text is None:
-        draft.notes.append(f"{name} is left out: it is neither a text nor a number")
+        draft.leave_out(name, f"{name} is left out: it is neither a text nor a number")
         return
     expanded = expand(text, around)
     found = expanded.text
-    if found is None or expanded.secret or looks_secret(name, found) or name.lower() == _AUTHORIZATION:
+    hidden = expanded.secret or name.lower() == _AUTHORIZATION
+    if found is None or hidden or looks_secret(name, found) or is_random(found):
         suffix = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME] or "header"
         what = f"the header {name}"
         if found is None:
@@ -147,7 +148,7 @@ def _sort_header(name: str, value: object, around: Surroundings, draft: Draft) -
         try:
             check_field(name, found)
         except BadRemote as fault:
-            draft.notes.append(f"{name} is left out: {fault}")
+            draft.leave_out(name, f"{name} is left out: {fault}")
             return
         draft.table("headers")[name] = found
     if found is not None and expanded.replaced:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -180,3 +181,48 @@ def test_the_page_about_clients_is_what_the_command_writes():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.DOCUMENT.read_text() == module.document()
+
+
+def test_a_preview_hides_secrets_of_servers_that_were_there(home, capsys):
+    config(home).parent.mkdir(parents=True, mode=0o700)
+    config(home).write_text('[servers.far]\nurl = "https://e.com/mcp?api_key=hunter2hunter2"\n')
+    config(home).chmod(0o600)
+    put(home, "claude_desktop_config.json", ".config/Claude/claude_desktop_config.json")
+    assert run(home, "claude-desktop") == 0
+    shown = capsys.readouterr().out
+    assert "api_key=[secret]" in shown
+    assert "hunter2" not in shown
+
+
+def test_a_directory_with_the_name_of_a_client_is_no_file(home):
+    put(home, "claude_desktop_config.json", ".config/Claude/claude_desktop_config.json")
+    (home / "claude-desktop").mkdir()
+    assert run(home, "claude-desktop") == 0
+
+
+def test_the_port_of_the_daemon_decides_whether_a_url_is_ours(home, capsys):
+    config(home).parent.mkdir(parents=True, mode=0o700)
+    config(home).write_text('[listen]\nhttp = "127.0.0.1:9000"\n[servers.x]\ncommand = ["x"]\n')
+    config(home).chmod(0o600)
+    text = json.dumps(
+        {"mcpServers": {str(n): {"url": f"http://localhost:{n}/servers/x/mcp"} for n in (9000, 8808)}}
+    )
+    (home / "f.json").write_text(text)
+    assert run(home, "f.json") == 0
+    shown = capsys.readouterr()
+    assert "'9000' is left out: it is a server of this bridge." in shown.err
+    assert "localhost:8808" in shown.out
+
+
+def test_the_secret_of_another_server_is_not_replaced(home):
+    config(home).parent.mkdir(parents=True, mode=0o700)
+    kept = config(home).parent / "gh.TOKEN"
+    kept.write_text("former\n")
+    kept.chmod(0o600)
+    (home / "f.json").write_text(
+        json.dumps({"mcpServers": {"gh": {"command": "gh", "env": {"TOKEN": "new"}}}})
+    )
+    assert run(home, "f.json", "--write") == 0
+    assert kept.read_text() == "former\n"
+    assert tomllib.loads(config(home).read_text())["servers"]["gh"]["secrets"] == {"TOKEN": "gh.TOKEN-2"}
+    assert kept.with_name("gh.TOKEN-2").read_text() == "new\n"

@@ -355,7 +355,7 @@ def test_a_variable_that_no_server_can_get_is_left_out_with_the_reason(key, valu
 
 def test_lists_of_tools_become_allow_and_deny():
     table, note = one({**TIME, "includeTools": ["a(x)", "b*"], "excludeTools": ["c[1]?"]})
-    assert table["tools"] == {"allow": ["a", "b[*]"], "deny": ["c[[]1][?]"]}
+    assert table["tools"] == {"allow": ["a", "b[*]"], "deny": ["c[[]1][?]", "c[1]?"]}
     assert note == ""
 
 

@@ -13,7 +13,12 @@ from mcpbridged.bridge.config.import_entry import entry_of, flattened
         ({"httpUrl": "u"}, "url", "u"),
         ({"includeTools": ["a"]}, "allow", ["a"]),
         ({"tools": ["a"]}, "allow", ["a"]),
-        ({"enabled_tools": ["a"], "tools": ["b"]}, "allow", ["a"]),
+        ({"enabled_tools": ["a"], "tools": ["a"]}, "allow", ["a"]),
+        ({"tools": {"a": False, "b": {"enabled": False}}}, "switched_off", ["a", "b"]),
+        ({"tools": {"a": {"disabled": True}}}, "switched_off", ["a"]),
+        ({"enabled": "False"}, "enabled", False),
+        ({"enabled": 0}, "enabled", False),
+        ({"enabled": None}, "enabled", True),
         ({"disabledTools": ["a"]}, "deny", ["a"]),
         ({"excludeTools": None}, "deny", None),
         ({"disabled": True}, "enabled", False),
@@ -100,3 +105,15 @@ def test_two_spellings_with_different_values_are_a_problem():
 def test_an_inner_object_is_merged():
     assert flattened({"a": 1, "config": {"b": 2}}, "config") == {"a": 1, "b": 2}
     assert flattened({"a": 1, "config": 3}, "config") == {"a": 1, "config": 3}
+
+
+@pytest.mark.parametrize("tools", ["a", ["a", 5], 7, {"includeTools": ["a"], "tools": ["b"]}])
+def test_a_list_of_tools_that_cannot_be_read_is_a_problem(tools):
+    given = tools if isinstance(tools, dict) else {"tools": tools}
+    [problem] = entry_of(given).problems
+    assert problem.startswith(("its tools are neither", "tools and another key"))
+
+
+@pytest.mark.parametrize("key", ["read-only", "readOnly", "white-list", "toolsets"])
+def test_the_name_of_a_restriction_is_known(key):
+    assert entry_of({key: True}).problems == [f"the restriction {key!r} is not supported"]

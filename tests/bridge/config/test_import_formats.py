@@ -224,3 +224,43 @@ def test_a_bundle_without_a_name():
 
 def test_a_server_json_is_known_by_its_packages():
     assert names(source({"name": "a/b", "remotes": [{"type": "sse", "url": "u"}]})) == ["b"]
+
+
+def of(top, client):
+    return dict(source(top, client=CLIENTS[client]).servers)
+
+
+@pytest.mark.parametrize(
+    ("lists", "enabled"),
+    [
+        ({"excludeMCPServers": ["a"]}, [False, True]),
+        ({"allowMCPServers": ["a"]}, [True, False]),
+        ({"allowMCPServers": []}, [False, False]),
+        ({"mcp": {"allowed": ["a", 5], "excluded": [5, "a"]}}, [False, False]),
+    ],
+)
+def test_the_lists_of_servers_of_every_version_of_gemini_apply(lists, enabled):
+    found = of({"mcpServers": {"a": TIME, "b": TIME}, **lists}, "gemini")
+    assert [entry.enabled for entry in found.values()] == enabled
+
+
+@pytest.mark.parametrize(
+    ("permission", "enabled", "patterns", "problems"),
+    [
+        ("deny", False, [], 0),
+        ({"a_x": {"*": "deny", "y": "allow"}}, True, ["x"], 0),
+        ({"a_x": {"y*": "deny"}}, True, [], 1),
+        ({"*": {"y*": "deny"}}, True, [], 1),
+        ({"bash": {"rm *": "deny"}}, True, [], 0),
+        ("allow", True, [], 0),
+    ],
+)
+def test_every_form_of_a_permission_of_opencode_applies(permission, enabled, patterns, problems):
+    top = {"mcp": {"a": {"type": "local", "command": ["x"]}}, "permission": permission}
+    entry = of(top, "opencode")["a"]
+    assert (entry.enabled, entry.patterns, len(entry.problems)) == (enabled, patterns, problems)
+
+
+def test_the_tools_of_the_agents_of_opencode_are_named():
+    top = {"mcp": {"a": {"type": "local", "command": ["x"]}}, "agent": {"b": {"tools": {"a_*": False}}}}
+    assert "agents of opencode" in source(top, client=CLIENTS["opencode"]).notes[0]

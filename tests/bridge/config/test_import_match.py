@@ -59,6 +59,9 @@ def test_the_same_server(known, new, named, same):
         (command("connect"), False),
         ({"url": "http://127.0.0.1:8808/servers/a/mcp"}, True),
         ({"url": "http://127.0.0.1:8808/mcp"}, False),
+        # Another bridge in between, and another bridge at another port.
+        (command("npx", "mcp-remote", "http://localhost:8808/servers/a/mcp"), True),
+        ({"url": "http://127.0.0.1:8096/servers/fetch/sse"}, False),
         ({"url": "https://e.com/servers/a/mcp"}, False),
     ],
 )
