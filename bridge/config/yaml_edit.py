@@ -73,7 +73,7 @@ def _lines(value: Mapping[str, Any], indent: str) -> list[str]:
         if isinstance(inner, Mapping) and inner:
             found += [f"{indent}{key}:", *_lines(cast("Mapping[str, Any]", inner), indent + _STEP)]
         else:
-            found.append(f"{indent}{key}: {_scalar(inner)}")
+            found.append(f"{indent}{key}: {_scalar(cast('object', inner))}")
     return found
 
 
