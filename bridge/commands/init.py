@@ -14,8 +14,10 @@ def init(invocation: Invocation) -> int:
     """Write a new file, and print its path and the next steps. Raises BadConfig if the file exists."""
     write_template(invocation.file)
     print_line(str(invocation.file))
-    notice("add a server:      mcp-bridge add NAME -- COMMAND ARGS...   or   mcp-bridge add NAME --url URL")
-    notice("start the daemon:  mcp-bridge serve   or as a service:   mcp-bridge service install")
+    notice("add a server:       mcp-bridge add NAME -- COMMAND ARGS...")
+    notice("or a remote server: mcp-bridge add NAME --url URL")
+    notice("start the daemon:   mcp-bridge serve")
+    notice("or as a service:    mcp-bridge service install")
     return EX_OK
 
 

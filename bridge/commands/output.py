@@ -3,6 +3,7 @@
 Text of a server or a client is escaped before it reaches the terminal.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -33,10 +34,20 @@ def stdout_terminal(environment: Mapping[str, str]) -> "Terminal":
 
 
 def notice(text: str) -> None:
-    """Write a line to stderr, escaped and after the name of the program."""
+    """Write a line to stderr, escaped and after the name of the program; on a terminal it is broken between words.
+
+    A line that begins with spaces is the output of a program, and stays as it is.
+    """
     from ..log import escaped, write_stderr  # noqa: PLC0415 - `mcp-bridge --version` writes no notice
 
-    write_stderr(f"mcp-bridge: {escaped(text)}\n")
+    line = f"mcp-bridge: {escaped(text)}"
+    lines = [line]
+    if sys.stderr.isatty() and not text.startswith(" "):
+        from .terminal import terminal_of  # noqa: PLC0415 - only for a terminal
+        from .text_width import wrapped  # noqa: PLC0415 - only for a terminal
+
+        lines = wrapped(line, terminal_of(sys.stderr, os.environ).width, "  ")
+    write_stderr("".join(f"{one}\n" for one in lines))
 
 
 def notice_of_faults(fault: "BadConfig") -> None:

@@ -1,0 +1,22 @@
+"""Notices at a terminal of 60 columns."""
+
+import sys
+
+from ..support.terminal_session import TerminalSession
+
+NOTICE = """
+from mcpbridged.bridge.commands.output import notice
+notice("no daemon is running; start it with `mcp-bridge serve`, or as a service")
+notice("   File 'a', line 1, in the output of a server that is wider than the terminal")
+"""
+
+
+def test_a_notice_is_broken_between_words_and_the_output_of_a_server_is_not(tmp_path):
+    with TerminalSession([sys.executable, "-c", NOTICE], {"PATH": "/usr/bin:/bin"}, columns=60) as session:
+        session.process.wait(30)
+        session.expect("wider than the terminal")
+    assert session.shown.split("\r\n")[:3] == [
+        "mcp-bridge: no daemon is running; start it with `mcp-bridge",
+        "  serve`, or as a service",
+        "mcp-bridge:    File 'a', line 1, in the output of a server that is wider than the terminal",
+    ]
