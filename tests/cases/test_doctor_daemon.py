@@ -158,7 +158,21 @@ def test_h6_a_directory_of_path_is_absolute(tmp_path, path):
 
 # ---- many servers
 
+
 # Sends no response until so many other servers have been started.
+def test_w10_a_server_that_the_daemon_could_not_start_gets_the_fix_for_its_output(tmp_path):
+    code = "import os; os.environ['WEATHER_API_KEY']"
+    write_config(
+        tmp_path / "config.toml", {"weather": {"command": [sys.executable, "-c", code], "era": "legacy"}}
+    )
+    with Daemon(tmp_path) as running:
+        # It starts at the first request.
+        assert running.do("tools", "weather", check=False).returncode == 1
+        done = running.do("doctor", check=False)
+    assert "servers.weather: the daemon cannot start it: the last process exited with code 1" in done.stdout
+    assert 'secrets = { WEATHER_API_KEY = "~/.config/mcp-bridge/weather_api_key" }' in done.stdout
+
+
 TOGETHER = """
 import os, runpy, sys, time
 folder, count = sys.argv[1], int(sys.argv[2])

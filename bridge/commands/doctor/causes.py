@@ -134,16 +134,20 @@ def misspelt_fix(name: str, command: Sequence[str], programs: Iterable[str]) -> 
         return None
     installed = install_commands(found[0]) if found[0] not in {*programs} else ()
     return Fix(
-        f"is {found[0]} meant? Change [servers.{name}]",
+        f"is {found[0]} meant? Change [servers.{name}] with mcp-bridge edit",
         (*installed, *_command_lines([found[0], *command[1:]]), "mcp-bridge reload"),
     )
 
 
 def _command_lines(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the line of the configuration for a command; none if a word may be a secret."""
+    """Return the lines of the configuration for a command, as `add` writes them; none if a word may be a secret.
+
+    `args` is always one of them, because that of the file would be appended to a list that has the arguments too.
+    """
     if any(looks_secret("", word) for word in words):
         return ()
-    return (f"command = [{', '.join(map(json.dumps, words))}]",)
+    program, *arguments = map(json.dumps, words)
+    return (f"command = {program}", f"args = [{', '.join(arguments)}]")
 
 
 def silent_fix(name: str, command: Sequence[str], *, in_http_mode: bool) -> Fix:

@@ -10,13 +10,16 @@ import attrs
 from ...core.exit_codes import EX_FAILED, EX_OK
 from ...log import escaped
 from ..invocation import Invocation
-from ..output import print_line
+from ..output import print_line, stdout_terminal
 from ..progress import Progress
+from ..text_width import wrapped
 from .examine import examine
 from .finding import ERROR, KINDS, OK, WARNING, Finding
 
 _COLOURS: Final = {ERROR: "\x1b[31m", WARNING: "\x1b[33m", OK: "\x1b[32m"}
 _PLAIN: Final = "\x1b[0m"
+# Below the text of a finding, after its kind.
+_INDENT: Final = " " * 8
 _NOUNS: Final = {ERROR: "error", WARNING: "warning"}
 
 
@@ -29,7 +32,8 @@ def doctor(invocation: Invocation) -> int:
         counts = {kind: sum(finding.kind == kind for finding in findings) for kind in KINDS}
         print_line(json.dumps({**counts, "findings": [*map(attrs.asdict, findings)]}, indent=2))
     else:
-        for line in lines_of(findings, is_coloured=is_coloured(invocation.environment)):
+        width = stdout_terminal(invocation.environment).width
+        for line in lines_of(findings, width, is_coloured=is_coloured(invocation.environment)):
             print_line(line)
     return EX_FAILED if any(finding.kind == ERROR for finding in findings) else EX_OK
 
@@ -39,15 +43,18 @@ def is_coloured(environment: Mapping[str, str]) -> bool:
     return sys.stdout.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
-def lines_of(findings: Sequence[Finding], *, is_coloured: bool) -> Iterable[str]:
-    """Yield the findings with their fixes, in this order, and a summary. Text of a server is escaped."""
+def lines_of(findings: Sequence[Finding], width: int | None, *, is_coloured: bool) -> Iterable[str]:
+    """Yield the findings with their fixes, in this order, and a summary. Text of a server is escaped.
+
+    Lines are at most `width` cells wide, except those that can be pasted.
+    """
+    room = width and max(width - len(_INDENT), 1)
     for finding in findings:
         kind = f"{finding.kind:<7}"
-        yield (f"{_COLOURS[finding.kind]}{kind}{_PLAIN} " if is_coloured else f"{kind} ") + escaped(
-            finding.text
-        )
-        if finding.fix:
-            yield escaped(f"{'':<7} {finding.fix}")
+        first, *others = wrapped(escaped(finding.text), room)
+        yield (f"{_COLOURS[finding.kind]}{kind}{_PLAIN} " if is_coloured else f"{kind} ") + first
+        others += wrapped(escaped(finding.fix), room) if finding.fix else []
+        yield from (f"{_INDENT}{line}" for line in others)
         yield from (escaped(f"{'':<11} {command}") for command in finding.commands)
     yield summary_of(findings)
 

@@ -97,12 +97,7 @@ def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> It
             'pass those that it needs with pass_env = ["NAME", "@GROUP"]',
         )
     if server["state"] == "failed":
-        yield Finding(
-            ERROR,
-            f"servers.{server['name']}: the daemon cannot start it: {server['fault']}",
-            f"fix that, then run mcp-bridge restart {server['name']}",
-            (f"mcp-bridge restart {server['name']}",),
-        )
+        yield _failed(server)
         return
     if server["state"] == "failing":
         yield _failing(server)
@@ -123,6 +118,18 @@ def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> It
         yield _no_response(request(unix, "GET", f"{CONTROL}/status"), server, str(fault), directory)
     else:
         yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
+
+
+def _failed(server: dict[str, Any]) -> Finding:
+    """Return the finding about a server that could not be started."""
+    name = server["name"]
+    text = f"servers.{name}: the daemon cannot start it: {server['fault']}"
+    printed = [*server["stderr"], *server.get("stdout", ()), server["fault"]]
+    fix = fix_for(name, server["command"], printed, server.get("withheld", ()))
+    if fix is None:
+        again = f"mcp-bridge restart {name}"
+        return Finding(ERROR, text, f"fix that, then run {again}", (again,))
+    return Finding(ERROR, text, fix.text, fix.commands)
 
 
 def _failing(server: dict[str, Any]) -> Finding:

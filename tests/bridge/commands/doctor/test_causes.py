@@ -18,8 +18,8 @@ PYTHON = ["/opt/venv/bin/python", "server.py"]
     [
         (PYTHON, ["Traceback (most recent call last):", "ModuleNotFoundError: No module named 'requests'"], "requests", ("/opt/venv/bin/python -m pip install requests",)),
         (PYTHON, ["ModuleNotFoundError: No module named 'yaml.nodes'"], "PyYAML", ("/opt/venv/bin/python -m pip install PyYAML",)),
-        (["uvx", "x"], ["ModuleNotFoundError: No module named 'dotenv'"], "python-dotenv", ('command = ["uvx", "--with", "python-dotenv", "x"]', "mcp-bridge reload")),
-        (["uv", "run", "x"], ["ModuleNotFoundError: No module named 'a'"], "package a", ('command = ["uv", "run", "--with", "a", "x"]', "mcp-bridge reload")),
+        (["uvx", "x"], ["ModuleNotFoundError: No module named 'dotenv'"], "python-dotenv", ('command = "uvx"', 'args = ["--with", "python-dotenv", "x"]', "mcp-bridge reload")),
+        (["uv", "run", "x"], ["ModuleNotFoundError: No module named 'a'"], "package a", ('command = "uv"', 'args = ["run", "--with", "a", "x"]', "mcp-bridge reload")),
         (["node", "x.js"], ["Error: Cannot find module '@scope/pkg'"], "@scope/pkg", ("npm install --global @scope/pkg",)),
         (PYTHON, ["KeyError: 'GITHUB_TOKEN'"], "set in the daemon and not passed", ('pass_env = ["GITHUB_TOKEN"]', "mcp-bridge reload")),
         (PYTHON, ["Please set AWS_PROFILE"], "AWS_PROFILE", ('pass_env = ["@clouds"]', "mcp-bridge reload")),
@@ -46,8 +46,13 @@ def test_the_line_of_the_error_is_found_in_a_stack_trace():
 
 def test_a_misspelt_program_gets_a_command():
     fix = misspelt_fix("git", ["uvxx", "mcp-server-git"], ["ls"])
-    assert fix.text == "is uvx meant? Change [servers.git]"
-    assert fix.commands == ("pipx install uv", 'command = ["uvx", "mcp-server-git"]', "mcp-bridge reload")
+    assert fix.text == "is uvx meant? Change [servers.git] with mcp-bridge edit"
+    assert fix.commands == (
+        "pipx install uv",
+        'command = "uvx"',
+        'args = ["mcp-server-git"]',
+        "mcp-bridge reload",
+    )
     assert misspelt_fix("git", ["my-servr", "sk-livecanary"], ["my-server"]).commands == (
         "mcp-bridge reload",
     )
@@ -60,5 +65,5 @@ def test_a_silent_server_is_tried_in_a_terminal_and_a_web_server_in_stdio_mode()
     assert fix.commands[0].startswith('echo \'{"jsonrpc"')
     assert fix.commands[0].endswith("| 'my server' x")
     fix = silent_fix("git", ["server"], in_http_mode=True)
-    assert fix.commands[0] == 'command = ["server", "--transport", "stdio"]'
+    assert fix.commands[:2] == ('command = "server"', 'args = ["--transport", "stdio"]')
     assert "canary" not in str(silent_fix("git", ["s", "sk-livecanary"], in_http_mode=False))

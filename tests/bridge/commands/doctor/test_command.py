@@ -11,7 +11,7 @@ FINDINGS = [
 
 
 def test_the_fix_is_below_its_finding_and_the_summary_is_last():
-    assert [*lines_of(FINDINGS, is_coloured=False)] == [
+    assert [*lines_of(FINDINGS, None, is_coloured=False)] == [
         "error   servers.a: fails",
         "        install it",
         "            pipx install a",
@@ -21,8 +21,24 @@ def test_the_fix_is_below_its_finding_and_the_summary_is_last():
     ]
 
 
+def test_text_is_broken_between_words_and_a_line_to_paste_is_not():
+    finding = Finding(
+        ERROR, "servers.a: does not start", "install the program a", ("pipx install a-b-c-d-e-f",)
+    )
+    assert [*lines_of([finding], 24, is_coloured=False)][:-1] == [
+        "error   servers.a: does",
+        "        not start",
+        "        install the",
+        "        program a",
+        "            pipx install a-b-c-d-e-f",
+    ]
+
+
 def test_only_the_kind_is_coloured():
-    assert next(iter(lines_of(FINDINGS[:1], is_coloured=True))) == "\x1b[31merror  \x1b[0m servers.a: fails"
+    assert (
+        next(iter(lines_of(FINDINGS[:1], None, is_coloured=True)))
+        == "\x1b[31merror  \x1b[0m servers.a: fails"
+    )
 
 
 def test_without_problems_the_summary_says_so():
