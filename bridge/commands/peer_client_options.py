@@ -15,8 +15,6 @@ from .output import notice
 from .parser import Parser
 
 _URL: Final = re.compile(r"(?:https?|wss?)://", re.IGNORECASE)
-# Options whose value is a URL, but not that of a server.
-_OTHER_URLS: Final = frozenset({"--baseUrl", "--cors", "--allow-origin", "--allowed-host", "--stdio"})
 # Options with the URL of a server, and its transport.
 _URL_OPTIONS: Final = {"--sse": "sse", "--streamableHttp": "http"}
 # The transports of other bridges. Those that try one after the other are detected.
@@ -30,7 +28,7 @@ _TRANSPORTS: Final = {
 }
 _KEPT: Final = "the login is kept for each server, and `mcp-bridge login URL` has its options"
 # Options without effect: the number of their values, and the reason.
-_IGNORED: Final = {
+IGNORED: Final = {
     "--outputTransport": (1, "the output is stdio"),
     "--logLevel": (1, "connect writes errors only"),
     "--log-level": (1, "connect writes errors only"),
@@ -49,11 +47,12 @@ _IGNORED: Final = {
     "--keep-alive": (0, "an idle stream is kept, and a lost one is opened again"),
     "--ping-interval": (1, "an idle stream is kept, and a lost one is opened again"),
     "--ipv4": (0, "all addresses of a name are tried"),
+    "--protocolVersion": (1, "the revision is that of the client, and is translated for the server"),
     "--protocol": (1, "the revision is that of the client, and is translated for the server"),
 }
 _ON_COMMAND_LINE: Final = "a secret on the command line is visible to every user of the machine"
 # Options that are refused: the number of their values, and what to write instead.
-_REFUSED: Final = {
+REFUSED: Final = {
     "--oauth2Bearer": (1, f"{_ON_COMMAND_LINE}; use --token-file FILE"),
     "--client-secret": (1, f"{_ON_COMMAND_LINE}; use --client-secret-file FILE"),
     "--token-url": (1, "the token endpoint is discovered; see `mcp-bridge connect --help` for OAuth clients"),
@@ -75,17 +74,28 @@ _REFUSED: Final = {
 }
 
 
-def is_client_line(arguments: Sequence[str]) -> bool:
-    """Return whether these arguments connect to a URL, and not a command of ours or a server to start."""
-    before = ""
+def is_client_line(arguments: Sequence[str], end: int) -> bool:
+    """Return whether these arguments connect to a URL. `end` is where the options before the URL or the server end."""
+    names = [word.partition("=")[0] for word in arguments[:end]]
+    if "--stdio" in names:
+        return False
+    return any(name in _URL_OPTIONS for name in names) or any(map(_URL.match, arguments[end : end + 1]))
+
+
+def _verify(values: list[str], _: str) -> list[str]:
+    # mcp-proxy (PyPI): a file, or whether certificates are checked.
+    return [] if values[0].lower() in ("true", "1", "yes", "on") else ["--ca-file", *values]
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the value of --verify-ssl in one word."""
+    found: list[str] = []
     for word in arguments:
-        name = word.partition("=")[0]
-        if word == "--" or name == "--stdio":
-            return False
-        if name in _URL_OPTIONS or (_URL.match(word) and before not in _OTHER_URLS):
-            return True
-        before = word
-    return False
+        if found and found[-1] == "--verify-ssl" and not word.startswith("-") and not _URL.match(word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return [word for word in found if word != "--verify-ssl"]
 
 
 def connect_arguments(arguments: Sequence[str]) -> list[str]:
@@ -103,14 +113,19 @@ def connect_arguments(arguments: Sequence[str]) -> list[str]:
 
         add_calling(parser, name, count, on_option, *more)
 
-    add_foreign(parser, _IGNORED, _REFUSED)
+    add_foreign(parser, IGNORED, REFUSED)
     for name in _URL_OPTIONS:
         convert(name, 1, lambda values, option: [*values, "--transport", _URL_OPTIONS[option]])
     convert("--transport", 1, lambda values, option: [option, _TRANSPORTS.get(values[0], values[0])])
     convert("--headers", 2, lambda values, _: ["--header", ": ".join(values)], "-H")
     convert("--connect-timeout", 1, lambda values, _: ["--wait", *values])
-    convert("--verify-ssl", 1, lambda values, _: ["--ca-file", *values])
-    _, rest = parser.parse_known_args(list(arguments))
+    convert("--verify-ssl", 1, _verify)
+    _, rest = parser.parse_known_args(
+        [
+            "--no-verify-ssl" if re.match("--verify-ssl=(?:false|0|no|off)$", word) else word
+            for word in _joined(arguments)
+        ]
+    )
     if any("${" in word for word in rest):
         parser.error("variables in --header are not replaced; use --header-file FILE with a line NAME: VALUE")
     for i, (word, following) in enumerate(pairwise(rest)):

@@ -18,7 +18,7 @@ OUTPUTS: Final = {"streamableHttp": ("mcp",), "sse": ("sse", "messages"), "ws": 
 _OUTPUTS: Final = {"sse": "sse", "stream": "streamableHttp"}
 
 # Options without effect: the number of their values, and the reason.
-_IGNORED: Final = {
+IGNORED: Final = {
     "--baseUrl": (1, "event streams name the path of their messages without a host"),
     "--header": (1, "responses have no additional headers; `connect URL` sends headers to a server"),
     "--stateless": (0, "clients choose: those of 2026-07-28 have no sessions, and the others do"),
@@ -33,11 +33,13 @@ _IGNORED: Final = {
     "--corsAddAllowedHeader": (1, "the headers that MCP clients need are allowed for each origin of --cors"),
     "--expose-header": (1, "the headers that MCP clients need are exposed to each origin of --cors"),
     "--no-pass-environment": (0, "the environment is always filtered; --env KEY passes a variable"),
+    "--protocolVersion": (1, "clients of every revision are served"),
+    "--gracefulShutdownTimeout": (1, "see --limit stop_seconds=NUMBER"),
     "--no-debug": (0, "see --log-level"),
 }
 _ON_COMMAND_LINE: Final = "a token on the command line is visible to every user of the machine"
 # Options that are refused: the number of their values, and what to write instead.
-_REFUSED: Final = {
+REFUSED: Final = {
     "--token": (1, f"{_ON_COMMAND_LINE}; use --token-file FILE"),
     "--oauth2Bearer": (1, f"{_ON_COMMAND_LINE}; use `mcp-bridge connect URL --token-file FILE`"),
     "--apiKey": (1, f"{_ON_COMMAND_LINE}; --token-file FILE has the one that clients send as a bearer token"),
@@ -100,14 +102,16 @@ def _add_limit(
 
 
 def _add_server(
-    _parser: argparse.ArgumentParser, options: argparse.Namespace, values: list[str], _: str
+    parser: argparse.ArgumentParser, options: argparse.Namespace, values: list[str], option: str
 ) -> None:
+    if any(name == values[0] for name, _ in options.named_servers):
+        parser.error(f"{option}: the server {values[0]} is given twice")
     options.named_servers = [*options.named_servers, (values[0], values[1])]
 
 
 def add_peer_options(parser: argparse.ArgumentParser) -> None:
     """Add the options, which `--help` does not list."""
-    add_foreign(parser, _IGNORED, _REFUSED)
+    add_foreign(parser, IGNORED, REFUSED)
     add_calling(parser, "-e", 2, _add_variable)
     add_calling(parser, "--named-server", 2, _add_server)
     parser.set_defaults(named_servers=[])

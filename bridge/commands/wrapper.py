@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ..config.addresses import BadAddress, NotLoopback, check_loopback
 from ..core.exit_codes import EX_CONFIG, EX_INTERRUPTED
+from ..core.suggestion import suggestion
 from .output import notice
 from .parser import COMMANDS, Parser, command_first, form_of, unknown_command
 from .peer_client_options import connect_arguments, is_client_line
+from .peer_lines import end_of_options, usual_spelling
 from .peer_server_options import paths_of
 from .wrapper_options import options_parser
 
@@ -41,9 +43,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             from .complete_names import print_names  # noqa: PLC0415 - only for completion
 
             sys.exit(print_names(arguments[1:], dict(os.environ)))
-        if arguments and arguments[0] not in COMMANDS and is_client_line(arguments):
-            arguments = ["connect", *connect_arguments(arguments)]
-        if arguments and arguments[0] in COMMANDS:
+        if arguments and arguments[0] not in COMMANDS:
+            arguments = usual_spelling(arguments)
+            if is_client_line(arguments, end_of_options(arguments)):
+                arguments = ["connect", *connect_arguments(arguments)]
+        if arguments and arguments[0] in COMMANDS and not _is_env_program(arguments):
             from .dispatch import run as run_command  # noqa: PLC0415 - see the module's docstring
 
             sys.exit(run_command(arguments, dict(os.environ)))
@@ -82,7 +86,9 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
     parser = options_parser()
     parser.form = form_of(arguments)
     if arguments and not arguments[0].startswith("-") and not _is_server_command(arguments):
-        parser.error(unknown_command(arguments[0]))
+        name = arguments[0]
+        hint = f"; to start this program as a server: --stdio {name}" if shutil.which(name) else ""
+        parser.error(f"{unknown_command(name)}{hint}")
     if "--" in arguments:
         at = arguments.index("--")
         options, command = _parsed(parser, arguments[:at]), arguments[at + 1 :]
@@ -92,11 +98,17 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
         options = _parsed(parser, arguments)
         command = _split(parser, options.stdio or "")
     if options.command and command:
+        # mcp-proxy (PyPI) has --env KEY VALUE.
+        pairs = f"; or write --env KEY={options.command[0]}" if "--env" in arguments else ""
         parser.error(
             f"unrecognized arguments: {' '.join(options.command)}; "
-            "quote the server command as one argument, or put it last, after --"
+            f"quote the server command as one argument, or put it last, after --{pairs}"
         )
     command = command or options.command
+    if options.command and command[0] in COMMANDS and shutil.which(command[0]) is None:
+        parser.error(
+            f"{command[0]} is a command of mcp-bridge, and comes before its options: mcp-bridge {command[0]}"
+        )
     if not command and not options.named_servers:
         if options.stdio is None:
             parser.error(
@@ -118,7 +130,14 @@ def _parsed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
 def _is_server_command(arguments: list[str]) -> bool:
     """Return whether these are a program and its arguments, as mcp-proxy has them. One word may be a mistyped command."""
     program = arguments[0]
-    return "/" in program or (len(arguments) > 1 and shutil.which(program) is not None)
+    if "/" in program:
+        return True
+    return shutil.which(program) is not None and (len(arguments) > 1 or not suggestion(program, COMMANDS))
+
+
+def _is_env_program(arguments: list[str]) -> bool:
+    """Return whether these start a server with env(1), and not our command: the name of a server has no equals sign."""
+    return arguments[0] == "env" and any("=" in word for word in arguments[1:2] if not word.startswith("-"))
 
 
 def _settings(

@@ -318,3 +318,43 @@ def test_commands_that_talk_to_the_daemon_load_no_event_loop():
     )
     assert {"msgspec", "http.client"} <= set(found.stdout.split())
     assert not {"trio", "importlib.metadata", "hypercorn"} & set(found.stdout.split())
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Put programs of these names into PATH."""
+    found = {"uvx", "mcp-server-time", "stats"}
+    monkeypatch.setattr(wrapper.shutil, "which", lambda name: f"/bin/{name}" if name in found else None)
+
+
+@pytest.mark.usefixtures("programs")
+def test_one_word_that_is_a_program_starts_it_unless_it_may_be_a_command(capsys):
+    assert argv(read_arguments(["mcp-server-time"], HERE)) == ("mcp-server-time",)
+    assert "to start this program as a server: --stdio stats" in refused(capsys, 64, "stats")
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_command_of_ours_is_no_program(capsys):
+    text = "status is a command of mcp-bridge, and comes before its options"
+    assert text in refused(capsys, 64, "--port", "0", "status")
+    assert argv(read_arguments(["--port", "0", "uvx", "status"], HERE)) == ("uvx", "status")
+    assert argv(read_arguments(["--stdio", "status"], HERE)) == ("status",)
+
+
+def test_a_named_server_is_given_once(capsys):
+    words = ("--named-server", "a", "b", "--named-server", "a", "c")
+    assert "the server a is given twice" in refused(capsys, 64, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "starts"),
+    [(["env", "A=1", "uvx", "x"], True), (["env", "git"], False), (["env", "--config=x", "git"], False)],
+)
+def test_env_with_a_variable_is_the_program(words, starts, monkeypatch):
+    ran = []
+    monkeypatch.setattr("mcpbridged.bridge.commands.dispatch.run", lambda *_: ran.append("command") or 0)
+    monkeypatch.setattr("mcpbridged.bridge.daemon.app.run", lambda *_: ran.append("server") or 0)
+    monkeypatch.setattr(wrapper, "_open_standard_streams", lambda: None)
+    with pytest.raises(SystemExit):
+        wrapper.main(words)
+    assert ran == ["server" if starts else "command"]
