@@ -154,6 +154,8 @@ def _add_requests(command: Callable[[str], argparse.ArgumentParser]) -> None:
                 "arguments",
                 metavar="ARGUMENT",
                 nargs="*",
+                # Without a default, argparse names it in the error about missing arguments.
+                default=[],
                 help="KEY=VALUE, KEY:=JSON, KEY=@FILE, a JSON object, or - for a JSON object on stdin",
             )
         if name == "read":
@@ -193,7 +195,11 @@ def _add_add(added: argparse.ArgumentParser) -> None:
     )
     added.add_argument("name", metavar="NAME", help="name of the new server")
     added.add_argument(
-        "words", metavar="COMMAND", nargs="*", help="command of the server and its arguments, after --"
+        "words",
+        metavar="COMMAND",
+        nargs="*",
+        default=[],
+        help="command of the server and its arguments, after --",
     )
     added.add_argument("--url", metavar="URL", help="URL of a remote server, in place of a command")
     added.add_argument(

@@ -218,6 +218,8 @@ def loaded(text: str) -> Any:  # noqa: ANN401 - JSON
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("a string has half of a surrogate pair") from None
     return value
 
 

@@ -66,7 +66,10 @@ async def test_the_last_lines_of_a_server_that_exits_are_in_the_error(tmp_path):
         _, answer = await stateless_request(running, "one", "tools/list")
         assert answer["error"]["data"]["stderr"] == ["the key is missing"]
         shown = running.do("status").stdout
-        assert "one: the last process exited with code 1\n  the key is missing" in shown
+        assert (
+            "one: failed: the last process exited with code 1 before it answered initialize; "
+            "it printed 'the key is missing'\n  the key is missing\n"
+        ) in shown
 
 
 # ---- tokens
@@ -521,8 +524,7 @@ async def test_requests_and_those_that_failed_are_counted_once(tmp_path, era, ke
             assert counts() == (calls + 3, 2)
         assert (await stateless_request(running, "none", "tools/list"))[0] == 503
         assert (
-            "none: the last process was not started: cannot start 'no-such-program'"
-            in running.do("status").stdout
+            "none: failed: there is no program 'no-such-program' in its PATH" in running.do("status").stdout
         )
         assert [one["errors"] for one in running.status()["servers"]] == [2, 1]
 
@@ -626,9 +628,13 @@ def test_commands_show_and_control_the_daemon(tmp_path):
         (("tap", "a b"), 1, "there is no server 'a b'"),
         (("restart", "x&server=one"), 1, "there is no server 'x&server=one'"),
         (("connect", "a b"), 69, "there is no server 'a b'"),
-        (("call", "one", "echo", '{"text": NaN}'), 64, "ARGUMENTS is not valid JSON: NaN"),
-        (("call", "one", "echo", '{"text": "\\ud800"}'), 64, "ARGUMENTS is not valid JSON: "),
-        (("logs",), 64, "NAME"),
+        (("call", "one", "echo", '{"text": NaN}'), 64, "ARGUMENTS: not valid JSON: NaN is not a JSON number"),
+        (
+            ("call", "one", "echo", '{"text": "\\ud800"}'),
+            64,
+            "ARGUMENTS: not valid JSON: a string has half of a surrogate pair",
+        ),
+        (("logs", "--since", "soon"), 64, "--since"),
         (("token", "new"), 64, "needs a NAME"),
         (("token", "new", "BAD NAME"), 78, "BAD NAME"),
         (("token", "new", "x", "--servers", "one", "two"), 78, "there is no server 'two'; there are one"),
@@ -638,7 +644,7 @@ def test_commands_show_and_control_the_daemon(tmp_path):
         (("logs", "oen"), 1, "there is no server 'oen'; there are: one; did you mean 'one'?"),
         (("tools", "oen"), 1, "there is no server 'oen'; there are: one; did you mean 'one'?"),
         (("env", "oen"), 78, "there is no server 'oen'; there are one; did you mean 'one'?"),
-        (("call", "one", "ecoh"), 1, "`mcp-bridge tools one`; did you mean 'echo'?"),
+        (("call", "one", "ecoh"), 1, "one has no tool 'ecoh'; did you mean 'echo'?"),
         (("token", "new", "x", "--json"), 64, "--json is for token list"),
         (("token", "revoke", "nobody"), 78, "there is no token 'nobody'"),
         (("client-config", "cursor", "nobody"), 78, "there is no server 'nobody'; there are one\n"),

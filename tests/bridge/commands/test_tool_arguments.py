@@ -212,7 +212,7 @@ def test_a_schema_that_refers_to_itself_in_many_ways_ends():
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("NaN", "not a JSON number"), ("[" * 100_000, "too deeply"), ('"\\ud800"', "surrogates not allowed")],
+    [("NaN", "not a JSON number"), ("[" * 100_000, "too deeply"), ('"\\ud800"', "half of a surrogate pair")],
 )
 def test_what_json_does_not_have_is_not_read(text, reason):
     with pytest.raises(ValueError, match=reason):
