@@ -87,7 +87,7 @@ class Bridge:
         return f"mcp-bridge: ready on {event['url']}" if event["event"] == "ready" else ""
 
     def __enter__(self) -> Self:
-        if not self._ready.wait(20) or not self._base:
+        if not self._ready.wait(60) or not self._base:
             self.kill()
             raise RuntimeError("the bridge did not become ready:\n" + "\n".join(self.lines))
         return self
