@@ -346,7 +346,7 @@ def test_the_configuration_in_the_readme_passes_the_check_as_it_stands(tmp_path)
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, f"{file}: 2 servers, 1 tokens, no errors\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{file}: 2 servers, 1 token, no errors\n"), done.stderr
 
 
 def test_the_places_of_the_token_in_the_readme_are_right(tmp_path):

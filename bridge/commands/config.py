@@ -76,7 +76,11 @@ def _check(invocation: Invocation) -> int:
         raise BadConfig(faults=faults)
     for reason in warnings:
         notice(f"warning: {reason}")
-    print_line(f"{file}: {counts['servers']} servers, {counts['tokens']} tokens, no errors")
+    found = ", ".join(
+        f"{counts[noun]} {noun.removesuffix('s') if counts[noun] == 1 else noun}"
+        for noun in ("servers", "tokens")
+    )
+    print_line(f"{file}: {found}, no errors")
     return EX_OK
 
 

@@ -41,13 +41,17 @@ def notice(text: str) -> None:
     from ..log import escaped, write_stderr  # noqa: PLC0415 - `mcp-bridge --version` writes no notice
 
     line = f"mcp-bridge: {escaped(text)}"
-    lines = [line]
-    if sys.stderr.isatty() and not text.startswith(" "):
-        from .terminal import terminal_of  # noqa: PLC0415 - only for a terminal
-        from .text_width import wrapped  # noqa: PLC0415 - only for a terminal
+    write_stderr(f"{line if text.startswith(' ') else fitted(line)}\n")
 
-        lines = wrapped(line, terminal_of(sys.stderr, os.environ).width, "  ")
-    write_stderr("".join(f"{one}\n" for one in lines))
+
+def fitted(line: str) -> str:
+    """Return a line for stderr: on a terminal it is broken between words."""
+    if not sys.stderr.isatty():
+        return line
+    from .terminal import terminal_of  # noqa: PLC0415 - only for a terminal
+    from .text_width import wrapped  # noqa: PLC0415 - only for a terminal
+
+    return "\n".join(wrapped(line, terminal_of(sys.stderr, os.environ).width, "  "))
 
 
 def notice_of_faults(fault: "BadConfig") -> None:

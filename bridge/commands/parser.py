@@ -91,7 +91,10 @@ class Parser(argparse.ArgumentParser):
 
             LineLog(form=self.form).always("error", "cannot_start", reason, reason=reason, code=code)
             self.exit(code)
-        self.exit(code, f"mcp-bridge: {reason}\n{hint}")
+        from .output import fitted  # noqa: PLC0415 - only for an error
+
+        first, *others = f"mcp-bridge: {reason}".split("\n")
+        self.exit(code, "\n".join([fitted(first), *others, hint]))
 
 
 def unknown_command(name: str) -> str:

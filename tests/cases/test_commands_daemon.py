@@ -67,7 +67,7 @@ def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
         (("approve", "one"), "sha256:"),
         (("client-config", "cursor", "one"), "--config"),
         (("env", "one"), "PATH="),
-        (("config", "check"), "1 servers, "),
+        (("config", "check"), "1 server, "),
         (("config", "show"), "[servers.one]\n"),
         (("token", "list"), "servers"),
         (("doctor",), "servers.one: responded after"),
@@ -141,5 +141,5 @@ def test_s6_without_a_daemon_the_usual_file_counts(tmp_path):
     running.folder = tmp_path
     done = do(running, "config", "check", usual=OTHER.replace("true", "sh"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "home/.config/mcp-bridge/config.toml: 1 servers" in done.stdout
+    assert "home/.config/mcp-bridge/config.toml: 1 server," in done.stdout
     assert do(running, "reload", usual=OTHER).returncode == 69

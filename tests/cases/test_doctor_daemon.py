@@ -170,7 +170,7 @@ def test_w10_a_server_that_the_daemon_could_not_start_gets_the_fix_for_its_outpu
         assert running.do("tools", "weather", check=False).returncode == 1
         done = running.do("doctor", check=False)
     assert "servers.weather: the daemon cannot start it: the last process exited with code 1" in done.stdout
-    assert 'secrets = { WEATHER_API_KEY = "~/.config/mcp-bridge/weather_api_key" }' in done.stdout
+    assert 'secrets.WEATHER_API_KEY = "~/.config/mcp-bridge/weather_api_key"' in done.stdout
 
 
 TOGETHER = """

@@ -2,6 +2,7 @@
 
 import sys
 
+from ..support.bridge_process import PROGRAM
 from ..support.terminal_session import TerminalSession
 
 NOTICE = """
@@ -20,3 +21,11 @@ def test_a_notice_is_broken_between_words_and_the_output_of_a_server_is_not(tmp_
         "  serve`, or as a service",
         "mcp-bridge:    File 'a', line 1, in the output of a server that is wider than the terminal",
     ]
+
+
+def test_an_error_of_the_usage_is_broken_between_words(tmp_path):
+    words = [PROGRAM, "--unknown-option-that-is-long"]
+    with TerminalSession(words, {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, columns=40) as session:
+        session.expect("Try")
+    lines = session.shown.split("\r\n")
+    assert lines[:2] == ["mcp-bridge: unrecognized arguments:", "  --unknown-option-that-is-long"]

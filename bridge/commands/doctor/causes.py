@@ -93,7 +93,7 @@ def fix_for(
             f"the server asks for {one}, which is not set: keep its value in a file of mode 0600, and name the file in [servers.{name}]",
             (
                 f"install -m 600 /dev/stdin ~/.config/mcp-bridge/{one.lower()}",
-                f'secrets = {{ {one} = "~/.config/mcp-bridge/{one.lower()}" }}',
+                f'secrets.{one} = "~/.config/mcp-bridge/{one.lower()}"',
                 "mcp-bridge reload",
             ),
         )

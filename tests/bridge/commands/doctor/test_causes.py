@@ -23,7 +23,7 @@ PYTHON = ["/opt/venv/bin/python", "server.py"]
         (["node", "x.js"], ["Error: Cannot find module '@scope/pkg'"], "@scope/pkg", ("npm install --global @scope/pkg",)),
         (PYTHON, ["KeyError: 'GITHUB_TOKEN'"], "set in the daemon and not passed", ('pass_env = ["GITHUB_TOKEN"]', "mcp-bridge reload")),
         (PYTHON, ["Please set AWS_PROFILE"], "AWS_PROFILE", ('pass_env = ["@clouds"]', "mcp-bridge reload")),
-        (PYTHON, ["Error: SLACK_TOKEN is required"], "which is not set", ("install -m 600 /dev/stdin ~/.config/mcp-bridge/slack_token", 'secrets = { SLACK_TOKEN = "~/.config/mcp-bridge/slack_token" }', "mcp-bridge reload")),
+        (PYTHON, ["Error: SLACK_TOKEN is required"], "which is not set", ("install -m 600 /dev/stdin ~/.config/mcp-bridge/slack_token", 'secrets.SLACK_TOKEN = "~/.config/mcp-bridge/slack_token"', "mcp-bridge reload")),
     ],
 )  # fmt: skip
 def test_a_known_cause_has_a_fix(command, lines, words, commands):
