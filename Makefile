@@ -149,6 +149,10 @@ zoo-small: .venv/.test  ## run a part of `make zoo` that takes a minute (needs N
 	$(BIN)/python tests/zoo/run.py --small
 	$(BIN)/python tests/zoo/run.py --small --share principal
 
+session: .venv/.test  ## record a terminal session with tmux, from an empty home to a call; writes docs/SESSION.md
+	tests/session/install.sh
+	$(BIN)/python tests/session/record.py
+
 page: .venv/.test  ## run the page at /admin in a headless Chromium; writes docs/images (needs Node 20.19+)
 	tests/page/install.sh
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/page
@@ -208,4 +212,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small page web-lint bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small session page web-lint bench wheel install-user uninstall-user clean
