@@ -17,6 +17,7 @@ from ..runtime.server import LocalServer
 from . import files
 from .access import BROWSER, CHALLENGE, OPEN, PAGE, SESSION, Access, check_same_origin
 from .feed import Feed
+from .page_taps import PageTaps
 from .servers import Servers
 
 API: Final = f"{PAGE}/api"
@@ -61,6 +62,7 @@ class AdminApi:
         self._ticker = ticker
         self._log = log
         self._feeds: set[Feed] = set()
+        self._taps = PageTaps()
         # When the next state is due (seconds, Trio's clock).
         self._due = 0.0
 
@@ -161,7 +163,7 @@ class AdminApi:
                 reason="admin_streams",
             )
         queue = exchange.queue()
-        feed = Feed(queue, lambda: self._admits(exchange), tapped, logged)
+        feed = Feed(queue, lambda: self._admits(exchange), self._taps, tapped, logged)
         self._feeds.add(feed)
         self._ticker.add(self)
         try:

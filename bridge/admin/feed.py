@@ -1,6 +1,6 @@
 """The event stream of one open page: the state every two seconds, and on request the messages and the log of servers.
 
-A page that reads too slowly loses events. It is sent their number before the next event, so that it can show the gap. Servers
+A page that reads too slowly loses events, and so do all pages while too many messages pass. It is sent their number before the next event, so that it can show the gap. Servers
 and their other clients never wait for a page.
 """
 
@@ -13,53 +13,49 @@ import msgspec
 from ...transports.send_queue import SendQueue
 from ..config.settings import ALL
 from ..runtime.server import LocalServer
-from ..runtime.server_log import ServerLog
-from ..runtime.taps import Tap, TappedProcess
+from .page_taps import PageTaps
 
 if TYPE_CHECKING:
     from ..runtime.log_buffer import LogBuffer
+    from ..runtime.server_log import ServerLog
 
 # Above this much unsent text (bytes) further events are dropped.
 MOST_UNSENT: Final = 256 * 1024
-# A longer message is cut (characters).
-SHOWN: Final = 4 * 1024
 # How many stored log entries a page gets at first: of the selected server, and of each if all are selected.
 _STORED: Final = 200
 _STORED_OF_EACH: Final = 20
 
 
-class TappedMessage(msgspec.Struct, frozen=True):
-    """One message between a client and a server, as it may be shown. `size` is its length (bytes)."""
-
-    server: str
-    direction: str
-    size: int
-    line: str
-
-
 class Feed:
     """The events of one page. `tapped` and `logged` are a server name, ALL, or empty for none."""
 
-    def __init__(self, queue: SendQueue, is_admitted: Callable[[], bool], tapped: str, logged: str) -> None:
+    def __init__(
+        self, queue: SendQueue, is_admitted: Callable[[], bool], taps: PageTaps, tapped: str, logged: str
+    ) -> None:
         self._queue = queue
         # Whether the session of the page is still open.
         self._is_admitted = is_admitted
+        self._taps = taps
         self._tapped = tapped
         self._logged = logged
         self._dropped = 0
-        # By server log: what watches it. Added and removed by `follow`.
-        self._watchers: dict[ServerLog, Tap] = {}
+        # The servers whose messages are sent, and by log buffer what follows it. Added and removed by `follow`.
+        self._sending: set[ServerLog] = set()
         self._followers: dict[LogBuffer, _LogFollower] = {}
 
     def send(self, kind: str, data: bytes) -> None:
         """Send one event, JSON with its kind, or count it as dropped while too much is unsent."""
         if self.is_full:
-            self._dropped += 1
+            self.drop()
             return
         if self._dropped:
             self._queue.enqueue(b'{"kind":"dropped","data":%d}' % self._dropped)
             self._dropped = 0
         self._queue.enqueue(b'{"kind":"%b","data":%b}' % (kind.encode("ascii"), data))
+
+    def drop(self) -> None:
+        """Count an event that is not sent."""
+        self._dropped += 1
 
     def send_state(self, data: bytes) -> None:
         """Send the state, unless too much is unsent: the next state replaces it, so none is missed."""
@@ -76,13 +72,12 @@ class Feed:
     def follow(self, servers: Iterable[LocalServer]) -> None:
         """Watch the selected ones of these servers, and no others. Servers may come and go with a reload."""
         logs = [server.server_log for server in servers]
-        tapped = [log for log in logs if self._tapped in (ALL, log.name)]
-        for log in set(self._watchers).difference(tapped):
-            log.taps.remove(self._watchers.pop(log))
-        for log in tapped:
-            if log not in self._watchers:
-                self._watchers[log] = self._watcher(log)
-                log.taps.add(self._watchers[log])
+        tapped = {log for log in logs if self._tapped in (ALL, log.name)}
+        for log in self._sending - tapped:
+            self._taps.remove(log, self)
+        for log in tapped - self._sending:
+            self._taps.add(log, self)
+        self._sending = tapped
         logged = {log.buffer: log for log in logs if self._logged in (ALL, log.name)}
         for buffer in set(self._followers).difference(logged):
             buffer.unfollow(self._followers.pop(buffer))
@@ -90,17 +85,6 @@ class Feed:
             if buffer not in self._followers:
                 self._followers[buffer] = follower = _LogFollower(self, log.name)
                 buffer.follow(follower, _STORED_OF_EACH if self._logged == ALL else _STORED)
-
-    def _watcher(self, log: ServerLog) -> Tap:
-        def watch(_process: TappedProcess, direction: str, line: bytes) -> None:
-            # Text is escaped and redacted for a page only that can get it.
-            if self.is_full:
-                self._dropped += 1
-                return
-            shown = TappedMessage(log.name, direction, len(line), log.shown(line, SHOWN))
-            self.send("message", msgspec.json.encode(shown))
-
-        return watch
 
 
 @attrs.frozen(eq=False)

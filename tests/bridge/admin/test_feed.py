@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mcpbridged.bridge.admin.feed import MOST_UNSENT, SHOWN, Feed
+from mcpbridged.bridge.admin.feed import MOST_UNSENT, Feed
+from mcpbridged.bridge.admin.page_taps import SHOWN, PageTaps
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.runtime.log_buffer import Entry
 from mcpbridged.bridge.runtime.server_log import ServerLog
@@ -19,7 +20,7 @@ class World:
     def __init__(self, tapped="", logged=""):
         self.queue = SendQueue(Limits())
         self.is_admitted = True
-        self.feed = Feed(self.queue, lambda: self.is_admitted, tapped, logged)
+        self.feed = Feed(self.queue, lambda: self.is_admitted, PageTaps(lambda: 0.0), tapped, logged)
         self.log = LineLog()
 
     def server(self, name):
