@@ -13,7 +13,7 @@ import pytest
 from mcpbridged.bridge.commands.control_client import ErrorResponse, call_server
 
 from ..support.bridge_process import EXAMPLE, REPOSITORY
-from ..support.daemon_process import daemon
+from ..support.daemon_process import daemon, write_config
 from ..support.waiting import wait_until
 from .conftest import DEPS
 
@@ -312,7 +312,7 @@ def test_a_sign_out_ends_the_session_of_all_tabs(one_server, browse):
     second.wait_for_selector("#server-table tbody tr")
     browser.page.get_by_role("button", name="Sign out").click()
     browser.page.wait_for_url("**/admin/open")
-    second.wait_for_function("() => document.body.innerText.includes('there is no session')")
+    second.wait_for_function("() => document.body.innerText.includes('The session has ended')")
     assert browser.context.cookies() == []
     assert browser.page.evaluate("localStorage.length") == 0
 
@@ -385,3 +385,65 @@ def test_the_page_requests_nothing_from_elsewhere(workstation, browse):
     own = "http://{}:{}/admin".format(*workstation.address)
     assert browser.requested
     assert all(url.startswith(own) for url in browser.requested)
+
+
+# ---- when something is wrong
+
+SHOW = """state => { Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange')); }"""
+STREAMS = "**/admin/api/events?*"
+
+
+def test_a_selected_server_that_is_removed_is_not_selected_any_more(one_server, browse):
+    browser = browse(one_server).sign_in()
+    page = browser.page
+    page.select_option("#log-server", "example")
+    browser.wait("!document.querySelector('#log-region').hidden")
+    write_config(one_server.config, {"other": {"command": EXAMPLE}}, admin=ADMIN)
+    one_server.reload()
+    browser.shows("Choose a server to see its standard error")
+    assert page.locator("#log-region").is_hidden()
+    # The same while the page is hidden, so that it does not see the removal.
+    page.select_option("#log-server", "other")
+    browser.wait("document.querySelector('#connection').dataset.state === 'live'")
+    page.evaluate(SHOW, "hidden")
+    write_config(one_server.config, {"example": {"command": EXAMPLE}}, admin=ADMIN)
+    one_server.reload()
+    page.evaluate(SHOW, "visible")
+    browser.wait("document.querySelector('#server-table').innerText.includes('example')")
+    browser.wait("document.querySelector('#connection').dataset.state === 'live'")
+    assert page.locator("#log-server").input_value() == ""
+    # The browser logs the 404.
+    assert len(browser.faults) == 1
+    browser.faults.clear()
+
+
+def test_a_refused_stream_is_explained_until_it_works_again(one_server, browse):
+    browser = browse(one_server).sign_in()
+    page = browser.page
+    full = '{"error":{"message":"the limit of 16 open pages is reached; close one"}}'
+    page.route(STREAMS, lambda route: route.fulfill(status=503, content_type="application/json", body=full))
+    page.select_option("#log-server", "*")
+    browser.shows("the limit of 16 open pages is reached; close one")
+    browser.shows("connection lost, trying again")
+    page.unroute(STREAMS)
+    browser.wait("document.querySelector('#connection').dataset.state === 'live'")
+    assert page.locator("#notice").is_hidden()
+    browser.faults.clear()
+
+
+def test_an_action_without_a_daemon_is_explained(one_server, browse):
+    browser = browse(one_server).sign_in()
+    browser.page.route("**/admin/api/reload", lambda route: route.abort("connectionrefused"))
+    browser.page.get_by_role("button", name="Reload configuration").click()
+    browser.shows("there is no connection to the daemon")
+    browser.faults.clear()
+
+
+def test_a_page_that_is_switched_off_explains_how_to_sign_in(one_server, browse):
+    browser = browse(one_server).sign_in()
+    write_config(one_server.config, {"example": {"command": EXAMPLE}}, admin={"enabled": False})
+    one_server.reload()
+    browser.shows("The session has ended, or the page was switched off")
+    browser.shows("not signed in")
+    browser.faults.clear()

@@ -18,6 +18,8 @@ import {
 const ALL = "*";
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
+const SIGN_IN =
+  "The session has ended, or the page was switched off. Run `mcp-bridge admin` in a terminal, and open the link that it prints.";
 const NUMBER = new Intl.NumberFormat("en");
 
 const at = (id) => document.getElementById(id);
@@ -37,10 +39,11 @@ function announce(sentence) {
   setText(at("announcement"), sentence);
 }
 
-function notify(sentence, kind = "bad") {
+function notify(sentence, kind = "bad", about = "action") {
   const notice = at("notice");
   notice.hidden = sentence === "";
   notice.dataset.kind = kind;
+  notice.dataset.about = about;
   setText(notice, sentence);
 }
 
@@ -134,7 +137,10 @@ function showState(state) {
   }
   const names = status.servers.map((server) => [server.name, server.name]);
   for (const id of ["tap-server", "log-server"]) {
-    setOptions(at(id), [["", "none"], [ALL, "all"], ...names]);
+    if (setOptions(at(id), [["", "none"], [ALL, "all"], ...names])) {
+      // The selected server was removed.
+      at(id).dispatchEvent(new Event("change"));
+    }
   }
 }
 
@@ -152,7 +158,7 @@ function showEvent(kind, data) {
     case "dropped":
       setText(
         at("tap-note"),
-        `${NUMBER.format(data)} events are missing, because this page was too slow to take them. The servers were not slowed down.`,
+        `${NUMBER.format(data)} events are missing: too many passed at once, or this page was too slow to take them.`,
       );
       break;
     default:
@@ -171,6 +177,35 @@ function pause(milliseconds) {
   });
 }
 
+/** Take back what is selected, which starts another stream. Returns whether anything was selected. */
+function unselect() {
+  const chosen = ["tap-server", "log-server"].map(at).filter((list) => list.value);
+  for (const list of chosen) {
+    list.value = "";
+    list.dispatchEvent(new Event("change"));
+  }
+  return chosen.length > 0;
+}
+
+/** Inform the user of a refused stream. Returns whether it is of no use to try again. */
+function isFinal(fault) {
+  // The selected server was removed while this page did not follow the state.
+  if (fault.status === 404 && unselect()) {
+    return true;
+  }
+  if (fault.status === 401) {
+    setConnection("lost", "not signed in");
+    notify(SIGN_IN, "bad", "connection");
+    return true;
+  }
+  notify(fault.message, "bad", "connection");
+  if (fault.status === 403 || fault.status === 404) {
+    setConnection("lost", "refused");
+    return true;
+  }
+  return false;
+}
+
 /** Follow the events until this selection is replaced by another one, or the session ends. */
 async function run(controller) {
   let wait = FIRST_PAUSE;
@@ -184,6 +219,9 @@ async function run(controller) {
           // The stored entries come again with each stream.
           log.clear();
           setConnection("live", "live");
+          if (at("notice").dataset.about === "connection") {
+            notify("");
+          }
         },
         showEvent,
       );
@@ -191,9 +229,7 @@ async function run(controller) {
       if (controller.signal.aborted) {
         return;
       }
-      if (fault instanceof Refused && [401, 403, 404].includes(fault.status)) {
-        setConnection("lost", "not signed in");
-        notify(fault.message);
+      if (fault instanceof Refused && isFinal(fault)) {
         return;
       }
     }

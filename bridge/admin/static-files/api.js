@@ -19,7 +19,15 @@ function headers() {
   return { [HEADER]: localStorage.getItem(KEY) ?? "" };
 }
 
-async function checked(response) {
+/** Send a request. Throws Refused, and Error without a connection. */
+async function send(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (fault) {
+    // Each browser has a text of its own for this, and none names the daemon.
+    throw new Error("there is no connection to the daemon; `mcp-bridge status` shows whether it runs", { cause: fault });
+  }
   if (response.ok) {
     return response;
   }
@@ -34,19 +42,19 @@ async function checked(response) {
 
 /** Exchange the code of a link for a session. Throws Refused. */
 export async function openSession(code) {
-  const response = await fetch("/admin/session", {
+  const response = await send("/admin/session", {
     body: JSON.stringify({ code }),
     headers: { "Content-Type": "application/json" },
     method: "POST",
   });
-  const { token } = await (await checked(response)).json();
+  const { token } = await response.json();
   localStorage.setItem(KEY, token);
 }
 
 /** Close the session. */
 export async function closeSession() {
   try {
-    await checked(await fetch("/admin/session", { headers: headers(), method: "DELETE" }));
+    await send("/admin/session", { headers: headers(), method: "DELETE" });
   } finally {
     localStorage.removeItem(KEY);
   }
@@ -54,16 +62,16 @@ export async function closeSession() {
 
 /** Restart a server, or reload the configuration. Returns the result. Throws Refused. */
 export async function act(path) {
-  const response = await checked(await fetch(`/admin/api/${path}`, { headers: headers(), method: "POST" }));
+  const response = await send(`/admin/api/${path}`, { headers: headers(), method: "POST" });
   return (await response.json()).result;
 }
 
 /**
  * Call `onEvent` with the kind and the data of each event, until the stream ends or `signal` aborts it. Throws Refused, and
- * TypeError without a connection. EventSource cannot send a header.
+ * Error without a connection. EventSource cannot send a header.
  */
 export async function follow(query, signal, onOpen, onEvent) {
-  const response = await checked(await fetch(`/admin/api/events?${query}`, { headers: headers(), signal }));
+  const response = await send(`/admin/api/events?${query}`, { headers: headers(), signal });
   onOpen();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

@@ -29,16 +29,20 @@ export function setAttribute(node, name, value) {
   }
 }
 
-/** Replace the options of a select, and keep the selection where it still exists. Each option is a value and a text. */
+/**
+ * Replace the options of a select, and keep the selection where it still exists. Each option is a value and a text. Returns
+ * whether the selection is lost.
+ */
 export function setOptions(select, options) {
   const wanted = options.map(([value, text]) => `${value}\n${text}`).join("\n\n");
   if (select.dataset.options === wanted) {
-    return;
+    return false;
   }
   select.dataset.options = wanted;
   const chosen = select.value;
   select.replaceChildren(...options.map(([value, text]) => element("option", { value }, text)));
   select.value = options.some(([value]) => value === chosen) ? chosen : "";
+  return select.value !== chosen;
 }
 
 /**
