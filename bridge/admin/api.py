@@ -85,6 +85,7 @@ class AdminApi:
 
     async def _answer_page(self, exchange: Exchange) -> None:
         _check_method(exchange, "GET", "HEAD")
+        self._check_token(exchange)
         # The gate does not look again at a head that it has admitted.
         ended = exchange.principal == BROWSER and not self._access.has_session(exchange.head)
         if exchange.principal == ANONYMOUS or ended:
@@ -96,9 +97,15 @@ class AdminApi:
     def _file(self, name: str) -> Endpoint:
         async def answer(exchange: Exchange) -> None:
             _check_method(exchange, "GET", "HEAD")
+            self._check_token(exchange)
             await _send_file(exchange, name)
 
         return answer
+
+    def _check_token(self, exchange: Exchange) -> None:
+        """Raise Rejection 403 for a token that is not the owner's. The gate has checked everything else of a file."""
+        if exchange.principal not in (ANONYMOUS, BROWSER):
+            self._access.check(exchange.head, exchange.principal)
 
     # ---- sign-in
 

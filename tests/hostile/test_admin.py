@@ -97,6 +97,9 @@ def test_a_token_with_fewer_rights_does_not_open_the_page(tmp_path):
         running.reload()
         for method, path in (("GET", DATA[0]), ("GET", DATA[1]), ("POST", ACTIONS[0]), ("POST", ACTIONS[1])):
             assert page.send(method, path, {"Authorization": f"Bearer {token}"})[0] == 403
+        for path in ("/admin", "/admin/admin.js"):
+            assert page.send("GET", path, {"Authorization": f"Bearer {token}"})[0] == 403
+            assert page.send("GET", path, running.headers)[0] == 200
         connection = socket.socket(socket.AF_UNIX)
         with connection:
             connection.connect(str(running.unix))
