@@ -165,8 +165,7 @@ def check_server(unix: Path, server: str) -> None:
 
 def not_there(server: str, kind: str, word: str, known: list[str], command: str) -> ErrorResponse:
     """Return the error for a tool or a prompt that a server does not have."""
-    few = f"; there are: {', '.join(known)}" if 0 < len(known) <= _MOST_NAMES else ""
+    few = f"; there are: {', '.join(known)}." if 0 < len(known) <= _MOST_NAMES else "."
     return ErrorResponse(
-        f"{server} has no {kind} {word!r}{suggestion(word, known) or few}; "
-        f"list them with `mcp-bridge {command} {server}`"
+        f"{server} has no {kind} {word!r}{suggestion(word, known) or few} `mcp-bridge {command} {server}` lists them"
     )
