@@ -413,7 +413,7 @@ def test_a_command_that_executes_what_the_directory_has_is_a_configuration_error
         )
         assert done.returncode == 78
         assert "servers.x: cwd: " in done.stderr
-        assert f"(line {line})" in done.stderr
+        assert f"config.toml:{line}:" in done.stderr
         assert "cwd_trust" in done.stderr
 
 
