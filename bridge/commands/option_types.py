@@ -91,9 +91,9 @@ def add_foreign(parser: argparse.ArgumentParser, ignored: Reasons, refused: Reas
         notice(f"{option} is ignored: {ignored[option][1]}")
 
     def refuse(
-        found: argparse.ArgumentParser, _options: argparse.Namespace, _: list[str], option: str
+        _parser: argparse.ArgumentParser, _options: argparse.Namespace, _: list[str], option: str
     ) -> None:
-        found.error(f"{option} is not supported: {refused[option][1]}")
+        parser.error(f"{option} is not supported: {refused[option][1]}")
 
     for reasons, on_option in ((ignored, ignore), (refused, refuse)):
         for name, (count, _) in reasons.items():

@@ -71,7 +71,10 @@ class Parser(argparse.ArgumentParser):
         choice = _CHOICE.search(message)
         if choice is not None:
             message += suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
-        self.fail(EX_USAGE, message, f"Try '{self.prog} --help'.\n")
+        self._refuse(message)
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self.fail(EX_USAGE, reason, f"Try '{self.prog} --help'.\n")
 
     def unrecognized(self, words: Sequence[str], hint: str = "") -> NoReturn:
         """Exit with 64 for these arguments. An option similar to the first is suggested."""
@@ -82,7 +85,7 @@ class Parser(argparse.ArgumentParser):
             for option in action.option_strings
         ]
         wrong = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
-        self.error(f"unrecognized arguments: {' '.join(words)}{suggestion(wrong, known)}{hint}")
+        self._refuse(f"unrecognized arguments: {' '.join(words)}{suggestion(wrong, known)}{hint}")
 
     def fail(self, code: int, reason: str, hint: str = "") -> NoReturn:
         """Write the reason to stderr and exit with this code."""
