@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 import trio
@@ -365,9 +366,10 @@ async def test_a_flood_of_small_frames_does_not_hold_the_event_loop():
     async def measure():
         nonlocal longest
         while True:
-            before = trio.current_time()
+            # Processor time, because other programs may delay this one.
+            before = time.thread_time()
             await trio.lowlevel.checkpoint()
-            longest = max(longest, trio.current_time() - before)
+            longest = max(longest, time.thread_time() - before)
 
     begin = frame(1, b"{", final=False) + frame(0, b"", final=False) * 200_000 + frame(0, b"}")
     script = WebSocketServer()
