@@ -11,10 +11,11 @@ import tempfile
 import pytest
 import trio.testing
 import trustme
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+_SLOW = [HealthCheck.too_slow]
+settings.register_profile("here", deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("ci", deadline=None, suppress_health_check=_SLOW, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

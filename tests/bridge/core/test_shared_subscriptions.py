@@ -137,13 +137,17 @@ def test_an_update_and_a_departure_take_a_short_time_with_many_subscriptions(sha
         front = Front(Client(f"c{client}"), client)
         front.uris = dict.fromkeys(f"x://{client}/{number}" for number in range(500))
         fronts[front] = None
+    # The time to look at each resource once, on this machine at this time.
+    began = time.thread_time()
+    assert sum(uri != "" for one in fronts for uri in one.uris) == 500_000
+    all_of_them = time.thread_time() - began
     began = time.thread_time()
     [effect] = subscriptions.on_updated(updated("x://999/499/part"))
     assert effect.front is front
-    assert time.thread_time() - began < 0.02
+    assert time.thread_time() - began < all_of_them
     began = time.thread_time()
     assert len(subscriptions.remove(front)) == 500
-    assert time.thread_time() - began < 0.05
+    assert time.thread_time() - began < all_of_them
 
 
 def test_an_update_of_a_long_uri_with_many_parts_takes_a_short_time_and_little_memory(shared):
