@@ -30,6 +30,7 @@ def command(*words, **keys):
         (command("a", env={"X": "1"}), command("a", env={"X": "2"}), False, False),
         (command("a", env={"X": "1"}), command("a", env={"X": "2"}), True, True),
         (command("a", env={"X": "1"}), command("a", env={"Y": "2"}), False, True),
+        (command("a", secrets={"X": "1"}), command("a", secrets={"X": "2"}), False, True),
         (command("a", cwd="/x"), command("a", cwd="/y"), False, False),
         (command("a", cwd="/x"), command("a"), False, True),
         (
@@ -100,3 +101,9 @@ def test_the_comment_about_the_origin_is_found_again():
 )
 def test_restrictions_that_the_known_server_lacks(known, new, lost):
     assert lost_restrictions(known, new) == lost
+
+
+def test_a_shell_command_that_cannot_be_split_is_compared_by_its_words():
+    known = command("/bin/sh", "-c", "exec a 'open")
+    assert lost_restrictions(known, known) == []
+    assert lost_restrictions(command("a"), command("/bin/sh", "-c", "exec a 'open", "--read-only"))

@@ -37,6 +37,8 @@ def test_ids_are_those_of_the_bridge_at_the_server_and_of_the_client_in_the_resp
     assert talk.it.calling
     assert talk.it.queues == {one, two}
     assert [one.request.method for one in talk.it.requests] == ["tools/list", "prompts/list"]
+    assert talk.it.request_of(b"2").request.method == "prompts/list"
+    assert talk.it.request_of(b"9") is None
     assert sent_to_clients(talk.answer(2, {"x": 1})) == [
         (two, {"jsonrpc": "2.0", "id": "same", "result": {"x": 1}}, 200)
     ]

@@ -205,6 +205,13 @@ def test_requests_wait_until_the_server_has_opened():
     ]
 
 
+def test_the_requester_of_a_call_at_the_server_is_known():
+    talk = Talk()
+    talk.call(1)
+    found = {talk.it.requester_of(b"%d" % number) for number in range(5)}
+    assert found == {b"", b"1"}
+
+
 def test_a_request_cancelled_before_the_handshake_is_never_sent():
     talk = Talk(opened=False)
     talk.call(1)
