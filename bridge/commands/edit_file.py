@@ -86,7 +86,7 @@ def _faults(draft: Path, invocation: Invocation) -> str:
 
 
 def _again() -> bool:
-    """Return whether the user wants to edit the copy again. Without a terminal there is nobody to choose."""
+    """Return whether the user wants to edit the copy again. Without a terminal there is no question."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     while True:

@@ -1,6 +1,6 @@
-"""Pass the messages of the processes of one server to those who follow them (`tap`).
+"""Pass the messages of the processes of one server to commands and pages that follow them.
 
-While nobody follows, a message costs an iteration over an empty list.
+Without a tap, a message costs an iteration over an empty list.
 """
 
 from collections.abc import Callable
