@@ -76,7 +76,9 @@ def shown_name(name: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    """Return names for a note, with invisible characters escaped."""
+    text = ", ".join(names)
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def toml_array(texts: Iterable[str]) -> str:
@@ -97,8 +99,10 @@ def toml_string(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
+    return f"\\{character}" if character in '"\\' else _visible(character)
+
+
+def _visible(character: str) -> str:
     if character.isprintable():
         return character
     code = ord(character)

@@ -10,6 +10,7 @@ from mcpbridged.bridge.config.import_texts import (
     LeftOut,
     as_object,
     as_text,
+    listed,
     object_in,
     objects_in,
     shown_name,
@@ -25,6 +26,12 @@ from mcpbridged.bridge.config.import_texts import (
 def test_any_text_survives_as_a_string_of_toml(text):
     assert tomllib.loads(f"a = {toml_string(text)}") == {"a": text}
     assert toml_string(text).isprintable()
+
+
+@given(st.lists(st.text()))
+def test_names_for_a_note_have_no_invisible_characters(names):
+    assert listed(names).isprintable()
+    assert listed(["a\x1fb", 'é"\\']) == 'a\\u001Fb, é"\\'
 
 
 def test_an_array_has_its_texts_in_order():
