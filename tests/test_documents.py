@@ -29,6 +29,7 @@ from mcpbridged.bridge.daemon.session_list import SessionStatus
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
 from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.version import VERSION
 
 from .support.bridge_process import PROGRAM
 
@@ -436,7 +437,7 @@ def test_the_support_statement_is_the_same_everywhere():
 def test_the_version_is_one():
     project = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert re.findall(r"^For mcp-bridge (\S+)\.$", read("SECURITY.md"), re.MULTILINE) == [project]
-    assert metadata.version("mcpbridged") == project
+    assert metadata.version("mcpbridged") == VERSION == project
 
 
 def test_the_purpose_is_stated_in_each_document_of_entry():

@@ -2,6 +2,7 @@
 
 import platform
 
+from ...validators.version import VERSION
 from ..core.exit_codes import EX_OK
 from .command_options import command_parsers
 from .invocation import BadUsage, Invocation
@@ -22,11 +23,8 @@ def help_(invocation: Invocation) -> int:
 
 def version(invocation: Invocation) -> int:
     """Print the version of this program."""
-    from importlib.metadata import version as version_of  # noqa: PLC0415 - its import is slow
-
-    found = version_of("mcpbridged")
     if invocation.options.json:
-        print_json({"version": found, "python": platform.python_version()})
+        print_json({"version": VERSION, "python": platform.python_version()})
     else:
-        print_line(f"mcp-bridge {found}")
+        print_line(f"mcp-bridge {VERSION}")
     return EX_OK

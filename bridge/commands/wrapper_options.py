@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from ...validators.version import VERSION
 from ..config.addresses import DEFAULT_PORT
 from ..core.era_cache import CHOICES
 from ..log_levels import LEVELS
@@ -203,7 +204,5 @@ class _Formatter(argparse.HelpFormatter):
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # noqa: PLC0415 - its import is slow
-
-        sys.stdout.write(f"mcp-bridge {version('mcpbridged')}\n")
+        sys.stdout.write(f"mcp-bridge {VERSION}\n")
         parser.exit()

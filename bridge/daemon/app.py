@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import attrs
@@ -20,6 +19,7 @@ from ...transports.process.open_files import fit_limits, raise_soft_limit
 from ...transports.process.spawner import Spawner
 from ...transports.ticker import Ticker
 from ...validators.limits import Limits
+from ...validators.version import VERSION
 from ..admin.access import Access, cookie_name
 from ..admin.api import AdminApi
 from ..config.executable import find_program, why_not_found
@@ -181,7 +181,7 @@ class Daemon:
         self._environment = environment
         self._log = log
         self._spawner = spawner
-        self._version = version("mcpbridged")
+        self._version = VERSION
         self._ticker, self._poller = Ticker(), Poller()
         self._ticker.add(HeapTrimmer(keeps=keep_freed_memory(limits.free_heap_bytes)))
         self._supervisor = Supervisor(

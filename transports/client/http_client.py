@@ -8,7 +8,6 @@ import functools
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +23,7 @@ from ...validators.remote_url import (
     resolve_reference,
     same_origin,
 )
+from ...validators.version import VERSION
 from ..options import Headers
 from .addresses import Guard
 from .connector import Connector
@@ -291,7 +291,7 @@ class HttpClient:
 @functools.cache
 def _user_agent() -> bytes:
     # Reading the version takes a millisecond.
-    return f"mcp-bridge/{version('mcpbridged')}".encode()
+    return f"mcp-bridge/{VERSION}".encode()
 
 
 def http_url(text: str) -> RemoteUrl:

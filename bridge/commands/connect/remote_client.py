@@ -6,7 +6,6 @@ in the configuration.
 
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from ....transports.options import LOCAL
 from ....transports.poller import Poller
 from ....transports.rate_limited_log import RateLimitedLog
 from ....transports.send_queue import SendQueue
+from ....validators.version import VERSION
 from ...config.settings import ServerConfig
 from ...log import LineLog
 from ...runtime.common_parts import DaemonParts
@@ -91,7 +91,7 @@ class _RemoteClient:
         log.hide(config.secrets)
         self._poller = Poller()
         self._log = _NoticeLog(config.name, log)
-        parts = DaemonParts(None, self._poller, version("mcpbridged"), make_authorizer=logins)
+        parts = DaemonParts(None, self._poller, VERSION, make_authorizer=logins)
         self._server = LocalServer(config, parts, self._log)
         # Why requests have no response of the server; empty without any.
         self._unanswered = ""
