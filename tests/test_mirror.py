@@ -24,6 +24,7 @@ DECLARATIONS = {
     "transports/client/ports.py",
     "transports/ports.py",
     "validators/limits.py",
+    "validators/version.py",
 }
 
 # Key: a test file. Value: modules that are tested through it, because each is a part of one state machine, or joins parts
