@@ -2,15 +2,11 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from ...validators.stateless_request import LOG_LEVELS
-from ..config.import_sources import CLIENTS as SOURCES
-from ..config.schema import NAME
-from .client_snippets import CLIENTS
-from .completion_scripts import SHELLS
 from .examples import epilog_of, is_epilog
 from .moments import moment
 from .parser import COMMANDS, Parser
@@ -22,75 +18,40 @@ _MOST_DIGITS: Final = 10
 _SERVER: Final = "name of a server of the daemon"
 
 
-def command_parsers(form: str = "text") -> dict[str, Parser]:
-    """Return the grammar of each command, by its name."""
-    return _grammar(form)[1]
+def parser_of(name: str, form: str = "text") -> Parser:
+    """Return the grammar of one command. `form` is the format of its errors: text or json."""
+    parser = Parser(prog=f"mcp-bridge {name}", **_texts(name))
+    parser.set_defaults(command=name)
+    return _filled(parser, name, form)
 
 
-def commands_parser(form: str = "text") -> Parser:
-    """Return the grammar of all commands. `form` is the format of its errors: text or json."""
-    return _grammar(form)[0]
-
-
-def _grammar(form: str) -> tuple[Parser, dict[str, Parser]]:
+def commands_parser() -> Parser:
+    """Return the grammar of all commands."""
     top = Parser(prog="mcp-bridge", allow_abbrev=False)
-    parsers: dict[str, Parser] = {}
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
+    for name, text in COMMANDS.items():
+        _filled(commands.add_parser(name, help=text, **_texts(name)), name, "text")
+    return top
 
-    def command(name: str) -> argparse.ArgumentParser:
-        text = COMMANDS[name]
-        found = parsers[name] = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[:1].upper()}{text[1:]}.",
-            epilog=epilog_of(name),
-            formatter_class=_Formatter,
-            allow_abbrev=False,
-        )
-        found.form = form
-        found.add_argument(
-            "--config", type=Path, metavar="FILE", help="configuration file (default: see mcp-bridge.toml(5))"
-        )
-        return found
 
-    _add_serve(command("serve"))
-    _add_setup(command)
-    status = command("status")
-    _add_json(status)
-    status.add_argument("--watch", action="store_true", help="refresh every second")
-    _add_json(command("ps"))
-    _add_json(command("sessions"))
-    _add_logs(command("logs"))
-    _add_tap(command("tap"))
-    _add_requests(command)
-    _add_connect(command("connect"))
-    restarted = command("restart")
-    restarted.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
-    restarted.add_argument("--all", action="store_true", help="restart every server")
-    _add_json(restarted)
-    _add_json(command("reload"))
-    shown = command("env")
-    shown.add_argument("server", metavar="NAME", help=_SERVER)
-    _add_json(shown)
-    _add_config(command("config"))
-    command("approve").add_argument("servers", nargs="+", metavar="NAME", help=_SERVER)
-    _add_token(command("token"))
-    for name in ("login", "logout"):
-        logged = command(name)
-        logged.add_argument(
-            "server", metavar="NAME|URL", help="name of a remote server in the configuration, or its URL"
-        )
-        add_oauth_options(logged)
-    clients = command("client-config")
-    _add_client_config(clients)
-    command("admin").add_argument(
-        "--open", action="store_true", help="open the link in the browser of the desktop (xdg-open)"
+def _texts(name: str) -> dict[str, Any]:
+    text = COMMANDS[name]
+    return {
+        "description": f"{text[:1].upper()}{text[1:]}.",
+        "epilog": epilog_of(name),
+        "formatter_class": _Formatter,
+        "allow_abbrev": False,
+    }
+
+
+def _filled(parser: Parser, name: str, form: str) -> Parser:
+    parser.form = form
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration file (default: see mcp-bridge.toml(5))"
     )
-    command("doctor").add_argument("--json", action="store_true", help="print JSON")
-    command("completion").add_argument("shell", choices=SHELLS)
-    command("help").add_argument("topic", nargs="?", metavar="COMMAND", help="name of a command")
-    _add_json(command("version"))
-    return top, parsers
+    for add in _OPTIONS.get(name, ()):
+        add(parser)
+    return parser
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
@@ -142,51 +103,79 @@ def _add_tap(tap: argparse.ArgumentParser) -> None:
     tap.add_argument("--json", action="store_true", help="print one JSON object for each message")
 
 
-def _add_requests(command: Callable[[str], argparse.ArgumentParser]) -> None:
-    """Add the commands that send requests to one server."""
-    for name in ("tools", "call", "prompts", "prompt", "resources", "read"):
-        parser = command(name)
-        parser.add_argument("server", metavar="NAME", help=_SERVER)
-        if name in ("call", "prompt"):
-            named = {"call": "tool", "prompt": "prompt"}[name]
-            parser.add_argument(named, metavar=named.upper(), help=f"name of the {named}")
-            parser.add_argument(
-                "arguments",
-                metavar="ARGUMENT",
-                nargs="*",
-                # Without a default, argparse names it in the error about missing arguments.
-                default=[],
-                help="KEY=VALUE, KEY:=JSON, KEY=@FILE, a JSON object, or - for a JSON object on stdin",
-            )
-        if name == "read":
-            parser.add_argument("uri", metavar="URI", help="URI of the resource")
-        parser.add_argument("--json", action="store_true", help="print JSON")
-        if name in ("call", "read"):
-            parser.add_argument(
-                "--output",
-                default="",
-                metavar="FILE",
-                help="write binary content, or else the text, to this file; - is stdout",
-            )
-        if name in ("call", "prompt", "read"):
-            parser.add_argument(
-                "--log-level",
-                type=_log_level,
-                metavar="LEVEL",
-                help="log messages of the server to show (default: info on a terminal, otherwise none)",
-            )
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="NAME", help=_SERVER)
 
 
-def _add_setup(command: Callable[[str], argparse.ArgumentParser]) -> None:
-    """Add the commands that write the configuration or install the service."""
-    command("init")
-    _add_add(command("add"))
-    for name in ("remove", "enable", "disable"):
-        command(name).add_argument(
-            "servers", nargs="+", metavar="NAME", help="name of a server of the configuration"
-        )
-    command("edit")
-    _add_service(command("service"))
+def _add_named(named: str, parser: argparse.ArgumentParser) -> None:
+    """Add the name of a tool or a prompt, and its arguments."""
+    parser.add_argument(named, metavar=named.upper(), help=f"name of the {named}")
+    parser.add_argument(
+        "arguments",
+        metavar="ARGUMENT",
+        nargs="*",
+        # Without a default, argparse names it in the error about missing arguments.
+        default=[],
+        help="KEY=VALUE, KEY:=JSON, KEY=@FILE, a JSON object, or - for a JSON object on stdin",
+    )
+
+
+def _add_uri(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uri", metavar="URI", help="URI of the resource")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        default="",
+        metavar="FILE",
+        help="write binary content, or else the text, to this file; - is stdout",
+    )
+
+
+def _add_log_level(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-level",
+        type=_log_level,
+        metavar="LEVEL",
+        help="log messages of the server to show (default: info on a terminal, otherwise none)",
+    )
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="refresh every second")
+
+
+def _add_restart(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
+    parser.add_argument("--all", action="store_true", help="restart every server")
+
+
+def _add_servers(text: str, parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("servers", nargs="+", metavar="NAME", help=text)
+
+
+def _add_login(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "server", metavar="NAME|URL", help="name of a remote server in the configuration, or its URL"
+    )
+    add_oauth_options(parser)
+
+
+def _add_open(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--open", action="store_true", help="open the link in the browser of the desktop (xdg-open)"
+    )
+
+
+def _add_shell(parser: argparse.ArgumentParser) -> None:
+    from .completion_scripts import SHELLS  # noqa: PLC0415 - the other commands do not need it
+
+    parser.add_argument("shell", choices=SHELLS)
+
+
+def _add_topic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic", nargs="?", metavar="COMMAND", help="name of a command")
 
 
 def _add_add(added: argparse.ArgumentParser) -> None:
@@ -282,6 +271,8 @@ def add_oauth_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_config(configured: argparse.ArgumentParser) -> None:
+    from ..config.import_sources import CLIENTS as SOURCES  # noqa: PLC0415 - the other commands do not need it
+
     configured.add_argument("action", choices=["check", "show", "fmt", "import", "schema"])
     configured.add_argument(
         "file",
@@ -312,6 +303,8 @@ def _add_config(configured: argparse.ArgumentParser) -> None:
 
 
 def _add_client_config(clients: argparse.ArgumentParser) -> None:
+    from .client_snippets import CLIENTS  # noqa: PLC0415 - the other commands do not need it
+
     clients.add_argument("client", choices=CLIENTS)
     clients.add_argument("server", metavar="NAME", help=_SERVER)
     clients.add_argument(
@@ -401,12 +394,16 @@ def _count(text: str) -> int:
 
 
 def _log_level(text: str) -> str:
+    from ...validators.stateless_request import LOG_LEVELS  # noqa: PLC0415 - only for this option
+
     if text not in ("none", *LOG_LEVELS):
         raise argparse.ArgumentTypeError(f"must be none or one of {', '.join(LOG_LEVELS)}")
     return text
 
 
 def _token_name(text: str) -> str:
+    from ..config.schema import NAME  # noqa: PLC0415 - only for this option
+
     if not re.match(NAME, text):
         raise argparse.ArgumentTypeError("must be the name of a token: lower-case letters, digits and dashes")
     return text
@@ -417,3 +414,41 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= _LONGEST_WAIT:
         raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_WAIT} seconds, not {text}")
     return seconds
+
+
+_CONFIGURED: Final = partial(_add_servers, "name of a server of the configuration")
+# The functions that add the options and arguments of each command, in the order of its help.
+_OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
+    "serve": (_add_serve,),
+    "add": (_add_add,),
+    "remove": (_CONFIGURED,),
+    "enable": (_CONFIGURED,),
+    "disable": (_CONFIGURED,),
+    "service": (_add_service,),
+    "status": (_add_json, _add_watch),
+    "ps": (_add_json,),
+    "sessions": (_add_json,),
+    "logs": (_add_logs,),
+    "tap": (_add_tap,),
+    "tools": (_add_server, _add_json),
+    "call": (_add_server, partial(_add_named, "tool"), _add_json, _add_output, _add_log_level),
+    "prompts": (_add_server, _add_json),
+    "prompt": (_add_server, partial(_add_named, "prompt"), _add_json, _add_log_level),
+    "resources": (_add_server, _add_json),
+    "read": (_add_server, _add_uri, _add_json, _add_output, _add_log_level),
+    "connect": (_add_connect,),
+    "restart": (_add_restart, _add_json),
+    "reload": (_add_json,),
+    "env": (_add_server, _add_json),
+    "config": (_add_config,),
+    "approve": (partial(_add_servers, _SERVER),),
+    "token": (_add_token,),
+    "login": (_add_login,),
+    "logout": (_add_login,),
+    "client-config": (_add_client_config,),
+    "admin": (_add_open,),
+    "doctor": (_add_json,),
+    "completion": (_add_shell,),
+    "help": (_add_topic,),
+    "version": (_add_json,),
+}

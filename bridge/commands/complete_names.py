@@ -44,9 +44,9 @@ def names_after(words: list[str], environment: Mapping[str, str]) -> list[str]:
 
 def _next(command: str, words: list[str]) -> tuple[str, str, str]:
     """Return the kind of the next word, the value of --config, and the first word that is no option or value."""
-    from .command_options import command_parsers  # noqa: PLC0415 - builds the grammar
+    from .command_options import parser_of  # noqa: PLC0415 - builds the grammar
 
-    actions = command_parsers()[command]._actions  # noqa: SLF001 - argparse has no public access
+    actions = parser_of(command)._actions  # noqa: SLF001 - argparse has no public access
     options = {option: action for action in actions for option in action.option_strings}
     places = [action for action in actions if not action.option_strings]
     file, given, open_option = "", list[str](), None

@@ -16,6 +16,7 @@ from ...validators.revisions import MODERN_REVISION
 from ..config.addresses import NotOurs, check_listener
 from ..config.settings import CONTROL
 from ..config.xdg import stopping_path
+from ..core.exit_codes import EX_UNAVAILABLE, ReportedError
 from .pump.daemon_socket import directory_headers
 
 # For a response of the control API (seconds). A call of a tool has no limit.
@@ -28,8 +29,10 @@ _STATUS: Final = f"{CONTROL}/status"
 _LONGEST_REASON: Final = 500
 
 
-class Unreachable(Exception):
+class Unreachable(ReportedError):
     """No peer accepts the connection; the text names the peer and the reason."""
+
+    exit_code = EX_UNAVAILABLE
 
 
 def no_daemon(path: Path, reason: str) -> str:
@@ -37,7 +40,7 @@ def no_daemon(path: Path, reason: str) -> str:
     return f"cannot connect to the daemon at {path}: {reason}; start it with `mcp-bridge serve`"
 
 
-class ErrorResponse(Exception):
+class ErrorResponse(ReportedError):
     """The daemon or the server has returned an error; the text is the message of the peer.
 
     `code` and `data` are those of the JSON-RPC error, None and empty without one. `status` is that of HTTP, 0 on a stream.

@@ -1,109 +1,63 @@
 """Run one of the commands beside `mcp-bridge --stdio`, and return its exit code.
 
-Commands other than `serve`, `connect`, `login`, `logout`, `doctor` and `config check` load no event loop.
+Only the module of that command is imported, and only its options are built. Commands other than `serve`, `connect`, `login`,
+`logout`, `doctor` and `config check` load no event loop.
 """
 
 import argparse
 import contextlib
-import http.client
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..config import xdg
-from ..config.addresses import BadAddress, NotOurs
-from ..config.credentials import BadCredential
-from ..config.import_texts import BadImport
-from ..config.tables import BadConfig
-from ..core.exit_codes import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, EX_USAGE
-from ..runtime.pinning import PinMismatch
-from .add import add
-from .admin import admin
-from .approve import approve
-from .change_servers import disable, enable, remove
-from .client_config import client_config
-from .command_options import command_parsers, commands_parser
-from .completion import completion
-from .config import config
-from .connect.command import connect
-from .control_client import ErrorResponse, Unreachable
-from .doctor.command import doctor
-from .env import env
-from .help import help_, version
-from .init import init
-from .invocation import BadUsage, Invocation
-from .login import login, logout
+from ..core.exit_codes import EX_FAILED, EX_INTERRUPTED, EX_OK, EX_UNAVAILABLE, ReportedError
+from .command_options import parser_of
+from .invocation import Invocation
 from .output import notice, notice_of_faults
 from .parser import form_of
-from .reload import reload, restart
-from .running_daemon import ConfigSource, locate
-from .serve import serve
-from .sessions import sessions
-from .status import ps, status
-from .token import token
 
+if TYPE_CHECKING:
+    from .running_daemon import ConfigSource
 
-class _Lazy:
-    """A command whose module is imported when it runs, so that other commands start faster."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self._module = module
-        self._name = name
-
-    def __call__(self, invocation: Invocation) -> int:
-        run: Callable[[Invocation], int] = getattr(import_module(f".{self._module}", __package__), self._name)
-        return run(invocation)
-
-
-def _edit(invocation: Invocation) -> int:
-    from .edit_file import edit_file  # noqa: PLC0415 - tempfile would delay the other commands
-
-    return edit_file(invocation)
-
-
-def _service(invocation: Invocation) -> int:
-    from .systemd_service.command import service  # noqa: PLC0415 - likewise importlib.metadata
-
-    return service(invocation)
-
-
-_COMMANDS: Final[Mapping[str, Callable[[Invocation], int]]] = {
-    "serve": serve,
-    "init": init,
-    "add": add,
-    "remove": remove,
-    "enable": enable,
-    "disable": disable,
-    "edit": _edit,
-    "service": _service,
-    "status": status,
-    "ps": ps,
-    "sessions": sessions,
-    "logs": _Lazy("logs", "logs"),
-    "tap": _Lazy("tap", "tap"),
-    "tools": _Lazy("tools", "tools"),
-    "call": _Lazy("call", "call"),
-    "prompts": _Lazy("prompts", "prompts"),
-    "prompt": _Lazy("prompts", "prompt"),
-    "resources": _Lazy("resources", "resources"),
-    "read": _Lazy("resources", "read"),
-    "connect": connect,
-    "restart": restart,
-    "reload": reload,
-    "env": env,
-    "config": config,
-    "approve": approve,
-    "token": token,
-    "login": login,
-    "logout": logout,
-    "client-config": client_config,
-    "admin": admin,
-    "doctor": doctor,
-    "completion": completion,
-    "help": help_,
-    "version": version,
+# The module and the function of each command. The function takes an `Invocation` and returns the exit code.
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "serve": ("serve", "serve"),
+    "init": ("init", "init"),
+    "add": ("add", "add"),
+    "remove": ("change_servers", "remove"),
+    "enable": ("change_servers", "enable"),
+    "disable": ("change_servers", "disable"),
+    "edit": ("edit_file", "edit_file"),
+    "service": ("systemd_service.command", "service"),
+    "status": ("status", "status"),
+    "ps": ("status", "ps"),
+    "sessions": ("sessions", "sessions"),
+    "logs": ("logs", "logs"),
+    "tap": ("tap", "tap"),
+    "tools": ("tools", "tools"),
+    "call": ("call", "call"),
+    "prompts": ("prompts", "prompts"),
+    "prompt": ("prompts", "prompt"),
+    "resources": ("resources", "resources"),
+    "read": ("resources", "read"),
+    "connect": ("connect.command", "connect"),
+    "restart": ("reload", "restart"),
+    "reload": ("reload", "reload"),
+    "env": ("env", "env"),
+    "config": ("config", "config"),
+    "approve": ("approve", "approve"),
+    "token": ("token", "token"),
+    "login": ("login", "login"),
+    "logout": ("login", "logout"),
+    "client-config": ("client_config", "client_config"),
+    "admin": ("admin", "admin"),
+    "doctor": ("doctor.command", "doctor"),
+    "completion": ("completion", "completion"),
+    "help": ("help", "help_"),
+    "version": ("help", "version"),
 }
 # The commands that work with the file of the running daemon. The others read a file only for the path of the socket.
 _WITH_DAEMON_FILE: Final = frozenset(
@@ -134,47 +88,52 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
     options = _parsed(arguments)
     try:
         source = _source(options, environment)
-        return _COMMANDS[options.command](Invocation(options, source, environment))
-    except BadConfig as fault:
+        return function_of(options.command)(Invocation(options, source, environment))
+    except ReportedError as fault:
         notice_of_faults(fault)
-        return EX_CONFIG
-    except (BadCredential, BadImport) as fault:
-        return _failed(EX_CONFIG, fault)
-    except (Unreachable, NotOurs) as fault:
-        return _failed(EX_UNAVAILABLE, fault)
-    except (BadAddress, BadUsage) as fault:
-        return _failed(EX_USAGE, fault)
-    except (ErrorResponse, PinMismatch) as fault:
-        return _failed(EX_FAILED, fault)
+        return fault.exit_code
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except BrokenPipeError:
         # A pager or `head` has read enough.
         return EX_OK
-    except (ConnectionError, TimeoutError, http.client.HTTPException) as fault:
+    except _connection_errors() as fault:
         return _failed(EX_UNAVAILABLE, f"the connection to the daemon was lost: {fault}")
     except OSError as fault:
         # Most likely the disk is full to which stdout is redirected.
         return _failed(EX_FAILED, fault)
 
 
+def function_of(command: str) -> Callable[[Invocation], int]:
+    """Return the function of a command, whose module is imported now."""
+    module, name = _COMMANDS[command]
+    found: Callable[[Invocation], int] = getattr(import_module(f".{module}", __package__), name)
+    return found
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    from http.client import HTTPException  # noqa: PLC0415 - only after an error
+
+    return ConnectionError, TimeoutError, HTTPException
+
+
 def _parsed(arguments: list[str]) -> argparse.Namespace:
+    name, *arguments = arguments
     # Only the errors of `serve` are read by programs.
-    form = form_of(arguments) if arguments[0] == "serve" else "text"
+    parser = parser_of(name, form_of(arguments) if name == "serve" else "text")
     words: list[str] = []
-    if arguments[0] == "add" and "--" in arguments:
+    if name == "add" and "--" in arguments:
         # The command of the server has options of its own.
         at = arguments.index("--")
         arguments, words = arguments[:at], arguments[at + 1 :]
-    options, rest = commands_parser(form).parse_known_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
     # argparse assigns no value to an optional argument that follows an option, as in `config import --write FILE`.
-    if options.command == "config" and options.file is None and len(rest) == 1 and _is_file(rest[0]):
+    if name == "config" and options.file is None and len(rest) == 1 and _is_file(rest[0]):
         options.file, rest = Path(rest[0]), []
-    if options.command == "add":
+    if name == "add":
         options.words += words
     if rest:
-        parser = command_parsers(form)[options.command]
-        if options.command == "add":
+        if name == "add":
             parser.error(
                 f"unrecognized arguments: {' '.join(rest)}; put the command of the server last, after --"
             )
@@ -186,8 +145,10 @@ def _is_file(word: str) -> bool:
     return word == "-" or not word.startswith("-")
 
 
-def _source(options: argparse.Namespace, environment: Mapping[str, str]) -> ConfigSource:
+def _source(options: argparse.Namespace, environment: Mapping[str, str]) -> "ConfigSource":
     """Return the file and the variables for a command; a file that the user has not named is written to stderr."""
+    from .running_daemon import ConfigSource, locate  # noqa: PLC0415 - after the check of the options
+
     usual = xdg.default_path(environment)
     if options.command not in _WITH_DAEMON_FILE or vars(options).get("action") == "schema":
         return ConfigSource(options.config or usual, environment)

@@ -4,7 +4,7 @@ import platform
 
 from ...validators.version import VERSION
 from ..core.exit_codes import EX_OK
-from .command_options import command_parsers
+from .command_options import parser_of
 from .invocation import BadUsage, Invocation
 from .output import print_json, print_line
 from .parser import COMMANDS, unknown_command
@@ -16,7 +16,7 @@ def help_(invocation: Invocation) -> int:
     name = invocation.options.topic
     if name and name not in COMMANDS:
         raise BadUsage(unknown_command(name))
-    parser = command_parsers()[name] if name else options_parser()
+    parser = parser_of(name) if name else options_parser()
     print_line(parser.format_help().rstrip("\n"))
     return EX_OK
 

@@ -3,17 +3,21 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-from ..config import checks, schema, tables, xdg
-from ..config.tables import BadConfig
+from ..core.exit_codes import EX_USAGE, ReportedError
 from .output import notice
-from .running_daemon import ConfigSource
+
+if TYPE_CHECKING:
+    from .running_daemon import ConfigSource
 
 
-class BadUsage(Exception):
+class BadUsage(ReportedError):
     """Arguments that do not fit together; the text states why."""
+
+    exit_code = EX_USAGE
 
 
 @attrs.frozen
@@ -21,7 +25,7 @@ class Invocation:
     """A command with its options, and `environment`, the variables of this shell."""
 
     options: argparse.Namespace
-    source: ConfigSource
+    source: "ConfigSource"
     environment: Mapping[str, str]
 
     @property
@@ -39,9 +43,11 @@ class Invocation:
 
 def socket_of(file: Path, environment: Mapping[str, str]) -> Path:
     """Return the Unix socket that a configuration names; with a broken file the default one, if it exists. Raises BadConfig."""
+    from ..config import checks, schema, tables, xdg  # noqa: PLC0415 - not every command needs the socket
+
     try:
         listen = tables.read(file).listen if file.exists() else schema.Listen()
-    except BadConfig as fault:
+    except tables.BadConfig as fault:
         usual = xdg.default_socket(environment)
         if not usual.exists():
             raise
@@ -49,5 +55,5 @@ def socket_of(file: Path, environment: Mapping[str, str]) -> Path:
         return usual
     unix = checks.socket_path(listen.unix, environment)
     if unix is None:
-        raise BadConfig(f"{file}: listen: unix is false, so commands cannot reach the daemon")
+        raise tables.BadConfig(f"{file}: listen: unix is false, so commands cannot reach the daemon")
     return unix

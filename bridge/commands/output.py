@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..config.tables import BadConfig
+    from ..core.exit_codes import ReportedError
     from .terminal import Terminal
 
 
@@ -54,8 +54,8 @@ def fitted(line: str) -> str:
     return "\n".join(wrapped(line, terminal_of(sys.stderr, os.environ).width, "  "))
 
 
-def notice_of_faults(fault: "BadConfig") -> None:
-    """Write all errors of a configuration to stderr; on a terminal with the lines of the file, as far as they may be shown."""
+def notice_of_faults(fault: "ReportedError") -> None:
+    """Write an error to stderr, or all errors of a configuration; on a terminal with the lines of the file, if they may be shown."""
     from ..log import escaped, write_stderr  # noqa: PLC0415 - see `notice`
 
     for line in fault.lines(with_source=sys.stderr.isatty()):

@@ -13,15 +13,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from ..config.addresses import BadAddress, NotLoopback, check_loopback
 from ..core.exit_codes import EX_CONFIG, EX_INTERRUPTED
 from ..core.suggestion import suggestion
 from .output import notice
 from .parser import COMMANDS, Parser, command_first, form_of, unknown_command
-from .peer_client_options import connect_arguments, is_client_line
-from .peer_lines import end_of_options, usual_spelling
-from .peer_server_options import paths_of
-from .wrapper_options import options_parser
 
 if TYPE_CHECKING:
     from ...validators.limits import Limits
@@ -44,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
             sys.exit(print_names(arguments[1:], dict(os.environ)))
         if arguments and arguments[0] not in COMMANDS:
+            from .peer_client_options import connect_arguments, is_client_line  # noqa: PLC0415 - commands need none of it
+            from .peer_lines import end_of_options, usual_spelling  # noqa: PLC0415 - likewise
+
             arguments = usual_spelling(arguments)
             if is_client_line(arguments, end_of_options(arguments)):
                 arguments = ["connect", *connect_arguments(arguments)]
@@ -83,6 +81,8 @@ def _flush_standard_streams() -> None:
 
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
     """Return the settings for these arguments. Exits with 64 for wrong usage and 78 for unsafe values."""
+    from .wrapper_options import options_parser  # noqa: PLC0415 - commands need none of it
+
     parser = options_parser()
     parser.form = form_of(arguments)
     if arguments and not arguments[0].startswith("-") and not _is_server_command(arguments):
@@ -145,6 +145,7 @@ def _settings(
 ) -> "Settings":
     from ...transports.options import Paths, is_discovery, spellings  # noqa: PLC0415 - see the module's docstring
     from ..config.settings import READY, WRAPPED, Settings  # noqa: PLC0415 - likewise
+    from .peer_server_options import paths_of  # noqa: PLC0415 - likewise
 
     _check_host(parser, options.host)
     if bool(options.tls_cert) != bool(options.tls_key):
@@ -243,6 +244,8 @@ def _split(parser: Parser, command: str, option: str = "--stdio") -> list[str]:
 
 
 def _check_host(parser: Parser, host: str) -> None:
+    from ..config.addresses import BadAddress, NotLoopback, check_loopback  # noqa: PLC0415 - see the module's docstring
+
     try:
         check_loopback(host)
     except NotLoopback as fault:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ...transports.socket_owner import Socket, uid_of_unix_peer
 from ...validators.origin import LARGEST_PORT
+from ..core.exit_codes import EX_UNAVAILABLE, EX_USAGE, ReportedError
 from .child_environment import shown
 
 DEFAULT_PORT: Final = 8808
@@ -17,8 +18,10 @@ _CONFIGURED_HOST: Final = re.compile(
 )
 
 
-class BadAddress(ValueError):
+class BadAddress(ReportedError, ValueError):
     """Raised for an address, origin or path that cannot be used. The text is the reason."""
+
+    exit_code = EX_USAGE
 
 
 class NotLoopback(BadAddress):
@@ -27,6 +30,8 @@ class NotLoopback(BadAddress):
 
 class NotOurs(BadAddress):
     """Raised for a Unix socket on which a process of another user listens. The text names the socket and the uid."""
+
+    exit_code = EX_UNAVAILABLE
 
 
 def shown_address(scheme: str, name: str | bytes | tuple[object, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import Final
 
 from ...transports.options import Launch
 from ...validators.bearer import TokenSet
+from ..core.exit_codes import EX_CONFIG, ReportedError
 from .child_environment import looks_random
 from .command_files import find_command_files
 from .helper_programs import HelperFailed, Helpers
@@ -42,8 +43,10 @@ _FILE_NAME: Final = re.compile(r"(?:(?:/[\w.,@ -]+)|~[\w.-]*|\.\.?)(?:/[\w.,@ -]
 _RANDOM: Final = 16
 
 
-class BadCredential(Exception):
+class BadCredential(ReportedError):
     """Raised for a secret, or another trusted file, that cannot be used. The text names the path and the reason."""
+
+    exit_code = EX_CONFIG
 
 
 def read_token(path: Path) -> str:

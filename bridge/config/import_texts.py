@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
+from ..core.exit_codes import EX_CONFIG, ReportedError
 from .schema import LONGEST_TEXT
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -12,8 +13,10 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+\Z")
 _HEADED: Final = frozenset({"env", "secrets", "headers", "secret_headers"})
 
 
-class BadImport(Exception):
+class BadImport(ReportedError):
     """Raised for a text without servers. The text of the error is the reason."""
+
+    exit_code = EX_CONFIG
 
 
 class NoServers(BadImport):

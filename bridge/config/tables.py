@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from ...transports.options import LOCAL
 from ...validators.limits import Limits
+from ..core.exit_codes import EX_CONFIG, ReportedError
 from .child_environment import shown
 from .credentials import PRINCIPAL, BadCredential, check_trusted
 from .oauth_settings import OAuth
@@ -101,11 +102,13 @@ class Fault:
         return f"{self.file}:{self.spot.line}:{self.spot.column}: {self.text}"
 
 
-class BadConfig(Exception):
+class BadConfig(ReportedError):
     """Raised for a configuration that cannot be used. `faults` are all its errors; the text has a line for each.
 
     An error text is without the file. `table` and `key` are its place in the file, if it is known.
     """
+
+    exit_code = EX_CONFIG
 
     def __init__(self, text: str = "", table: str = "", key: str = "", faults: Iterable[Fault] = ()) -> None:
         where = (*table.split("."), key) if table else (key,)

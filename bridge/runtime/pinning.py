@@ -17,6 +17,7 @@ import attrs
 from ...transports.options import SpawnFailed
 from ..config.command_files import find_command_files
 from ..config.settings import ServerConfig
+from ..core.exit_codes import ReportedError
 
 # The version of the pinned data.
 _FORMAT: Final = "mcp-bridge pin 1"
@@ -28,7 +29,7 @@ _FRESH: Final = 2.0
 _Identity = tuple[int, int, int, int, int]
 
 
-class PinMismatch(SpawnFailed):
+class PinMismatch(SpawnFailed, ReportedError):
     """A command without a pin, with another one, or with a file that cannot be read; the text has the reason."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge.commands.command_options import command_parsers, commands_parser
+from mcpbridged.bridge.commands.command_options import commands_parser, parser_of
 from mcpbridged.bridge.commands.examples import EXAMPLES
 from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper import read_arguments
@@ -35,7 +35,7 @@ def test_each_example_can_be_parsed(line):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_of_a_command_are_in_its_help_as_they_are(name):
-    text = command_parsers()[name].format_help()
+    text = parser_of(name).format_help()
     for line in EXAMPLES[name]:
         assert line.startswith(f"mcp-bridge {name}")
         assert f"\n  {line}\n" in text

@@ -1,5 +1,6 @@
 """The command line of the wrapper: options, rejected arguments with their reasons, and defaults."""
 
+import http.client
 import os
 import stat
 import subprocess
@@ -8,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mcpbridged.bridge.commands import parser, wrapper
+from mcpbridged.bridge.commands import command_options, control_client, dispatch, parser, wrapper
+from mcpbridged.bridge.commands.invocation import BadUsage
+from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper import read_arguments
+from mcpbridged.bridge.config.addresses import BadAddress, NotOurs
+from mcpbridged.bridge.config.tables import BadConfig, Fault
+from mcpbridged.bridge.runtime.pinning import PinMismatch
 from mcpbridged.transports.options import Paths
 from mcpbridged.validators.limits import Limits
 
@@ -309,15 +315,73 @@ def test_the_created_token_is_private(capsys, monkeypatch, tmp_path):
     assert token.read_text().strip() not in capsys.readouterr().err
 
 
-def test_commands_that_talk_to_the_daemon_load_no_event_loop():
+def loaded_by(code):
     found = subprocess.run(
-        [sys.executable, "-c", "import sys, mcpbridged.bridge.commands.dispatch; print(*sys.modules)"],
+        [sys.executable, "-c", f"import sys\n{code}\nprint('', *sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert {"msgspec", "http.client"} <= set(found.stdout.split())
-    assert not {"trio", "importlib.metadata", "hypercorn"} & set(found.stdout.split())
+    return set(found.stdout.splitlines()[-1].split())
+
+
+def test_commands_that_talk_to_the_daemon_load_no_event_loop():
+    loaded = loaded_by(
+        "from mcpbridged.bridge.commands import dispatch\n"
+        "for name in dispatch._COMMANDS: dispatch.function_of(name)"
+    )
+    assert {"msgspec", "http.client", "mcpbridged.bridge.commands.status"} <= loaded
+    assert not {"trio", "hypercorn"} & loaded
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (["status"], {"add", "config", "token", "client_config", "doctor", "wrapper_options", "peer_lines"}),
+        (["version"], {"status", "add", "config", "token", "doctor"}),
+        (["status", "--help"], {"status", "control_client", "running_daemon", "completion_scripts"}),
+        (["status", "--nope"], {"status", "control_client", "running_daemon"}),
+    ],
+)
+def test_a_command_loads_the_modules_of_no_other_command(words, absent, tmp_path):
+    loaded = loaded_by(
+        f"import os\nos.environ['XDG_RUNTIME_DIR'] = os.environ['XDG_STATE_HOME'] = {str(tmp_path)!r}\n"
+        "from mcpbridged.bridge.commands import wrapper\n"
+        f"try: wrapper.main({words!r})\nexcept SystemExit: pass"
+    )
+    assert "mcpbridged.bridge.commands.dispatch" in loaded
+    assert not {f"mcpbridged.bridge.commands.{name}" for name in absent} & loaded
+
+
+def test_each_command_has_a_function_and_all_options_have_a_command():
+    assert set(dispatch._COMMANDS) == set(COMMANDS)
+    assert set(command_options._OPTIONS) <= set(COMMANDS)
+    assert all(callable(dispatch.function_of(name)) for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "text"),
+    [
+        (BadConfig(faults=[Fault("a"), Fault("b")]), 78, "mcp-bridge: a\nmcp-bridge: b\n"),
+        (BadUsage("wrong"), 64, "mcp-bridge: wrong\n"),
+        (NotOurs("other"), 69, "mcp-bridge: other\n"),
+        (BadAddress("port"), 64, "mcp-bridge: port\n"),
+        (control_client.Unreachable("none"), 69, "mcp-bridge: none\n"),
+        (control_client.ErrorResponse("one\ntwo"), 1, "mcp-bridge: one\nmcp-bridge: two\n"),
+        (PinMismatch("pin"), 1, "mcp-bridge: pin\n"),
+        (http.client.BadStatusLine("x"), 69, "mcp-bridge: the connection to the daemon was lost: x\n"),
+        (OSError("disk"), 1, "mcp-bridge: disk\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 0, ""),
+    ],
+)
+def test_an_error_ends_a_command_with_its_text_and_code(monkeypatch, capsys, fault, code, text):
+    def raises(_invocation):
+        raise fault
+
+    monkeypatch.setattr(dispatch, "function_of", lambda _name: raises)
+    assert dispatch.run(["status"], {}) == code
+    assert capsys.readouterr().err == text
 
 
 @pytest.fixture
