@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from .counted import counted
 from .limits import Limits
 from .rejection import INVALID_REQUEST, Rejection
 
@@ -291,7 +292,7 @@ def _too_large(block: bytes, limits: Limits) -> Rejection:
         return _long_target(limits)
     if len(block) > limits.header_block:
         return _bad(f"the head exceeds the limit of {limits.header_block} bytes", 431)
-    return _bad(f"the head exceeds the limit of {limits.header_count} header fields", 431)
+    return _bad(f"the head exceeds the limit of {counted(limits.header_count, 'header field')}", 431)
 
 
 def _fault(block: bytes, limits: Limits) -> Rejection:

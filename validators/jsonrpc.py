@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from .counted import counted
 from .incremental_json import CheckedText, depth_ok, fault_of, not_utf8, too_deep, with_replacements
 from .limits import Limits
 from .lone_surrogates import items, places, readable
@@ -186,7 +187,7 @@ def split_batch(text: bytes, limits: Limits, *, deep: bool = False) -> list[byte
     if not members:
         raise invalid("a batch must not be empty")
     if len(members) > limits.batch:
-        raise invalid(f"a batch of more than {limits.batch} messages, the limit")
+        raise invalid(f"a batch of more than {counted(limits.batch, 'message')}, the limit")
     return members
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import attrs
 
+from ...validators.counted import counted
 from ..config import tables
 from ..config.addresses import DEFAULT_PORT
 from ..config.child_environment import looks_secret
@@ -153,7 +154,9 @@ def _read_into(file: _File, into: Import, invocation: Invocation, *, every: bool
             raise BadImport(str(fault) if str(path) in str(fault) else f"{path}: {fault}") from None
         into.problems.append(str(fault) if str(path) in str(fault) else f"{path}: {fault}")
     else:
-        into.notes.insert(0, f"{path}: {len(source.servers)} servers, in the form of {source.client.title}")
+        into.notes.insert(
+            0, f"{path}: {counted(len(source.servers), 'server')}, in the form of {source.client.title}"
+        )
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from ...validators.counted import counted
 from ..config import edit, load, schema, tables
 from ..config.settings import Settings
 from ..config.tables import BadConfig, Fault
@@ -76,10 +77,7 @@ def _check(invocation: Invocation) -> int:
         raise BadConfig(faults=faults)
     for reason in warnings:
         notice(f"warning: {reason}")
-    found = ", ".join(
-        f"{counts[noun]} {noun.removesuffix('s') if counts[noun] == 1 else noun}"
-        for noun in ("servers", "tokens")
-    )
+    found = ", ".join(counted(counts[f"{noun}s"], noun) for noun in ("server", "token"))
     print_line(f"{file}: {found}, no errors")
     return EX_OK
 

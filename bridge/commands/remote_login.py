@@ -11,6 +11,7 @@ import trio
 from ...transports.client.http_client import HttpClient, http_url
 from ...transports.client.options import RemoteOptions
 from ...transports.client.ports import LoginRequired, Unreachable
+from ...validators.counted import counted
 from ...validators.oauth_challenge import BearerChallenge, bearer_challenge
 from ...validators.oauth_refusal import OAuthRefusal
 from ..config.tables import BadConfig
@@ -131,4 +132,4 @@ def _until(found: Credentials) -> str:
     if found.expires_at is None:
         return "; the authorization server has issued no refresh token"
     left = max(0, found.expires_at - time.time()) / 60
-    return f"; the token expires in {left:.0f} minutes, and there is no refresh token"
+    return f"; the token expires in {counted(round(left), 'minute')}, and there is no refresh token"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import Final, NoReturn, TextIO
 
+from ...validators.counted import counted
+
 # Alternate screen, no cursor, no wrapped lines.
 _OPEN: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 _CLOSE: Final = "\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -35,7 +37,7 @@ class Screen:
         """Replace the page. Lines that have no place are counted in the last one."""
         if height is not None and len(lines) > height:
             rest = len(lines) - height + 1
-            lines = [*lines[: height - 1], f"({rest} more lines; enlarge the terminal)"][:height]
+            lines = [*lines[: height - 1], f"({counted(rest, 'more line')}; enlarge the terminal)"][:height]
         text = f"{_ERASE_LINE}\n".join(lines)
         self._write(f"{_HOME}{text}{_ERASE_LINE}{_ERASE_BELOW}")
 

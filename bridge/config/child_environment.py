@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final, cast
 
+from ...validators.counted import counted
+
 _KEPT: Final = frozenset({"HOME", "PATH", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL"})
 _KEPT_PREFIXES: Final = ("LC_", "XDG_")
 # The sockets of other programs of the user, and of the daemon, are in this directory.
@@ -358,7 +360,7 @@ def named(names: Iterable[str]) -> str:
     shown_names = [*names]
     text = ", ".join(_with_group(name) for name in shown_names[:_MOST_NAMED])
     rest = len(shown_names) - _MOST_NAMED
-    return f"{text} and {rest} others" if rest > 0 else text
+    return f"{text} and {counted(rest, 'other')}" if rest > 0 else text
 
 
 def _with_group(name: str) -> str:

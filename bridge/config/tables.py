@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from ...transports.options import LOCAL
+from ...validators.counted import counted
 from ...validators.limits import Limits
 from ..core.exit_codes import EX_CONFIG, ReportedError
 from .child_environment import shown
@@ -123,13 +124,15 @@ class BadConfig(ReportedError):
             if with_source and fault.spot is not None and fault.spot.source:
                 found += (f"    {fault.spot.source}", f"    {'':{fault.spot.mark}}{'^' * fault.spot.width}")
         rest = len(self.faults) - _MOST_LISTED
-        return [*found, *([f"and {rest} more errors"] if rest > 0 else [])]
+        return [*found, *([f"and {counted(rest, 'more error')}"] if rest > 0 else [])]
 
     @property
     def summary(self) -> str:
         """Return the first error, and how many others there are, on one line."""
         first = str(self.faults[0])
-        return f"{first} (and {len(self.faults) - 1} more errors)" if len(self.faults) > 1 else first
+        return (
+            f"{first} (and {counted(len(self.faults) - 1, 'more error')})" if len(self.faults) > 1 else first
+        )
 
 
 @attrs.define

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 import msgspec
 
+from ...validators.counted import counted
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ...validators.revisions import PRIMING_SINCE
@@ -164,7 +165,9 @@ class EventStore:
     def _refuse_more_listeners(self) -> None:
         limit = self._limits.streams_per_session
         if len(self.listeners) >= limit:
-            raise Rejection(409, INVALID_REQUEST, f"the limit of {limit} streams of one session is reached")
+            raise Rejection(
+                409, INVALID_REQUEST, f"the limit of {counted(limit, 'stream')} of one session is reached"
+            )
 
     def _store(self, stream: Stream) -> None:
         if stream.key:

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final, NamedTuple, assert_never
 
 from ...validators import json_object, jsonrpc
+from ...validators.counted import counted
 from ...validators.jsonrpc import Message, Notification, Request, Response, invalid
 from ...validators.limits import Limits
 from ...validators.mcp_params import (
@@ -241,7 +242,7 @@ class LegacySession:
     def _check_room(self, more: int) -> None:
         limits, full = self._limits, ""
         if self.in_flight >= limits.in_flight:
-            full = f"the limit of {limits.in_flight} calls in flight is reached"
+            full = f"the limit of {counted(limits.in_flight, 'call')} in flight is reached"
         elif self._held.messages and self._held.size + more > limits.stdin_bytes:
             until = "answer initialize" if self.phase == OPENING else "be started"
             full = (

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, assert_never
 
 from ...validators import json_object, jsonrpc, mirrored_headers, stateless_request
+from ...validators.counted import counted
 from ...validators.jsonrpc import Message, Notification, Request, Response, canonical_id
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled, cancelled_again, read_cancelled, read_items, read_progress
@@ -204,11 +205,11 @@ class Multiplexer:
     def _check_room(self, method: str) -> None:
         # A subscription lasts as long as its client, so it must not take the place of a call.
         if method == LISTEN:
-            used, limit, what = self._listens, self._limits.sessions, "open subscriptions"
+            used, limit, noun, after = self._listens, self._limits.sessions, "open subscription", ""
         else:
-            used, limit, what = self.calling, self._limits.in_flight, "calls in flight"
+            used, limit, noun, after = self.calling, self._limits.in_flight, "call", " in flight"
         if used >= limit:
-            raise _full(f"the limit of {limit} {what} is reached")
+            raise _full(f"the limit of {counted(limit, noun)}{after} is reached")
 
     def _check_size(self, more: int) -> None:
         # Requests that wait have the limit of the requests in front of a server that does not read.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...validators import jsonrpc
+from ...validators.counted import counted
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.mcp_params import cancelled_again, read_cancelled, read_progress
@@ -85,7 +86,9 @@ class ServerMessages:
         # Every call may have a request of its own.
         limit = self._limits.in_flight
         if self.requests.count >= limit:
-            return self._refuse(message.id, f"the limit of {limit} requests to the client is reached")
+            return self._refuse(
+                message.id, f"the limit of {counted(limit, 'request')} to the client is reached"
+            )
         if self.requests.wire_id_of(message.id) is not None:
             return self._refuse(message.id, jsonrpc.ID_IN_USE, INVALID_REQUEST)
         stream = stream or self._caller() or self._streams.home

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
+from ...validators.counted import counted
 from ...validators.limits import Limits
 from ...validators.rejection import SERVER_ERROR, SESSION_NOT_FOUND, Rejection, retry_after
 
@@ -74,7 +75,7 @@ class SessionTable(Generic[Member]):
             raise Rejection(
                 503,
                 SERVER_ERROR,
-                f"the limit of {self._limits.sessions_per_principal} sessions of one principal, or of "
+                f"the limit of {counted(self._limits.sessions_per_principal, 'session')} of one principal, or of "
                 f"{self._limits.sessions} in all, is reached",
                 headers=retry_after(5),
             )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from ...validators import json_object
+from ...validators.counted import counted
 from ...validators.jsonrpc import Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_PARAMS
@@ -43,7 +44,7 @@ class SharedSubscriptions:
         uri = _uri_in(message.params)
         limit = self._limits.stream_messages
         if len(front.uris) >= limit and uri not in front.uris:
-            text = f"the limit of {limit} subscribed resources is reached (stream_messages)"
+            text = f"the limit of {counted(limit, 'subscribed resource')} is reached (stream_messages)"
             return (ToFront(front, failure(message.id, INVALID_PARAMS, text)),)
         calls = self._calls.by_id
         # The server refuses a request without a URI.

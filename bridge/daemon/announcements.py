@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from ...transports.options import Paths
+from ...validators.counted import counted
 from ..config.settings import AGGREGATE, Settings
 from ..config.trust import replaceable_socket_places
 from ..log import LineLog, escaped
@@ -29,7 +30,7 @@ def summary(config: RunningConfig, supervisor: Supervisor) -> str:
     }
     return "; ".join(
         [
-            f"serving {config.settings.own_servers} servers on {', '.join(config.client_addresses)}",
+            f"serving {counted(config.settings.own_servers, 'server')} on {', '.join(config.client_addresses)}",
             *(f"{state}: {', '.join(names)}" for state, names in faulty.items() if names),
             *config.certificate_faults,
         ]
@@ -78,7 +79,7 @@ def _announce_servers(config: RunningConfig, settings: Settings, log: LineLog) -
         url = f"{base}{Paths.below(name).mcp}"
         log.always("info", "server_address", f"server {name}: {url}", server=name, url=url)
     if base and len(names) > _MOST_SERVERS:
-        text = f"and {len(names) - _MOST_SERVERS} other servers: mcp-bridge status"
+        text = f"and {counted(len(names) - _MOST_SERVERS, 'other server')}: mcp-bridge status"
         log.always("info", "more_servers", text, servers=len(names))
 
 

@@ -17,6 +17,7 @@ from typing import Final
 import attrs
 
 from ...transports.http.listen import KeyIsEncrypted, tls_context
+from ...validators.counted import counted
 from ...validators.x509 import Block, Certificate, blocks, read_certificate
 
 # The largest file of certificates or a key; a chain has a few KiB (bytes).
@@ -107,7 +108,7 @@ def _faults(file: Path, chain: Sequence[Certificate], now: datetime, ahead: time
             yield f"{which} expired on {_shown(one.not_after)}"
         elif one.not_after <= now + ahead:
             days = (one.not_after - now).days
-            yield f"{which} expires on {_shown(one.not_after)}, in {days} day{'' if days == 1 else 's'}"
+            yield f"{which} expires on {_shown(one.not_after)}, in {counted(days, 'day')}"
         if one.not_before > now:
             yield f"{which} is not valid before {_shown(one.not_before)}"
     if not chain[0].hosts:

@@ -14,6 +14,7 @@ from ...transports.endpoints.sse_writer import write_events
 from ...transports.options import JSON, LOCAL
 from ...transports.ports import Endpoint, Exchange
 from ...transports.send_queue import SendQueue
+from ...validators.counted import counted
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..config.settings import CONTROL
@@ -147,7 +148,7 @@ class ControlApi:
             raise Rejection(
                 503,
                 INVALID_REQUEST,
-                f"the limit of {self._most_streams} streams to control endpoints is reached (limits.connections_control)",
+                f"the limit of {counted(self._most_streams, 'stream')} to control endpoints is reached (limits.connections_control)",
                 headers=retry_after(1),
                 reason="connections_control",
             )

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from ...validators import json_object, jsonrpc
+from ...validators.counted import counted
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
@@ -289,7 +290,8 @@ class LegacyAdapter:
     def _listen(self, request: Request) -> Effects:
         effects = self._subscriptions.open(request.id, request.params)
         if effects is None:
-            text = f"more than {self._limits.stream_messages} resources are subscribed, the limit"
+            limit = self._limits.stream_messages
+            text = f"more than {counted(limit, 'resource is', 'resources are')} subscribed, the limit"
             return fail(request.id, INVALID_PARAMS, text)
         return effects
 

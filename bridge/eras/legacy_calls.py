@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ...validators import json_object, stateless_request
+from ...validators.counted import counted
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Notification, Request, Response
 from ...validators.limits import Limits
@@ -203,8 +204,8 @@ class LegacyCalls:
         if not call.held and len(self._rounds.held) >= self._limits.held_calls:
             done = next((other for other in self._rounds.held if other.phase is LegacyPhase.ANSWERED), None)
             if done is None:
-                requester = call.requester
-                text = f"the limit of {self._limits.held_calls} calls that wait for their client is reached"
+                requester, limit = call.requester, self._limits.held_calls
+                text = f"the limit of {counted(limit, 'call that waits for its', 'calls that wait for their')} client is reached"
                 return (*self._drop(call), *fail(requester, INTERNAL_ERROR, text))
             effects = self._reassign(done, self._rounds.remove(done))
         self._requesters.pop(call.requester, None)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...validators import json_object
+from ...validators.counted import counted
 from ...validators.json_object import Members
 from ...validators.jsonrpc import Notification, Request, Response
 from ...validators.limits import Limits
@@ -101,8 +102,9 @@ class ListenStream:
         if not self._handshake.offers("resources", "subscribe"):
             return fail(request.id, METHOD_NOT_FOUND, "the server has no subscriptions to resources")
         uri = json_object.string(json_object.peek(request.params).get("uri"))
-        if len(self._changes) >= self._limits.in_flight:
-            text = f"{self._limits.in_flight} changes of subscriptions wait for the server"
+        limit = self._limits.in_flight
+        if len(self._changes) >= limit:
+            text = f"{counted(limit, 'change of a subscription waits', 'changes of subscriptions wait')} for the server"
             return fail(request.id, INTERNAL_ERROR, text)
         if request.method == "resources/unsubscribe":
             return (respond(request.id, b"{}"), *self._enqueue(_Change(b"", uri)))

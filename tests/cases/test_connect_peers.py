@@ -280,7 +280,7 @@ def test_r3_the_reason_of_the_daemon_is_repeated(tmp_path):
             done = run_connect(running, "one", [request("tools/list")], "--wait", "0")
         assert done.returncode == 69
         (line,) = done.stderr.splitlines()
-        assert line.startswith("mcp-bridge: the limit of 1 connections of one principal is reached")
+        assert line.startswith("mcp-bridge: the limit of 1 connection of one principal is reached")
 
 
 def test_r3_a_server_that_cannot_be_started_is_an_error_of_the_call(tmp_path):

@@ -93,7 +93,7 @@ def test_w9_all_passed_sockets_are_named(tmp_path):
         assert daemon.lines[-1] == f"mcp-bridge: ready on {named[0]}"
         assert status_of(daemon)["addresses"] == named
         assert f", on {', '.join(named)}" in daemon.do("status").stdout
-        manager.wait_for(f"STATUS=serving 1 servers on {', '.join(named)}")
+        manager.wait_for(f"STATUS=serving 1 server on {', '.join(named)}")
         for sock in (first, second, third):
             assert session_at(sock, daemon.token)
         shown = daemon.do("doctor", check=False).stdout

@@ -353,7 +353,7 @@ def test_a_service_manager_is_notified_of_every_state(tmp_path):
     variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "300000"}
     with Daemon(tmp_path, environment=variables) as running:
         manager.wait_for("READY=1")
-        manager.wait_for("STATUS=serving 1 servers on http://127.0.0.1:")
+        manager.wait_for("STATUS=serving 1 server on http://127.0.0.1:")
         manager.wait_for("WATCHDOG=1", 5)
         running.process.send_signal(signal.SIGHUP)
         manager.wait_for("RELOADING=1")

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 import trio
 
+from ...validators.counted import counted
 from ...validators.http_head import FIELD_VALUE, TCHAR
 from ...validators.remote_url import (
     HTTP_SCHEMES,
@@ -263,7 +264,7 @@ class HttpClient:
                 http.connection.close()
         limit = self._options.limits.connections
         if len(self._open) + self._opening >= limit:
-            raise Unreachable(f"{url.origin} has {limit} connections already (limits.connections)")
+            raise Unreachable(f"{url.origin} has {counted(limit, 'connection')} already (limits.connections)")
         seconds = min(self._options.connect_seconds, deadline - trio.current_time())
         self._opening += 1
         try:

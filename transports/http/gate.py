@@ -15,6 +15,7 @@ import attrs
 
 from ...validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
 from ...validators.client_directory import DIRECTORY_HEADER
+from ...validators.counted import counted
 from ...validators.http_head import TCHAR, Head
 from ...validators.limits import Limits
 from ...validators.origin import Site
@@ -87,7 +88,7 @@ class WrongCredentials:
         return Rejection(
             429,
             INVALID_REQUEST,
-            f"the limit of {self._most} wrong credentials in a second is reached",
+            f"the limit of {counted(self._most, 'wrong credential')} in a second is reached",
             headers=retry_after(1),
             reason=_WRONG,
         )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Final
 
+from ...validators.counted import counted
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection, retry_after
 from ..memory import LARGE, large_messages
@@ -84,7 +85,7 @@ class Quota:
         if room is None:
             room = self._waiting[sock.family] = _WaitingRoom()
         if len(room) >= self._limits.connections_unauthenticated and not self._evict(room):
-            raise _full("connections without a credential", "connections_unauthenticated", len(room))
+            raise _full(" without a credential", "connections_unauthenticated", len(room))
         seat = Seat(self, room, sock, peer, state)
         room.add(seat)
         return seat
@@ -107,11 +108,11 @@ class Quota:
         limits, count = self._limits, self._by_account.get(account, 0)
         if account == _CONTROL:
             if count >= limits.connections_control:
-                raise _full("connections to control endpoints", "connections_control", count)
+                raise _full(" to control endpoints", "connections_control", count)
         elif count >= limits.connections_per_principal:
-            raise _full("connections of one principal", "connections_per_principal", count)
+            raise _full(" of one principal", "connections_per_principal", count)
         elif self._total >= limits.connections:
-            raise _full("connections", "connections", limits.connections)
+            raise _full("", "connections", limits.connections)
         self._by_account[account] = count + 1
         self._total += account != _CONTROL
 
@@ -268,11 +269,11 @@ def _too_much_unfinished(limit: int) -> Rejection:
     )
 
 
-def _full(what: str, key: str, limit: int) -> Rejection:
+def _full(kind: str, key: str, limit: int) -> Rejection:
     return Rejection(
         503,
         INVALID_REQUEST,
-        f"the limit of {limit} {what} is reached (limits.{key})",
+        f"the limit of {counted(limit, 'connection')}{kind} is reached (limits.{key})",
         headers=retry_after(1),
         close=True,
         reason=key,

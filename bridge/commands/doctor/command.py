@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from ....validators.counted import counted
 from ...core.exit_codes import EX_FAILED, EX_OK
 from ...log import escaped
 from ..invocation import Invocation
@@ -63,10 +64,7 @@ def summary_of(findings: Iterable[Finding]) -> str:
     """Return the number of findings of each kind, as one line."""
     kinds = [finding.kind for finding in findings]
     counts = {kind: kinds.count(kind) for kind in KINDS}
-    words = [f"{counts[kind]} {noun}{'s' * (counts[kind] != 1)}" for kind, noun in _NOUNS.items()]
+    words = [counted(counts[kind], noun) for kind, noun in _NOUNS.items()]
+    passed = counted(counts[OK], "check passed", "checks passed")
     problems = counts[ERROR] + counts[WARNING]
-    return (
-        f"{', '.join(words)}, {counts[OK]} checks passed"
-        if problems
-        else f"no problems found: {counts[OK]} checks passed"
-    )
+    return f"{', '.join(words)}, {passed}" if problems else f"no problems found: {passed}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ....validators.client_directory import encode_path
+from ....validators.counted import counted
 from ...config.child_environment import named
 from ...config.settings import CONTROL, ServerConfig, Settings
 from ...core.start_errors import Output, StartFault
@@ -76,8 +77,8 @@ def check_daemon(
         text = f"servers.{server.name}: the daemon has not loaded it yet"
         return [Finding(WARNING, text, "run mcp-bridge reload")]
 
-    counted = progress.count("tested", len(settings.servers))
-    for findings in map_in_threads(check_running, settings.servers, AT_ONCE, counted.one_more):
+    tally = progress.count("tested", len(settings.servers))
+    for findings in map_in_threads(check_running, settings.servers, AT_ONCE, tally.one_more):
         yield from findings
 
 
@@ -178,7 +179,7 @@ def _memory(server: dict[str, Any]) -> Iterator[Finding]:
         return
     yield Finding(
         WARNING,
-        f"servers.{server['name']}: {len(server['pids'])} processes use {server['memory'] / 2**20:.0f} MiB",
+        f"servers.{server['name']}: {counted(len(server['pids']), 'process uses', 'processes use')} {server['memory'] / 2**20:.0f} MiB",
         f"if it keeps no state of a client, one process can serve all clients of a user; add to [servers.{server['name']}]",
         ('share = "principal"', "mcp-bridge reload"),
     )

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ....validators.counted import counted
 from ...config import load
 from ...config.helper_programs import Helpers
 from ...config.settings import ServerConfig
@@ -44,7 +45,7 @@ def examine(
             yield Finding(ERROR, f"invalid configuration: {one}")
         yield Finding(ERROR, f"invalid configuration: {last}", _fix_of(path), _commands_of(path))
         return
-    yield Finding(OK, f"{path}: {settings.own_servers} servers")
+    yield Finding(OK, f"{path}: {counted(settings.own_servers, 'server')}")
     yield from compare_surroundings(source, environment)
     yield from check_default_token(settings, environment)
     yield from check_certificate(certificate)
@@ -52,8 +53,8 @@ def examine(
     def check_one(server: ServerConfig) -> list[Finding]:
         return [*check_server(server, source, environment), *check_replaceable(server)]
 
-    counted = progress.count("checked", len(settings.servers))
-    for findings in map_in_threads(check_one, settings.servers, AT_ONCE, counted.one_more):
+    tally = progress.count("checked", len(settings.servers))
+    for findings in map_in_threads(check_one, settings.servers, AT_ONCE, tally.one_more):
         yield from findings
     for reason in replaceable_socket_places(settings):
         yield Finding(ERROR, f"listen: unix: {reason}", "use a directory that only you can write to")

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+from ....validators.counted import counted
 from ...config import load, xdg
 from ...config.credentials import BadCredential, check_executed
 from ...config.settings import Settings
@@ -132,7 +133,7 @@ def _uninstall(invocation: Invocation) -> int:
         # A unit without a file that has failed would be listed until the next boot.
         with suppress(SystemctlFailed):
             manager.do("reset-failed", *present)
-    print_line(f"removed {len(removed)} files" if removed else "the service is not installed")
+    print_line(f"removed {counted(len(removed), 'file')}" if removed else "the service is not installed")
     for path in removed:
         notice(f"removed {path}")
     if removed:

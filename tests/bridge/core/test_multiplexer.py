@@ -173,7 +173,7 @@ def test_methods_that_the_era_has_taken_out_are_not_found(method):
 def test_calls_in_flight_are_limited():
     talk = Talk(limits=Limits(in_flight=1))
     talk.ask(1, "tools/list")
-    with pytest.raises(Rejection, match="the limit of 1 calls in flight") as refused:
+    with pytest.raises(Rejection, match="the limit of 1 call in flight") as refused:
         talk.ask(2, "tools/list")
     assert refused.value.status == 429
 
@@ -204,7 +204,7 @@ def test_subscriptions_take_no_calls_place_and_have_a_limit_of_their_own():
         talk.ask("c", listen, about)
     assert refused.value.status == 429
     assert sent_to_server(talk.ask(1, "tools/list")[1]) != []
-    with pytest.raises(Rejection, match="the limit of 1 calls in flight"):
+    with pytest.raises(Rejection, match="the limit of 1 call in flight"):
         talk.ask(2, "tools/list")
     list(talk.it.on_disconnect(first))
     assert sent_to_server(talk.ask("c", listen, about)[1]) != []

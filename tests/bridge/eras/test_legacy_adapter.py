@@ -852,7 +852,7 @@ def test_the_calls_that_wait_for_their_client_are_limited():
     talk.server_requests("q2", "roots/list")
     effects = talk.gathered()
     assert to_client(effects) == [
-        (8, {"code": -32603, "message": "the limit of 1 calls that wait for their client is reached"})
+        (8, {"code": -32603, "message": "the limit of 1 call that waits for its client is reached"})
     ]
     assert to_server(effects) == [("notifications/cancelled", {"requestId": 3})]
 

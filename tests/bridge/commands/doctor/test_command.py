@@ -17,7 +17,7 @@ def test_the_fix_is_below_its_finding_and_the_summary_is_last():
         "            pipx install a",
         r"warning b\x1b[1m",
         "ok      c",
-        "1 error, 1 warning, 1 checks passed",
+        "1 error, 1 warning, 1 check passed",
     ]
 
 
@@ -42,4 +42,4 @@ def test_only_the_kind_is_coloured():
 
 
 def test_without_problems_the_summary_says_so():
-    assert summary_of(FINDINGS[2:]) == "no problems found: 1 checks passed"
+    assert summary_of(FINDINGS[2:]) == "no problems found: 1 check passed"
