@@ -6,7 +6,7 @@ where no token is required.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -20,7 +20,7 @@ from ...validators.origin import Site
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..config.credentials import PRINCIPAL
 from ..config.settings import AdminConfig
-from ..core.browser_sessions import SESSION_SECONDS, BrowserSessions
+from ..core.browser_sessions import SECRET_LENGTH, SESSION_SECONDS, BrowserSessions
 
 # The page, the page that exchanges the code of a link for a session, and the path of the sessions.
 PAGE: Final = "/admin"
@@ -37,6 +37,13 @@ TOKEN_HEADER: Final = "mcp-bridge-page"  # noqa: S105 - the name of a header
 # RFC 9110 section 11.6.1 wants a challenge with each 401. No browser prompts for this one.
 CHALLENGE: Final[Headers] = ((b"WWW-Authenticate", b"Bearer"),)
 _NO_SESSION: Final = "there is no session for this page, or it has ended: run `mcp-bridge admin` and open the link that it prints"
+
+# For the wrong Host and the wrong Origin. The settings of clients do not apply to the page.
+_ADVICE: Final = {
+    421: "Host is not a name of this machine (localhost, 127.0.0.1): `mcp-bridge admin` prints the address of this page;"
+    " from another machine use `ssh -L`, because hosts in [listen] does not apply to this page",
+    403: "the request is from another page than this one; origins in [listen] does not apply to this page",
+}
 
 
 @attrs.define(eq=False)
@@ -86,15 +93,14 @@ class Access:
 
     def close(self, head: Head) -> Headers:
         """Close the session of a request. Returns the header that removes the cookie."""
-        for value in cookie_values(head.headers.get("cookie"), self.cookie):
+        for value in self._cookies(head):
             self.sessions.end(value)
         return self._set_cookie("", 0)
 
     def has_session(self, head: Head) -> bool:
         """Return whether a request has the cookie of a session. That suffices for static files, which hold no data."""
         return any(
-            self.sessions.has(value, self.owner(), trio.current_time())
-            for value in cookie_values(head.headers.get("cookie"), self.cookie)
+            self.sessions.has(value, self.owner(), trio.current_time()) for value in self._cookies(head)
         )
 
     def check(self, head: Head, principal: str) -> None:
@@ -107,8 +113,7 @@ class Access:
         if principal == BROWSER:
             token = head.headers.get(TOKEN_HEADER, "")
             now, owner = trio.current_time(), self.owner()
-            cookies = cookie_values(head.headers.get("cookie"), self.cookie)
-            if not any(self.sessions.admits(cookie, token, owner, now) for cookie in cookies):
+            if not any(self.sessions.admits(cookie, token, owner, now) for cookie in self._cookies(head)):
                 raise no_session()
         elif principal not in (LOCAL, PRINCIPAL):
             raise Rejection(403, INVALID_REQUEST, f"the token of {principal!r} has no right to this page")
@@ -128,6 +133,9 @@ class Access:
                 " then run `mcp-bridge reload`",
                 reason="admin_actions_off",
             )
+
+    def _cookies(self, head: Head) -> list[str]:
+        return cookie_values(head.headers.get("cookie"), self.cookie, SECRET_LENGTH)
 
     def _set_cookie(self, value: str, seconds: int) -> Headers:
         attributes = f"Path={PAGE}; Max-Age={seconds}; HttpOnly; SameSite=Strict{'; Secure' * self.secure}"
@@ -151,8 +159,7 @@ class ListenerPages:
         Raises Rejection 421, 403 and 401.
         """
         headers, path = head.headers, head.path.removesuffix("/")
-        self._site.check_host(headers.get("host", ""))
-        self._site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+        self._check_site(headers)
         if is_foreign():
             raise Rejection(
                 403,
@@ -170,6 +177,17 @@ class ListenerPages:
         if path == PAGE:
             return ANONYMOUS
         raise no_session()
+
+    def _check_site(self, headers: Mapping[str, str]) -> None:
+        """Raise Rejection for another Host or Origin, with advice that applies to the page."""
+        try:
+            self._site.check_host(headers.get("host", ""))
+            self._site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
+        except Rejection as fault:
+            advice = _ADVICE.get(fault.status)
+            if advice is None:
+                raise
+            raise Rejection(fault.status, fault.code, advice, reason=fault.reason) from None
 
 
 def cookie_name(port: int, *, secure: bool) -> str:

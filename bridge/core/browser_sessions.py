@@ -25,6 +25,8 @@ MOST_LINKS: Final = 8
 MOST_SESSIONS: Final = 32
 # 256 bits.
 _BYTES: Final = 32
+# Of the secrets: base64 without padding (characters).
+SECRET_LENGTH: Final = (8 * _BYTES + 5) // 6
 
 
 class Secrets(NamedTuple):

@@ -139,6 +139,17 @@ async def test_another_host_or_origin_is_refused_with_a_session(world, headers, 
     assert status(world.pages.admit, request(**sign_in(world.access), **headers), ours) == expected
 
 
+@pytest.mark.parametrize(
+    "headers", [{"host": "bridge.example"}, {"origin": "null"}, {"sec_fetch_site": "same-site"}]
+)
+async def test_a_refusal_of_the_page_advises_nothing_that_applies_to_clients_only(world, headers):
+    with pytest.raises(Rejection) as refused:
+        world.pages.admit(request(**headers), ours)
+    assert "does not apply to this page" in str(refused.value)
+    assert "--allowed-host" not in str(refused.value)
+    assert "--cors" not in str(refused.value)
+
+
 async def test_a_process_of_another_user_is_refused_with_a_session(world):
     session = sign_in(world.access)
     for found in (request(**session), request("POST", "/admin/session"), request(path="/admin/open")):
@@ -156,8 +167,13 @@ async def test_data_needs_the_cookie_and_the_page_token(world):
 
 async def test_a_cookie_of_the_same_name_from_elsewhere_locks_nobody_out(world):
     session = sign_in(world.access)
-    session["cookie"] = f"mcp-bridge-admin-8808=planted; {session['cookie']}"
-    assert world.pages.admit(request(**session), ours) == BROWSER
+    own = session["cookie"]
+    value = own.partition("=")[2]
+    for planted in ("planted", value[::-1]):
+        others = "; ".join(f"mcp-bridge-admin-8808={planted[:-2]}{number:02}" for number in range(99))
+        session["cookie"] = f"{others}; {own}"
+        assert world.pages.admit(request(**session), ours) == BROWSER
+        world.access.check(request(**session), BROWSER)
     world.access.check(request(**session), BROWSER)
 
 
