@@ -4,6 +4,7 @@ The working directory is never one of them, so that a project cannot bring a con
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,9 +36,17 @@ def runtime_directory(environment: Mapping[str, str]) -> Path:
     if named := directory_in(environment, "XDG_RUNTIME_DIR"):
         return named / "mcp-bridge"
     system = Path(f"/run/user/{os.geteuid()}")
-    if system.is_dir():
+    if _is_own_directory(system):
         return system / "mcp-bridge"
     return state_directory(environment)
+
+
+def _is_own_directory(path: Path) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def home_in(environment: Mapping[str, str]) -> Path:

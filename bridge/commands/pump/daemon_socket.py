@@ -55,7 +55,8 @@ def _runtime_directory(environment: "dict[bytes, bytes]", home: bytes) -> bytes:
         return named.rstrip(b"/")
     system = b"/run/user/%d" % posix.geteuid()
     try:
-        if posix.stat(system).st_mode & _S_IFMT == _S_IFDIR:
+        found = posix.stat(system)
+        if found.st_mode & _S_IFMT == _S_IFDIR and found.st_uid == posix.geteuid():
             return system
     except OSError:
         pass

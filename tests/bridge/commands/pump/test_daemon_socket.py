@@ -41,6 +41,32 @@ def test_the_usual_socket_is_that_of_all_commands(tmp_path, monkeypatch, names, 
     assert usual_socket(encoded) == os.fsencode(xdg.default_socket(values))
 
 
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o40700), (1, 0o40700), (0, 0o100600), (None, 0)])
+def test_the_directory_of_the_login_is_used_without_a_variable_if_it_is_ours(monkeypatch, owner, mode):
+    """The official SDKs start a server with HOME, LOGNAME, PATH, SHELL, TERM and USER only."""
+
+    real = os.stat
+
+    def found(path, **more):
+        if os.fsencode(path) != b"/run/user/4000000":
+            return real(path, **more)
+        if owner is None:
+            raise FileNotFoundError
+        return os.stat_result((mode, 1, 1, 1, 4_000_000 + owner, 0, 0, 0, 0, 0))
+
+    for module in (os, daemon_socket.posix):
+        monkeypatch.setattr(module, "geteuid", lambda: 4_000_000)
+    monkeypatch.setattr(daemon_socket.posix, "stat", found)
+    monkeypatch.setattr(Path, "stat", found)
+    login, state = (
+        "/run/user/4000000/mcp-bridge/mcp-bridge.sock",
+        "/h/.local/state/mcp-bridge/mcp-bridge.sock",
+    )
+    expected = login if owner == 0 and mode == 0o40700 else state
+    assert usual_socket({b"HOME": b"/h"}) == expected.encode()
+    assert str(xdg.default_socket({"HOME": "/h"})) == expected
+
+
 CONFIGURED = [
     ("", True),
     ("[servers.one]\ncommand = ['x']\n", True),
