@@ -46,6 +46,9 @@ class ServerStatus(msgspec.Struct, frozen=True):
     connections: int = 0
     # With `cwd = "client"`: the directory of each process, by pid.
     directories: dict[int, str] = {}
+    # When `last_exit` was (seconds since 1970, 0 without one), and whether the server has started since.
+    last_exit_at: float = 0.0
+    recovered: bool = False
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -107,6 +110,8 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         url="" if server.config.remote is None else server.config.remote.shown,
         connections=server.connections,
         directories=server.directories,
+        last_exit_at=round(server_log.history.last_exit_at, 1),
+        recovered=server_log.history.recovered,
     )
 
 

@@ -200,8 +200,8 @@ class LocalServer:
 
     @property
     def sessions(self) -> int:
-        """The number of sessions, and of processes that sessions and stateless clients share."""
-        return self._parts.used
+        """The number of clients: those with a session, and stateless ones."""
+        return len(self.clients)
 
     @property
     def clients(self) -> tuple[ConnectedClient, ...]:

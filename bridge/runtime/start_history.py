@@ -25,6 +25,9 @@ class StartHistory:
         self.exits = 0
         # How the last process has exited or was not started, after "the server".
         self.last_exit = ""
+        # When that was (seconds since 1970, 0 without one), and whether a start has succeeded since.
+        self.last_exit_at = 0.0
+        self.recovered = False
         # Why the last start has failed, None since a start has succeeded; and the principals that its process has served.
         self.fault: StartFault | None = None
         self._fault_of: frozenset[str] = frozenset()
@@ -51,14 +54,14 @@ class StartHistory:
     def on_exit(self, pid: int, exit_: Exit) -> None:
         """Record the unexpected exit of a process."""
         self.exits += 1
-        self.last_exit = exit_.describe()
+        self._note(exit_.describe())
         event = "process_exited" if pid > 0 else "connection_failed"
         self._log.warning(event, how=self.last_exit, pid=pid)
         self._log_withheld(failed=time.monotonic() - self._since.get(pid, 0.0) < _START_SECONDS)
 
     def on_not_started(self, reason: str) -> None:
         """Record that no process could be started."""
-        self.last_exit = f"was not started: {reason}"
+        self._note(f"was not started: {reason}")
         self._log_withheld(failed=True)
 
     def on_start_failed(self, fault: StartFault, principals: Iterable[str] = ()) -> None:
@@ -68,6 +71,7 @@ class StartHistory:
 
     def on_start_succeeded(self) -> None:
         """Record the first response of a process."""
+        self.recovered = bool(self.last_exit)
         if self.fault is not None:
             self.fault = None
             self._log.info("start_succeeded")
@@ -78,6 +82,9 @@ class StartHistory:
         if fault is None:
             return self.last_exit
         return fault.summary if self._fault_of <= {principal} else fault.reason
+
+    def _note(self, how: str) -> None:
+        self.last_exit, self.last_exit_at, self.recovered = how, time.time(), False
 
     def _log_withheld(self, *, failed: bool) -> None:
         """Log once, of a server whose starts fail, which variables of the daemon it was not given."""

@@ -1368,7 +1368,7 @@ async def test_a_session_continues_after_a_restart_of_its_server(tmp_path, share
             after = await status_with_two_processes(running)
             # Only requested restarts count.
             assert after["restarts"] == 0
-            assert after["sessions"] == (1 if share == "session" else 2)
+            assert after["sessions"] == 1
         assert not any("internal_error" in line for line in running.lines)
 
 

@@ -121,6 +121,20 @@ async def test_a_stateless_client_is_listed_with_its_declaration_until_it_has_en
             wait_until(lambda: [one["transport"] for one in sessions(running)] == ["http"])
 
 
+@pytest.mark.parametrize("share", ["session", "principal", "server"])
+def test_status_counts_the_clients_that_are_listed(tmp_path, share):
+    def counted():
+        return [(one["sessions"], one["pids"]) for one in running.status()["servers"]]
+
+    with daemon(tmp_path, {"example": {"command": EXAMPLE, "share": share}}) as running:
+        # The program of this client has ended, and its process may still run.
+        assert "echo" in running.do("tools", "example").stdout
+        wait_until(lambda: sessions(running) == [])
+        assert counted()[0][0] == 0
+        with pipe(running, "example"), pipe(running, "example"):
+            assert (len(sessions(running)), counted()[0][0]) == (2, 2)
+
+
 async def test_a_client_without_a_name_is_listed(tmp_path):
     with daemon(tmp_path) as running:
         body = request("tools/call", tool("echo", text="a"))

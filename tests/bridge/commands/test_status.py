@@ -80,6 +80,17 @@ def test_notes_follow_the_table(run):
     assert text.endswith("warning: careful\nrejected requests: host 2\n")
 
 
+def test_a_failure_has_its_age_until_the_server_has_started_again(run, monkeypatch):
+    monkeypatch.setattr(module.time, "time", lambda: 1_000_300.0)
+    failed = {"last_exit": "exited with code 3", "stderr": ["line"], "last_exit_at": 1_000_000.0}
+    assert "files: the last process exited with code 3, 5 min 0 s ago\n  line\n" in run(
+        status, changed(**failed)
+    )
+    text = run(status, changed(**failed, recovered=True))
+    assert "code 3" not in text
+    assert "line" not in text
+
+
 def test_text_of_a_server_cannot_control_the_terminal(run):
     text = run(status, changed(last_exit="\x1b[2J", stderr=["\x1b[2J"], state="\x1b[2J"))
     assert "\x1b" not in text

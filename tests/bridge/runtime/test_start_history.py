@@ -1,5 +1,7 @@
 """The starts and exits of one server."""
 
+import time
+
 import pytest
 
 from mcpbridged.bridge.core.start_errors import Output, StartFault
@@ -37,6 +39,19 @@ def test_starts_and_exits_are_counted(history, log):
     history.on_exit(7, Exit(code=3))
     assert (history.starts, history.exits, history.last_exit) == (1, 1, "exited with code 3")
     assert [fields for _, fields in log.events] == [{"pid": 7}, {"how": "exited with code 3", "pid": 7}]
+
+
+def test_a_failure_has_a_time_and_is_past_after_the_next_start(history):
+    assert (history.last_exit_at, history.recovered) == (0, False)
+    history.on_start_succeeded()
+    assert not history.recovered
+    history.on_exit(7, Exit(code=3))
+    assert abs(history.last_exit_at - time.time()) < 60
+    assert not history.recovered
+    history.on_start_succeeded()
+    assert history.recovered
+    history.on_not_started("no such file")
+    assert not history.recovered
 
 
 @pytest.mark.parametrize("how", ["exit", "no start"])
