@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, cast
 
 from ...validators.rejection import METHOD_NOT_FOUND
 from ...validators.stateless_request import MISSING_CAPABILITY
-from ..core.suggestion import suggestion
+from ..core.suggestion import alternatives, suggestion
 from .control_client import ErrorResponse, call_server, names_of_servers, result_of
 from .input_responder import CANCEL, why_not_offered
 
@@ -158,9 +158,7 @@ def check_server(unix: Path, server: str) -> None:
     """Raise ErrorResponse if the daemon has no server of this name."""
     known = names_of_servers(unix)
     if server not in known:
-        raise ErrorResponse(
-            f"there is no server {server!r}; there are: {', '.join(known) or 'none'}{suggestion(server, known)}"
-        )
+        raise ErrorResponse(f"there is no server {server!r}{alternatives(server, known)}")
 
 
 def not_there(server: str, kind: str, word: str, known: list[str], command: str) -> ErrorResponse:

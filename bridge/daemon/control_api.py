@@ -18,7 +18,7 @@ from ...validators.counted import counted
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..config.settings import CONTROL
-from ..core.suggestion import suggestion
+from ..core.suggestion import alternatives
 from ..runtime.server import LocalServer
 from ..runtime.server_log import ServerLog
 from .daemon_info import DaemonInfo
@@ -168,9 +168,8 @@ class ControlApi:
         name = _server_in(exchange)
         server = self._supervisor.find(name)
         if server is None:
-            known = ", ".join(one.name for one in self._supervisor) or "none"
-            similar = suggestion(name, [one.name for one in self._supervisor])
-            raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}; there are: {known}{similar}")
+            known = [one.name for one in self._supervisor]
+            raise Rejection(404, INVALID_REQUEST, f"there is no server {name!r}{alternatives(name, known)}")
         return server
 
 

@@ -21,6 +21,7 @@ from ...validators.origin import Site
 from ..admin.access import Access
 from ..config.settings import CONTROL, READY
 from ..config.xdg import stopping_path
+from ..core.suggestion import alternatives
 from ..log import LineLog
 from .running_config import RunningConfig
 from .supervisor import Supervisor, permitted_servers
@@ -61,7 +62,7 @@ class Listeners:
             **dict.fromkeys(config.settings.health, healthz),
         }
         self._health_paths = frozenset(health)
-        self._tcp_routes, self._unix_routes = Routes({}, health), Routes({}, health)
+        self._tcp_routes, self._unix_routes = Routes({}, health), Routes({}, health, alternatives)
         # Cancelled to close the connections that are still open.
         self._connections = trio.CancelScope()
         # Set once no connection is open and none is accepted.

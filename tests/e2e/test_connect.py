@@ -84,7 +84,12 @@ def test_a_line_within_the_limits_of_the_server_passes(tmp_path):
 
 def test_an_unknown_server_is_named(running):
     done = run_connect(running, "nobody", [])
-    assert (done.returncode, done.stderr) == (69, "mcp-bridge: there is no server 'nobody'\n")
+    known = ", ".join(one["name"] for one in running.status()["servers"])
+    assert (done.returncode, done.stderr) == (
+        69,
+        f"mcp-bridge: there is no server 'nobody'; there are: {known}\n",
+    )
+    assert run_connect(running, "ona", []).stderr.endswith("did you mean 'one'?\n")
 
 
 def test_a_refused_request_gets_an_error(running):

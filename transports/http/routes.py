@@ -1,7 +1,7 @@
 """Map paths to endpoints. Paths are not decoded, normalised or redirected; one trailing slash makes no difference."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ...validators.http_head import Head
@@ -86,8 +86,15 @@ def _spelled(table: Mapping[str, _Value]) -> dict[str, _Value]:
 class Routes:
     """The route table of one listener, and its public paths. `generation` grows with each change of the table."""
 
-    def __init__(self, table: Mapping[str, Endpoint], health: Mapping[str, Endpoint]) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, Endpoint],
+        health: Mapping[str, Endpoint],
+        alternatives: Callable[[str, Sequence[str]], str] | None = None,
+    ) -> None:
         self.generation = 0
+        # Returns the end of the error text for an unknown server, from its name and the names that the principal may use.
+        self._alternatives = alternatives
         self._health = _spelled(health)
         self._rights: dict[str, frozenset[str]] = {}
         self._owners: dict[str, str] = {}
@@ -120,7 +127,7 @@ class Routes:
         if endpoint is None:
             if is_discovery(path):
                 return no_oauth
-            raise Rejection(404, INVALID_REQUEST, "Not found")
+            raise Rejection(404, INVALID_REQUEST, self._not_found(path, principal))
         if principal in self._rights and path in self._owners:
             server = self._owners[path]
             if server not in self._rights[principal]:
@@ -128,3 +135,14 @@ class Routes:
                     403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}"
                 )
         return endpoint
+
+    def _not_found(self, path: str, principal: str) -> str:
+        """Return the text of a 404. For the pipe of an unknown server it has the names of those that the principal may use."""
+        words = path.split("/")
+        if self._alternatives is None or len(words) != 4 or words[1] != "servers" or words[3] != "pipe":
+            return "Not found"
+        mine = self._rights.get(principal)
+        names = dict.fromkeys(
+            name for name in self._owners.values() if name and (mine is None or name in mine)
+        )
+        return f"there is no server of this name{self._alternatives(words[2], list(names))}"

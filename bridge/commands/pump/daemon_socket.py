@@ -185,9 +185,11 @@ class Upgrade:
         return self._data[:200].partition(b"\r\n")[0].decode("utf-8", "backslashreplace")
 
     def _reason(self, status: bytes, body: bytes) -> str:
-        if status == b"404":
-            return f"there is no server {self._name!r}"
         message = _message_in(body)
+        if status == b"404":
+            # The daemon does not repeat the name. It lists the servers that this client may use.
+            _, semicolon, known = message.partition("; ")
+            return f"there is no server {self._name!r}{semicolon}{known}"
         if message:
             return message
         shown = f": {body.decode('utf-8', 'backslashreplace')}" if body else ""

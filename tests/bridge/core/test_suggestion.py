@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mcpbridged.bridge.core.suggestion import most_similar, suggestion
+from mcpbridged.bridge.core.suggestion import alternatives, most_similar, suggestion
 
 NAMES = ["status", "sessions", "serve", "config", "client-config", "restart"]
 
@@ -43,3 +43,11 @@ def test_many_long_names_take_little_time():
     begun = time.process_time()
     assert most_similar("a" * 64, ["ab" * 32] * 100_000 + ["b" * 10_000_000]) != "b"
     assert time.process_time() - begun < 1
+
+
+def test_an_error_lists_the_known_names_up_to_a_limit():
+    assert alternatives("x", []) == "; there are: none"
+    assert alternatives("fils", ["files", "time"]) == "; there are: files, time; did you mean 'files'?"
+    many = [f"server-{number}" for number in range(21)]
+    assert alternatives("?", many[:20]) == f"; there are: {', '.join(many[:20])}"
+    assert alternatives("server-2", many).startswith(f"; there are: {', '.join(many[:20])}, ...")

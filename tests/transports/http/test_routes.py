@@ -108,3 +108,25 @@ async def test_a_denied_server_is_not_ready():
     assert (await sent(endpoint, target="/readyz?server=a"))[:2] == (503, b"not ready")
     assert (await sent(endpoint, target="/readyz?server=a", principal="admin"))[0] == 200
     assert (await sent(endpoint))[0] == 200
+
+
+def test_the_pipe_of_an_unknown_server_is_refused_with_the_servers_of_the_principal():
+    routes = Routes({}, {}, lambda name, known: f"; {name} is none of {', '.join(known)}")
+    routes.replace(
+        {"/servers/a/pipe": one, "/servers/b/pipe": two},
+        {"/servers/a/pipe": "a", "/servers/b/pipe": "b", "/mcp": "b"},
+        {"limited": frozenset({"b"})},
+    )
+
+    def text_of(path, principal):
+        with pytest.raises(Rejection) as refused:
+            routes(head("GET", path), principal)
+        assert refused.value.status == 404
+        return str(refused.value)
+
+    assert text_of("/servers/c/pipe", "local") == "there is no server of this name; c is none of a, b"
+    assert text_of("/servers/c/pipe", "limited") == "there is no server of this name; c is none of b"
+    for path in ("/servers/c/mcp", "/c/pipe", "/servers/c/x/pipe", "/x/c/pipe"):
+        assert text_of(path, "local") == "Not found"
+    with pytest.raises(Rejection, match=r"\ANot found\Z"):
+        Routes({}, {})(head("GET", "/servers/c/pipe"), "local")

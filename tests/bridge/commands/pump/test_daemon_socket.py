@@ -208,6 +208,12 @@ def test_what_follows_the_response_is_returned():
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"", "there is no server 'one'", False),
         (
+            b"HTTP/1.1 404 Not Found\r\n\r\n",
+            b'{"error":{"message":"there is no server of this name; there are: once"}}',
+            "there is no server 'one'; there are: once",
+            False,
+        ),
+        (
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 48\r\n\r\n",
             b'{"error":{"message":"the bridge\\n is stopping"}}and more',
             "the bridge is stopping",
