@@ -219,6 +219,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l project -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a new
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a list
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a revoke
@@ -269,6 +270,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l http
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l write
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l token -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l config -r

@@ -1,7 +1,7 @@
 """`mcp-bridge approve`: pin the commands of servers by a hash."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import edit
@@ -11,7 +11,7 @@ from ..log import escaped
 from ..runtime.pinning import PinChecker, Subject
 from .effective import find_process_server, resolved
 from .invocation import Invocation
-from .output import notice, print_line
+from .output import notice, print_json, print_line
 from .reload import report_change
 
 
@@ -21,13 +21,16 @@ def approve(invocation: Invocation) -> int:
     servers = [one for one in resolved(source.file, source.environment).servers if one.name != AGGREGATE]
     text = source.file.read_bytes().decode()
     checker = PinChecker()
+    found: list[dict[str, object]] = []
     for name in invocation.options.servers:
         server = find_process_server(source.file, servers, name)
         subject = checker.subject(server)
         text = edit.with_pin(text, name, subject.pin)
-        print_line(escaped(name))
-        for key, value in _rows(subject, "that of each client" if server.cwd_allowed else subject.cwd):
-            print_line(escaped(f"  {key:<12}{value}"))
+        found.append(_as_json(name, subject, allowed=server.cwd_allowed))
+        if not invocation.options.json:
+            print_line(escaped(name))
+            for key, value in _rows(subject, "that of each client" if server.cwd_allowed else subject.cwd):
+                print_line(escaped(f"  {key:<12}{value}"))
         for remark in _remarks(name, subject):
             notice(remark)
         if server.cwd_trust:
@@ -36,8 +39,22 @@ def approve(invocation: Invocation) -> int:
                 "changes to it are not detected"
             )
     edit.rewrite(source.file, text)
+    if invocation.options.json:
+        print_json(found)
     report_change(source)
     return EX_OK
+
+
+def _as_json(name: str, subject: Subject, *, allowed: Sequence[str]) -> dict[str, object]:
+    return {
+        "server": name,
+        "command": list(subject.argv),
+        # The directory of the client is not pinned.
+        "cwd": None if allowed else subject.cwd or None,
+        "variables": sorted(subject.variables),
+        "files": [{"file": file, "sha256": digest} for file, digest in subject.files],
+        "pin": subject.pin,
+    }
 
 
 def _rows(subject: Subject, cwd: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from ..core.exit_codes import EX_OK
 from .client_snippets import Snippet, command_snippet, http_snippet
 from .control_client import ErrorResponse, Unreachable, request
 from .invocation import BadUsage, Invocation
-from .output import notice, print_line
+from .output import notice, print_json, print_line
 from .reload import reload_if_running
 from .status import addresses_of
 from .token import hash_of
@@ -37,6 +37,18 @@ def client_config(invocation: Invocation) -> int:
         _write(invocation, settings)
         return EX_OK
     snippet = _over_http(invocation, settings) if options.http else _by_command(invocation)
+    if options.json:
+        print_json(
+            {
+                "client": options.client,
+                "server": options.server,
+                "where": snippet.where,
+                "path": list(snippet.path),
+                "entry": snippet.entry,
+                "text": snippet.text,
+            }
+        )
+        return EX_OK
     notice(snippet.where)
     print_line(snippet.text.rstrip("\n"))
     return EX_OK
@@ -58,8 +70,19 @@ def _write(invocation: Invocation, settings: Settings) -> None:
     snippet = make(invocation, settings, file.text)
     text, replaced = with_snippet(file, snippet)
     kept = write_client_file(file, text, secret=options.http and settings.authenticate)
-    what = "replaced the entry" if replaced else "added the entry"
-    print_line(f"{what} {options.server} in {file.path}")
+    if options.json:
+        print_json(
+            {
+                "client": options.client,
+                "server": options.server,
+                "file": str(file.path),
+                "replaced": replaced,
+                "backup": None if kept is None else str(kept),
+            }
+        )
+    else:
+        what = "replaced the entry" if replaced else "added the entry"
+        print_line(f"{what} {options.server} in {file.path}")
     if kept is not None:
         notice(f"the former file is {kept}")
     target = file.path.resolve()

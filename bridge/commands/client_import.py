@@ -34,7 +34,7 @@ from ..config.xdg import home_in
 from ..core.exit_codes import EX_INCOMPLETE, EX_OK
 from ..log import escaped
 from .invocation import BadUsage, Invocation
-from .output import notice, print_line
+from .output import notice, print_json, print_line
 from .reload import report_change
 
 # The largest file of a client (bytes).
@@ -69,6 +69,8 @@ def import_config(invocation: Invocation) -> int:
     for one in files:
         _read_into(one, into, invocation, every=options.all)
     after = _with_tables(before, into.toml)
+    if options.json:
+        return _print_json(invocation, before, after, into, [*into.hidden, *_secrets_in(loaded)])
     if into.added and options.write:
         _write(file, after, into)
         print_line(f"added to {file}: {', '.join(into.added)}")
@@ -84,6 +86,27 @@ def import_config(invocation: Invocation) -> int:
         notice(f"warning: {problem}")
     if into.added and not options.write:
         notice(f"nothing was changed; --write adds the servers to {file}")
+    return EX_INCOMPLETE if into.problems else EX_OK
+
+
+def _print_json(invocation: Invocation, before: str, after: str, into: Import, hidden: list[str]) -> int:
+    """Make the change with --write, and print it as JSON."""
+    options, file = invocation.options, invocation.file
+    writes = bool(into.added and options.write)
+    if writes:
+        _write(file, after, into)
+    print_json(
+        {
+            "file": str(file),
+            "written": writes,
+            "added": list(into.added),
+            "diff": [*_diff(file, before, after, hidden)] if into.added else [],
+            "notes": list(into.notes),
+            "problems": list(into.problems),
+        }
+    )
+    if writes:
+        report_change(invocation.source)
     return EX_INCOMPLETE if into.problems else EX_OK
 
 

@@ -282,7 +282,7 @@ def _add_config(configured: argparse.ArgumentParser) -> None:
         help="for import: the configuration of a client, - for standard input, or the name of a client: "
         + ", ".join(SOURCES),
     )
-    configured.add_argument("--json", action="store_true", help="for check: print JSON")
+    configured.add_argument("--json", action="store_true", help="for check, show and import: print JSON")
     configured.add_argument("--effective", action="store_true", help="for show: with the default of each key")
     configured.add_argument(
         "--check", action="store_true", help="for fmt: change nothing; exit with 1 if it would"
@@ -441,11 +441,11 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "reload": (_add_json,),
     "env": (_add_server, _add_json),
     "config": (_add_config,),
-    "approve": (partial(_add_servers, _SERVER),),
+    "approve": (partial(_add_servers, _SERVER), _add_json),
     "token": (_add_token,),
     "login": (_add_login,),
     "logout": (_add_login,),
-    "client-config": (_add_client_config,),
+    "client-config": (_add_client_config, _add_json),
     "admin": (_add_open,),
     "doctor": (_add_json,),
     "completion": (_add_shell,),

@@ -18,7 +18,7 @@ from .effective import (
     without_secrets,
 )
 from .invocation import BadUsage, Invocation
-from .output import notice, print_line
+from .output import notice, print_json, print_line
 
 
 def config(invocation: Invocation) -> int:
@@ -110,6 +110,9 @@ def _show(invocation: Invocation) -> None:
         shown, notes = effective_tables(file, settings), notes_of(settings)
     else:
         shown, notes = tables_of_file(invocation.file), faults_as_notes(settings)
+    if invocation.options.json:
+        print_json(without_secrets(shown))
+        return
     print_line(toml_text.written(without_secrets(shown), notes).rstrip("\n"))
 
 

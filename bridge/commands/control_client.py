@@ -6,7 +6,7 @@ import json
 import math
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -95,6 +95,11 @@ def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> A
         connection.close()
 
 
+def started_at(unix: Path) -> float:
+    """Return when the daemon was started (seconds since 1970). Raises Unreachable and ErrorResponse."""
+    return time.time() - float(request(unix, "GET", _STATUS)["uptime"])
+
+
 def names_of_servers(unix: Path) -> list[str]:
     """Return the names of the servers of the daemon. Raises Unreachable and ErrorResponse."""
     return [one["name"] for one in request(unix, "GET", _STATUS)["servers"]]
@@ -110,14 +115,19 @@ def _answering(unix: Path) -> Path:
     return unix
 
 
-def follow(unix: Path, path: str) -> Iterator[Any]:
-    """Yield the events that the daemon sends, until it exits. Raises Unreachable and ErrorResponse."""
+def follow(unix: Path, path: str, on_open: Callable[[], None] | None = None) -> Iterator[Any]:
+    """Yield the events that the daemon sends, until it exits. `on_open` is called when it has accepted the request.
+
+    Raises Unreachable and ErrorResponse.
+    """
     connection = _UnixConnection(unix, None)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
         if response.status != http.client.OK:
             _checked(response.status, response.read())
+        if on_open is not None:
+            on_open()
         yield from _events(response)
     finally:
         connection.close()

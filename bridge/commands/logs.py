@@ -8,9 +8,9 @@ from urllib.parse import quote
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_OK
 from ..log import escaped
-from .control_client import follow, request
+from .control_client import follow, request, started_at
 from .invocation import Invocation
-from .output import print_line
+from .output import notice, print_line
 from .printable import json_text
 
 
@@ -23,6 +23,8 @@ def logs(invocation: Invocation) -> int:
         stored = stored[len(stored) - min(options.lines, len(stored)) :]
     for entry in stored:
         _show(entry, invocation)
+    if not stored and options.lines != 0:
+        notice(_nothing(invocation))
     for entry in coming:
         _show(entry, invocation)
     return EX_OK
@@ -39,6 +41,20 @@ def _entries(invocation: Invocation) -> tuple[list[dict[str, Any]], Iterator[dic
     return next(events, none), events
 
 
+def _nothing(invocation: Invocation) -> str:
+    """Return the notice for a log without entries."""
+    options = invocation.options
+    whose = f" of {options.server}" if options.server else ""
+    began = started_at(invocation.socket())
+    if options.since is not None and options.since > began:
+        return f"no log lines{whose} since {_time(options.since)}"
+    return f"no log lines{whose} since the daemon started at {_time(began)}"
+
+
+def _time(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def server_query(invocation: Invocation) -> str:
     """Return the query that names the server of the command, without one that of all servers."""
     server = invocation.options.server
@@ -49,7 +65,6 @@ def _show(entry: dict[str, Any], invocation: Invocation) -> None:
     if invocation.options.json:
         print_line(json_text(entry, indent=None))
         return
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["at"]))
     server = "" if invocation.options.server else f" {entry['server']}"
     process = f" [{entry['pid']}]" if entry["pid"] else ""
-    print_line(escaped(f"{at}{server}{process} {entry['kind']}: {entry['text']}"))
+    print_line(escaped(f"{_time(entry['at'])}{server}{process} {entry['kind']}: {entry['text']}"))

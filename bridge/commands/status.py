@@ -12,7 +12,7 @@ from ..core.exit_codes import EX_OK
 from ..log import escaped
 from .control_client import ErrorResponse, Unreachable, request
 from .invocation import Invocation
-from .output import print_json, print_line, stdout_terminal
+from .output import notice, print_json, print_line, stdout_terminal
 from .table import Cell, Column, Value, table
 from .terminal import Terminal
 from .text_width import normal, wrapped
@@ -102,6 +102,9 @@ def ps(invocation: Invocation) -> int:
     if invocation.options.json:
         print_json([_process(*row) for row in rows])
         return EX_OK
+    if not rows:
+        notice("no server process runs; a process starts with the first request to its server")
+        return EX_OK
     shown = len(_PROCESSES) if any(directory for *_, directory in rows) else len(_PROCESSES) - 1
     terminal = stdout_terminal(invocation.environment)
     print_line(table(_PROCESSES[:shown], [row[:shown] for row in rows], terminal))
@@ -130,7 +133,12 @@ def page(state: dict[str, Any], terminal: Terminal, *, table_first: bool = False
     # Servers keep the order of the configuration otherwise.
     servers = sorted(state["servers"], key=lambda server: server["state"] not in _BROKEN)
     problems = [line for server in servers for line in _problem(server, terminal)]
-    rows = table(_COLUMNS, [_row(server) for server in servers], terminal).split("\n")
+    none = "no server is configured; add one with `mcp-bridge add NAME -- COMMAND ARGS...`"
+    rows = (
+        table(_COLUMNS, [_row(server) for server in servers], terminal).split("\n")
+        if servers
+        else _lines(none, terminal)
+    )
     lines = [*_lines(head, terminal), *(rows if table_first else problems)]
     lines.extend(problems if table_first else rows)
     for reason in state.get("warnings", ()):

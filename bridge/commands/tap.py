@@ -14,7 +14,7 @@ from .content import as_object, size_of
 from .control_client import follow
 from .invocation import Invocation
 from .logs import server_query
-from .output import print_line
+from .output import notice, print_line
 from .printable import json_text
 from .terminal import terminal_of
 from .text_width import cut
@@ -31,7 +31,13 @@ def tap(invocation: Invocation) -> int:
     options = invocation.options
     lines = ShortLines(with_server=not options.server)
     width = terminal_of(sys.stdout, invocation.environment).width
-    for message in follow(invocation.socket(), f"{CONTROL}/tap?{server_query(invocation)}"):
+
+    def on_open() -> None:
+        # Without it a terminal would stay empty until the first message.
+        if sys.stderr.isatty():
+            notice(f"waiting for messages of {options.server or 'all servers'}; Ctrl-C ends this")
+
+    for message in follow(invocation.socket(), f"{CONTROL}/tap?{server_query(invocation)}", on_open):
         # The time of a request that is not shown counts for its response.
         short = lines.line(message)
         if not is_wanted(message, options.client, options.method, with_own=options.probes):

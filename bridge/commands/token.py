@@ -46,6 +46,9 @@ def _list(invocation: Invocation) -> None:
     if invocation.options.json:
         print_json([_as_json(name, one) for name, one in tokens.items()])
         return
+    if not tokens:
+        notice(f"{invocation.file} has no named tokens; `mcp-bridge token new NAME` creates one")
+        return
     rows = [(name, ", ".join(one.servers), *_rights(one)) for name, one in tokens.items()]
     terminal = stdout_terminal(invocation.environment)
     print_line(table(("token", "servers", "tools", "features"), rows, terminal))

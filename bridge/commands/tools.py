@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from ..core.exit_codes import EX_OK
 from .invocation import Invocation
-from .output import print_line
+from .output import notice, print_line
 from .printable import json_text
 from .server_client import ServerClient
 from .table import table
@@ -18,9 +18,13 @@ _LONGEST: Final = 100
 
 def tools(invocation: Invocation) -> int:
     """Print a table of the tools of a server, or with `--json` their definitions."""
-    listed = ServerClient(invocation.socket(), invocation.options.server).items("tools/list", "tools")
-    if invocation.options.json:
-        print_line(json_text(listed))
+    name = invocation.options.server
+    listed = ServerClient(invocation.socket(), name).items_if_offered("tools/list", "tools")
+    if not listed:
+        notice(f"{name} offers no tools" if listed is None else f"{name} has no tools")
+    if invocation.options.json or not listed:
+        if invocation.options.json:
+            print_line(json_text(listed or []))
         return EX_OK
     rows = [(str(tool.get("name", "")), ", ".join(_arguments(tool)), first_line(tool)) for tool in listed]
     print_line(

@@ -221,3 +221,19 @@ def test_without_home_no_file_is_chosen(home, capsys):
     words = ["client-config", "cursor", "git", "--write", "--config", str(home / "config.toml")]
     assert dispatch.run(words, environment) == 64
     assert "HOME is not set" in capsys.readouterr().err
+
+
+def test_json_has_the_entry_or_what_was_written(home, capsys):
+    assert run(home, "cursor", "two", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["client"], shown["server"], shown["path"]) == ("cursor", "two", ["mcpServers", "two"])
+    assert json.loads(shown["text"])["mcpServers"]["two"] == shown["entry"]
+    assert not (home / ".cursor/mcp.json").exists()
+    assert run(home, "cursor", "two", "--json", "--write") == 0
+    written = json.loads(capsys.readouterr().out)
+    assert (written["replaced"], written["backup"]) == (False, None)
+    assert json.loads(Path(written["file"]).read_text())["mcpServers"]["two"] == shown["entry"]
+    assert run(home, "cursor", "two", "--json", "--write") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["replaced"]
+    assert again["backup"] is None or Path(again["backup"]).exists()

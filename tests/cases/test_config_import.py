@@ -226,3 +226,18 @@ def test_the_secret_of_another_server_is_not_replaced(home):
     assert kept.read_text() == "former\n"
     assert tomllib.loads(config(home).read_text())["servers"]["gh"]["secrets"] == {"TOKEN": "gh.TOKEN-2"}
     assert kept.with_name("gh.TOKEN-2").read_text() == "new\n"
+
+
+def test_json_has_the_change_and_what_was_not_carried_over(home, capsys):
+    (home / "x.json").write_text(json.dumps({"mcpServers": {"a": {"command": "true"}, "b": {}}}))
+    assert run(home, str(home / "x.json"), "--json") == 65
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["written"], shown["added"]) == (False, ["a"])
+    assert any(line.startswith("+[servers.a]") for line in shown["diff"])
+    assert any("b" in problem for problem in shown["problems"])
+    assert not config(home).exists()
+    assert run(home, str(home / "x.json"), "--json", "--write") == 65
+    assert json.loads(capsys.readouterr().out)["written"]
+    assert "[servers.a]" in config(home).read_text()
+    assert run(home, str(home / "x.json"), "--json", "--write") == 65
+    assert json.loads(capsys.readouterr().out)["added"] == []

@@ -1,5 +1,6 @@
 """Pin every file that a command executes, in every spelling of the command."""
 
+import json
 import os
 import shlex
 import shutil
@@ -192,6 +193,18 @@ def test_r18_approve_warns_loudly(tmp_path, capsys, place):
     assert "warning: a: the program that npx executes is not known" in stderr
     assert f"b: {place / 'data.db'} is treated as data" in stderr
     assert f"resolved in {place}" in stderr
+
+
+def test_approve_prints_json(tmp_path, capsys, place):
+    path = tmp_path / "config.toml"
+    path.write_text("[servers.b]\ncommand = ['python3', 's.py', 'data.db']\n")
+    here = {"PATH": str(place.parent / "bin"), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert dispatch.run(["approve", "b", "--json", "--config", str(path)], here) == 0
+    [shown] = json.loads(capsys.readouterr().out)
+    assert (shown["server"], shown["cwd"]) == ("b", None)
+    assert shown["command"][1:] == ["s.py", "data.db"]
+    assert str(place / "s.py") in [one["file"] for one in shown["files"]]
+    assert f'pin = "{shown["pin"]}"' in path.read_text()
 
 
 def test_r18_a_changed_script_is_not_started(tmp_path):

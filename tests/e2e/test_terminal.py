@@ -139,6 +139,23 @@ def test_each_command_that_shows_something_prints_json(running):
     assert "properties" in echo["inputSchema"]
 
 
+def test_an_empty_list_is_no_empty_table(tmp_path):
+    with daemon(tmp_path, {"bare": {"command": EXAMPLE}}) as other:
+        for words, notice in (
+            (["ps"], "no server process runs"),
+            (["logs", "bare"], "no log lines of bare since the daemon started at "),
+            (["sessions"], "no client is connected"),
+            (["token", "list"], "has no named tokens"),
+        ):
+            done = other.do(*words)
+            assert notice in done.stderr, words
+            assert done.stdout == ""
+        with command(other, "tap", "bare") as session:
+            session.wait_for(lambda one: "waiting for messages of bare" in one.written.decode())
+            session.type(b"\x03")
+            assert session.to_the_end() == 130
+
+
 def test_options_before_the_command_and_help_are_accepted(running):
     before = subprocess.run(
         [PROGRAM, "--config", str(running.config), "--json", "status"],

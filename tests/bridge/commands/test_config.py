@@ -157,3 +157,12 @@ def test_an_invalid_file_is_not_formatted(config):
     code, _, errors = config("[log]\nlevel=5\n", "fmt")
     assert (code, config.path.read_text()) == (78, "[log]\nlevel=5\n")
     assert "2:7: log: level: must be" in errors
+
+
+def test_show_prints_the_same_tables_as_json(tmp_path, capsys):
+    path = tmp_path / "config.toml"
+    path.write_text('[servers.a]\ncommand = ["sh", "-c", "true"]\nenv = { TOKEN = "abc" }\n')
+    path.chmod(0o600)
+    assert dispatch.run(["config", "show", "--json", "--config", str(path)], dict(os.environ)) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["servers"]["a"] == {"command": ["sh", "-c", "true"], "env": {"TOKEN": "[secret]"}}

@@ -18,11 +18,36 @@ def run(monkeypatch, capsys):
     def run(entries=(), *, server="a b", follow=False, since=None, lines=None, as_json=False):
         monkeypatch.setattr(module, "request", lambda _socket, _method, path: paths.append(path) or entries)
         monkeypatch.setattr(module, "follow", lambda _socket, path: paths.append(path) or iter(entries))
+        monkeypatch.setattr(module, "started_at", lambda _socket: 86_400.0 * 365)
         options = SimpleNamespace(server=server, follow=follow, since=since, lines=lines, json=as_json)
         assert module.logs(SimpleNamespace(options=options, socket=lambda: None)) == 0
         return paths, capsys.readouterr().out.splitlines()
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({}, "no log lines of one since the daemon started at 1971-01-01 "),
+        ({"server": ""}, "no log lines since the daemon started at 1971-01-01 "),
+        ({"since": 5}, "no log lines of one since the daemon started at 1971-01-01 "),
+        ({"since": 86_400.0 * 400}, "no log lines of one since 1971-02-05 "),
+        ({"follow": True}, "no log lines of one since the daemon started at 1971-01-01 "),
+    ],
+)
+def test_a_log_without_entries_is_a_notice(run, monkeypatch, given, text):
+    monkeypatch.setattr(module.time, "localtime", module.time.gmtime)
+    written = []
+    monkeypatch.setattr(module, "notice", written.append)
+    assert run([[]] if given.get("follow") else [], **{"server": "one", **given})[1] == []
+    [line] = written
+    assert line.startswith(text)
+
+
+def test_a_log_of_no_lines_by_request_has_no_notice(run, monkeypatch):
+    monkeypatch.setattr(module, "notice", pytest.fail)
+    assert run([], lines=0)[1] == []
 
 
 def test_an_entry_has_its_time_process_and_kind(run):

@@ -108,6 +108,17 @@ def test_each_process_has_a_line(run):
     ]
 
 
+def test_a_daemon_without_servers_or_processes_has_no_empty_table(run, capsys, monkeypatch):
+    assert run(status, {**STATE, "servers": []}).splitlines()[1:] == [
+        "no server is configured; add one with `mcp-bridge add NAME -- COMMAND ARGS...`"
+    ]
+    written = []
+    monkeypatch.setattr(module, "notice", written.append)
+    assert run(ps, changed(pids=[])) == ""
+    assert written == ["no server process runs; a process starts with the first request to its server"]
+    assert json.loads(run(ps, changed(pids=[]), as_json=True)) == []
+
+
 def test_a_remote_server_has_connections_and_no_processes(run):
     remote = {"pids": [], "command": [], "url": "https://example.com/mcp", "connections": 3}
     page = run(
@@ -118,7 +129,7 @@ def test_a_remote_server_has_connections_and_no_processes(run):
     assert "files: the last connection cannot be reached" in page
     page = run(status, changed(**remote, state="failing", last_exit="cannot be reached"))
     assert "files: failing: the last connection cannot be reached" in page
-    assert run(ps, changed(**remote)).splitlines()[1:] == []
+    assert run(ps, changed(**remote)) == ""
 
 
 def test_a_login_that_is_required_has_its_command(run):

@@ -37,7 +37,9 @@ def run(monkeypatch, capsys):
 
     def run(*messages, **given):
         paths = []
-        monkeypatch.setattr(module, "follow", lambda _socket, path: paths.append(path) or iter(messages))
+        monkeypatch.setattr(
+            module, "follow", lambda _socket, path, _on_open: paths.append(path) or iter(messages)
+        )
         usual = {"server": "", "client": None, "method": None, "short": False, "probes": False, "json": False}
         invocation = SimpleNamespace(
             options=SimpleNamespace(**{**usual, **given}), socket=lambda: None, environment={}
