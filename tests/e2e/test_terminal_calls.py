@@ -9,7 +9,7 @@ import pytest
 from ..support.bridge_process import MODERN, PROGRAM
 from ..support.daemon_clients import example
 from ..support.daemon_process import daemon
-from ..support.terminal_session import CTRL_C, CTRL_D, TerminalSession
+from ..support.terminal import CTRL_C, CTRL_D, on_terminal
 
 SDK = {"command": MODERN}
 SERVERS = {
@@ -36,7 +36,7 @@ def running(tmp_path_factory):
 
 def terminal(running, *words, **more):
     variables = {**running.variables, "TERM": "xterm", "NO_COLOR": "1"}
-    return TerminalSession([PROGRAM, *words, "--config", str(running.config)], variables, **more)
+    return on_terminal([PROGRAM, *words, "--config", str(running.config)], variables, **more)
 
 
 def in_flight(running, name):
@@ -57,11 +57,11 @@ def test_the_user_answers_a_question_at_the_terminal(running, server):
     with terminal(running, "call", server, *ASK[server]) as session:
         session.expect("requests input:")
         session.expect("): ")
-        session.type("because")
+        session.enter("because")
         session.expect("ancel: ")
-        session.type("y")
-        assert session.finish() == 0
-        assert "because" in session.shown.rpartition("ancel: ")[2]
+        session.enter("y")
+        assert session.to_the_end() == 0
+        assert "because" in session.text.rpartition("ancel: ")[2]
 
 
 @pytest.mark.parametrize("server", ASK)
@@ -77,17 +77,17 @@ def test_the_end_of_the_input_declines(running):
     with terminal(running, "call", "old", "ask", "question=why?") as session:
         session.expect("required): ")
         session.type(CTRL_D)
-        assert session.finish() == 0
-        assert "decline: " in session.shown
+        assert session.to_the_end() == 0
+        assert "decline: " in session.text
 
 
 def test_stdout_has_the_result_only(running, tmp_path):
     with terminal(running, "call", "old", "ask", "question=why?", stdout=tmp_path / "out") as session:
         session.expect("required): ")
-        session.type("because")
+        session.enter("because")
         session.expect("ancel: ")
-        session.type("y")
-        assert session.finish() == 0
+        session.enter("y")
+        assert session.to_the_end() == 0
     assert (tmp_path / "out").read_text() == "accept: because\n"
 
 
@@ -96,7 +96,7 @@ def test_ctrl_c_at_a_question_ends_the_call_at_the_server(running, server):
     with terminal(running, "call", server, *ASK[server]) as session:
         session.expect("required): ")
         session.type(CTRL_C)
-        assert session.finish() == 130
+        assert session.to_the_end() == 130
     wait_for(lambda: not in_flight(running, server))
     # The server received the cancellation and is not waiting for an answer.
     if server != "new":
@@ -113,15 +113,15 @@ def test_ctrl_c_cancels_a_call_at_the_server(running, server):
         session.expect("3/600")
         wait_for(lambda: any("notifications/progress" in line for line in lines))
         session.type(CTRL_C)
-        assert session.finish() == 130
+        assert session.to_the_end() == 130
         wait_for(lambda: any("notifications/cancelled" in line for line in lines))
     wait_for(lambda: not in_flight(running, server))
 
 
 def test_progress_is_one_line_of_a_terminal_and_is_erased(running):
     with terminal(running, "call", "old", "slow", "seconds=0.3", "steps=3") as session:
-        assert session.finish() == 0
-    *written, result = session.shown.split("\r\x1b[K")
+        assert session.to_the_end() == 0
+    *written, result = session.text.split("\r\x1b[K")
     assert [text for text in written if text] == ["0/3", "1/3", "2/3", "3/3"]
     assert result == "done in 0.3 s\r\n"
 
@@ -131,13 +131,13 @@ def test_log_messages_of_a_server_are_shown_on_a_terminal(running, server, tool)
     words = ("call", server, tool, *(("text=hello",) if tool == "log" else ()))
     text = "hello" if tool == "log" else "test_logging_tool ran"
     with terminal(running, *words) as session:
-        assert session.finish() == 0
-        assert f": {text}\r\n" in session.shown
+        assert session.to_the_end() == 0
+        assert f": {text}\r\n" in session.text
     assert text not in running.do(*words).stderr
     assert f": {text}\n" in running.do(*words, "--log-level", "debug").stderr
     with terminal(running, *words, "--log-level", "none") as session:
-        assert session.finish() == 0
-        assert f": {text}\r\n" not in session.shown
+        assert session.to_the_end() == 0
+        assert f": {text}\r\n" not in session.text
 
 
 def test_arguments_have_the_types_of_the_schema(running, tmp_path):
@@ -229,8 +229,8 @@ def test_prompts_and_resources_are_listed_and_read(running, server):
         assert json.loads(done.stdout)["messages"][0]["content"]["type"] == "image"
         with terminal(running, "prompt", server, "test_input_required_result_prompt") as session:
             session.expect("required): ")
-            session.type("tests")
+            session.enter("tests")
             session.expect("ancel: ")
-            session.type("y")
-            assert session.finish() == 0
-            assert "The context is: tests" in session.shown
+            session.enter("y")
+            assert session.to_the_end() == 0
+            assert "The context is: tests" in session.text

@@ -1,4 +1,4 @@
-"""Run a program on a pseudo-terminal, and read what a terminal emulator (pyte) shows of its output."""
+"""Run a program on a pseudo-terminal (pty(7)): read what a terminal emulator (pyte) shows of its output, and type."""
 
 import fcntl
 import os
@@ -21,6 +21,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+CTRL_C, CTRL_D, CTRL_Z = b"\x03", b"\x04", b"\x1a"
 
 
 class TerminalSession:
@@ -29,6 +30,8 @@ class TerminalSession:
     def __init__(self, process, far, columns, lines):
         self.process = process
         self.written = b""
+        # How much of the text `expect` has passed.
+        self._passed = 0
         self._far = far
         # The alternate screen of xterm is not emulated by pyte.
         self.screen = pyte.Screen(columns, lines)
@@ -38,6 +41,11 @@ class TerminalSession:
     def shown(self):
         """The lines on the screen, without empty ones at the end."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip("\n").split("\n")
+
+    @property
+    def text(self):
+        """All that the program has written so far, with the line ends of a terminal."""
+        return self.written.decode(errors="replace")
 
     def styles(self, word):
         """Return the colour of a word on the screen, and whether it is bold."""
@@ -65,8 +73,15 @@ class TerminalSession:
         end = time.monotonic() + timeout
         while not (found := condition(self)):
             assert time.monotonic() < end, (self.shown, self.written[-500:])
-            self.read()
+            assert self.read() or condition(self), ("the program has ended", self.shown, self.written[-500:])
         return found
+
+    def expect(self, text, timeout=20.0):
+        """Wait until this text is written after what was expected before. Return what was written up to it."""
+        at = self.wait_for(lambda one: one.text.find(text, self._passed) + 1, timeout) - 1
+        before = self.text[self._passed : at]
+        self._passed = at + len(text)
+        return before
 
     def to_the_end(self, timeout=20.0):
         """Read until the program exits, and return its exit status."""
@@ -84,25 +99,33 @@ class TerminalSession:
         """Type a text. Control characters send signals, as on any terminal."""
         os.write(self._far, text)
 
+    def enter(self, text):
+        """Type a text and Enter."""
+        self.type(f"{text}\r".encode())
+
 
 def _set_size(descriptor, columns, lines):
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
 
 @contextmanager
-def on_terminal(command, environment, columns=80, lines=24):
-    """Run a command on a terminal of its own, and yield its session. The program has ended after it."""
+def on_terminal(command, environment, columns=80, lines=24, stdout=None):
+    """Run a command on a terminal of its own, and yield its session. The program has ended after it.
+
+    Its stdin and stderr are the terminal, and its stdout too unless `stdout` is the path of a file.
+    """
     far, near = pty.openpty()
     _set_size(near, columns, lines)
     variables = {"TERM": "xterm-256color", **environment}
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _LEAD, *command],
-        stdin=near,
-        stdout=near,
-        stderr=near,
-        env=variables,
-        start_new_session=True,
-    )
+    with open(stdout or os.devnull, "wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _LEAD, *command],
+            stdin=near,
+            stdout=file if stdout else near,
+            stderr=near,
+            env=variables,
+            start_new_session=True,
+        )
     os.close(near)
     try:
         yield TerminalSession(process, far, columns, lines)
