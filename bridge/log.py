@@ -15,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final, TextIO, TypeVar
 
@@ -29,6 +29,8 @@ _LONGEST_WAIT: Final = 0.1
 _SHARE: Final = 0.1
 # A pipe that is writable by poll(2) accepts this much without blocking: PIPE_BUF in pipe(7) (bytes).
 _AT_ONCE: Final = 4096
+# Moves to the begin of the line and erases it (ECMA-48).
+_ERASE_LINE: Final = "\r\x1b[K"
 # C0, DEL, C1, line separators, and characters that reorder or hide text (bidi, zero width, tags).
 UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -90,7 +92,11 @@ class LineLog:
         if self._json:
             self._out.write(self._line(level, event, fields or {"reason": text}))
         else:
-            write_stderr(f"mcp-bridge: {text}\n")
+            self._out.write_around(f"mcp-bridge: {text}\n", write_stderr)
+
+    def show_progress(self, text: str) -> None:
+        """Show a line below the log, which each event is written above; an empty text removes it. stderr must be a terminal."""
+        self._out.show_progress(escaped(text))
 
     def take_over(self) -> None:
         """Write the warnings and uncaught exceptions of the interpreter as events, if the log is JSON."""
@@ -171,6 +177,8 @@ class _Output:
         self._out = out
         self._poll = select.poll()
         self._descriptor = -1
+        # A line of a terminal below the last event; empty without one. Set by `show_progress`.
+        self._progress = ""
         # The line end that a cut line still needs, or nothing.
         self._unfinished = b""
         # The seconds that `write` may still wait, as of the time `_since`.
@@ -195,8 +203,21 @@ class _Output:
         self._allowance -= self._since - began
         return writable
 
+    def show_progress(self, text: str) -> None:
+        """Replace the line below the last event. A terminal that stalls keeps the former one."""
+        if text != self._progress and self.is_writable(wait=False):
+            self._progress = ""
+            self.write(f"{_ERASE_LINE}{text}")
+            self._progress = text
+
+    def write_around(self, text: str, write: Callable[[str], None]) -> None:
+        """Write a line with a function, and keep the line below it."""
+        write(f"{_ERASE_LINE}{text}{self._progress}" if self._progress else text)
+
     def write(self, text: str) -> None:
         """Write a line. If the reader stalls within it, the rest is cut."""
+        if self._progress:
+            text = f"{_ERASE_LINE}{text}{self._progress}"
         if self._descriptor < 0:
             _write(self._out, text)
             return

@@ -67,6 +67,7 @@ class InteractiveClient(ServerClient):
             InputResponder(server, user, notice),
             self._notifications,
             "" if level == "none" else level,
+            self._notifications.progress,
         )
 
     def done(self) -> None:

@@ -35,6 +35,7 @@ from ..core.exit_codes import EX_INCOMPLETE, EX_OK
 from ..log import escaped
 from .invocation import BadUsage, Invocation
 from .output import notice, print_json, print_line
+from .progress import Progress
 from .reload import report_change
 
 # The largest file of a client (bytes).
@@ -66,8 +67,10 @@ def import_config(invocation: Invocation) -> int:
         present=partial(_content, file.parent),
         ports=(int(port[1]) if port else DEFAULT_PORT,),
     )
+    progress = Progress()
     for one in files:
-        _read_into(one, into, invocation, every=options.all)
+        with progress.wait(f"reading {one.path if str(one.path) != _STDIN else 'standard input'}"):
+            _read_into(one, into, invocation, every=options.all)
     after = _with_tables(before, into.toml)
     if options.json:
         return _print_json(invocation, before, after, into, [*into.hidden, *_secrets_in(loaded)])

@@ -20,15 +20,15 @@ class Notifications:
 
     def __init__(self, stream: TextIO | None = None, environment: Mapping[str, str] = os.environ) -> None:
         self._stream = stream or sys.stderr
-        self._progress = Progress(self._stream, environment)
+        self.progress = Progress(self._stream, environment)
         self.is_terminal = self._stream.isatty()
 
     def __call__(self, message: Mapping[str, Any]) -> None:
         """Show a notification of a server."""
         about = as_object(message.get("params"))
         match message.get("method"):
-            case "notifications/progress" if self._progress.is_shown:
-                self._progress.show(progress_text(about))
+            case "notifications/progress" if self.progress.is_shown:
+                self.progress.show(progress_text(about))
             case "notifications/progress":
                 self.line(escaped(progress_text(about)))
             case "notifications/message":
@@ -46,7 +46,7 @@ class Notifications:
 
     def clear(self) -> None:
         """Erase the progress line, before something else is written."""
-        self._progress.clear()
+        self.progress.clear()
 
 
 def progress_text(about: Mapping[str, Any]) -> str:

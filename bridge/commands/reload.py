@@ -12,6 +12,7 @@ from .control_client import ErrorResponse, Unreachable, names_of_servers, reques
 from .invocation import BadUsage, Invocation
 from .output import notice, print_line
 from .printable import json_text
+from .progress import Progress
 from .running_daemon import ConfigSource
 
 # A reload runs the helpers of all secrets, one after the other, and a restart may have to wait for it (seconds).
@@ -25,9 +26,11 @@ def restart(invocation: Invocation) -> int:
         raise BadUsage("name the servers to restart, or use --all")
     names = names_of_servers(unix) if options.all else list(dict.fromkeys(options.servers))
     failed: dict[str, str] = {}
+    progress = Progress()
     for name in names:
         try:
-            request(unix, "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
+            with progress.wait(f"waiting for the restart of {name}"):
+                request(unix, "POST", f"{CONTROL}/restart?server={quote(name)}", _HELPERS_SECONDS)
         except ErrorResponse as fault:
             failed[name] = str(fault)
             notice(f"{name}: {fault}" if len(names) > 1 else str(fault))
@@ -57,7 +60,7 @@ def reload_now(invocation: Invocation) -> dict[str, Any]:
             f"the daemon uses {source.other}, not {source.file}; run `mcp-bridge reload` without --config to reload that"
         )
     try:
-        changes: dict[str, Any] = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+        changes = _requested(invocation)
     except ErrorResponse as fault:
         raise _with_places(source, str(fault)) from None
     return changes
@@ -91,12 +94,18 @@ def _with_places(source: ConfigSource, reason: str) -> BadConfig:
 def reload_if_running(invocation: Invocation) -> None:
     """Let the daemon reload its files, if it runs."""
     try:
-        request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+        _requested(invocation)
     except Unreachable:
         pass
     except (BadConfig, ErrorResponse) as fault:
         for line in str(fault).splitlines():
             notice(f"the daemon could not reload its configuration: {line}")
+
+
+def _requested(invocation: Invocation) -> dict[str, Any]:
+    with Progress().wait("waiting for the daemon, which reads its configuration and all secrets"):
+        changes: dict[str, Any] = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+    return changes
 
 
 def report_change(source: ConfigSource) -> None:

@@ -26,6 +26,7 @@ from .control_client import ErrorResponse
 from .invocation import Invocation
 from .login_target import Target
 from .output import notice, print_line
+from .progress import Progress
 from .terminal_prompt import TerminalPrompt
 
 # For the response to the first request (seconds).
@@ -77,9 +78,22 @@ def _run(work: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _log_in(target: Target, invocation: Invocation) -> Credentials:
-    prompt = TerminalPrompt(notice, print_line, sys.stdin.fileno() if sys.stdin is not None else None)
+    progress = Progress()
+
+    def say(text: str) -> None:
+        progress.clear()
+        notice(text)
+
+    def show_link(text: str) -> None:
+        progress.clear()
+        print_line(text)
+
+    prompt = TerminalPrompt(say, show_link, sys.stdin.fileno() if sys.stdin is not None else None)
     options, authorizer = _parts(target, invocation, prompt)
-    return await authorizer.log_in(await _challenge(options))
+    with progress.wait(f"connecting to {target.name}"):
+        challenge = await _challenge(options, say)
+    with progress.wait(f"waiting for the authorization server of {target.name}"):
+        return await authorizer.log_in(challenge)
 
 
 def _parts(
@@ -110,7 +124,7 @@ def _parts(
     )
 
 
-async def _challenge(options: RemoteOptions) -> BearerChallenge:
+async def _challenge(options: RemoteOptions, say: Callable[[str], None]) -> BearerChallenge:
     """Return the challenge of the server to a request without credentials. Raises Unreachable."""
     url = str(http_url(options.url))
     statuses: list[str] = []
@@ -121,7 +135,7 @@ async def _challenge(options: RemoteOptions) -> BearerChallenge:
                     if response.status == 401:
                         return bearer_challenge(response.www_authenticate)
                     statuses.append(f"{response.status} to {method}")
-        notice(f"the server has not requested a login (status {', '.join(statuses)}); its metadata decides")
+        say(f"the server has not requested a login (status {', '.join(statuses)}); its metadata decides")
         return bearer_challenge(())
     raise Unreachable(f"the server has not responded within {_PROBE_SECONDS:g} seconds")
 

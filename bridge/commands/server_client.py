@@ -3,15 +3,21 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from ...validators.rejection import METHOD_NOT_FOUND
 from ...validators.stateless_request import MISSING_CAPABILITY
+from ..config.package_spec import is_runner, program_name
+from ..config.settings import CONTROL
+from ..core.exit_codes import ReportedError
 from ..core.suggestion import alternatives, suggestion
-from .control_client import ErrorResponse, call_server, names_of_servers, result_of
+from .control_client import ErrorResponse, call_server, names_of_servers, request, result_of
 from .input_responder import CANCEL, why_not_offered
+from .progress import Progress
 
 # How often a server may request input in one call.
 _MOST_ROUNDS: Final = 50
@@ -43,8 +49,10 @@ class ServerClient:
         responder: Responder | None = None,
         on_message: Callable[[Mapping[str, Any]], None] | None = None,
         log_level: str = "",
+        progress: Progress | None = None,
     ) -> None:
         self.server = server
+        self._progress = progress or Progress()
         self._unix = unix
         self._responder = responder
         self._on_message = on_message
@@ -127,7 +135,8 @@ class ServerClient:
     ) -> dict[str, Any]:
         messages = call_server(self._unix, self.server, method, params, headers, log_level=self._log_level)
         try:
-            return result_of(self._reported(messages))
+            with self._progress.wait(partial(waiting_text, self._unix, self.server)):
+                return result_of(self._reported(messages))
         except ErrorResponse as fault:
             raise self._explained(fault) from None
 
@@ -152,6 +161,22 @@ class ServerClient:
 
 
 _NOT_FOUND: Final = 404
+
+
+def waiting_text(unix: Path, server: str) -> str:
+    """Return what a request waits for: the server, or its start, which may fetch a package."""
+    try:
+        found = next(
+            one for one in request(unix, "GET", f"{CONTROL}/status")["servers"] if one["name"] == server
+        )
+    except (ReportedError, OSError, HTTPException, StopIteration, KeyError):
+        return f"waiting for {server}"
+    if found["era"] != "not known yet":
+        return f"waiting for {server}"
+    command: list[str] = found["command"]
+    if command and is_runner(program_name(command[0]), command[1:]):
+        return f"waiting for the start of {server}: {program_name(command[0])} may be fetching its package"
+    return f"waiting for the start of {server}"
 
 
 def check_server(unix: Path, server: str) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
 from .sd_notify import Notifier
 from .sockets import Sockets, load_certificate
+from .start_progress import progress_width, report_starts
 from .status import Status, status
 from .supervisor import Changes, Supervisor, token_changes
 from .tokens import Tokens
@@ -244,6 +246,8 @@ class Daemon:
                 nursery.start_soon(self._listeners.run)
                 nursery.start_soon(self._report_status)
                 announce(self._config, self._supervisor, self._log)
+                width = partial(progress_width, self._config.settings.log_format, self._environment)
+                nursery.start_soon(report_starts, self._supervisor, self._log, width)
                 self._notifier.ready(self._summary())
                 # The collector need not look again at the objects of the start, which all stay.
                 gc.freeze()

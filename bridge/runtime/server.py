@@ -254,6 +254,11 @@ class LocalServer:
         )
 
     @property
+    def is_starting(self) -> bool:
+        """Whether the start with the daemon (eager) has not ended: its secrets are read, or no process has responded yet."""
+        return self.config.eager and (bool(self.config.pending) or self._parts.discovery.probe is not None)
+
+    @property
     def state(self) -> str:
         """The state that `status` shows (mcp-bridge(1))."""
         if self.config.fault:

@@ -253,3 +253,28 @@ def test_the_aggregate_writes_an_event_on_one_line(capsys):
     assert capsys.readouterr().err == (
         'item_left_out method=tools/list name=a\\nb reason="too long a name"\n'
     )
+
+
+def test_a_line_below_the_log_is_written_again_after_each_event_and_removed():
+    log, out = written()
+    log.info("one")
+    log.show_progress("waiting\x1b[1m")
+    log.show_progress("waiting\x1b[1m")
+    log.info("two")
+    log.show_progress("")
+    log.show_progress("")
+    log.info("three")
+    shown = "waiting\\x1b[1m"
+    erase = "\r\x1b[K"
+    assert out.getvalue() == (
+        f"mcp-bridge: info: one\n{erase}{shown}{erase}mcp-bridge: info: two\n{shown}{erase}mcp-bridge: info: three\n"
+    )
+
+
+def test_a_text_that_is_always_written_keeps_the_line_below_it(capsys):
+    log = LineLog()
+    log.show_progress("waiting")
+    log.always("info", "ready", "ready")
+    log.show_progress("")
+    erase = "\r\x1b[K"
+    assert capsys.readouterr().err == f"{erase}waiting{erase}mcp-bridge: ready\nwaiting{erase}"

@@ -1,6 +1,7 @@
 """What a user sees on a terminal, with a real daemon and a terminal emulator."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.daemon_process import daemon
 from ..support.pipe_client import pipe
-from ..support.terminal import on_terminal
+from ..support.terminal import CTRL_C, on_terminal
 
 # A server that tries to set the title, to clear the screen and to hide what follows.
 HOSTILE = """
@@ -137,6 +138,39 @@ def test_each_command_that_shows_something_prints_json(running):
         one for one in json.loads(running.do("tools", "example", "--json").stdout) if one["name"] == "echo"
     ]
     assert "properties" in echo["inputSchema"]
+
+
+SLOW = "import os, sys, time; time.sleep(2.5); os.execv(sys.executable, sys.argv[1:])"
+
+
+def test_serve_shows_the_eager_servers_that_are_starting_below_its_log(tmp_path):
+    config = tmp_path / "config.toml"
+    slow = [EXAMPLE[0], "-c", SLOW, *EXAMPLE]
+    config.write_text(
+        f"[listen]\nhttp = false\nunix = '{tmp_path}/s'\n"
+        f"[servers.slow]\ncommand = {json.dumps(slow)}\nstart = 'eager'\n"
+        f"[servers.quick]\ncommand = {json.dumps(EXAMPLE)}\nstart = 'eager'\n"
+    )
+    config.chmod(0o600)
+    words = [str(PROGRAM), "serve", "--config", str(config), "--allow-root"]
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    with on_terminal(words, variables, 100, 60) as session:
+        session.wait_for(lambda one: one.shown[-1].startswith("starting 2 servers ("))
+        assert session.shown[-1].endswith(" s): waiting for slow")
+        session.wait_for(lambda one: "servers_started count=2" in one.text)
+        session.wait_for(lambda one: not any("starting 2" in line for line in one.shown))
+        assert all(line.startswith("mcp-bridge: ") for line in session.shown)
+        session.type(CTRL_C)
+        assert session.to_the_end() == 0
+
+
+def test_a_call_shows_what_it_waits_for_and_leaves_no_line(tmp_path):
+    slow = {"command": [EXAMPLE[0], "-c", SLOW, *EXAMPLE]}
+    with daemon(tmp_path, {"slow": slow}) as other, command(other, "tools", "slow") as session:
+        session.wait_for(lambda one: any("waiting for the start of slow (" in line for line in one.shown))
+        assert session.to_the_end() == 0
+        assert session.shown[0].split() == ["tool", "arguments", "description"]
+        assert not any("waiting" in line for line in session.shown)
 
 
 def test_an_empty_list_is_no_empty_table(tmp_path):

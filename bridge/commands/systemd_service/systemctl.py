@@ -10,6 +10,7 @@ from typing import Final
 
 from ...config.xdg import directory_in, home_in
 from ..control_client import Unreachable
+from ..progress import Progress
 
 # A start waits for READY=1, which waits for the secrets of all servers (seconds).
 _PATIENCE: Final = 180.0
@@ -58,7 +59,8 @@ class UserManager:
 
     def do(self, *words: str) -> None:
         """Run a command. Raises SystemctlFailed."""
-        done = self._run(*words)
+        with Progress().wait(f"systemctl --user {' '.join(words)}"):
+            done = self._run(*words)
         if done.returncode:
             text = done.stderr.strip() or f"exit status {done.returncode}"
             raise SystemctlFailed(f"systemctl --user {' '.join(words)}: {text}")

@@ -75,7 +75,33 @@ def test_a_wait_shows_how_long_it_takes(monkeypatch):
     out = Watched()
     with Progress(out, PLAIN).wait("installing"):
         assert updated.wait(10)
-    assert out.getvalue() == "\r\x1b[Kinstalling\r\x1b[Kinstalling (0 s)\r\x1b[K"
+    assert out.getvalue() == "\r\x1b[Kinstalling (0 s)\r\x1b[K"
+
+
+def test_a_short_wait_shows_nothing():
+    out = Terminal()
+    with Progress(out, PLAIN).wait(pytest.fail):
+        pass
+    assert out.getvalue() == ""
+
+
+def test_other_output_ends_a_wait(monkeypatch):
+    monkeypatch.setattr(module, "_TICK_SECONDS", 0.001)
+    out, asked, cleared = Terminal(), threading.Event(), threading.Event()
+
+    def text():
+        asked.set()
+        assert cleared.wait(10)
+        return "waiting"
+
+    progress = Progress(out, PLAIN)
+    with progress.wait(text):
+        assert asked.wait(10)
+        progress.show("3/4")
+        cleared.set()
+        with progress.wait("next"):
+            pass
+    assert out.getvalue() == "\r\x1b[K3/4\r\x1b[K"
 
 
 def test_a_closed_terminal_ends_the_progress_and_not_the_command():
