@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from ..core.call_metrics import CallMetrics
 from ..core.era_cache import LEGACY, MODERN
 from ..runtime.server import LocalServer
 from .listeners import Listeners
@@ -49,6 +50,11 @@ class ServerStatus(msgspec.Struct, frozen=True):
     # When `last_exit` was (seconds since 1970, 0 without one), and whether the server has started since.
     last_exit_at: float = 0.0
     recovered: bool = False
+    # The time from which the numbers count, and the methods of the requests of clients since `methods_since`, if the daemon
+    # counts them. Times in seconds since 1970.
+    since: float = 0.0
+    methods_since: float = 0.0
+    used_methods: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -78,6 +84,8 @@ class Status(msgspec.Struct, frozen=True):
     certificate_expires: str
     warnings: tuple[str, ...]
     servers: tuple[ServerStatus, ...]
+    # The tokens that no client has used since the start.
+    unused_tokens: tuple[str, ...] = ()
 
 
 def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
@@ -112,7 +120,14 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         directories=server.directories,
         last_exit_at=round(server_log.history.last_exit_at, 1),
         recovered=server_log.history.recovered,
+        since=round(server_log.since, 1),
+        methods_since=round(server_log.methods_since, 1),
+        used_methods=_used(server_log.metrics),
     )
+
+
+def _used(metrics: CallMetrics | None) -> tuple[str, ...]:
+    return () if metrics is None else tuple(sorted({series.method for series in metrics if series.count}))
 
 
 def _era(server: LocalServer) -> str:
@@ -153,6 +168,9 @@ def status(
         certificate_expires=certificate.expires if certificate else "",
         warnings=tuple(config.certificate_faults),
         servers=tuple(server_status(server, memory) for server in supervisor),
+        unused_tokens=tuple(
+            token.name for token in config.settings.tokens if listeners.quota.use_of(token.name) == (0, 0.0)
+        ),
     )
 
 

@@ -39,6 +39,9 @@ class ServerLog:
         self.name = name
         # Whether the end of each request of a client is recorded (`finish`).
         self.records_ends = False
+        # When the numbers began, and when those by method did (seconds since 1970, 0 if they are not counted).
+        self.since = time.time()
+        self.methods_since = 0.0
         # Counts the requests by method and tool, None if they are not counted. `record_calls` sets it.
         self.metrics: CallMetrics | None = None
         # Records the end of a request of a client, whose `since` is a time of `time.monotonic`. Used with `records_ends` only. `record_calls` sets it.
@@ -88,9 +91,9 @@ class ServerLog:
     def record_calls(self, *, logs: bool, counts: bool) -> None:
         """Log each request of a client when it ends, or count it by method and tool, or neither."""
         if not counts:
-            self.metrics = None
+            self.metrics, self.methods_since = None, 0.0
         elif self.metrics is None:
-            self.metrics = CallMetrics(monotonic)
+            self.metrics, self.methods_since = CallMetrics(monotonic), time.time()
         # The counters alone need no call between.
         self.finish = self._log_end if self.metrics is None or logs else self.metrics.add
         self.records_ends = logs or counts

@@ -6,12 +6,16 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from mcpbridged.bridge.commands.control_client import request
+from mcpbridged.bridge.commands.doctor import daemon as checks
+from mcpbridged.bridge.commands.progress import Progress
 from mcpbridged.bridge.commands.threads import map_in_threads
 from mcpbridged.bridge.config import load, tables
+from mcpbridged.bridge.config.settings import ServerConfig, Settings
 
 from ..support.bridge_process import EXAMPLE, PROGRAM
 from ..support.daemon_process import Daemon, write_config
@@ -254,3 +258,49 @@ def test_w10_a_fault_is_raised_in_place_of_its_result():
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_doctor_advises_on_what_is_on_and_unused_with_lines_that_can_be_pasted(tmp_path, monkeypatch):
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    old = time.time() - 30 * 86_400
+    os.utime(file, (old, old))
+    server = {
+        "name": "one",
+        "state": "serving",
+        "command": ["x"],
+        "calls": 50,
+        "pids": [7, 8, 9],
+        "memory": 300 * 2**20,
+        "share": "auto",
+        "withheld": ["GITHUB_TOKEN", "AWS_REGION", "AWS_PROFILE"],
+        "fault": "",
+        "since": old,
+        "methods_since": old,
+        "used_methods": ["tools/call"],
+    }
+    state = {
+        "pid": 1,
+        "version": "1",
+        "uptime": 10 * 86_400,
+        "servers": [server],
+        "unused_tokens": ["editor"],
+    }
+    monkeypatch.setattr(checks, "request", lambda *_: state)
+    answer = {"result": {"capabilities": {"tools": {}, "prompts": {}}}}
+    monkeypatch.setattr(checks, "call_server", lambda *_: iter([answer]))
+    settings = Settings(servers=(ServerConfig("one"),), file=file)
+    found = [*checks.check_daemon(settings, tmp_path / "socket", None, Progress())]
+    lines = {line for finding in found for line in finding.commands}
+    assert {
+        'pass_env = ["GITHUB_TOKEN", "@clouds"]',
+        'share = "principal"',
+        'features = { deny = ["prompts"] }',
+        "mcp-bridge token revoke editor",
+    } <= lines
+    file.touch()
+    assert "mcp-bridge token revoke editor" not in {
+        line
+        for finding in checks.check_daemon(settings, tmp_path / "socket", None, Progress())
+        for line in finding.commands
+    }

@@ -135,6 +135,23 @@ def test_status_counts_the_clients_that_are_listed(tmp_path, share):
             assert (len(sessions(running)), counted()[0][0]) == (2, 2)
 
 
+def test_status_names_the_methods_and_tokens_that_were_used(tmp_path):
+    digest = "0" * 64
+    tokens = {
+        "tokens.idle": {"sha256": digest, "servers": ["*"]},
+        "tokens.busy": {"sha256": digest[:-1] + "1"},
+    }
+    with daemon(tmp_path, metrics={"enabled": True}, **tokens) as running:
+        assert sorted(running.status()["unused_tokens"]) == ["busy", "idle"]
+        with pipe(running, "example", "Mcp-Token-Name: busy") as client:
+            client.call(1, "echo", text="a")
+            client.answer(1)
+            [server] = running.status()["servers"]
+            assert "tools/call" in server["used_methods"]
+            assert server["since"] <= server["methods_since"] + 1 <= time.time() + 1
+            assert running.status()["unused_tokens"] == ["idle"]
+
+
 async def test_a_client_without_a_name_is_listed(tmp_path):
     with daemon(tmp_path) as running:
         body = request("tools/call", tool("echo", text="a"))

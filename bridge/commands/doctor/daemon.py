@@ -1,9 +1,10 @@
 """Check the running daemon, and its servers by a request to each."""
 
+import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,9 @@ from ...core.start_errors import Output, StartFault
 from ..control_client import ErrorResponse, Unreachable, call_server, request, result_of
 from ..progress import Progress
 from ..threads import AT_ONCE, map_in_threads
-from .causes import error_line, fix_for, silent_fix
+from .causes import error_line, fix_for, group_of, silent_fix
 from .finding import ERROR, OK, WARNING, Finding
+from .unused import unused_features, unused_server, unused_tokens
 
 if TYPE_CHECKING:
     # It loads the event loop.
@@ -65,6 +67,8 @@ def check_daemon(
         )
     if state.get("cgroup"):
         yield Finding(OK, f"each server process has its own cgroup in {state['cgroup']}")
+    # A daemon from before an update does not send them.
+    yield from unused_tokens(state.get("unused_tokens", ()), min(state["uptime"], _age_of(settings.file)))
     running = {server["name"]: server for server in state["servers"]}
 
     def check_running(server: ServerConfig) -> list[Finding]:
@@ -73,13 +77,21 @@ def check_daemon(
             if found["state"] == "failed" and found["fault"] == server.fault:
                 # `check_server` has reported it.
                 return []
-            return [*_running(unix, found, server.cwd_allowed)]
+            return [*_running(unix, found, server)]
         text = f"servers.{server.name}: the daemon has not loaded it yet"
         return [Finding(WARNING, text, "run mcp-bridge reload")]
 
     tally = progress.count("tested", len(settings.servers))
     for findings in map_in_threads(check_running, settings.servers, AT_ONCE, tally.one_more):
         yield from findings
+
+
+def _age_of(file: Path | None) -> float:
+    """Return the time since the last change of a file (seconds), 0 without one."""
+    try:
+        return 0.0 if file is None else max(0.0, time.time() - file.stat().st_mtime)
+    except OSError:
+        return 0.0
 
 
 def _addresses(state: dict[str, Any]) -> Iterator[Finding]:
@@ -89,13 +101,14 @@ def _addresses(state: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(OK, f"the daemon listens on {shown}{passed}")
 
 
-def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> Iterator[Finding]:
-    """Yield the findings about a running server. `allowed` are the directories of its clients, if it runs there."""
+def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterator[Finding]:
+    """Yield the findings about a running server."""
     if server.get("withheld"):
         yield Finding(
             WARNING,
             f"servers.{server['name']}: set in the daemon and not passed to the server: {named(server['withheld'])}",
-            'pass those that it needs with pass_env = ["NAME", "@GROUP"]',
+            f"pass those that it needs: add to [servers.{server['name']}], without those that it does not need",
+            (_pass_line(server["withheld"]), "mcp-bridge reload"),
         )
     if server["state"] == "failed":
         yield _failed(server)
@@ -110,15 +123,20 @@ def _running(unix: Path, server: dict[str, Any], allowed: tuple[str, ...]) -> It
             f"run mcp-bridge restart {server['name']} to replace it",
         )
     yield from _memory(server)
+    yield from unused_server(server, config, time.time())
     began = time.monotonic()
-    directory = _directory_in(allowed)
+    directory = _directory_in(config.cwd_allowed)
     headers = {"Mcp-Cwd": encode_path(os.fsencode(directory))} if directory else {}
     try:
-        result_of(call_server(unix, server["name"], "server/discover", {}, headers, _RESPONSE_SECONDS))
+        found = result_of(
+            call_server(unix, server["name"], "server/discover", {}, headers, _RESPONSE_SECONDS)
+        )
     except ErrorResponse as fault:
         yield _no_response(request(unix, "GET", f"{CONTROL}/status"), server, str(fault), directory)
     else:
         yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
+        offered = found.get("capabilities")
+        yield from unused_features(server, config, offered if isinstance(offered, dict) else (), time.time())
 
 
 def _failed(server: dict[str, Any]) -> Finding:
@@ -171,6 +189,11 @@ def _no_response(state: dict[str, Any], server: dict[str, Any], reason: str, dir
     if fix is None and now["command"] and (now["pids"] or "did not" in first or "within" in first):
         fix = silent_fix(name, now["command"], in_http_mode="HTTP mode" in first)
     return Finding(ERROR, text, fix.text, fix.commands) if fix else Finding(ERROR, text, hint)
+
+
+def _pass_line(names: Iterable[str]) -> str:
+    """Return the line of the configuration that passes these variables: by group, if they have one."""
+    return f"pass_env = {json.dumps([*dict.fromkeys(map(group_of, names))])}"
 
 
 def _memory(server: dict[str, Any]) -> Iterator[Finding]:
