@@ -5,6 +5,7 @@ import http.client
 import json
 import math
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -73,6 +74,27 @@ class _UnixConnection(http.client.HTTPConnection):
         except NotOurs as fault:
             raise Unreachable(str(fault)) from None
 
+    @property
+    def stopped(self) -> str:
+        """The end of an error text: that the process of the daemon is stopped, or that it may be busy."""
+        if self.sock is None:
+            return ""
+        # struct ucred: pid, uid and gid, 32 bits each (unix(7), SO_PEERCRED).
+        pid = int.from_bytes(
+            self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder
+        )
+        try:
+            state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+        except (OSError, IndexError):
+            return ""
+        # Stopped by a signal or by a debugger (proc_pid_stat(5)).
+        is_stopped = state in (b"T", b"t")
+        return (
+            f"; process {pid} is stopped: `kill -CONT {pid}` continues it"
+            if is_stopped
+            else "; it may be busy"
+        )
+
     def send(self, data: Any) -> None:  # noqa: ANN401 - as in the base class
         """Send, and raise ConnectionResetError for a closed peer, because BrokenPipeError means that stdout is closed."""
         try:
@@ -84,13 +106,17 @@ class _UnixConnection(http.client.HTTPConnection):
 def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> Any:  # noqa: ANN401 - JSON
     """Return the response of the daemon to a request of its control API, within `patience` (seconds).
 
-    Raises Unreachable, ErrorResponse and TimeoutError.
+    Raises Unreachable and ErrorResponse.
     """
     connection = _UnixConnection(_answering(unix) if path == _STATUS else unix, patience)
     try:
         connection.request(method, path)
         response = connection.getresponse()
         return _checked(response.status, response.read())
+    except TimeoutError:
+        raise Unreachable(
+            f"the daemon at {unix} has not responded within {patience:g} s{connection.stopped}"
+        ) from None
     finally:
         connection.close()
 

@@ -46,10 +46,9 @@ def target_of(invocation: Invocation) -> Target:
     server = file.servers.get(name)
     if server is None:
         known = [one for one, found in file.servers.items() if found.url]
-        raise BadConfig(
-            f"{path}: there is no server {name!r}; the remote servers are {', '.join(known) or 'none'}"
-            f"{suggestion(name, known)}"
-        )
+        there_are = f"the remote servers are {', '.join(known)}{suggestion(name, known)}"
+        none = "there is no remote server; `mcp-bridge add NAME --url URL` adds one"
+        raise BadConfig(f"{path}: there is no server {name!r}; {there_are if known else none}")
     if not server.url:
         raise BadUsage(f"servers.{name} is a process (command); only a remote server (url) has a login")
     if any(header.lower() == "authorization" for header in server.secret_headers):

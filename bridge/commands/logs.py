@@ -12,6 +12,7 @@ from .control_client import follow, request, started_at
 from .invocation import Invocation
 from .output import notice, print_line
 from .printable import json_text
+from .progress import Progress
 
 
 def logs(invocation: Invocation) -> int:
@@ -34,7 +35,9 @@ def _entries(invocation: Invocation) -> tuple[list[dict[str, Any]], Iterator[dic
     """Return the stored entries, and those to come."""
     path = f"{CONTROL}/logs?{server_query(invocation)}"
     if not invocation.options.follow:
-        return request(invocation.socket(), "GET", path), iter(())
+        unix = invocation.socket()
+        with Progress().wait(f"waiting for the daemon at {unix}"):
+            return request(unix, "GET", path), iter(())
     # The first event has the entries so far in a list, each that follows has one.
     events = follow(invocation.socket(), f"{path}&follow=1")
     none: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from ..config.package_spec import is_runner, program_name
 from ..config.settings import CONTROL
 from ..core.exit_codes import ReportedError
 from ..core.suggestion import alternatives, suggestion
-from .control_client import ErrorResponse, call_server, names_of_servers, request, result_of
+from .control_client import ErrorResponse, Unreachable, call_server, names_of_servers, request, result_of
 from .input_responder import CANCEL, why_not_offered
 from .progress import Progress
 
@@ -161,14 +161,17 @@ class ServerClient:
 
 
 _NOT_FOUND: Final = 404
+# For the state of the daemon while a request waits (seconds).
+_STATUS_SECONDS: Final = 3.0
 
 
 def waiting_text(unix: Path, server: str) -> str:
     """Return what a request waits for: the server, or its start, which may fetch a package."""
     try:
-        found = next(
-            one for one in request(unix, "GET", f"{CONTROL}/status")["servers"] if one["name"] == server
-        )
+        state = request(unix, "GET", f"{CONTROL}/status", _STATUS_SECONDS)
+        found = next(one for one in state["servers"] if one["name"] == server)
+    except Unreachable as fault:
+        return str(fault)
     except (ReportedError, OSError, HTTPException, StopIteration, KeyError):
         return f"waiting for {server}"
     if found["era"] != "not known yet":

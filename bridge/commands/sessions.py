@@ -9,6 +9,7 @@ from ..core.exit_codes import EX_OK
 from .control_client import request
 from .invocation import Invocation
 from .output import notice, print_json, print_line, stdout_terminal
+from .progress import Progress
 from .status import duration
 from .table import Column, Value, table
 
@@ -29,7 +30,9 @@ _DAY: Final = 86400
 
 def sessions(invocation: Invocation) -> int:
     """Print the clients of all servers."""
-    found = request(invocation.socket(), "GET", f"{CONTROL}/sessions")["sessions"]
+    unix = invocation.socket()
+    with Progress().wait(f"waiting for the daemon at {unix}"):
+        found = request(unix, "GET", f"{CONTROL}/sessions")["sessions"]
     if invocation.options.json:
         print_json(found)
     elif found:

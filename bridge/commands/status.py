@@ -13,6 +13,7 @@ from ..log import escaped
 from .control_client import ErrorResponse, Unreachable, request
 from .invocation import Invocation
 from .output import notice, print_json, print_line, stdout_terminal
+from .progress import Progress
 from .table import Cell, Column, Value, table
 from .terminal import Terminal
 from .text_width import normal, wrapped
@@ -55,7 +56,8 @@ def status(invocation: Invocation) -> int:
     unix, options = invocation.socket(), invocation.options
     if options.watch:
         _watch(invocation)
-    state = request(unix, "GET", f"{CONTROL}/status")
+    with Progress().wait(f"waiting for the daemon at {unix}"):
+        state = request(unix, "GET", f"{CONTROL}/status")
     if options.json:
         print_json(state)
     else:
@@ -92,7 +94,9 @@ def _watched_page(ask: "partial[Any]", terminal: Terminal) -> tuple[list[str], i
 
 def ps(invocation: Invocation) -> int:
     """Print the processes of the servers."""
-    state = request(invocation.socket(), "GET", f"{CONTROL}/status")
+    unix = invocation.socket()
+    with Progress().wait(f"waiting for the daemon at {unix}"):
+        state = request(unix, "GET", f"{CONTROL}/status")
     rows = [
         # A daemon from before an update does not send the directories.
         (pid, server["name"], " ".join(server["command"]), server.get("directories", {}).get(str(pid), ""))

@@ -197,9 +197,8 @@ def examine(path: Path) -> Reading:
     """Return the tables of a file with the errors in them. Raises BadConfig for a file that is missing or not to be trusted."""
     try:
         if not path.exists():
-            raise BadConfig(
-                f"{path}: there is no such file; `mcp-bridge init` writes one, and `mcp-bridge add NAME -- COMMAND` adds a server"
-            )
+            text = "there is no such file; `mcp-bridge init` writes one, and `mcp-bridge add NAME -- COMMAND` adds a server"
+            raise BadConfig(faults=[Fault(text, file=str(path))])
         check_trusted(path)
         if not path.is_file():
             raise BadConfig(f"{path} is not a regular file")

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, ref
 
 import attrs
 
-from ...transports.client_process import Caller, Process
+from ...transports.client_process import COMMAND, Caller, Process
 from ...transports.send_queue import SendQueue, transport_of
 from ...validators import json_object
 from ...validators.stateless_request import Envelope
@@ -60,6 +60,11 @@ class _Noted:
     # The program, if it is known, and the stream of a client that is none.
     process: Process | None
     stream: "ref[Caller] | None"
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the end of the client may be noticed late, as that of a command. It is shown while its server runs."""
+        return self.key[1] == COMMAND or (self.process is None and self.stream is None)
 
     @property
     def is_over(self) -> bool:
@@ -134,7 +139,10 @@ def connected_clients(
         )
     for upstream in places.upstreams:
         counts = _counted(upstream)
+        runs = id(upstream.process_owner) in pids
         for one in stateless.of(upstream):
+            if one.is_unknown and not runs and not counts[one.key]:
+                continue
             name, version = named(one.key[2])
             yield ConnectedClient(
                 "",

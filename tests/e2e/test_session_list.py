@@ -166,3 +166,11 @@ async def test_a_client_without_a_name_is_listed(tmp_path):
             [found] = await trio.to_thread.run_sync(sessions, running)
     assert (found["client"], found["client_version"]) == ("", "")
     assert found["pid"] != os.getpid()
+
+
+def test_a_command_that_has_ended_is_no_client_of_a_server_that_does_not_run(tmp_path):
+    with daemon(tmp_path, {"broken": {"command": [EXAMPLE[0], "-c", "raise SystemExit(3)"]}}) as running:
+        assert running.do("tools", "broken", check=False).returncode == 1
+        wait_until(lambda: not running.status()["servers"][0]["pids"])
+        assert sessions(running) == []
+        assert running.status()["servers"][0]["sessions"] == 0

@@ -150,8 +150,8 @@ def _status(invocation: Invocation) -> int:
         print_line(json.dumps(state, indent=2))
     else:
         for name, value in state.items():
-            shown = ", ".join(cast("list[str]", value)) if isinstance(value, list) else value
-            print_line(escaped(f"{name:<10}{shown}"))
+            if shown := _shown(value):
+                print_line(escaped(f"{name:<10}{shown}"))
     if not state["installed"]:
         notice("the service is not installed; `mcp-bridge service install` installs it")
     elif state["active"] != "active":
@@ -161,6 +161,13 @@ def _status(invocation: Invocation) -> int:
     if state["installed"]:
         _explain_linger(manager)
     return EX_OK if state["active"] == "active" else EX_UNAVAILABLE
+
+
+def _shown(value: object) -> str:
+    """Return a value of the state in words; empty for one that is unknown or does not apply."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value or "")
 
 
 def _described(manager: UserManager) -> dict[str, Any]:

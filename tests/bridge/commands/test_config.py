@@ -166,3 +166,10 @@ def test_show_prints_the_same_tables_as_json(tmp_path, capsys):
     assert dispatch.run(["config", "show", "--json", "--config", str(path)], dict(os.environ)) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["servers"]["a"] == {"command": ["sh", "-c", "true"], "env": {"TOKEN": "[secret]"}}
+
+
+@pytest.mark.parametrize("words", [["config", "check"], ["config", "show"]])
+def test_a_missing_file_is_named_once(tmp_path, capsys, words):
+    path = tmp_path / "config.toml"
+    assert dispatch.run([*words, "--config", str(path)], dict(os.environ)) == 78
+    assert capsys.readouterr().err.startswith(f"mcp-bridge: {path}: there is no such file; ")

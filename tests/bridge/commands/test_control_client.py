@@ -1,7 +1,11 @@
 """Requests to a daemon that is a socket of the test."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -81,6 +85,28 @@ def test_an_error_has_the_text_of_the_peer(daemon, status, body, text):
 def test_a_daemon_that_does_not_run_is_unreachable(tmp_path):
     with pytest.raises(Unreachable, match="start it with `mcp-bridge serve`"):
         request(tmp_path / "missing", "GET", "/x")
+
+
+LISTENER = "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(); time.sleep(60)"
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_daemon_that_does_not_respond_is_named_with_its_state(tmp_path, stopped):
+    path = tmp_path / "socket"
+    words = [sys.executable, "-I", "-u", "-c", LISTENER, str(path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        try:
+            process.stdout.readline()
+            if stopped:
+                process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            with pytest.raises(Unreachable) as caught:
+                request(path, "GET", "/control/status", 0.2)
+        finally:
+            process.kill()
+    state = f"process {process.pid} is stopped: `kill -CONT {process.pid}` continues it"
+    expected = state if stopped else "it may be busy"
+    assert str(caught.value) == f"the daemon at {path} has not responded within 0.2 s; {expected}"
 
 
 def test_events_are_yielded_until_the_end(daemon):

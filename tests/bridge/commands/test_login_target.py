@@ -120,5 +120,7 @@ def test_options_that_do_not_fit_are_refused(file, name, options, reason):
 
 
 def test_without_a_file_there_are_no_servers(tmp_path):
-    with pytest.raises(BadConfig, match="the remote servers are none"):
+    with pytest.raises(
+        BadConfig, match="there is no remote server; `mcp-bridge add NAME --url URL` adds one"
+    ):
         target(Path(tmp_path / "none.toml"), "remote")

@@ -3,7 +3,7 @@
 import pytest
 
 from mcpbridged.bridge.commands import server_client as module
-from mcpbridged.bridge.commands.control_client import ErrorResponse
+from mcpbridged.bridge.commands.control_client import ErrorResponse, Unreachable
 from mcpbridged.bridge.commands.server_client import ServerClient
 
 
@@ -136,3 +136,30 @@ def test_a_name_that_is_not_there_is_compared_with_the_others():
     assert "there are: echo, add" in str(module.not_there("srv", "tool", "zzz", ["echo", "add"], "tools"))
     many = [f"tool{at}" for at in range(100)]
     assert "there are" not in str(module.not_there("srv", "tool", "zzz", many, "tools"))
+
+
+@pytest.mark.parametrize(
+    ("server", "text"),
+    [
+        ({"era": "legacy"}, "waiting for srv"),
+        ({"name": "other"}, "waiting for srv"),
+        (
+            {"command": ["/usr/bin/npx", "-y", "x"]},
+            "waiting for the start of srv: npx may be fetching its package",
+        ),
+        ({"command": ["uvx", "x"]}, "waiting for the start of srv: uvx may be fetching its package"),
+        ({"command": ["python3", "x.py"]}, "waiting for the start of srv"),
+        ({"command": [], "url": "https://x.example"}, "waiting for the start of srv"),
+        (Unreachable("the daemon is stopped"), "the daemon is stopped"),
+        (ErrorResponse("no"), "waiting for srv"),
+        (ConnectionResetError(), "waiting for srv"),
+    ],
+)
+def test_what_a_request_waits_for_is_named(monkeypatch, server, text):
+    def request(*_):
+        if isinstance(server, Exception):
+            raise server
+        return {"servers": [{"name": "srv", "era": "not known yet", "command": [], **server}]}
+
+    monkeypatch.setattr(module, "request", request)
+    assert module.waiting_text(None, "srv") == text

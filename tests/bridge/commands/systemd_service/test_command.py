@@ -250,6 +250,9 @@ def test_the_state_is_shown(machine):
     done = machine.do("status")
     assert done.returncode == 69
     assert "`mcp-bridge service install` installs it" in done.stderr
+    assert "installed no\n" in done.stdout
+    # A value that does not apply has no line.
+    assert not [line for line in done.stdout.splitlines() if len(line.split()) < 2 or line == "pid       0"]
     machine.do("install")
     machine.respond(
         "systemctl",
