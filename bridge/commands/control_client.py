@@ -115,7 +115,7 @@ def request(unix: Path, method: str, path: str, patience: float = _TIMEOUT) -> A
         return _checked(response.status, response.read())
     except TimeoutError:
         raise Unreachable(
-            f"the daemon at {unix} has not responded within {patience:g} s{connection.stopped}"
+            f"the daemon has not responded within {patience:g} s{connection.stopped} ({unix})"
         ) from None
     finally:
         connection.close()

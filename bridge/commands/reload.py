@@ -1,6 +1,7 @@
 """`mcp-bridge reload` and `mcp-bridge restart`, and what other commands do after they have changed the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -37,9 +38,18 @@ def restart(invocation: Invocation) -> int:
         else:
             if not options.json:
                 print_line(f"{name}: restarted; in-flight calls finish in the former process")
+    if not options.json:
+        _explain_failures(unix, {name for name in names if name not in failed})
     if options.json:
         print_line(json_text({"restarted": [name for name in names if name not in failed], "failed": failed}))
     return EX_FAILED if failed else EX_OK
+
+
+def _explain_failures(unix: Path, names: Collection[str]) -> None:
+    """Write why servers cannot start in spite of their restart."""
+    for server in request(unix, "GET", f"{CONTROL}/status")["servers"]:
+        if server["name"] in names and server["state"] == "failed":
+            notice(f"{server['name']}: cannot be started: {server['fault']}")
 
 
 def reload(invocation: Invocation) -> int:

@@ -243,7 +243,7 @@ def _notes(server: dict[str, Any]) -> Iterator[str]:
         # A daemon from before an update does not send the last two. A failure of the past is in the log and in the JSON.
         if server["last_exit"] and not server.get("recovered"):
             at = server.get("last_exit_at", 0)
-            past = f", {duration(max(0, time.time() - at))} ago" if at else ""
+            past = f" ({duration(max(0, time.time() - at))} ago)" if at else ""
             yield f"{name}: {_last(server)} {server['last_exit']}{past}"
             yield from (f"  {line}" for line in server["stderr"])
         yield from (f"{name}: {text}" for text in _withheld(server))

@@ -69,7 +69,7 @@ def test_s6_reload_lets_the_daemon_read_its_own_file(shared, usual):
         (("env", "one"), "PATH="),
         (("config", "check"), "1 server, "),
         (("config", "show"), "[servers.one]\n"),
-        (("token", "list"), "servers"),
+        (("token", "list", "--json"), "[]"),
         (("doctor",), "servers.one: responded after"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,

@@ -173,6 +173,14 @@ def test_a_call_shows_what_it_waits_for_and_leaves_no_line(tmp_path):
         assert not any("waiting" in line for line in session.shown)
 
 
+def test_restart_names_a_server_that_cannot_start(running):
+    done = running.do("restart", "no-program", "example")
+    assert done.stderr.startswith(
+        "mcp-bridge: no-program: cannot be started: there is no program '/no/such/program'"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_an_empty_list_is_no_empty_table(tmp_path):
     with daemon(tmp_path, {"bare": {"command": EXAMPLE}}) as other:
         for words, notice in (

@@ -106,7 +106,7 @@ def test_a_daemon_that_does_not_respond_is_named_with_its_state(tmp_path, stoppe
             process.kill()
     state = f"process {process.pid} is stopped: `kill -CONT {process.pid}` continues it"
     expected = state if stopped else "it may be busy"
-    assert str(caught.value) == f"the daemon at {path} has not responded within 0.2 s; {expected}"
+    assert str(caught.value) == f"the daemon has not responded within 0.2 s; {expected} ({path})"
 
 
 def test_events_are_yielded_until_the_end(daemon):

@@ -83,7 +83,7 @@ def test_notes_follow_the_table(run):
 def test_a_failure_has_its_age_until_the_server_has_started_again(run, monkeypatch):
     monkeypatch.setattr(module.time, "time", lambda: 1_000_300.0)
     failed = {"last_exit": "exited with code 3", "stderr": ["line"], "last_exit_at": 1_000_000.0}
-    assert "files: the last process exited with code 3, 5 min 0 s ago\n  line\n" in run(
+    assert "files: the last process exited with code 3 (5 min 0 s ago)\n  line\n" in run(
         status, changed(**failed)
     )
     text = run(status, changed(**failed, recovered=True))
