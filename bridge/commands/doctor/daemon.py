@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ....validators.client_directory import encode_path
 from ....validators.counted import counted
@@ -135,8 +135,9 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
         yield _no_response(request(unix, "GET", f"{CONTROL}/status"), server, str(fault), directory)
     else:
         yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
-        offered = found.get("capabilities")
-        yield from unused_features(server, config, offered if isinstance(offered, dict) else (), time.time())
+        capabilities: Any = found.get("capabilities")
+        offered = cast("dict[str, Any]", capabilities) if isinstance(capabilities, dict) else {}
+        yield from unused_features(server, config, offered, time.time())
 
 
 def _failed(server: dict[str, Any]) -> Finding:
