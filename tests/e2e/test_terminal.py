@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -140,6 +141,7 @@ def test_each_command_that_shows_something_prints_json(running):
     assert "properties" in echo["inputSchema"]
 
 
+STARTING = r"starting 2 servers \(\d+ s\): waiting for (slow|slow, quick|quick)"
 SLOW = "import os, sys, time; time.sleep(2.5); os.execv(sys.executable, sys.argv[1:])"
 
 
@@ -154,9 +156,10 @@ def test_serve_shows_the_eager_servers_that_are_starting_below_its_log(tmp_path)
     config.chmod(0o600)
     words = [str(PROGRAM), "serve", "--config", str(config), "--allow-root"]
     variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    with on_terminal(words, variables, 100, 60) as session:
-        session.wait_for(lambda one: one.shown[-1].startswith("starting 2 servers ("))
-        assert session.shown[-1].endswith(" s): waiting for slow")
+    # No line of the log is wider than this.
+    with on_terminal(words, variables, 400, 60) as session:
+        # On a busy machine the other server may be starting too.
+        session.wait_for(lambda one: re.fullmatch(STARTING, one.shown[-1]))
         session.wait_for(lambda one: "servers_started count=2" in one.text)
         session.wait_for(lambda one: not any("starting 2" in line for line in one.shown))
         assert all(line.startswith("mcp-bridge: ") for line in session.shown)
