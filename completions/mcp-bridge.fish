@@ -135,7 +135,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from logs' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l config -r
-complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l client -x -a 'claude-desktop claude-code cursor vscode windsurf zed codex continue cline opencode gemini goose jetbrains lmstudio mcp-proxy'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l client -x -a 'claude-desktop claude-code cursor vscode copilot windsurf zed codex continue cline roo opencode gemini qwen crush kiro goose jetbrains lmstudio mcp-proxy'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l method -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l short
 complete -c mcp-bridge -n '__fish_seen_subcommand_from tap' -l probes
@@ -214,7 +214,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l effective
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l all
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l write
-complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l client -x -a 'claude-desktop claude-code cursor vscode windsurf zed codex continue cline opencode gemini goose jetbrains lmstudio mcp-proxy'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l client -x -a 'claude-desktop claude-code cursor vscode copilot windsurf zed codex continue cline roo opencode gemini qwen crush kiro goose jetbrains lmstudio mcp-proxy'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l project -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
@@ -252,13 +252,18 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a claude-code
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cursor
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a vscode
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a copilot
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a windsurf
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a zed
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a codex
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a continue
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a cline
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a roo
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a opencode
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a gemini
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a qwen
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a crush
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a kiro
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a goose
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a jetbrains
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -a lmstudio

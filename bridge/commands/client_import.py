@@ -24,6 +24,7 @@ from ..config.child_environment import looks_secret
 from ..config.credentials import BadCredential, is_file_source, read_private
 from ..config.edit import write_with_backup
 from ..config.import_clients import BadImport, Import, Origin, SecretFile, import_servers
+from ..config.import_json import read_json
 from ..config.import_match import origins_of
 from ..config.import_sources import ALIASES, CLIENTS, Client, client_of, places_of, project_of
 from ..config.import_texts import NoServers, object_in, objects_in
@@ -171,7 +172,8 @@ def _read_into(file: _File, into: Import, invocation: Invocation, *, every: bool
         if not project and not stdin:
             project = project_of(path.absolute(), environment)
         around = Surroundings(environment, str(home_in(environment)), project)
-        source = import_servers(text, into, Origin(client, path.suffix.lower(), around))
+        switches = _switches(path, client, environment)
+        source = import_servers(text, into, Origin(client, path.suffix.lower(), around, switches))
     except NoServers as fault:
         if not every:
             raise BadImport(f"{path}: {fault}") from None
@@ -183,6 +185,21 @@ def _read_into(file: _File, into: Import, invocation: Invocation, *, every: bool
         into.notes.insert(
             0, f"{path}: {counted(len(source.servers), 'server')}, in the form of {source.client.title}"
         )
+
+
+def _switches(path: Path, client: Client | None, environment: Mapping[str, str]) -> str:
+    """Return the text of the file that switches servers of this file off; empty if there is none. Raises BadImport."""
+    if client is None or not client.switches or path.absolute() not in places_of(client, environment):
+        return ""
+    beside = path.with_name(client.switches)
+    if not os.path.lexists(beside):
+        return ""
+    text = _read(beside)
+    try:
+        read_json(text)
+    except BadImport as fault:
+        raise BadImport(f"{beside}: {fault}") from None
+    return text
 
 
 def _read(path: Path) -> str:

@@ -78,6 +78,12 @@ _FORMS: Final[Mapping[str, _Form]] = {
     ),
     "cursor": _Form("Cursor: ~/.cursor/mcp.json", url="url"),
     "vscode": _Form("VS Code: .vscode/mcp.json", ("servers",), "url", {"type": "stdio"}, {"type": "http"}),
+    "copilot": _Form(
+        "GitHub Copilot CLI: ~/.copilot/mcp-config.json",
+        url="url",
+        local={"type": "local", "tools": ["*"]},
+        remote={"type": "http", "tools": ["*"]},
+    ),
     "windsurf": _Form("Windsurf: ~/.codeium/windsurf/mcp_config.json", url="serverUrl"),
     "zed": _Form("Zed: ~/.config/zed/settings.json", ("context_servers",), "url"),
     "codex": _Form(
@@ -96,6 +102,12 @@ _FORMS: Final[Mapping[str, _Form]] = {
         local={"type": "stdio"},
         remote={"type": "streamableHttp"},
     ),
+    "roo": _Form(
+        "Roo Code: MCP Servers, Edit Global MCP (mcp_settings.json)",
+        url="url",
+        local={"type": "stdio"},
+        remote={"type": "streamable-http"},
+    ),
     "opencode": _Form(
         "opencode: ~/.config/opencode/opencode.json",
         ("mcp",),
@@ -104,6 +116,9 @@ _FORMS: Final[Mapping[str, _Form]] = {
         {"type": "remote", "oauth": False, "enabled": True},
     ),
     "gemini": _Form("Gemini CLI: ~/.gemini/settings.json", url="httpUrl"),
+    "qwen": _Form("Qwen Code: ~/.qwen/settings.json", url="httpUrl"),
+    "crush": _Form("Crush: ~/.config/crush/crush.json", ("mcp",), "url", {"type": "stdio"}, {"type": "http"}),
+    "kiro": _Form("Kiro: ~/.kiro/settings/mcp.json", url="url"),
     "goose": _Form(
         "Goose: ~/.config/goose/config.yaml",
         ("extensions",),

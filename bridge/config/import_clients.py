@@ -35,11 +35,15 @@ _RESERVED: Final = "aggregate"
 
 @attrs.frozen
 class Origin:
-    """Where a text comes from, and what its variables stand for. `client` is None for a client that is found by the content."""
+    """Where a text comes from, and what its variables stand for. `client` is None for a client that is found by the content.
+
+    `switches` is the text of the file of the client that switches servers off.
+    """
 
     client: Client | None = None
     suffix: str = ""
     around: Surroundings = attrs.field(factory=Surroundings)
+    switches: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
@@ -95,7 +99,7 @@ def import_servers(text: str, into: Import, origin: Origin) -> Source:
 
     A server that the configuration already has is not added again.
     """
-    source = read_source(text, origin.suffix, origin.client)
+    source = read_source(text, origin.suffix, origin.client, origin.switches)
     around = attrs.evolve(origin.around, form=source.client.form, inputs=source.inputs)
     drafts: list[tuple[str, Draft]] = []
     for was, entry in source.servers:

@@ -48,6 +48,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "oauth": "oauth",
     "auth": "oauth",
     "scopes": "scopes",
+    "oauthScopes": "scopes",
     "requestOptions": "request_options",
 }
 # Approvals of tool calls without a question. They stay with the client, because the bridge asks no questions.

@@ -14,7 +14,7 @@ import attrs
 from .import_entry import Entry, entry_of, flattened
 from .import_json import read_json
 from .import_registry import is_registry, registry_entries
-from .import_sources import CLIENTS, Client
+from .import_sources import CLIENTS, REGISTRY, Client
 from .import_texts import (
     BadImport,
     LeftOut,
@@ -58,17 +58,22 @@ class Source:
         return entry
 
 
-def read_source(text: str, suffix: str = "", client: Client | None = None) -> Source:
-    """Return the servers of a text. `suffix` is that of the file. Raises BadImport."""
+def read_source(text: str, suffix: str = "", client: Client | None = None, switches: str = "") -> Source:
+    """Return the servers of a text. `suffix` is that of the file. Raises BadImport.
+
+    `switches` is the text of the file of the client that switches servers off; empty if there is none.
+    """
     top = _parsed(text, suffix, client)
     if is_registry(top):
-        source = Source(client or CLIENTS["claude-desktop"])
+        source = Source(client or REGISTRY)
         source.servers += registry_entries(top)
         return source
     client = client or _guessed(top)
     source = Source(client)
     for reader in (_read_vscode_inputs, *_READERS):
         reader(top, source)
+    if switches.strip():
+        _apply_switches(read_json(switches), source)
     if not source.servers and not source.skipped:
         raise NoServers(_NO_SERVERS)
     return source
@@ -114,11 +119,13 @@ def _guessed(top: Mapping[str, Any]) -> Client:
         "goose": "extensions" in top and not isinstance(top.get("mcpServers"), dict),
         "continue": isinstance(top.get("mcpServers"), list),
         "opencode": any(one.get("type") in ("local", "remote") for one in _opencode(top).values()),
+        "crush": any(one.get("type") in ("stdio", "http", "sse") for one in _opencode(top).values()),
         "vscode": isinstance(top.get("servers"), dict) or "inputs" in top,
         "claude-code": "projects" in top or has("headersHelper"),
         "gemini": has("httpUrl", "includeTools", "excludeTools", "trust"),
         "windsurf": has("serverUrl"),
-        "cline": has("autoApprove", "alwaysAllow", "transportType"),
+        "cline": has("autoApprove", "alwaysAllow", "transportType")
+        or any(isinstance(entry.get("transport"), dict) for entry in entries),
     }
     return CLIENTS[next((name for name, found in marks.items() if found), "claude-desktop")]
 
@@ -142,7 +149,8 @@ def _read_servers(top: dict[str, Any], source: Source) -> None:
             servers = holder.get(key)
             if isinstance(servers, dict):
                 for name, given in cast("dict[str, Any]", servers).items():
-                    source.add(name, given)
+                    # Cline has the members of the connection in an object.
+                    source.add(name, flattened(given, "transport") if isinstance(given, dict) else given)
     settings = object_in(top, "mcp")
     _apply_gemini(settings.get("allowed"), settings.get("excluded"), source)
     # Older versions of Gemini CLI.
@@ -159,6 +167,17 @@ def _apply_gemini(allowed: object, excluded: object, source: Source) -> None:
             entry.notes.append(
                 "it is not among the servers that the client may use, and is written as disabled"
             )
+
+
+def _apply_switches(top: dict[str, Any], source: Source) -> None:
+    """Apply the file in which Copilot or Gemini CLI keeps what the user has switched off."""
+    copilot = texts_in(top.get("disabledMcpServers")) or []
+    gemini = [name for name, state in objects_in(top).items() if state.get("enabled") is False]
+    for name, entry in source.servers:
+        # Gemini CLI writes names in lower case.
+        off = name.strip().lower() in gemini if source.client.name == "gemini" else name in copilot
+        if isinstance(entry, Entry) and off:
+            entry.enabled = False
 
 
 def _read_projects(top: dict[str, Any], source: Source) -> None:
@@ -223,7 +242,7 @@ def _read_continue(top: dict[str, Any], source: Source) -> None:
 
 
 def _opencode(top: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the servers in `mcp` of opencode 1, and in `mcp.servers` of opencode 2."""
+    """Return the servers in `mcp` of opencode 1 and Crush, and in `mcp.servers` of opencode 2."""
     return {
         name: given
         for name, given in objects_in(top.get("mcp")).items()

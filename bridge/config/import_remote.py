@@ -160,7 +160,8 @@ def _read_oauth(entry: Entry, draft: Draft) -> None:
     if entry.oauth is False:
         draft.notes.append("oauth = false is ignored: the bridge logs in only after `mcp-bridge login`")
         return
-    given = as_object(entry.oauth or {}, "its oauth is not an object")
+    # Crush has a switch.
+    given = {} if entry.oauth is True else as_object(entry.oauth or {}, "its oauth is not an object")
     known: dict[str, Any] = {}
     for key, spellings in {
         "client_id": ("clientId", "client_id", "CLIENT_ID"),

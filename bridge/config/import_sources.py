@@ -19,7 +19,8 @@ class Client:
     """A client. `places` are its files for all projects, below the home directory or, with `config/`, XDG_CONFIG_HOME.
 
     `timeout` is the unit of its key of that name, empty if it limits the start. `form` is that of its variables.
-    `in_projects` are the places below the directory of a project.
+    `in_projects` are the places below the directory of a project. `variable` names the directory in place of `replaced`, the
+    beginning of the places. `switches` is the name of a file in the same directory that switches servers off.
     """
 
     name: str
@@ -28,6 +29,9 @@ class Client:
     timeout: Unit = "ms"
     form: str = ""
     in_projects: tuple[str, ...] = ()
+    variable: str = ""
+    replaced: str = ""
+    switches: str = ""
 
 
 _CODE: Final = (
@@ -38,17 +42,40 @@ _CODE: Final = (
 )
 _CLIENTS: Final = (
     Client("claude-desktop", "Claude Desktop", ("config/Claude/claude_desktop_config.json",)),
-    Client("claude-code", "Claude Code", (".claude.json",), in_projects=(".mcp.json",)),
+    Client(
+        "claude-code",
+        "Claude Code",
+        (".claude.json",),
+        in_projects=(".mcp.json",),
+        variable="CLAUDE_CONFIG_DIR",
+    ),
     Client("cursor", "Cursor", (".cursor/mcp.json",), in_projects=(".cursor/mcp.json",)),
     Client(
         "vscode",
         "VS Code",
-        (*(f"{place}/mcp.json" for place in _CODE[:3]), ".copilot/mcp-config.json"),
+        tuple(f"{place}/mcp.json" for place in _CODE[:3]),
         in_projects=(".vscode/mcp.json",),
+    ),
+    Client(
+        "copilot",
+        "GitHub Copilot CLI",
+        (".copilot/mcp-config.json",),
+        in_projects=(".github/mcp.json",),
+        variable="COPILOT_HOME",
+        replaced=".copilot/",
+        switches="settings.json",
     ),
     Client("windsurf", "Windsurf", (".codeium/windsurf/mcp_config.json", ".codeium/mcp_config.json")),
     Client("zed", "Zed", ("config/zed/settings.json",), "s", in_projects=(".zed/settings.json",)),
-    Client("codex", "Codex", (".codex/config.toml",), "s", in_projects=(".codex/config.toml",)),
+    Client(
+        "codex",
+        "Codex",
+        (".codex/config.toml",),
+        "s",
+        in_projects=(".codex/config.toml",),
+        variable="CODEX_HOME",
+        replaced=".codex/",
+    ),
     Client(
         "continue",
         "Continue",
@@ -63,14 +90,23 @@ _CLIENTS: Final = (
                 f"{place}/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
                 for place in _CODE
             ),
+            ".cline/data/settings/cline_mcp_settings.json",
+        ),
+        "s",
+    ),
+    Client(
+        "roo",
+        "Roo Code and Kilo Code",
+        (
             *(
                 f"{place}/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"
                 for place in _CODE
             ),
-            ".cline/data/settings/cline_mcp_settings.json",
+            *(f"{place}/globalStorage/kilocode.kilo-code/settings/mcp_settings.json" for place in _CODE),
+            ".kilocode/cli/global/settings/mcp_settings.json",
         ),
         "s",
-        in_projects=(".roo/mcp.json",),
+        in_projects=(".roo/mcp.json", ".kilocode/mcp.json"),
     ),
     Client(
         "opencode",
@@ -87,6 +123,32 @@ _CLIENTS: Final = (
         "ms",
         "dollar",
         in_projects=(".gemini/settings.json",),
+        variable="GEMINI_CLI_HOME",
+        switches="mcp-server-enablement.json",
+    ),
+    Client(
+        "qwen",
+        "Qwen Code",
+        (".qwen/settings.json",),
+        "ms",
+        "dollar",
+        in_projects=(".qwen/settings.json",),
+        variable="QWEN_HOME",
+        replaced=".qwen/",
+    ),
+    Client(
+        "crush",
+        "Crush",
+        ("config/crush/crush.json",),
+        "",
+        "shell",
+        in_projects=(".crush.json", "crush.json"),
+    ),
+    Client(
+        "kiro",
+        "Kiro and Amazon Q Developer",
+        (".kiro/settings/mcp.json", ".aws/amazonq/mcp.json"),
+        in_projects=(".kiro/settings/mcp.json", ".amazonq/mcp.json"),
     ),
     Client("goose", "Goose", ("config/goose/config.yaml",), "s", "dollar"),
     Client(
@@ -99,17 +161,23 @@ _CLIENTS: Final = (
     Client("mcp-proxy", "mcp-proxy", (), "s"),
 )
 CLIENTS: Final[Mapping[str, Client]] = {client.name: client for client in _CLIENTS}
+# The origin of a server.json, which is no file of a client.
+REGISTRY: Final = Client("server.json", "the MCP registry")
 # Other names of clients.
-ALIASES: Final[Mapping[str, str]] = {"claude": "claude-desktop", "roo": "cline"}
+ALIASES: Final[Mapping[str, str]] = {"claude": "claude-desktop", "kilo": "roo", "amazonq": "kiro"}
 
 
 def places_of(client: Client, environment: Mapping[str, str]) -> Iterator[Path]:
     """Yield the files of a client that are not those of a project. They need not exist."""
     home = home_in(environment)
     config = directory_in(environment, "XDG_CONFIG_HOME") or home / ".config"
+    moved = directory_in(environment, client.variable) if client.variable else None
     for place in client.places:
         first, _, rest = place.partition("/")
-        yield config / rest if first == "config" else home / place
+        if moved is not None:
+            yield moved / place.removeprefix(client.replaced)
+        else:
+            yield config / rest if first == "config" else home / place
 
 
 def client_of(file: PurePath, environment: Mapping[str, str]) -> Client | None:

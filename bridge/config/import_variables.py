@@ -1,7 +1,7 @@
 """Find the variables in a text of another client's configuration, and replace those whose values are known. Pure.
 
 The clients have different forms: `${env:X}` and `${input:x}` (VS Code, Cursor, Windsurf), `${X}` and `${X:-default}`
-(Claude Code, Gemini CLI, Goose), `$X` (Gemini CLI, Goose), `{env:X}` and `{file:PATH}` (opencode), and
+(Claude Code, Gemini CLI, Goose), `$X` (Gemini CLI, Goose, Crush), `$(command)` (Crush), `{env:X}` and `{file:PATH}` (opencode), and
 `${{ secrets.X }}` (Continue). The forms in braces with a dollar sign are accepted for each client.
 """
 
@@ -28,6 +28,7 @@ _BRACES: Final = (
 _FORMS: Final = {
     "": re.compile(_BRACES),
     "dollar": re.compile(_BRACES + r"|\$(?P<bare>[A-Za-z_]\w{0,199})"),
+    "shell": re.compile(_BRACES + r"|\$(?P<bare>[A-Za-z_]\w{0,199})|\$\((?P<run>[^()]{0,200})\)"),
     "opencode": re.compile(_BRACES + r"|\{(?P<curly>env|file):(?P<within>[^{}]{1,200})\}"),
 }
 
@@ -45,7 +46,7 @@ class Piece:
 class Surroundings:
     """What the variables of a file stand for.
 
-    `form` selects the forms of variables beside those in braces: empty, "dollar" or "opencode". `project` is the directory
+    `form` selects the forms of variables beside those in braces: empty, "dollar", "shell" or "opencode". `project` is the directory
     of the project, empty if unknown. `inputs` are the defaults of inputs that are no passwords.
     """
 

@@ -241,3 +241,21 @@ def test_json_has_the_change_and_what_was_not_carried_over(home, capsys):
     assert "[servers.a]" in config(home).read_text()
     assert run(home, str(home / "x.json"), "--json", "--write") == 65
     assert json.loads(capsys.readouterr().out)["added"] == []
+
+
+def test_a_server_that_another_file_of_the_client_switches_off_stays_off(home, capsys):
+    put(home, "copilot.mcp-config.json", ".copilot/mcp-config.json")
+    switches = home / ".copilot/settings.json"
+    switches.write_text('{"disabledMcpServers": ["context7"]}')
+    assert run(home, "copilot", "--write") == 0
+    servers = tomllib.loads(config(home).read_text())["servers"]
+    assert [name for name, server in servers.items() if server.get("enabled") is False] == ["context7"]
+    switches.write_text("{")
+    assert run(home, "copilot") == 78
+    assert f"{switches}: not valid JSON" in capsys.readouterr().err
+
+
+def test_the_files_beside_a_file_elsewhere_are_not_read(home):
+    put(home, "copilot.mcp-config.json", "copy/mcp-config.json")
+    (home / "copy/settings.json").write_text("{")
+    assert run(home, "copy/mcp-config.json", "--client", "copilot") == 0

@@ -42,6 +42,27 @@ def test_these_are_the_clients():
             "~/.gemini/settings.json",
             {"mcpServers": {"git": {"httpUrl": URL, "headers": HEADERS}}},
         ),
+        (
+            "qwen",
+            "~/.qwen/settings.json",
+            {"mcpServers": {"git": {"httpUrl": URL, "headers": HEADERS}}},
+        ),
+        (
+            "copilot",
+            "~/.copilot/mcp-config.json",
+            {"mcpServers": {"git": {"type": "http", "tools": ["*"], "url": URL, "headers": HEADERS}}},
+        ),
+        (
+            "crush",
+            "~/.config/crush/crush.json",
+            {"mcp": {"git": {"type": "http", "url": URL, "headers": HEADERS}}},
+        ),
+        ("kiro", "~/.kiro/settings/mcp.json", {"mcpServers": {"git": {"url": URL, "headers": HEADERS}}}),
+        (
+            "roo",
+            "mcp_settings.json",
+            {"mcpServers": {"git": {"type": "streamable-http", "url": URL, "headers": HEADERS}}},
+        ),
     ],
 )
 def test_a_client_with_a_json_file(client, place, meaning):
@@ -145,6 +166,9 @@ ENTRY = {"command": COMMAND[0], "args": COMMAND[1:]}
         ("zed", {"context_servers": {"git": ENTRY}}),
         ("vscode", {"servers": {"git": {"type": "stdio", **ENTRY}}}),
         ("mcp-proxy", {"mcpServers": {"git": ENTRY}}),
+        ("copilot", {"mcpServers": {"git": {"type": "local", "tools": ["*"], **ENTRY}}}),
+        ("roo", {"mcpServers": {"git": {"type": "stdio", **ENTRY}}}),
+        ("crush", {"mcp": {"git": {"type": "stdio", **ENTRY}}}),
         ("cline", {"mcpServers": {"git": {"type": "stdio", **ENTRY}}}),
         ("opencode", {"mcp": {"git": {"type": "local", "command": COMMAND, "enabled": True}}}),
     ],

@@ -37,6 +37,8 @@ def names(found):
         ({"mcpServers": {"time": {"httpUrl": "u"}}}, "gemini"),
         ({"mcpServers": {"time": {"serverUrl": "u"}}}, "windsurf"),
         ({"mcpServers": {"time": {**TIME, "autoApprove": []}}}, "cline"),
+        ({"mcpServers": {"time": {"transport": {"type": "stdio", **TIME}}}}, "cline"),
+        ({"mcp": {"time": {"type": "stdio", **TIME}}}, "crush"),
         ({"time": TIME}, "claude-desktop"),
         ({"name": "time", "server": {"type": "node", "mcp_config": TIME}}, "claude-desktop"),
     ],
@@ -264,3 +266,37 @@ def test_every_form_of_a_permission_of_opencode_applies(permission, enabled, pat
 def test_the_tools_of_the_agents_of_opencode_are_named():
     top = {"mcp": {"a": {"type": "local", "command": ["x"]}}, "agent": {"b": {"tools": {"a_*": False}}}}
     assert "agents of opencode" in source(top, client=CLIENTS["opencode"]).notes[0]
+
+
+def test_the_members_of_a_connection_may_be_in_an_object():
+    inner = {"type": "streamableHttp", "url": "https://a.example/mcp", "headers": {"A": "b"}}
+    entry = source({"mcpServers": {"a": {"transport": inner, "disabled": True, "timeout": 30}}}).servers[0][1]
+    assert (entry.kind, entry.url, entry.headers) == ("streamableHttp", "https://a.example/mcp", {"A": "b"})
+    assert (entry.enabled, entry.call_seconds) == (False, 30)
+
+
+@pytest.mark.parametrize(
+    ("client", "switches", "off"),
+    [
+        ("copilot", {"disabledMcpServers": ["Time"]}, ["Time"]),
+        ("copilot", {"disabledMcpServers": ["time"]}, []),
+        ("copilot", {"time": {"enabled": False}, "model": "x"}, []),
+        ("gemini", {"time": {"enabled": False}, "date": {"enabled": True}}, ["Time"]),
+        ("gemini", {"disabledMcpServers": ["Time"]}, []),
+    ],
+)
+def test_another_file_of_the_client_switches_servers_off(client, switches, off):
+    top = {"mcpServers": {"Time": TIME, "date": TIME, "bad": 1}}
+    found = read_source(json.dumps(top), ".json", CLIENTS[client], json.dumps(switches))
+    assert [name for name, one in found.servers if isinstance(one, Entry) and not one.enabled] == off
+
+
+def test_a_switch_file_that_cannot_be_read_is_an_error():
+    with pytest.raises(BadImport):
+        read_source(json.dumps({"mcpServers": {"time": TIME}}), ".json", CLIENTS["copilot"], "{")
+    assert source({"mcpServers": {"time": TIME}}).servers[0][1].enabled
+
+
+def test_a_document_of_the_registry_is_from_no_client():
+    found = source({"name": "a/b", "packages": [{"registryType": "npm", "identifier": "b", "version": "1"}]})
+    assert found.client.title == "the MCP registry"

@@ -147,6 +147,8 @@ def test_variables_in_a_url():
     ("entry", "keys", "note"),
     [
         ({"oauth": False}, {}, "oauth = false is ignored"),
+        ({"oauth": True}, {}, ""),
+        ({"oauth": True, "oauthScopes": ["read"]}, {"oauth": {"scopes": ["read"]}}, ""),
         (
             {"oauth": {"issuer": "i", "x\n": 1, "enabled": True}},
             {},

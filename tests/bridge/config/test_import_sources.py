@@ -19,6 +19,21 @@ def test_the_places_follow_the_directories_of_the_user():
 
 
 @pytest.mark.parametrize(
+    ("client", "variable", "place"),
+    [
+        ("claude-code", "CLAUDE_CONFIG_DIR", "/moved/.claude.json"),
+        ("codex", "CODEX_HOME", "/moved/config.toml"),
+        ("copilot", "COPILOT_HOME", "/moved/mcp-config.json"),
+        ("gemini", "GEMINI_CLI_HOME", "/moved/.gemini/settings.json"),
+        ("qwen", "QWEN_HOME", "/moved/settings.json"),
+    ],
+)
+def test_a_variable_of_the_client_moves_its_files(client, variable, place):
+    assert [str(one) for one in places_of(CLIENTS[client], {**HERE, variable: "/moved"})] == [place]
+    assert str(next(places_of(CLIENTS[client], {**HERE, variable: "relative"}))).startswith("/home/me/")
+
+
+@pytest.mark.parametrize(
     ("path", "client", "project"),
     [
         ("/home/me/.cursor/mcp.json", "cursor", ""),
@@ -30,6 +45,12 @@ def test_the_places_follow_the_directories_of_the_user():
         ("/p/.junie/mcp/mcp.json", "jetbrains", "/p"),
         ("/p/other.json", None, ""),
         ("/home/me/.config/zed/settings.json", "zed", ""),
+        ("/p/.github/mcp.json", "copilot", "/p"),
+        ("/p/.roo/mcp.json", "roo", "/p"),
+        ("/p/.kilocode/mcp.json", "roo", "/p"),
+        ("/p/.crush.json", "crush", "/p"),
+        ("/p/.amazonq/mcp.json", "kiro", "/p"),
+        ("/home/me/.aws/amazonq/mcp.json", "kiro", ""),
     ],
 )
 def test_a_path_names_the_client_and_the_project(path, client, project):
