@@ -110,9 +110,10 @@ proxies: .venv/.test  ## run official clients through nginx, HAProxy and Caddy, 
 	tests/proxies/install.sh
 	$(BIN)/python tests/proxies/proxies.py
 
-clients: .venv/.test  ## connect Claude Code, opencode, Gemini CLI and Codex to a daemon; writes its section of docs/COMPATIBILITY.md (needs Node 20+)
+clients: .venv/.test  ## connect agent clients to a daemon, and exchange their files; writes its sections of docs/COMPATIBILITY.md (needs Node 20+)
 	tests/clients/install.sh
 	$(BIN)/python tests/clients/clients.py
+	$(BIN)/python tests/clients/files.py
 
 import-table: .venv/.test  ## import files of the shapes of each client; writes docs/CLIENTS.md
 	$(BIN)/python tests/clients/import_table.py

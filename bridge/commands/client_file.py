@@ -1,7 +1,7 @@
 """Write the entry of `client-config` into the file of a client. Comments and the rest of the file stay."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,17 +36,29 @@ class ClientFile:
 
 
 def client_file(client: str, given: Path | None, environment: Mapping[str, str]) -> ClientFile:
-    """Return the file of a client: the given one, the first that exists, or else the first place. Raises BadUsage, BadConfig."""
+    """Return the file of a client: the given one, the first that exists, or else the most likely place.
+
+    Raises BadUsage and BadConfig.
+    """
     places = [*places_of(CLIENTS[file_of(client)], environment)]
     if given is None and directory_in(environment, "HOME") is None:
         raise BadUsage("HOME is not set, so the file of the client is not known; name it with --file")
     if given is None and not places:
         raise BadUsage(f"{client} has no usual file; name it with --file")
-    path = given or next((place for place in places if place.is_file()), places[0])
+    path = given or _present(places)
     text = _read(path)
     project = given is not None and bool(project_of(path.absolute(), environment))
     known = client_of(path.absolute(), environment)
     return ClientFile(path, text, not (project and known is not None))
+
+
+def _present(places: Sequence[Path]) -> Path:
+    """Return the first file that exists, the first whose directory exists, or else the first."""
+    for exists in (Path.is_file, lambda place: place.parent.is_dir()):
+        found = next(filter(exists, places), None)
+        if found is not None:
+            return found
+    return places[0]
 
 
 def _read(path: Path) -> str:

@@ -237,3 +237,18 @@ def test_json_has_the_entry_or_what_was_written(home, capsys):
     again = json.loads(capsys.readouterr().out)
     assert again["replaced"]
     assert again["backup"] is None or Path(again["backup"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "place"),
+    [
+        ((), ".config/Code/User/globalStorage/saoudrizwan.claude-dev/settings"),
+        ((".cline/data/settings",), ".cline/data/settings"),
+        ((".config/Cursor/User/globalStorage/saoudrizwan.claude-dev/settings",), None),
+    ],
+)
+def test_a_client_in_several_programs_gets_the_file_of_the_one_that_is_there(home, there, place):
+    for directory in there:
+        (home / directory).mkdir(parents=True)
+    assert run(home, "cline", "git", "--write") == 0
+    assert (home / (place or there[0]) / "cline_mcp_settings.json").is_file()

@@ -404,9 +404,9 @@ def missing(client: Client) -> str:
     return ""
 
 
-def inside(name: str, *options: str) -> dict:
+def inside(name: str, *options: str, script: str = "clients.py") -> dict:
     done = subprocess.run(
-        [*within(), sys.executable, str(HERE / "clients.py"), "--inside", name, *options],
+        [*within(), sys.executable, str(HERE / script), "--inside", name, *options],
         capture_output=True,
         text=True,
         check=False,

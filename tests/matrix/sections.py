@@ -8,7 +8,7 @@ from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[2] / "docs/COMPATIBILITY.md"
 # Names of targets whose sections follow the main part, in this order.
-NAMES = ("differential", "proxies", "clients", "restarts", "remote")
+NAMES = ("differential", "proxies", "clients", "files", "restarts", "remote")
 _SECTION = re.compile(r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->\n", re.DOTALL)
 
 
