@@ -28,7 +28,12 @@ def read_json(text: str) -> dict[str, Any]:
 
 def plain_json(text: str) -> str:
     """Replace comments and trailing commas by spaces, so that positions stay correct."""
-    return _TRAILING.sub(_blank, _COMMENT.sub(_blank, text))
+    return _TRAILING.sub(_blank, without_comments(text))
+
+
+def without_comments(text: str) -> str:
+    """Replace comments by spaces, so that positions stay correct."""
+    return _COMMENT.sub(_blank, text)
 
 
 def _blank(found: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from .import_json import plain_json, read_json
+from .import_json import plain_json, read_json, without_comments
 from .import_texts import BadImport
 from .tables import BadConfig
 
@@ -19,6 +19,8 @@ _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+
 _COMMENT: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|//[^\n\r]*|/\*.*?\*/', re.DOTALL)
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _USUAL_INDENT: Final = "  "
+# Each edit reads the text again, so an entry with more differences is replaced as a whole.
+_MOST_EDITS: Final = 100
 
 
 @attrs.frozen
@@ -34,7 +36,8 @@ class _Member:
 def with_member(text: str, path: Sequence[str], value: object) -> str:
     """Return the text with a value at a path of keys; objects on the way are created. Raises BadConfig and BadImport.
 
-    A text in which every line ends with CR LF keeps that.
+    An object with comments that replaces another keeps the comments, except those on the lines of members that it loses. A text
+    in which every line ends with CR LF keeps that.
     """
     if (plain := with_plain_ends(text)) != text:
         return with_member(plain, path, value).replace("\n", "\r\n")
@@ -58,17 +61,78 @@ def _checked(text: str, path: Sequence[str], value: object) -> str:
         if not isinstance(found, dict):
             raise BadConfig(f"{'.'.join(path)}: {key} is not an object")
         inner = cast("dict[str, Any]", found)
+    former = inner.get(path[-1])
     inner[path[-1]] = value
+    if isinstance(value, dict) and isinstance(former, dict) and _has_comments(text, path):
+        new = _merged(text, path, cast("dict[str, Any]", former), cast("dict[str, Any]", value))
+        if _means(new, wanted):
+            return new
     new = _edited(text, path, value)
-    try:
-        same = read_json(new) == wanted
-    except BadImport:
-        same = False
-    if not same:
+    if not _means(new, wanted):
         raise BadConfig(
             f"{'.'.join(path)}: the file has a spelling that cannot be edited here; add it by hand"
         )
     return new
+
+
+def _means(text: str, wanted: object) -> bool:
+    try:
+        return read_json(text) == wanted
+    except BadImport:
+        return False
+
+
+def _has_comments(text: str, path: Sequence[str]) -> bool:
+    """Return whether the value at a path, which exists, has a comment inside."""
+    plain = plain_json(text)
+    members, number = _member_at(plain, path)
+    member = members[number]
+    return any(not found[0].startswith('"') for found in _COMMENT.finditer(text[member.value : member.end]))
+
+
+def _merged(text: str, path: Sequence[str], former: dict[str, Any], value: dict[str, Any]) -> str:
+    """Return the text with the members of an object that differ from the former one, each edited alone."""
+    lost = [key for key in former if key not in value]
+    changed = [key for key in value if key not in former or former[key] != value[key]]
+    if len(lost) + len(changed) > _MOST_EDITS:
+        return text
+    for key in changed:
+        text = _edited(text, (*path, key), value[key])
+    for key in lost:
+        text = _removed(text, (*path, key))
+    return text
+
+
+def _removed(text: str, path: Sequence[str]) -> str:
+    """Return the text without the member at a path, and without its comma or, for the last member, the one before it."""
+    members, number = _member_at(plain_json(text), path)
+    bare = without_comments(text)
+    member = members[number]
+    start, end = member.start, member.end
+    rest = bare[end:].lstrip()
+    if rest.startswith(","):
+        end = len(bare) - len(rest) + 1
+    elif number:
+        comma = bare.index(",", members[number - 1].end)
+        text = f"{text[:comma]}{text[comma + 1 :]}"
+        bare = f"{bare[:comma]}{bare[comma + 1 :]}"
+        start, end = member.start - 1, end - 1
+    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+    # The comment of a line goes with its member, unless it goes on after the line.
+    alone = not text[first:start].strip() and not bare[end:last].strip() and "/*" not in text[end:last]
+    return text[:first] + text[last + 1 :] if alone else text[:start] + text[end:].lstrip(" \t")
+
+
+def _member_at(plain: str, path: Sequence[str]) -> tuple[list[_Member], int]:
+    """Return the members of an object, and the number of the one at a path, which exists."""
+    members, _ = _members(plain, plain.index("{"))
+    for key in path[:-1]:
+        members, _ = _members(plain, members[_number_of(members, key)].value)
+    return members, _number_of(members, path[-1])
+
+
+def _number_of(members: list[_Member], key: str) -> int:
+    return max(number for number, member in enumerate(members) if member.key == key)
 
 
 def _edited(text: str, path: Sequence[str], value: object) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.config import json_edit
-from mcpbridged.bridge.config.import_json import read_json
+from mcpbridged.bridge.config.import_json import read_json, without_comments
 from mcpbridged.bridge.config.import_texts import BadImport
 from mcpbridged.bridge.config.json_edit import with_member
 from mcpbridged.bridge.config.tables import BadConfig
@@ -90,3 +90,81 @@ def test_half_a_surrogate_pair_stays_an_escape():
 def test_a_deep_text_is_edited_or_refused(depth):
     with contextlib.suppress(BadImport):
         with_member(f'{{"b": {"[" * depth}{"]" * depth}}}', ["a"], 1)
+
+
+COMMENTED = """{
+  "m": {
+    // About all.
+    "n": {
+      // The program.
+      "command": "npx", // old
+      /* arguments
+         of it */
+      "args": ["-y"], // two
+      // kept below
+      "timeout": 5, // seconds
+      "env": { "A": "b" /* why */ }
+    }, // after
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "new"),
+    [
+        (
+            {"url": "u", "timeout": 5},
+            """{
+  "m": {
+    // About all.
+    "n": {
+      // The program.
+      /* arguments
+         of it */
+      // kept below
+      "timeout": 5, // seconds
+      "url": "u"
+    }, // after
+  }
+}
+""",
+        ),
+        (
+            {"command": "x", "args": ["-y"], "timeout": 5, "env": {"A": "c"}},
+            COMMENTED.replace("npx", "x").replace('{ "A": "b" /* why */ }', '{\n        "A": "c"\n      }'),
+        ),
+        ({"args": ["-y"], "timeout": 5}, None),
+        ({}, None),
+        ({"env": {"A": "b"}}, None),
+    ],
+)
+def test_comments_of_an_object_stay(value, new):
+    found = with_member(COMMENTED, ("m", "n"), value)
+    assert read_json(found) == {"m": {"n": value}}
+    assert new is None or found == new
+    for comment in ("About all", "The program", "of it */", "kept below", "// after"):
+        assert comment in found
+    # No comma is left behind the last member, because not every client accepts that.
+    json.loads(without_comments(found).replace("}, ", "}  "))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"n": {"a": 1, /* c */ "b": 2, "d": 3}}',
+        '{"n": {"a": 1 /* c */, "b": 2 /* e\n */, "d": 3 // f\n}}',
+        '{"n": {"b": 2, // c\n "a": 1,\n "d": 3, /* e */ }}',
+        '{"n": {"a": "//", "b": "/*", // ,\n "d": "*/" // "\n}}',
+        '{"n": {"b": 1, "b": 2, /* c */ "a": 1, "d": 4}}',
+    ],
+)
+@pytest.mark.parametrize("value", [{"a": 1}, {"b": 2}, {"d": 0, "x": {}}, {"x": 1, "a": 5}, {}])
+def test_each_member_of_an_object_with_comments_can_be_removed(text, value):
+    assert read_json(with_member(text, ["n"], value)) == {"n": value}
+
+
+def test_an_object_with_very_many_differences_is_replaced():
+    many = ", ".join(f'"k{number}": 1' for number in range(200))
+    found = with_member(f'{{"n": {{ // c\n {many} }}}}', ["n"], {"x": 1})
+    assert found == '{"n": {\n  "x": 1\n}}'
