@@ -131,9 +131,28 @@ def _edited(text: str, snippet: Snippet, entry: dict[str, Any]) -> str:
     if snippet.language == "yaml":
         table, *names = snippet.path
         return with_entry(text, table, names[0], entry) if names else with_item(text, table, entry)
+    try:
+        return _merged(text, snippet.path, entry)
+    except BadConfig:
+        config = ConfigText(text)
+        config.remove(snippet.path)
+        config.add_table(snippet.path, entry)
+        return config.text
+
+
+def _merged(text: str, path: Sequence[str], entry: Mapping[str, Any]) -> str:
+    """Return a TOML text in which the keys of a table that differ are edited alone, so that its comments stay."""
     config = ConfigText(text)
-    config.remove(snippet.path)
-    config.add_table(snippet.path, entry)
+    former = config.get(path)
+    if not isinstance(former, dict):
+        config.add_table(path, entry)
+        return config.text
+    known = cast("dict[str, Any]", former)
+    # A new key comes after the others, and the table stays in its place.
+    for key in [key for key in entry if known.get(key) != entry[key]]:
+        config.set_key((*path, key), entry[key])
+    for key in [key for key in known if key not in entry]:
+        config.remove((*path, key))
     return config.text
 
 

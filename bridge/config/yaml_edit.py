@@ -21,6 +21,9 @@ def with_entry(text: str, table: str, name: str, value: Mapping[str, Any]) -> st
         return with_entry(plain, table, name, value).replace("\n", "\r\n")
     wanted, present = _read(text, table, dict)
     wanted[table] = {**present, name: dict(value)}
+    merged = _merged(text, table, name, present.get(name), value)
+    if merged is not None and _means(merged, wanted):
+        return merged
 
     def lines(indent: str) -> list[str]:
         return [f"{indent}{_scalar(name)}:", *_lines(value, indent + _STEP)]
@@ -34,7 +37,11 @@ def with_item(text: str, table: str, value: Mapping[str, Any]) -> str:
         return with_item(plain, table, value).replace("\n", "\r\n")
     wanted, items = _read(text, table, list)
     at = next((at for at, one in enumerate(items) if _name_of(one) == value["name"]), len(items))
+    former = items[at] if at < len(items) else None
     wanted[table] = [*items[:at], dict(value), *items[at + 1 :]]
+    merged = _merged(text, table, at, former, value)
+    if merged is not None and _means(merged, wanted):
+        return merged
 
     def lines(indent: str) -> list[str]:
         first, *rest = _lines(value, indent + _STEP)
@@ -57,14 +64,56 @@ def _name_of(item: object) -> object:
 
 
 def _checked(new: str, wanted: dict[str, Any], table: str) -> str:
-    try:
-        same = read_yaml(new) == wanted
-    except (BadImport, RecursionError):
-        # Also a file with an alias for a part that contains it.
-        same = False
-    if not same:
+    if not _means(new, wanted):
         raise BadConfig(f"{table}: the file has a spelling that cannot be edited here; add the entry by hand")
     return new
+
+
+def _means(text: str, wanted: dict[str, Any]) -> bool:
+    try:
+        return read_yaml(text) == wanted
+    except (BadImport, RecursionError):
+        # Also a file with an alias for a part that contains it.
+        return False
+
+
+def _merged(text: str, table: str, name: str | int, former: object, value: Mapping[str, Any]) -> str | None:
+    """Return the text with other lines for those members of an entry that differ, so that its comments stay.
+
+    `name` is the key of the entry, or its number in a list. Returns None for an entry without comments, for one that is no
+    block of lines, and for one that loses its first member, with which its first line begins.
+    """
+    if not isinstance(former, dict):
+        return None
+    holder = [node for key, node in compose_yaml(text).value if key.value == table][-1]
+    entry = holder.value[name] if isinstance(name, int) else _value_in(holder, name)
+    pairs = entry.value
+    if entry.flow_style or "#" not in text[entry.start_mark.index : entry.end_mark.index]:
+        return None
+    if pairs[0][0].value not in value:
+        return None
+    indent = " " * entry.start_mark.column
+    changed = {key for key in value if key not in former or former[key] != value[key]}
+    parts: list[str] = []
+    end = entry.start_mark.index
+    for key, node in pairs:
+        first, last = key.start_mark.index, _line_end(text, _real_end(node))
+        # The indentation of the line stays for a member that stays.
+        first -= 0 if first == entry.start_mark.index else len(indent)
+        parts.append(text[end:first])
+        end = last + 1
+        if key.value in changed:
+            new = "\n".join(_lines({key.value: value[key.value]}, indent))
+            parts.append(f"{new.removeprefix(indent) if first == entry.start_mark.index else new}\n")
+        elif key.value in value:
+            parts.append(text[first:end])
+    added = {key: value[key] for key in value if key not in former}
+    parts += [f"{line}\n" for line in _lines(added, indent)]
+    return f"{text[: entry.start_mark.index]}{''.join(parts)}{text[end:]}"
+
+
+def _value_in(mapping: Any, name: str) -> Any:  # noqa: ANN401 - nodes of PyYAML
+    return next(value for key, value in reversed(mapping.value) if key.value == name)
 
 
 def _lines(value: Mapping[str, Any], indent: str) -> list[str]:

@@ -252,3 +252,20 @@ def test_a_client_in_several_programs_gets_the_file_of_the_one_that_is_there(hom
         (home / directory).mkdir(parents=True)
     assert run(home, "cline", "git", "--write") == 0
     assert (home / (place or there[0]) / "cline_mcp_settings.json").is_file()
+
+
+def test_the_comments_of_an_entry_in_toml_stay_and_it_stays_in_its_place(home):
+    file = home / ".codex/config.toml"
+    file.parent.mkdir()
+    file.write_text(
+        "[mcp_servers.git]\n# the program\ncommand = 'npx' # old\n# how long\nstartup_timeout_sec = 9 # seconds\n\n"
+        "[mcp_servers.git.env]\n# a variable\nA = 'b'\n\n# the next\n[mcp_servers.next]\ncommand = 'n'\n"
+    )
+    assert run(home, "codex", "git", "--write") == 0
+    text = file.read_text()
+    found = tomllib.loads(text)["mcp_servers"]
+    assert (found["git"]["startup_timeout_sec"], "env" in found["git"], found["next"]) == (9, False, {"command": "n"})
+    assert found["git"]["args"][:2] == ["connect", "git"]
+    for comment in ("# the program", "# how long", "# seconds", "# the next\n[mcp_servers.next]"):
+        assert comment in text
+    assert text.index("mcp_servers.git]") < text.index("mcp_servers.next]")

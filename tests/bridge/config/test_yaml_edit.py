@@ -95,3 +95,63 @@ def test_a_table_of_another_type_is_refused(value):
     for edit in (lambda: with_entry(text, "t", "n", {"x": 1}), lambda: with_item(text, "t", {"name": "n"})):
         with pytest.raises(BadConfig, match="by hand"):
             edit()
+
+
+ENTRY = """e:
+  # about n
+  n:
+    # first
+    a: 1 # one
+    # second
+    b: # two
+      x: 1
+      # inner
+      y: 2
+    # third
+
+    c: [1, # three
+      2]
+  # about m
+  m: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "lost"),
+    [
+        ({"a": 1, "b": {"x": 1, "y": 2}, "c": [1, 2]}, ()),
+        ({"a": 1, "b": {"x": 1, "y": 2}, "d": 3}, ("three",)),
+        ({"a": 2, "c": [1, 2], "d": {"z": 1}}, ("one", "two", "inner")),
+        ({"a": 5}, ("one", "two", "inner", "three")),
+    ],
+)
+def test_comments_of_an_entry_stay(value, lost):
+    found = with_entry(ENTRY, "e", "n", value)
+    assert read_yaml(found)["e"] == {"n": value, "m": {}}
+    for comment in ("about n", "first", "one", "second", "two", "inner", "third", "three", "about m"):
+        assert (f"# {comment}" in found) == (comment not in lost), comment
+
+
+@pytest.mark.parametrize("value", [{"b": {"x": 1}}, {"c": 1, "n": 2}])
+def test_an_entry_that_loses_its_first_member_is_replaced_as_a_whole(value):
+    found = with_entry(ENTRY, "e", "n", value)
+    assert read_yaml(found)["e"] == {"n": value, "m": {}}
+    assert "# about m" in found
+
+
+def test_comments_of_an_item_of_a_list_stay():
+    text = "l:\n  # about n\n  - name: n # its name\n    # what\n    command: x\n    env:\n      A: b # why\n\n# end\n"
+    assert with_item(text, "l", {"name": "n", "url": "u", "env": {"A": "b"}}) == text.replace(
+        "    command: x\n", ""
+    ).replace("b # why\n", 'b # why\n    url: "u"\n')
+
+
+def test_an_entry_at_the_end_of_a_file_without_a_line_end_is_edited():
+    found = with_entry("e:\n  n:\n    a: 1 # c\n    b: 2", "e", "n", {"a": 1, "c": 3})
+    assert found == "e:\n  n:\n    a: 1 # c\n    c: 3\n"
+
+
+def test_a_hash_in_a_text_and_a_scalar_of_several_lines_are_kept():
+    text = "e:\n  n:\n    a: '#'\n    t: |\n      # no comment\n\n    u: >-\n      b\n  m:\n    x: 1\n"
+    value = {"a": "#", "t": "# no comment\n", "v": 1}
+    assert read_yaml(with_entry(text, "e", "n", value))["e"] == {"n": value, "m": {"x": 1}}
