@@ -46,6 +46,7 @@ IGNORED: Final = {
     "--body-timeout": (1, "an idle stream is kept"),
     "--keep-alive": (0, "an idle stream is kept, and a lost one is opened again"),
     "--ping-interval": (1, "an idle stream is kept, and a lost one is opened again"),
+    "--disable-cookies": (0, "no cookies are kept"),
     "--ipv4": (0, "all addresses of a name are tried"),
     "--protocolVersion": (1, "the revision is that of the client, and is translated for the server"),
     "--protocol": (1, "the revision is that of the client, and is translated for the server"),
@@ -71,6 +72,16 @@ REFUSED: Final = {
         "use --client-metadata-url, or scopes in the table oauth of the configuration",
     ),
     "--static-oauth-client-info": (1, "use --client-id and --client-secret-file FILE"),
+    "--client-credentials": (
+        0,
+        "a login is that of a user; get a token from the authorization server, and use --token-file FILE",
+    ),
+    "--token-endpoint": (1, "the token endpoint is discovered"),
+    "--device-code": (
+        0,
+        "run `mcp-bridge login URL`; if the browser is on another machine, paste the URL of its last page there",
+    ),
+    "--use-id-token": (0, "MCP servers get the access token of a login"),
 }
 
 

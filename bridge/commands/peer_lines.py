@@ -34,6 +34,21 @@ _USUAL: Final[Mapping[str, str]] = {
     # A name of ours.
     if name != "--logLevel"
 }
+# Options that mcp-proxy (PyPI) also takes after the command. Here they are arguments of the server.
+_AFTER: Final = frozenset(
+    {
+        "--port",
+        "--host",
+        "--sse-port",
+        "--sse-host",
+        "-e",
+        "--env",
+        "--cwd",
+        "--named-server",
+        "--allow-origin",
+    }
+    | {"--expose-header", "--stateless", "--no-stateless", "--pass-environment", "--named-server-config"}
+)
 _SWITCHES: Final = ("true", "false")
 
 
@@ -61,6 +76,11 @@ def end_of_options(arguments: Sequence[str]) -> int:
         while at < min(end, len(arguments)) and not arguments[at].startswith("-"):
             at += 1
     return at
+
+
+def misplaced_option(command: Sequence[str]) -> str:
+    """Return the first option after the name of a server's command that is one of mcp-proxy (PyPI); empty if none is."""
+    return next((name for word in command[1:] if (name := word.partition("=")[0]) in _AFTER), "")
 
 
 def _is_switch(name: str, following: Sequence[str]) -> bool:

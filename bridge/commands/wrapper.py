@@ -81,7 +81,8 @@ def _flush_standard_streams() -> None:
 
 def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settings":
     """Return the settings for these arguments. Exits with 64 for wrong usage and 78 for unsafe values."""
-    from .wrapper_options import options_parser  # noqa: PLC0415 - commands need none of it
+    from .peer_lines import misplaced_option  # noqa: PLC0415 - commands need none of it
+    from .wrapper_options import options_parser  # noqa: PLC0415 - likewise
 
     parser = options_parser()
     parser.form = form_of(arguments)
@@ -103,6 +104,11 @@ def read_arguments(arguments: list[str], environment: dict[str, str]) -> "Settin
         parser.error(
             f"unrecognized arguments: {' '.join(options.command)}; "
             f"quote the server command as one argument, or put it last, after --{pairs}"
+        )
+    if option := misplaced_option(options.command):
+        notice(
+            f"{option} goes to the server, because it follows the command; if it is meant for the bridge, write it before "
+            "the command, and if not, write -- before the command"
         )
     command = command or options.command
     if options.command and command[0] in COMMANDS and shutil.which(command[0]) is None:

@@ -264,7 +264,11 @@ def test_the_comments_of_an_entry_in_toml_stay_and_it_stays_in_its_place(home):
     assert run(home, "codex", "git", "--write") == 0
     text = file.read_text()
     found = tomllib.loads(text)["mcp_servers"]
-    assert (found["git"]["startup_timeout_sec"], "env" in found["git"], found["next"]) == (9, False, {"command": "n"})
+    assert (found["git"]["startup_timeout_sec"], "env" in found["git"], found["next"]) == (
+        9,
+        False,
+        {"command": "n"},
+    )
     assert found["git"]["args"][:2] == ["connect", "git"]
     for comment in ("# the program", "# how long", "# seconds", "# the next\n[mcp_servers.next]"):
         assert comment in text

@@ -19,7 +19,7 @@ ROWS = [
     for line, result in ROW.findall(page.read_text())
 ]
 # Programs of the pages, in whose place the example server runs.
-PROGRAMS = ("npx ", "uvx ", "tsx ", "python -u", "my-modern-mcp-server")
+PROGRAMS = ("npx ", "uvx ", "tsx ", "deno ", "python -u", "my-modern-mcp-server", "your-command")
 TRANSPORTS = {"Streamable HTTP": "mcp", "HTTP+SSE": "sse", "WebSocket": "ws"}
 INITIALIZE = json.dumps(initialize_request()).encode()
 
@@ -110,10 +110,9 @@ def target(tmp_path_factory):
 
 def connect(line, folder, target):
     """Run a line in front of a server of this machine, and return what it writes to stderr."""
-    words = [
-        target.sse if re.match("https?://.*/sse$", word) else target.mcp if "://" in word else word
-        for word in shlex.split(line)[1:]
-    ]
+    words = shlex.split(line)[1:]
+    at = next(i for i, word in enumerate(words) if "://" in word)
+    words[at] = target.sse if words[at].endswith("/sse") else target.mcp
     done = run(words, folder, INITIALIZE + b"\n")
     assert done.returncode == 0, done.stderr
     [response] = [json.loads(text) for text in done.stdout.splitlines()]
@@ -132,8 +131,10 @@ def test_a_command_line_of_another_bridge_does_what_its_row_names(line, result, 
     log = serve(line, result, tmp_path) if kind == "serves" else connect(line, tmp_path, target)
     for option in re.findall(r"`(--\S+)` is ignored", result):
         assert f"{option} is ignored: " in log
+    for option in re.findall(r"`(--\S+)` goes to the server", result):
+        assert f"{option} goes to the server, because it follows the command" in log
 
 
 def test_each_page_has_lines_of_its_program():
     assert {page.stem for page in PAGES} == {"supergateway", "mcp-proxy-npm", "mcp-proxy-pypi", "mcp-remote"}
-    assert len(ROWS) > 50
+    assert len(ROWS) > 85

@@ -255,14 +255,14 @@ PROGRAMS = {
         "gemini mcp list",
         gemini_seen(gemini_program),
         gemini_add(gemini_program),
-        before={".gemini/settings.json": '{\n  // A comment.\n  "security": {"folderTrust": {"enabled": false}}\n}\n'},
+        before={
+            ".gemini/settings.json": '{\n  // A comment.\n  "security": {"folderTrust": {"enabled": false}}\n}\n'
+        },
     ),
     "Qwen Code": Program(
         "qwen", "@qwen-code/qwen-code", "qwen mcp list", gemini_seen(qwen_program), gemini_add(qwen_program)
     ),
-    "Codex": Program(
-        "codex", "@openai/codex", "codex app-server", codex_seen, codex_add, headers=False
-    ),
+    "Codex": Program("codex", "@openai/codex", "codex app-server", codex_seen, codex_add, headers=False),
     "Copilot CLI": Program(
         "copilot", "@github/copilot", "copilot mcp list", copilot_seen, copilot_add, connects=False
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.commands.peer_lines import end_of_options, usual_spelling
+from mcpbridged.bridge.commands.peer_lines import end_of_options, misplaced_option, usual_spelling
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,16 @@ def test_options_get_the_spelling_of_the_manuals(words, expected):
 )
 def test_options_end_before_the_server(words, end):
     assert end_of_options(words) == end
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ([], ""),
+        (["server", "--flag", "5"], ""),
+        (["server", "--flag", "--port=5", "-e", "A", "B"], "--port"),
+        (["--port"], ""),
+    ],
+)
+def test_an_option_after_the_command_is_named(command, option):
+    assert misplaced_option(command) == option
