@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +15,7 @@ from .client_snippets import Snippet, command_snippet, http_snippet
 from .control_client import ErrorResponse, Unreachable, request
 from .invocation import BadUsage, Invocation
 from .output import notice, print_json, print_line
+from .own_program import own_program
 from .reload import reload_if_running
 from .status import addresses_of
 from .token import hash_of
@@ -100,7 +99,7 @@ def _by_command(
     del settings, present
     options, file = invocation.options, invocation.file
     # A client of the desktop has another PATH than a shell, and another directory.
-    words = [os.path.abspath(shutil.which(sys.argv[0]) or sys.argv[0]), "connect", options.server]  # noqa: PTH100 - a link stays
+    words = [*own_program(), "connect", options.server]
     if options.token:
         words += ["--as", options.token]
         if not dry:

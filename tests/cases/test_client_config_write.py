@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 from mcpbridged.bridge.commands import client_file, dispatch
 from mcpbridged.bridge.config.import_yaml import read_yaml
 
+from ..support.bridge_process import PROGRAM
+
 FIXTURES = Path(__file__).parents[1] / "bridge/config/fixtures"
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [PROGRAM])
     old = os.umask(0o022)
     file = tmp_path / "config.toml"
     file.write_text(
@@ -273,3 +277,10 @@ def test_the_comments_of_an_entry_in_toml_stay_and_it_stays_in_its_place(home):
     for comment in ("# the program", "# how long", "# seconds", "# the next\n[mcp_servers.next]"):
         assert comment in text
     assert text.index("mcp_servers.git]") < text.index("mcp_servers.next]")
+
+
+def test_the_command_of_a_module_is_that_of_its_interpreter(home, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(home / "mcpbridged/__main__.py")])
+    assert run(home, "cursor", "git", "--write") == 0
+    entry = json.loads((home / ".cursor/mcp.json").read_text())["mcpServers"]["git"]
+    assert [entry["command"], *entry["args"]][:5] == [sys.executable, "-m", "mcpbridged", "connect", "git"]

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import stat
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +19,7 @@ from ..control_client import Unreachable
 from ..init import write_template
 from ..invocation import BadUsage, Invocation
 from ..output import notice, print_line
+from ..own_program import EPHEMERAL, own_program
 from .packaged_files import NotPackaged, documents, unit_template
 from .systemctl import SystemctlFailed, UserManager
 from .unit_files import SERVICE, SOCKET, addresses_of, command_of, service_unit, socket_unit
@@ -35,8 +34,6 @@ _PLACES: Final = {
 }
 # The exit statuses of systemd for restrictions that it cannot apply (systemd.exec(5)): CGROUP, CAPABILITIES, NAMESPACE, SECCOMP.
 _SANDBOX: Final = ("218", "219", "226", "228")
-# Directories of programs that may be removed at any time: the caches of uvx and pipx run.
-_EPHEMERAL: Final = ("/uv/archive-v", "/uv/environments-v", "/uv/builds-v", "/pipx/.cache/", "/.cache/pipx/")
 
 
 def service(invocation: Invocation) -> int:
@@ -216,15 +213,7 @@ def _explain_linger(manager: UserManager) -> None:
 
 def _program() -> list[str]:
     """Return the words that start this program, as absolute paths. Raises BadConfig for a program that may vanish."""
-    own = Path(shutil.which(sys.argv[0]) or sys.argv[0]).absolute()
-    is_script = own.name != "__main__.py" and os.access(own, os.X_OK)
-    words = [str(own)] if is_script else [str(Path(sys.executable).absolute()), "-m", "mcpbridged"]
-    for part in (words[0], str(Path(words[0]).resolve()), sys.prefix):
-        if any(place in f"{part}/" for place in _EPHEMERAL):
-            raise BadConfig(
-                f"{words[0]} is in a cache that may be cleared at any time; install the program first: "
-                "uv tool install mcpbridged, or pipx install mcpbridged"
-            )
+    words = own_program()
     try:
         check_executed(Path(words[0]))
     except BadCredential as fault:
@@ -250,7 +239,7 @@ def _path(environment: Mapping[str, str]) -> str:
         if (
             not directory.startswith("/")
             or directory in kept
-            or any(place in directory for place in _EPHEMERAL)
+            or any(place in directory for place in EPHEMERAL)
         ):
             continue
         try:
