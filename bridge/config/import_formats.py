@@ -150,7 +150,8 @@ def _read_servers(top: dict[str, Any], source: Source) -> None:
             if isinstance(servers, dict):
                 for name, given in cast("dict[str, Any]", servers).items():
                     # Cline has the members of the connection in an object.
-                    source.add(name, flattened(given, "transport") if isinstance(given, dict) else given)
+                    inner = cast("dict[str, Any]", given) if isinstance(given, dict) else None
+                    source.add(name, given if inner is None else flattened(inner, "transport"))
     settings = object_in(top, "mcp")
     _apply_gemini(settings.get("allowed"), settings.get("excluded"), source)
     # Older versions of Gemini CLI.

@@ -61,9 +61,10 @@ def _checked(text: str, path: Sequence[str], value: object) -> str:
         if not isinstance(found, dict):
             raise BadConfig(f"{'.'.join(path)}: {key} is not an object")
         inner = cast("dict[str, Any]", found)
-    former = inner.get(path[-1])
+    former: object = inner.get(path[-1])
     inner[path[-1]] = value
-    if isinstance(value, dict) and isinstance(former, dict) and _has_comments(text, path):
+    both = isinstance(value, dict) and isinstance(former, dict)
+    if both and _has_comments(text, path):
         new = _merged(text, path, cast("dict[str, Any]", former), cast("dict[str, Any]", value))
         if _means(new, wanted):
             return new
