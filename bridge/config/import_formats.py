@@ -150,8 +150,8 @@ def _read_servers(top: dict[str, Any], source: Source) -> None:
             if isinstance(servers, dict):
                 for name, given in cast("dict[str, Any]", servers).items():
                     # Cline has the members of the connection in an object.
-                    inner = cast("dict[str, Any]", given) if isinstance(given, dict) else None
-                    source.add(name, given if inner is None else flattened(inner, "transport"))
+                    inner = object_in(given)
+                    source.add(name, flattened(inner, "transport") if inner else given)
     settings = object_in(top, "mcp")
     _apply_gemini(settings.get("allowed"), settings.get("excluded"), source)
     # Older versions of Gemini CLI.

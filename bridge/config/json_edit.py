@@ -63,8 +63,7 @@ def _checked(text: str, path: Sequence[str], value: object) -> str:
         inner = cast("dict[str, Any]", found)
     former: object = inner.get(path[-1])
     inner[path[-1]] = value
-    both = isinstance(value, dict) and isinstance(former, dict)
-    if both and _has_comments(text, path):
+    if _are_objects(value, former) and _has_comments(text, path):
         new = _merged(text, path, cast("dict[str, Any]", former), cast("dict[str, Any]", value))
         if _means(new, wanted):
             return new
@@ -74,6 +73,10 @@ def _checked(text: str, path: Sequence[str], value: object) -> str:
             f"{'.'.join(path)}: the file has a spelling that cannot be edited here; add it by hand"
         )
     return new
+
+
+def _are_objects(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def _means(text: str, wanted: object) -> bool:
