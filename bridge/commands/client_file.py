@@ -54,11 +54,8 @@ def client_file(client: str, given: Path | None, environment: Mapping[str, str])
 
 def _present(places: Sequence[Path]) -> Path:
     """Return the first file that exists, the first whose directory exists, or else the first."""
-    for exists in (Path.is_file, lambda place: place.parent.is_dir()):
-        found = next(filter(exists, places), None)
-        if found is not None:
-            return found
-    return places[0]
+    there = [place for place in places if place.is_file()]
+    return next(iter(there or [place for place in places if place.parent.is_dir()]), places[0])
 
 
 def _read(path: Path) -> str:
