@@ -17,7 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Final, TextIO, TypeVar
+from typing import Final, Protocol, TextIO, TypeVar
 
 from .log_levels import LEVELS
 from .redaction import REDACTED, SHORTEST_SECRET, Redactor, begun_at, needles_of, redact
@@ -39,6 +39,18 @@ UNSAFE: Final = re.compile(
 _T = TypeVar("_T")
 
 
+class AuditSink(Protocol):
+    """Receives each event before the level of the log is applied."""
+
+    def __call__(self, level: str, event: str, fields: Mapping[str, object], /) -> bool:
+        """Record an event. Return whether the log has it as well."""
+        ...
+
+
+def _no_audit(_level: str, _event: str, _fields: Mapping[str, object], /) -> bool:
+    return True
+
+
 class LineLog:
     """The log (`transports.ports.Log`). Hidden secrets never appear in it."""
 
@@ -50,6 +62,8 @@ class LineLog:
         # By form of a secret and by needle of `redaction`, the number of `hide` calls without an `unhide`.
         self._hidden: Counter[str] = Counter()
         self._needles: Counter[bytes] = Counter()
+        # Receives each event. Set by the daemon.
+        self.audit: AuditSink = _no_audit
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Redact these secrets, until each was unhidden as often as it was hidden."""
@@ -69,28 +83,30 @@ class LineLog:
 
     def debug(self, event: str, **fields: object) -> None:
         """Write an event for developers."""
-        if self._rank <= 0:
+        if self.audit("debug", event, fields) and self._rank <= 0:
             self._write("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
         """Write an ordinary event."""
-        if self._rank <= 1:
+        if self.audit("info", event, fields) and self._rank <= 1:
             self._write("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
         """Write an event that an operator should look at."""
-        if self._rank <= 2:
+        if self.audit("warning", event, fields) and self._rank <= 2:
             self._write("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
         """Write a fault of the bridge."""
-        if self._rank <= 3:
+        if self.audit("error", event, fields) and self._rank <= 3:
             self._write("error", event, fields)
 
     def always(self, level: str, event: str, text: str, **fields: object) -> None:
         """Write an event at any level of the log: the text alone, or in JSON the fields, by default the text as `reason`."""
+        fields = fields or {"reason": text}
+        self.audit(level, event, fields)
         if self._json:
-            self._out.write(self._line(level, event, fields or {"reason": text}))
+            self._out.write(self._line(level, event, fields))
         else:
             self._out.write_around(f"mcp-bridge: {text}\n", write_stderr)
 
@@ -139,7 +155,7 @@ class LineLog:
     def _line(self, level: str, event: str, fields: dict[str, object]) -> str:
         plain = {key: self.plain(value) for key, value in fields.items()}
         if self._json:
-            line = json.dumps({"ts": _iso(time.time()), "level": level, "event": event, **plain})
+            line = json.dumps({"ts": iso(time.time()), "level": level, "event": event, **plain})
         else:
             line = f"mcp-bridge: {level}: {event_text(event, plain)}"
         return f"{line}\n"
@@ -234,7 +250,7 @@ def event_text(event: str, fields: Mapping[str, object]) -> str:
     return event + "".join(f" {key}={_quoted(value)}" for key, value in fields.items())
 
 
-def _iso(at: float) -> str:
+def iso(at: float) -> str:
     """Return a time in the format of RFC 3339, in UTC with milliseconds."""
     whole, part = divmod(int(at * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{part:03d}Z"

@@ -41,6 +41,7 @@ SECTIONS = {
     "Top level": schema.File,
     "[listen]": schema.Listen,
     "[log]": schema.Log,
+    "[audit]": schema.Audit,
     "[metrics]": schema.Metrics,
     "[admin]": schema.Admin,
     "[servers.NAME]": schema.Server,

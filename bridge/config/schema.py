@@ -79,6 +79,20 @@ class Log:
 
 
 @attrs.frozen
+class Audit:
+    """[audit]: the audit log, events that show who did what (docs/EVENTS.md)."""
+
+    enabled: Annotated[bool, Meta(description="Whether audit events are recorded.")] = True
+    file: Annotated[
+        Text,
+        Meta(
+            description="The file that the events are appended to as lines of JSON; empty for the log on stderr only."
+        ),
+    ] = ""
+    calls: Annotated[bool, Meta(description="Whether each request of a client is an audit event.")] = False
+
+
+@attrs.frozen
 class Metrics:
     """[metrics]: counters and latencies by server, method and tool."""
 
@@ -350,6 +364,7 @@ class File:
         factory=Listen
     )
     log: Annotated[Log, Meta(description="The log on stderr.")] = attrs.field(factory=Log)
+    audit: Annotated[Audit, Meta(description="The audit log.")] = attrs.field(factory=Audit)
     metrics: Annotated[Metrics, Meta(description="Counters and latencies by server, method and tool.")] = (
         attrs.field(factory=Metrics)
     )
@@ -374,7 +389,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Metrics, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
+    for cls in (File, Listen, Log, Audit, Metrics, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]

@@ -180,6 +180,20 @@ class AdminConfig:
 
 
 @attrs.frozen
+class AuditConfig:
+    """The audit log: whether it is on, its file (None for the log on stderr), and whether it has an event for each call."""
+
+    enabled: bool = True
+    file: Path | None = None
+    calls: bool = False
+
+    @property
+    def logs_calls(self) -> bool:
+        """Return whether the log on stderr has the events of calls."""
+        return self.enabled and self.calls and self.file is None
+
+
+@attrs.frozen
 class Settings:
     """The settings of the bridge. `port` is None without TCP. `root` is the name of the server at `paths`; empty for none."""
 
@@ -209,6 +223,7 @@ class Settings:
     # Whether requests are counted by method and tool, for `metrics` and for the page at /admin.
     counts_calls: bool = False
     admin: AdminConfig = AdminConfig()
+    audit: AuditConfig = AuditConfig()
     as_root: bool = False
     # The program that keeps the credentials for remote servers, as words; empty for a file.
     oauth_helper: tuple[str, ...] = ()

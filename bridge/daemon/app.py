@@ -28,10 +28,12 @@ from ..config.helper_programs import Helpers
 from ..config.settings import ADMIN_LINK, Settings
 from ..config.tables import BadConfig, Fault
 from ..config.xdg import state_directory
-from ..core.exit_codes import EX_OK, EX_SOFTWARE, EX_UNAVAILABLE
+from ..core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_UNAVAILABLE
 from ..log import LineLog
 from ..runtime.era_store import EraStore
 from .announcements import announce, summary, warn_of_certificate
+from .audit_file import CannotOpen, fault_of
+from .audit_log import AuditLog, open_file
 from .certificates import Loaded
 from .control_api import ControlApi
 from .daemon_info import DaemonInfo, daemon_info
@@ -45,7 +47,7 @@ from .sd_notify import Notifier
 from .sockets import Sockets, load_certificate
 from .start_progress import progress_width, report_starts
 from .status import Status, status
-from .supervisor import Changes, Supervisor, token_changes
+from .supervisor import Changes, Supervisor, pin_changes, token_changes
 from .tokens import Tokens
 
 _UMASK = 0o077
@@ -90,6 +92,8 @@ def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
             Tokens.read(settings, environment)
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "token")))
+    if settings.audit.file is not None and (reason := fault_of(settings.audit.file)):
+        faults.append(Fault(f"audit: file: {reason}", ("audit", "file")))
     if faults:
         raise BadConfig(faults=faults)
     return certificate
@@ -114,6 +118,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
             return EX_OK
         log.hide([tokens.owner])
         sockets = Sockets(settings, environment)
+        log.audit = audit = _open_audit(log, settings)
     except CannotStart as fault:
         log.always("error", "cannot_start", str(fault), reason=str(fault), code=fault.code)
         return fault.code
@@ -123,14 +128,24 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
     spawner = Spawner.start(_cgroup(log), umask, settings.log_format)
     try:
         config = RunningConfig(settings, tokens, sockets)
-        trio.run(Daemon(config, environment, log, spawner, limits).run)
+        trio.run(Daemon(config, environment, log, audit, spawner, limits).run)
+        log.info("stopped")
     except Exception as fault:  # noqa: BLE001 - the boundary of the process
         log.error("internal_error", fault=fault)
         return EX_SOFTWARE
     finally:
         spawner.close()
         sockets.close()
+        audit.close()
     return EX_OK
+
+
+def _open_audit(log: LineLog, settings: Settings) -> AuditLog:
+    """Open the audit file, if there is one. Raises CannotStart."""
+    try:
+        return AuditLog(log, settings.audit, open_file(settings.audit))
+    except CannotOpen as fault:
+        raise CannotStart(EX_CONFIG, f"audit: file: {fault}") from None
 
 
 @contextmanager
@@ -175,6 +190,7 @@ class Daemon:
         config: RunningConfig,
         environment: Mapping[str, str],
         log: LineLog,
+        audit: AuditLog,
         spawner: Spawner,
         limits: Limits,
     ) -> None:
@@ -182,6 +198,7 @@ class Daemon:
         self._config = config
         self._environment = environment
         self._log = log
+        self._audit = audit
         self._spawner = spawner
         self._version = VERSION
         self._ticker, self._poller = Ticker(), Poller()
@@ -233,6 +250,7 @@ class Daemon:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._ticker.run)
                 self._ticker.add(self._listeners.refusals)
+                self._ticker.add(self._audit)
                 await nursery.start(self._poller.run)
                 await nursery.start(self._supervisor.run)
                 self._record_calls(self._config.settings)
@@ -254,6 +272,7 @@ class Daemon:
                 gc.set_threshold(10_000, 20, 50)
                 async for number in signals:
                     if number == signal.SIGHUP:
+                        self._audit.reopen()
                         self._reloader.start_reload()
                     elif number in _STOP_SIGNALS:
                         break
@@ -300,6 +319,9 @@ class Daemon:
         if stale:
             self._log.warning("restart_needed", tables=",".join(stale))
         self._log.hide(found.secrets)
+        self._audit.use(found.audit, new.audit_file)
+        for name, before, after in pin_changes(config.settings.servers, found.servers):
+            self._log.info("pin_changed", server=name, before=before, after=after)
         config.sockets.certificate = new.certificate
         self._listeners.use_certificate()
         warn_of_certificate(config, self._log)
@@ -311,12 +333,21 @@ class Daemon:
         changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale, **changed_tokens)
         self._on_permissions_changed()
         names = {key: ",".join(value) for key, value in attrs.asdict(changes).items() if key != "warnings"}
+        tokens = {
+            key.removeprefix("tokens_"): names.pop(key) for key in list(names) if key.startswith("tokens_")
+        }
+        if any(tokens.values()):
+            self._log.info("tokens_changed", **tokens)
         self._log.info("reloaded", **names)
         self._notifier.ready(self._summary())
         return attrs.evolve(changes, warnings=tuple(config.certificate_faults))
 
     def _record_calls(self, settings: Settings) -> None:
-        self._supervisor.record_calls(logs=settings.log_calls, counts=settings.counts_calls)
+        self._supervisor.record_calls(
+            logs=settings.log_calls or settings.audit.logs_calls,
+            counts=settings.counts_calls,
+            audit=self._audit.on_call,
+        )
 
     async def _restart(self, name: str) -> None:
         async with self._reloader.exclusive():

@@ -4,7 +4,7 @@ A file with a fault changes nothing. At most one reload runs and one waits.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ..config.tables import BadConfig
 from ..log import LineLog
 from ..runtime.tasks import STOPPING
 from ..runtime.threads import off_loop
+from .audit_file import AuditFile, CannotOpen
+from .audit_log import open_file
 from .certificates import Loaded
 from .errors import CannotStart
 from .running_config import RunningConfig
@@ -31,11 +33,12 @@ _TOKEN_SECONDS = 2.0
 
 @attrs.frozen
 class NewConfig:
-    """A configuration that a reload has read, and its tokens and certificate."""
+    """A configuration that a reload has read, its tokens and certificate, and its audit file, which is open."""
 
     settings: Settings
     tokens: Tokens
     certificate: Loaded | None
+    audit_file: AuditFile | None
 
 
 @attrs.define(eq=False)
@@ -96,13 +99,12 @@ class Reloader:
         """Start a reload in a task of its own, unless one waits. An error is logged."""
         # Reading a secret may take its time, and a signal that stops the daemon must not wait for it.
         if self._next is None and self._nursery is not None:
-            self._nursery.start_soon(self._reload_and_log)
+            self._nursery.start_soon(self._reload)
 
-    async def _reload_and_log(self) -> None:
-        try:
+    async def _reload(self) -> None:
+        # The error is in the log.
+        with suppress(ValueError):
             await self.reload()
-        except ValueError as fault:
-            self._log.error("reload_failed", reason=str(fault))
 
     async def reload(self) -> Changes:
         """Read the configuration again and use it. Raises ValueError if it cannot be used; then nothing has changed.
@@ -127,6 +129,7 @@ class Reloader:
                 reload.changes = await self._read_again()
         except ValueError as fault:
             reload.fault = str(fault)
+            self._log.error("reload_failed", reason=reload.fault)
         finally:
             if self._next is reload:
                 self._next = None
@@ -148,11 +151,19 @@ class Reloader:
         except Exception as fault:  # noqa: BLE001 - any fault of a file leaves the running configuration
             if not isinstance(fault, BadConfig | CannotStart):
                 self._log.error("internal_error", fault=fault)
-            if not self._is_stopping:
-                self._notifier.ready(f"reload failed, the running configuration stays: {fault}")
-            raise ValueError(str(fault)) from None
+            raise self._failed(str(fault)) from None
         self._check_running()
-        return await self._apply(NewConfig(found, tokens, certificate))
+        # Last, because a reload that fails must not change the audit file.
+        try:
+            audit_file = open_file(found.audit)
+        except CannotOpen as fault:
+            raise self._failed(f"audit: file: {fault}") from None
+        return await self._apply(NewConfig(found, tokens, certificate, audit_file))
+
+    def _failed(self, reason: str) -> ValueError:
+        if not self._is_stopping:
+            self._notifier.ready(f"reload failed, the running configuration stays: {reason}")
+        return ValueError(reason)
 
     def _check_running(self) -> None:
         if self._is_stopping:
@@ -167,7 +178,6 @@ class Reloader:
                 self._log.error("default_token_unreadable", reason=now.fault)
                 self._config.tokens = attrs.evolve(now, fault="")
                 return
-            self._log.info("default_token_changed", file=now.source)
             self.use_tokens(now)
             self._on_permissions_changed()
 
@@ -183,6 +193,8 @@ class Reloader:
     def use_tokens(self, tokens: Tokens) -> None:
         """Accept these tokens and no others from now on."""
         self._log.hide([tokens.owner])
+        if tokens.owner != self._config.tokens.owner:
+            self._log.info("owner_token_changed", source=tokens.source)
         # The gates hold the set, so the set stays and its content changes.
         accepted = self._config.tokens.accepted
         if accepted is not None and tokens.accepted is not None:

@@ -23,7 +23,7 @@ from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
 from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
-from ..runtime.server_log import ServerLog
+from ..runtime.server_log import OnCall, ServerLog
 from ..runtime.tasks import STOPPING
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Supervisor:
         self._log = log
         # Whether each request of a client is logged, and counted by method and tool. `record_calls` sets them.
         self._logs_calls = self._counts_calls = False
+        # Receives each request of a client for the audit file. `record_calls` sets it.
+        self._audit_call: OnCall | None = None
         # By name, in the order of the configuration. An entry is removed when its server begins to drain.
         self._members: dict[str, _Member] = {}
         # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
@@ -182,11 +184,11 @@ class Supervisor:
                 )
                 member.server.introduce(line(membership))
 
-    def record_calls(self, *, logs: bool, counts: bool) -> None:
-        """Log each request of a client from now on, or count it by method and tool, or neither."""
-        self._logs_calls, self._counts_calls = logs, counts
+    def record_calls(self, *, logs: bool, counts: bool, audit: OnCall | None = None) -> None:
+        """Log each request of a client from now on, count it by method and tool, or pass it to `audit`."""
+        self._logs_calls, self._counts_calls, self._audit_call = logs, counts, audit
         for server_log in self._server_logs.values():
-            server_log.record_calls(logs=logs, counts=counts)
+            server_log.record_calls(logs=logs, counts=counts, audit=audit)
 
     def assign(self, tokens: Iterable[TokenConfig]) -> None:
         """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""
@@ -211,7 +213,7 @@ class Supervisor:
             server_log = self._server_logs[config.name] = ServerLog(config.name, self._log)
             for observer in self.log_observers:
                 observer(server_log)
-        server_log.record_calls(logs=self._logs_calls, counts=self._counts_calls)
+        server_log.record_calls(logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call)
         # The aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted
         server = LocalServer(config, self._parts, server_log, roles)
@@ -337,3 +339,11 @@ def token_changes(before: Iterable[TokenConfig], after: Iterable[TokenConfig]) -
         "tokens_changed": tuple(name for name in new if name in old and new[name] != old[name]),
         "tokens_revoked": tuple(name for name in old if name not in new),
     }
+
+
+def pin_changes(
+    before: Iterable[ServerConfig], after: Iterable[ServerConfig]
+) -> tuple[tuple[str, str, str], ...]:
+    """Return the name, the former pin and the new pin of each server whose pin differs. No pin is an empty text."""
+    old, new = {server.name: server.pin for server in before}, {server.name: server.pin for server in after}
+    return tuple((name, old.get(name, ""), pin) for name, pin in new.items() if pin != old.get(name, ""))

@@ -177,13 +177,16 @@ class ProcessPool:
             self._common.processes.remove(process)
 
     def _on_exit(self, process: ServerProcess, exit_: Exit) -> None:
-        if process in self._standbys:
+        is_standby = process in self._standbys
+        if is_standby:
             self._standbys.remove(process)
             self._monitor.on_standby_exit(process, exit_)
             self._common.tasks.start_soon(self.warm)
         owner = process.current_owner
         if owner is not None and not owner.ended:
             self._monitor.on_exit(process, owner, exit_)
+        elif not is_standby:
+            self._common.log.info("process_stopped", pid=process.child.pid, how=exit_.describe())
 
 
 async def _dispose_of(child: ServerConnection) -> None:

@@ -32,6 +32,12 @@ class OnEnd(Protocol):
     def __call__(self, request: RequestFinished, principal: str = "", session: str = "", /) -> None: ...
 
 
+class OnCall(Protocol):
+    """Records the end of a request of a client of the server with this name, as `OnEnd`."""
+
+    def __call__(self, server: str, request: RequestFinished, principal: str, session: str, /) -> None: ...
+
+
 class ServerLog:
     """The log of one server (transports.ports.Log), with its last lines, the history of its starts, and its watchers."""
 
@@ -45,7 +51,10 @@ class ServerLog:
         # Counts the requests by method and tool, None if they are not counted. `record_calls` sets it.
         self.metrics: CallMetrics | None = None
         # Records the end of a request of a client, whose `since` is a time of `time.monotonic`. Used with `records_ends` only. `record_calls` sets it.
-        self.finish: OnEnd = self._log_end
+        self.finish: OnEnd = self._record_end
+        # Whether the end is logged, and what else receives it. `record_calls` sets them.
+        self._logs_calls = False
+        self._audit_call: OnCall | None = None
         # The numbers of requests of clients, of those with an error, and of responses without a request.
         self.calls = 0
         self.errors = 0
@@ -88,20 +97,26 @@ class ServerLog:
 
     # ---- requests of clients
 
-    def record_calls(self, *, logs: bool, counts: bool) -> None:
-        """Log each request of a client when it ends, or count it by method and tool, or neither."""
+    def record_calls(self, *, logs: bool, counts: bool, audit: OnCall | None = None) -> None:
+        """Log each request of a client when it ends, count it by method and tool, or pass it to `audit`."""
+        self._logs_calls, self._audit_call = logs, audit
         if not counts:
             self.metrics, self.methods_since = None, 0.0
         elif self.metrics is None:
             self.metrics, self.methods_since = CallMetrics(monotonic), time.time()
         # The counters alone need no call between.
-        self.finish = self._log_end if self.metrics is None or logs else self.metrics.add
-        self.records_ends = logs or counts
+        alone = self.metrics is not None and not logs and audit is None
+        self.finish = self.metrics.add if alone and self.metrics is not None else self._record_end
+        self.records_ends = logs or counts or audit is not None
 
-    def _log_end(self, request: RequestFinished, principal: str = "", session: str = "") -> None:
-        """Log the end of a request of a client without its content, and count it."""
+    def _record_end(self, request: RequestFinished, principal: str = "", session: str = "") -> None:
+        """Record the end of a request of a client without its content."""
         if self.metrics is not None:
             self.metrics.add(request)
+        if self._audit_call is not None:
+            self._audit_call(self.name, request, principal, session)
+        if not self._logs_calls:
+            return
         self._log.info(
             "call",
             server=self.name,

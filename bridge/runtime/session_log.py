@@ -60,7 +60,9 @@ class SessionLog:
 
     def closed(self, reason: str) -> None:
         """Log the end of the session."""
-        self.server_log.info("session_closed", session=self._session[:SHOWN_SESSION], reason=reason)
+        shown = self._session[:SHOWN_SESSION]
+        self.server_log.info("session_closed", session=shown, principal=self._principal, reason=reason)
 
     def _warn(self, event: str, **fields: object) -> None:
-        self.server_log.warning(event, session=self._session[:SHOWN_SESSION], **fields)
+        shown = self._session[:SHOWN_SESSION]
+        self.server_log.warning(event, session=shown, principal=self._principal, **fields)

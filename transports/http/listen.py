@@ -245,7 +245,7 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, 
             # The peer has disconnected.
             pass
         except* Exception as group:  # noqa: BLE001 - the boundary of one connection
-            service.log.error("connection_failed", peer=peer, fault=group)
+            service.log.error("internal_error", peer=peer, fault=group)
         finally:
             seat.release()
 

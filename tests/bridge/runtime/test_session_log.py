@@ -26,10 +26,13 @@ def test_events_name_the_beginning_of_the_session_id():
     it.count_errors(2)
     assert log.errors == 3
     assert log.events == [
-        ("stream_closed", {"session": "01234567", "reason": "client behind", "bytes": 0}),
-        ("stream_closed", {"session": "01234567", "reason": "client behind", "bytes": 7}),
-        ("message_dropped", {"session": "01234567", "direction": "to server", "reason": "full"}),
-        ("session_closed", {"session": "01234567", "reason": "over"}),
+        ("stream_closed", {"session": "01234567", "principal": "p", "reason": "client behind", "bytes": 0}),
+        ("stream_closed", {"session": "01234567", "principal": "p", "reason": "client behind", "bytes": 7}),
+        (
+            "message_dropped",
+            {"session": "01234567", "principal": "p", "direction": "to server", "reason": "full"},
+        ),
+        ("session_closed", {"session": "01234567", "principal": "p", "reason": "over"}),
         ("response_unmatched", {"session": "01234567"}),
         ("unmatched", "server", b"1"),
     ]
