@@ -22,7 +22,7 @@ class Rejection(Exception):
     limit and the value, and never repeats bytes of the peer. `headers` are sent with the HTTP response (Allow, Retry-After,
     WWW-Authenticate), `data` in the error object. `close` is true if the connection must be closed after the response, because
     the begin of the next request is uncertain. `reason` is the identifier of the refusal in the log and in the counters;
-    an empty reason follows from `status`.
+    an empty reason follows from `status`. `correlation_id` is in the response and in the log; `transports.correlation` makes it.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Rejection(Exception):
         self.close = close
         self.data = data
         self.reason = reason
+        self.correlation_id = ""
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:

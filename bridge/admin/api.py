@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from ...transports.correlation import id_header
 from ...transports.endpoints.rejections import check_content_type, method_not_allowed
 from ...transports.endpoints.sse_writer import write_events
 from ...transports.options import ANONYMOUS, JSON, Headers
@@ -89,8 +90,9 @@ class AdminApi:
         # The gate does not look again at a head that it has admitted.
         ended = exchange.principal == BROWSER and not self._access.has_session(exchange.head)
         if exchange.principal == ANONYMOUS or ended:
-            exchange.count_refusal(Rejection(401, INVALID_REQUEST, "", reason="admin_no_session"))
-            await _send_file(exchange, files.OPEN, 401, CHALLENGE)
+            refused = Rejection(401, INVALID_REQUEST, "", reason="admin_no_session")
+            exchange.count_refusal(refused)
+            await _send_file(exchange, files.OPEN, 401, (*CHALLENGE, *id_header(refused)))
         else:
             await _send_file(exchange, files.INDEX)
 

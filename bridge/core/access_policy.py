@@ -89,7 +89,7 @@ class AccessPolicy:
     def check(self, name: str) -> None:
         """Raise the Rejection of an unknown tool if the tool with this name is not allowed."""
         if not self.allows(name):
-            raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}")
+            raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}", reason="tool_denied")
 
     def _filter(self, found: Members, limits: Limits) -> bool:
         tools = read_items(found.get("tools"), limits)
@@ -107,7 +107,7 @@ class AccessPolicy:
 
     def refusal(self, method: str, status: int) -> Rejection:
         """Return the Rejection of a method whose feature is denied."""
-        return Rejection(status, METHOD_NOT_FOUND, _off(feature_of(method)))
+        return Rejection(status, METHOD_NOT_FOUND, _off(feature_of(method)), reason="feature_denied")
 
     def declared(self, capabilities: bytes | msgspec.Raw) -> bytes:
         """Return the capabilities of either side without denied features."""

@@ -1,5 +1,6 @@
 """Error objects of JSON-RPC responses (JSON-RPC 2.0 section 5.1): read, write, and the codes that revisions of MCP define. Pure."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -51,6 +52,17 @@ def initialize_refused(error: bytes) -> str:
 def initialize_late(limit: float) -> str:
     """Return the text for a server that has not answered `initialize` within the limit (seconds)."""
     return f"the server did not answer initialize within {limit:g} s"
+
+
+def no_id() -> str:
+    """Return no correlation id."""
+    return ""
+
+
+def timeout_data(new_id: Callable[[], str]) -> dict[str, object]:
+    """Return the data of the error of a call that took too long, with the correlation id that `new_id` returns."""
+    correlation_id = new_id()
+    return {"reason": "timeout", **({"correlationId": correlation_id} if correlation_id else {})}
 
 
 def without_stream(text: str) -> bytes:

@@ -41,7 +41,7 @@ from .effects import (
     ToUpstream,
     failed_with,
 )
-from .errors import initialize_late, initialize_refused, read_fault
+from .errors import initialize_late, initialize_refused, no_id, read_fault, timeout_data
 from .event_store import EventStore, Stream
 from .handshake import is_ordinary
 from .held_messages import HeldMessages
@@ -487,8 +487,11 @@ class LegacySession:
 
     # ---- time
 
-    def on_tick(self, now: float) -> Effects:
-        """Handle the passing of time: enforce all time limits. `now` is in seconds on any steady clock."""
+    def on_tick(self, now: float, new_id: Callable[[], str] = no_id) -> Effects:
+        """Handle the passing of time: enforce all time limits. `now` is in seconds on any steady clock.
+
+        `new_id` returns the correlation id of the error of a call that took too long.
+        """
         self._server.requests.on_tick(now)
         if self.phase in (OPENING, REVIVING):
             self._opening_since = self._opening_since or now
@@ -503,12 +506,12 @@ class LegacySession:
             if self._server.requests.excuse_calls():
                 timeouts.restart_idle(now)
             for wire_id, how in timeouts.on_tick(now):
-                effects.extend(self._time_out(wire_id, f"the call {how}"))
+                effects.extend(self._time_out(wire_id, f"the call {how}", new_id))
         return tuple(effects)
 
-    def _time_out(self, wire_id: bytes, text: str) -> Effects:
+    def _time_out(self, wire_id: bytes, text: str, new_id: Callable[[], str]) -> Effects:
         request = self._pending.remove(wire_id)
-        error = jsonrpc.error(request.client_id, TIMEOUT, text, {"reason": "timeout"})
+        error = jsonrpc.error(request.client_id, TIMEOUT, text, timeout_data(new_id))
         return (
             *self._cancel(wire_id, json_object.write({"reason": text})),
             *self._streams.put(request.stream, error, last=not request.stream.pending),

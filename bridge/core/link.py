@@ -29,6 +29,7 @@ from .effects import (
     Translator,
     Unassigned,
 )
+from .errors import no_id
 
 
 class StartTimer(NamedTuple):
@@ -67,7 +68,7 @@ class LinkFront(Protocol[E_co]):
         """Handle the end of everything that is open."""
         ...
 
-    def on_tick(self, now: float) -> tuple[E_co, ...]:
+    def on_tick(self, now: float, new_id: Callable[[], str], /) -> tuple[E_co, ...]:
         """Handle the passing of time. `now` is in seconds."""
         ...
 
@@ -175,9 +176,9 @@ class Link(Generic[E, T]):
             return ()
         return self.translated(self.translator.on_timer(timer.timer))
 
-    def on_tick(self, now: float) -> tuple[E | LinkEffect, ...]:
+    def on_tick(self, now: float, new_id: Callable[[], str] = no_id) -> tuple[E | LinkEffect, ...]:
         """Handle the passing of time. `now` is in seconds on any steady clock."""
-        effects = self.through(self._front.on_tick(now))
+        effects = self.through(self._front.on_tick(now, new_id))
         if self.translator is None:
             return effects
         return (*effects, *self.translated(self.translator.on_tick(now)))

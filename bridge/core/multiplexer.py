@@ -8,7 +8,7 @@ Invariant: a message leaves only on the queue of the request that it belongs to.
 Invariant: a request that was sent to the server ends in exactly one response, unless its client has left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, assert_never
 
@@ -295,7 +295,7 @@ class Multiplexer:
             effects.extend(finished(call, failed_with(rejection.code)))
         return tuple(effects)
 
-    def _time_out_waiting(self, how: str) -> Effects:
+    def _time_out_waiting(self, how: str, new_id: Callable[[], str]) -> Effects:
         listing_id, self._tools.listing_id = self._tools.listing_id, b""
         self._timeouts.remove(listing_id)
         effects: list[Effect] = []
@@ -303,7 +303,7 @@ class Multiplexer:
             self._abandoned.add(listing_id)
             effects.append(ToServer(Notification("notifications/cancelled", cancelled(listing_id, b""))))
         text = f"the list of tools that the call waits for {how}"
-        return (*effects, *(_timed_out(call, text) for call in self._tools.take_waiting()))
+        return (*effects, *(_timed_out(call, text, new_id) for call in self._tools.take_waiting()))
 
     def _check_waiting(self) -> Effects:
         effects: list[Effect] = []
@@ -502,18 +502,18 @@ class Multiplexer:
         params = _with_subscription(message.params, call.request.id)
         return (_notify(call, Notification(message.method, params)),)
 
-    def on_tick(self, now: float) -> Effects:
+    def on_tick(self, now: float, new_id: Callable[[], str] = errors.no_id) -> Effects:
         """Handle the passing of time: cancel calls beyond their limits. `now` is in seconds on any steady clock."""
         if not self._timeouts.limited:
             return ()
         effects: list[Effect] = []
         for wire_id, how in self._timeouts.on_tick(now):
             if wire_id == self._tools.listing_id:
-                effects.extend(self._time_out_waiting(how))
+                effects.extend(self._time_out_waiting(how, new_id))
                 continue
             call = self._calls[wire_id]
             effects.extend(self.on_cancelled(call.queue, call.request.id, failed_with(TIMEOUT)))
-            effects.append(_timed_out(call, f"the call {how}"))
+            effects.append(_timed_out(call, f"the call {how}", new_id))
         return tuple(effects)
 
     def _remove(self, wire_id: bytes) -> ClientRequest:
@@ -606,8 +606,8 @@ def _complete_listen(call: ClientRequest, result: bytes) -> Effects:
     )
 
 
-def _timed_out(call: ClientRequest, text: str) -> ToClient:
-    error = jsonrpc.error(call.request.id, TIMEOUT, text, {"reason": "timeout"})
+def _timed_out(call: ClientRequest, text: str, new_id: Callable[[], str]) -> ToClient:
+    error = jsonrpc.error(call.request.id, TIMEOUT, text, errors.timeout_data(new_id))
     return ToClient(call.queue, error, last=not call.pipe)
 
 

@@ -12,7 +12,7 @@ from .schema import Event
 LONGEST: Final = 512
 
 # The events that no operator needs in the log, and that are therefore logged with `audit.enabled` only.
-AUDIT_ONLY: Final = frozenset({"process_stopped", "stopped"})
+AUDIT_ONLY: Final = frozenset({"policy_denied", "process_stopped", "request_failed", "stopped"})
 
 
 def _events() -> dict[str, type[Event]]:

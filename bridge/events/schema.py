@@ -31,6 +31,16 @@ Count = Annotated[
         examples=[1],
     ),
 ]
+Status = Annotated[
+    int, Meta(description="The HTTP status of the response, absent if there was none.", examples=[421])
+]
+Earlier = Annotated[
+    str,
+    Meta(
+        description="The correlation ids of the events before, the last 15 that were suppressed, joined by commas.",
+        examples=["2c26b46b68ffc68f"],
+    ),
+]
 Names = Annotated[str, Meta(description="Names, joined by commas.", examples=["github"])]
 Peer = Annotated[
     str,
@@ -80,18 +90,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 class _Refusal(Event, frozen=True, kw_only=True, omit_defaults=True, tag=None):
     reason: Annotated[str, Meta(description="The identifier of the reason.", examples=["host"])]
-    status: Annotated[
-        int, Meta(description="The HTTP status of the response, 0 for none.", examples=[421])
-    ] = 0
-    count: Count = 1
+    status: Status = 0
+    count: Count
     peer: Peer = ""
-    earlier: Annotated[
-        str,
-        Meta(
-            description="The correlation ids of the suppressed refusals before, the last 15, joined by commas.",
-            examples=["2c26b46b68ffc68f"],
-        ),
-    ] = ""
+    earlier: Earlier = ""
 
 
 class AuthenticationFailed(_Refusal, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,6 +102,23 @@ class AuthenticationFailed(_Refusal, frozen=True, kw_only=True, omit_defaults=Tr
 
 class Refused(_Refusal, frozen=True, kw_only=True, omit_defaults=True):
     """Requests or connections were refused for another reason than their credential."""
+
+
+class PolicyDenied(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A request was refused because the access policy denies the tool, the feature or the server."""
+
+    reason: Annotated[
+        str,
+        Meta(description="tool_denied, feature_denied or server_denied.", examples=["tool_denied"]),
+    ]
+    method: Annotated[str, Meta(description="The method of the request.", examples=["tools/call"])] = ""
+    name: Annotated[
+        str, Meta(description="The tool or prompt name, or the URI.", examples=["delete_repository"])
+    ] = ""
+    count: Count
+    peer: Peer = ""
+    status: Status = 0
+    earlier: Earlier = ""
 
 
 class DefaultTokenRefused(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -162,6 +181,14 @@ class AcceptFailed(Event, frozen=True, kw_only=True, omit_defaults=True):
     more: Annotated[
         int, Meta(description="How many such events were suppressed since the last line.", examples=[3])
     ] = 0
+
+
+class RequestFailed(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """The bridge has sent an error for a request that it had accepted."""
+
+    reason: Annotated[str, Meta(description="The text of the error.", examples=["no response within 300 s"])]
+    count: Count
+    earlier: Earlier = ""
 
 
 class InternalError(Event, frozen=True, kw_only=True, omit_defaults=True):

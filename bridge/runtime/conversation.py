@@ -13,6 +13,7 @@ from typing import Final, Protocol, assert_never
 import trio
 
 from ...transports import client_process
+from ...transports.correlation import MEMBER, data_of, id_of, new_id
 from ...transports.ports import ServerConnection
 from ...transports.send_queue import SendQueue, transport_of
 from ...transports.server_io import OnLine, ignore
@@ -46,7 +47,7 @@ from .message_reader import MessageReader
 from .pace import SessionProcess
 from .process_owner import ProcessOwner, send_line
 from .routes import LegacyRoute, ModernRoute, error_of
-from .server_log import ServerLog
+from .server_log import DENIALS, TIMED_OUT, ServerLog
 from .session_log import SessionLog
 from .session_streams import SessionStreams
 from .shared_process import SharedProcess
@@ -242,7 +243,11 @@ class LocalConversation(LinkOwner[SessionProcess]):
         """Send an error for one message of a batch (ports.Conversation)."""
         since = monotonic() if self._log.server_log.records_ends else None
         self._log.refuse(message, since, rejection)
-        self._streams.enqueue(queue, jsonrpc.error(message.id, rejection.code, rejection.text))
+        if rejection.reason not in DENIALS:
+            self._log.failed(id_of(rejection), rejection.text)
+        self._streams.enqueue(
+            queue, jsonrpc.error(message.id, rejection.code, rejection.text, data_of(rejection))
+        )
 
     def listen(self, queue: SendQueue) -> None:
         """Open a stream for messages that belong to no request (ports.Conversation)."""
@@ -341,10 +346,19 @@ class LocalConversation(LinkOwner[SessionProcess]):
     def failed(self, text: str, data: dict[str, object]) -> None:
         """Fail what is in flight, because there is no process."""
         self._process.on_exit()
-        self._log.count_errors(self._session.in_flight)
-        self._perform(self._link.on_server_exit(text, data))
+        lost = self._session.in_flight
+        self._log.count_errors(lost)
+        self._perform(self._link.on_server_exit(text, self._identified(text, data, lost)))
         if not self.version:
             self.end(text)
+
+    def _identified(self, text: str, data: dict[str, object], lost: int) -> dict[str, object]:
+        """Return the data of an error with its correlation id. An error without one is logged, if it fails any request."""
+        if MEMBER in data or not lost:
+            return data
+        correlation_id = new_id()
+        self._log.failed(correlation_id, text)
+        return {**data, MEMBER: correlation_id}
 
     def discard(self, reason: str) -> None:
         """Stop the process as if it had exited. The next request starts another (ProcessOwner)."""
@@ -358,7 +372,13 @@ class LocalConversation(LinkOwner[SessionProcess]):
             self.end(reason)
             return
         # The limits of a server do not count while it is not read.
-        self._perform(self._link.on_tick(self._process.time(now)))
+        self._perform(self._link.on_tick(self._process.time(now), self._new_timeout))
+
+    def _new_timeout(self) -> str:
+        """Return the correlation id of a call that took too long, and log the call."""
+        correlation_id = new_id()
+        self._log.failed(correlation_id, TIMED_OUT)
+        return correlation_id
 
     # ---- the era of the server
 
@@ -410,7 +430,9 @@ class LocalConversation(LinkOwner[SessionProcess]):
     def on_calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:
         """Fail these requests, because the shared process has exited."""
         self._log.count_errors(len(wire_ids))
-        self._perform(self._session.on_calls_lost(wire_ids, text, data))
+        self._perform(
+            self._session.on_calls_lost(wire_ids, text, self._identified(text, data, len(wire_ids)))
+        )
 
     def translate_shared(self, make: Callable[[], Translator]) -> None:
         """Use a process of the modern era, and send it the `initialize` that has no response yet."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
+from ...transports.correlation import MEMBER, data_of, id_of, new_id
 from ...transports.ports import ServerConnection
 from ...transports.rate_limited_log import RateLimitedLog
 from ...transports.send_queue import SendQueue
@@ -41,7 +42,7 @@ from .message_reader import MessageReader
 from .moved_requests import MovedRequests
 from .pace import StatelessProcess
 from .process_owner import send_line
-from .server_log import ServerLog
+from .server_log import TIMED_OUT, ServerLog
 from .shared_process import SharedProcess
 from .taps import Sender
 
@@ -260,9 +261,16 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         if self._shared is not None:
             self._shared.leave()
         self._process.on_exit()
-        self._log.errors += self._multiplexer.calling
+        lost = self._multiplexer.calling
+        self._log.errors += lost
+        if lost and MEMBER not in data:
+            data = {**data, MEMBER: new_id()}
+            self._log.request_failed(str(data[MEMBER]), text, self._principal_alone())
         self._perform(self._link.on_server_exit(text, data))
         self.principals.clear()
+
+    def _principal_alone(self) -> str:
+        return next(iter(self.principals)) if len(self.principals) == 1 else ""
 
     # ---- requests that were sent to a server of another era
 
@@ -283,7 +291,8 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         """Send an error for a request that no other process accepts."""
         self._moved.remove(asked)
         self._log.errors += 1
-        error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, rejection.data)
+        self._log.request_failed(id_of(rejection), rejection.text, asked.principal)
+        error = jsonrpc.error(asked.request.id, rejection.code, rejection.text, data_of(rejection))
         self._put(ToClient(asked.queue, error, last=not asked.pipe, status=rejection.status))
         for effect in finished(asked, failed_with(rejection.code)):
             self._log.finish(effect)
@@ -303,7 +312,13 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
             self._process.drop_idle()
         # The limits of a server do not count while it is not read.
         now = self._process.time(now)
-        self._perform(self._link.on_tick(now))
+        self._perform(self._link.on_tick(now, self._new_timeout))
+
+    def _new_timeout(self) -> str:
+        """Return the correlation id of a call that took too long, and log the call."""
+        correlation_id = new_id()
+        self._log.request_failed(correlation_id, TIMED_OUT, self._principal_alone())
+        return correlation_id
 
     def discard(self, reason: str) -> None:
         """End, because another process serves the next request (ProcessOwner)."""

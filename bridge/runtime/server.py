@@ -80,6 +80,7 @@ class LocalServer:
                     self._tasks.nursery = None
         finally:
             self._end_all("the bridge has ended its server")
+            self.server_log.counted.flush()
 
     async def _tick(self, task_status: trio.TaskStatus[None]) -> None:
         self._parts.common.checks.begin()
@@ -107,6 +108,7 @@ class LocalServer:
             if reason:
                 self._parts.close_place(place, reason)
         self._parts.shared.close_idle(now)
+        self.server_log.counted.tick(now)
 
     def introduce(self, line: bytes) -> None:
         """Send this line to each process, and to each later one before any message (the aggregate)."""
@@ -404,6 +406,7 @@ class LocalServer:
         rejection: Rejection,
     ) -> None:
         self.server_log.refused()
+        self.server_log.denied(rejection, principal, request.request.method, request.envelope.name)
         refused = ClientRequest(principal, *request, queue, pipe=False, since=since)
         for effect in finished(refused, failed_with(rejection.code)):
             self.server_log.finish(effect)

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Final, Protocol
 
+from ...transports.correlation import id_of
+from ...transports.counted_events import CountedEvents
 from ...transports.options import Directory
 from ...transports.rate_limited_log import RateLimitedLog
+from ...validators.rejection import Rejection
 from ..core.call_metrics import CallMetrics
 from ..core.effects import RequestFinished
 from ..core.start_errors import Output
@@ -22,6 +25,10 @@ from .taps import Taps
 # How many characters of a session id are logged, too few to use the session.
 SHOWN_SESSION: Final = 8
 
+# The reason of the failure of a call whose time limit has passed.
+TIMED_OUT: Final = "no response within the time limit"
+# Reasons of rejections by the access policy (`core.access_policy`).
+DENIALS: Final = frozenset({"tool_denied", "feature_denied"})
 # How much of an id without a request is logged (bytes).
 _SHOWN_ID: Final = 64
 
@@ -65,6 +72,8 @@ class ServerLog:
         self.taps = Taps()
         self._log = log
         self._rate_limited = RateLimitedLog(self)
+        # Events that a client can cause at will. The server calls `tick` and `flush`.
+        self.counted = CountedEvents(self)
 
     @property
     def watched(self) -> bool:
@@ -133,6 +142,34 @@ class ServerLog:
         """Count a request that was rejected before a process received it."""
         self.calls += 1
         self.errors += 1
+
+    def denied(
+        self, rejection: Rejection, principal: str, method: str, name: str = "", session: str = ""
+    ) -> None:
+        """Log a request that the access policy denies, if that is the reason of this rejection."""
+        if rejection.reason not in DENIALS:
+            return
+        fields = {"principal": principal, "session": session[:SHOWN_SESSION], "method": method, "name": name}
+        self.counted.add(
+            "policy_denied",
+            ("policy_denied", rejection.reason, principal),
+            id_of(rejection),
+            reason=rejection.reason,
+            **{key: value for key, value in fields.items() if value},
+        )
+
+    def request_failed(
+        self, correlation_id: str, reason: str, principal: str = "", session: str = ""
+    ) -> None:
+        """Log an error of the bridge for requests that were accepted."""
+        fields = {"principal": principal, "session": session[:SHOWN_SESSION]}
+        self.counted.add(
+            "request_failed",
+            ("request_failed", principal),
+            correlation_id,
+            reason=reason,
+            **{key: value for key, value in fields.items() if value},
+        )
 
     def unmatched(self, sender: str, raw_id: bytes) -> None:
         """Count and log a response whose id matches no request."""

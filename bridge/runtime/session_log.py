@@ -6,7 +6,7 @@ from ...validators.jsonrpc import Request
 from ...validators.mcp_params import LEGACY_NAMED
 from ...validators.rejection import Rejection
 from ..core.effects import LogDebug, RequestFinished, ServerRequestRefused, Unassigned, failed_with
-from .server_log import SHOWN_SESSION, ServerLog
+from .server_log import DENIALS, SHOWN_SESSION, ServerLog
 
 
 class SessionLog:
@@ -20,18 +20,26 @@ class SessionLog:
         self._session = session
 
     def refuse(self, message: Request, since: float | None, rejection: Rejection) -> Rejection:
-        """Record a request that was not accepted, if the ends of requests are recorded. Return its rejection."""
-        if since is not None:
+        """Record a request that was not accepted, if ends of requests are recorded or the policy denies it. Return its rejection."""
+        denied = rejection.reason in DENIALS
+        if since is not None or denied:
             named = LEGACY_NAMED.get(message.method)
             # A request that was refused for its size is not decoded again.
             is_read = named is not None and json_object.is_small(message.params)
             name = (
                 json_object.string(json_object.peek(message.params).get(named)) if named and is_read else ""
             )
-            outcome = failed_with(rejection.code)
-            refused = RequestFinished(message.id, message.method, name, since, outcome)
-            self.server_log.finish(refused, self._principal, self._session)
+            if denied:
+                self.server_log.denied(rejection, self._principal, message.method, name, self._session)
+            if since is not None:
+                outcome = failed_with(rejection.code)
+                refused = RequestFinished(message.id, message.method, name, since, outcome)
+                self.server_log.finish(refused, self._principal, self._session)
         return rejection
+
+    def failed(self, correlation_id: str, reason: str) -> None:
+        """Log an error of the bridge for requests that were accepted."""
+        self.server_log.request_failed(correlation_id, reason, self._principal, self._session)
 
     def count_errors(self, number: int = 1) -> None:
         """Count requests that have ended with an error."""

@@ -51,12 +51,13 @@ class StartHistory:
             del self._since[next(iter(self._since))]
         self._log.info("started", pid=pid, **({"directory": directory} if directory else {}))
 
-    def on_exit(self, pid: int, exit_: Exit) -> None:
-        """Record the unexpected exit of a process."""
+    def on_exit(self, pid: int, exit_: Exit, correlation_id: str = "") -> None:
+        """Record the unexpected exit of a process. The errors of the calls that it fails have the correlation id."""
         self.exits += 1
         self._note(exit_.describe())
         event = "process_exited" if pid > 0 else "connection_failed"
-        self._log.warning(event, how=self.last_exit, pid=pid)
+        named = {"correlation_id": correlation_id} if correlation_id else {}
+        self._log.warning(event, how=self.last_exit, pid=pid, **named)
         self._log_withheld(failed=time.monotonic() - self._since.get(pid, 0.0) < _START_SECONDS)
 
     def on_not_started(self, reason: str) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 import trio
 
+from ...transports.correlation import MEMBER, new_id
 from ...transports.server_io import Exit
 from ...validators.jsonrpc import Response
 from ..core import era_cache
@@ -84,7 +85,8 @@ class StartMonitor:
             owner.on_exit(text, {"reason": "exited"})
             return
         self._common.breakers.find(owner.principal, owner.client_environment).on_failure(trio.current_time())
-        self._common.log.history.on_exit(pid, exit_)
+        correlation_id = new_id()
+        self._common.log.history.on_exit(pid, exit_, correlation_id)
         # The output may be about any principal that the process has served.
         alone = len(owner.principals) <= 1
         data: dict[str, object] = {
@@ -103,7 +105,7 @@ class StartMonitor:
             )
             self._start_failed(owner, fault)
             text, data = _error(fault, data, alone=alone)
-        owner.on_exit(text, data)
+        owner.on_exit(text, {**data, MEMBER: correlation_id})
 
     def on_start_timeout(self, owner: ProcessOwner, text: str) -> tuple[str, dict[str, object]]:
         """Record that a process has not opened its session, for this reason. Return the text and the data of the error."""

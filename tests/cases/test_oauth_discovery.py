@@ -87,7 +87,7 @@ def test_t14_discovery_and_registration_have_one_constant_answer(door, target):
     for fields in credentials(door):
         for method in ("GET", "POST", "PUT", "OPTIONS", "DELETE"):
             reply = door.exchange(door.bare(method, target).add(*fields).replace_field("Content-Length: 0"))
-            assert reply.without_date == first.without_date
+            assert reply.constant_part == first.constant_part
         head = door.exchange(door.bare("HEAD", target).add(*fields))
         assert (head.status, head.headers["content-length"]) == (404, str(len(first.body)))
 

@@ -33,7 +33,7 @@ def exchange_all(bridge, id_, address=None):
     for request in requests:
         with connect(address or ("127.0.0.1", bridge.port)) as connection:
             connection.send(request if address is None else request.replace_field("Host: localhost"))
-            replies.append(connection.reply().without_date)
+            replies.append(connection.reply().constant_part)
     return replies
 
 

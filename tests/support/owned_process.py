@@ -2,6 +2,7 @@
 
 import json
 
+from mcpbridged.bridge.runtime.server_log import DENIALS
 from mcpbridged.transports.send_queue import CLOSED
 
 # The result of `initialize` of a server.
@@ -16,6 +17,8 @@ class Log:
     def __init__(self):
         self.calls = self.errors = 0
         self.events = []
+        # Correlation id, reason, principal and session of each error of the bridge.
+        self.failures = []
         # The methods and outcomes of requests that have ended, and the requests with principal and session.
         self.done_calls = []
         self.finished = []
@@ -27,6 +30,13 @@ class Log:
 
     def unmatched(self, sender, raw_id):
         self.events.append(("unmatched", sender, raw_id))
+
+    def denied(self, rejection, principal, method, name="", session=""):
+        if rejection.reason in DENIALS:
+            self.events.append(("policy_denied", principal, method, name, session))
+
+    def request_failed(self, correlation_id, reason, principal="", session=""):
+        self.failures.append((correlation_id, reason, principal, session))
 
     def finish(self, request, principal="", session=""):
         self.done_calls.append((request.method, request.outcome))

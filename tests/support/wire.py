@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import attrs
 
+from .correlation import ids_in, without_ids
+
 # Limit on each wait of a test (seconds). Long, because machines are slow; no passing test waits for it.
 TIMEOUT = 30.0
 
@@ -98,8 +100,12 @@ class Reply:
         return self.json["error"]["code"]
 
     @property
-    def without_date(self):
-        return [field for field in self.fields if field[0] != "Date"], self.status, self.body
+    def constant_part(self):
+        """Everything but the date and the correlation id, which is the same in the head and in the body."""
+        ids = [value for name, value in self.fields if name == "X-Request-Id"]
+        assert not ids_in(self.body) or ids_in(self.body) == ids
+        fields = [field for field in self.fields if field[0] not in ("Date", "X-Request-Id")]
+        return fields, self.status, without_ids(self.body)
 
 
 class Connection:

@@ -4,7 +4,7 @@
 connection. What must wait is returned, because most messages are processed in the callback that reads them (`receiver`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import trio
@@ -26,8 +26,8 @@ from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import Rejection
 from ...validators.stateless_request import check_meta, check_supported, is_modern, read_envelope
 from ..client_process import Caller
+from ..correlation import data_of
 from ..ports import Backend, Conversation, ModernRequest, Upstream
-from ..rate_limited_log import RateLimitedLog
 from ..send_queue import SendQueue
 from .receiver import Rest
 from .streamable_http import read_batch, receive_batch
@@ -46,7 +46,7 @@ class ClientMessages:
         headers: Mapping[str, str],
         queue: SendQueue,
         limits: Limits,
-        log: RateLimitedLog,
+        count_refusal: Callable[[Rejection], None],
         caller: Caller,
         *,
         lasts: bool = False,
@@ -61,7 +61,7 @@ class ClientMessages:
         self._upstreams: dict[Upstream, None] = {}
         self._queue = queue
         self._limits = limits
-        self._log = log
+        self._count_refusal = count_refusal
 
     @property
     def waiting(self) -> bool:
@@ -140,7 +140,7 @@ class ClientMessages:
             await trio.lowlevel.checkpoint()
         refused = receive_batch(conversation, messages, None)
         if refused is not None:
-            self._log.info("client_message_dropped", reason=refused.text)
+            self._count_refusal(refused)
 
     def _on_rejection(self, text: bytes, message: Message | None, rejection: Rejection) -> None:
         self._refuse(text, message, rejection)
@@ -159,10 +159,9 @@ class ClientMessages:
             raw_ids = refused_ids(text, self._limits)
         elif isinstance(message, Request):
             raw_ids = [message.id]
-        if b"null" in raw_ids or not raw_ids:
-            self._log.info("client_message_dropped", reason=rejection.text)
+        self._count_refusal(rejection)
         for raw_id in raw_ids:
-            self._queue.enqueue(error(raw_id, rejection.code, rejection.text, rejection.data))
+            self._queue.enqueue(error(raw_id, rejection.code, rejection.text, data_of(rejection)))
 
     def _dispatch(self, message: Message) -> Rest | None:
         if isinstance(message, Request) and is_modern(message.params):

@@ -44,6 +44,7 @@ class Pipe:
                     queue,
                     self._limits,
                     self._log,
+                    exchange.count_refusal,
                     lent,
                 )
                 stream.call_when_revoked(connection.revoke)

@@ -4,7 +4,7 @@
 does not end the session: the requests in flight get their responses first (MCP 2025-11-25 basic/lifecycle, "Shutdown").
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -49,6 +49,7 @@ class PipeConnection:
         queue: SendQueue,
         limits: Limits,
         log: RateLimitedLog,
+        count_refusal: Callable[[Rejection], None],
         lent: Lent | None = None,
     ) -> None:
         self._pipes = backend.pipes
@@ -58,7 +59,9 @@ class PipeConnection:
         self._queue = queue
         self._limits = limits
         self._log = log
-        self._messages = ClientMessages(backend, principal, headers, queue, limits, log, caller, lasts=True)
+        self._messages = ClientMessages(
+            backend, principal, headers, queue, limits, count_refusal, caller, lasts=True
+        )
         self._nap = Nap(queue, lent, self._on_fault)
         self._writer = LineWriter(stream, queue, self._nap)
         self._receiver = LineReceiver(stream, limits, self._on_line)

@@ -3,6 +3,7 @@
 from ...validators.content_negotiation import is_json
 from ...validators.jsonrpc import error, readable_id
 from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..correlation import data_of, headers_of
 from ..options import JSON
 from ..ports import Exchange
 from . import sse_codec
@@ -35,9 +36,9 @@ async def refuse_message(exchange: Exchange, body: bytes, rejection: Rejection, 
     Without `json` the client accepts events only. It gets an event where the status is 200.
     """
     exchange.count_refusal(rejection)
-    text = error(readable_id(body), rejection.code, rejection.text, rejection.data)
+    text = error(readable_id(body), rejection.code, rejection.text, data_of(rejection))
     if json or rejection.status != 200:
-        await exchange.answer(rejection.status, JSON, text, rejection.headers)
+        await exchange.answer(rejection.status, JSON, text, headers_of(rejection))
     else:
-        await exchange.begin_stream(rejection.headers)
+        await exchange.begin_stream(headers_of(rejection))
         await exchange.write(sse_codec.message(b"", text))

@@ -38,7 +38,13 @@ class WebSocket:
         caller, ends_with_stream = exchange.caller.for_stream(head.headers)
         writer = FrameWriter(stream, queue, self._limits, self._log, self._closes)
         messages = ClientMessages(
-            self._backend, exchange.principal, head.headers, queue, self._limits, self._log, caller
+            self._backend,
+            exchange.principal,
+            head.headers,
+            queue,
+            self._limits,
+            exchange.count_refusal,
+            caller,
         )
         try:
             offers = "sec-websocket-protocol" in head.headers

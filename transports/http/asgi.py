@@ -17,6 +17,7 @@ from ...validators.incremental_json import TextBuffer
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
+from ..correlation import headers_of, id_of
 from ..memory import LARGE, large_messages
 from ..options import ANONYMOUS, JSON, Headers
 from ..ports import UpgradedStream
@@ -113,8 +114,11 @@ class AsgiApp:
             # The peer has disconnected.
             pass
         except Exception as fault:  # noqa: BLE001 - the boundary of one request
-            self._service.log.error("internal_error", peer=self._peer, fault=fault)
-            await exchange.refuse(internal_error())
+            failed = internal_error()
+            self._service.log.error(
+                "internal_error", peer=self._peer, correlation_id=id_of(failed), fault=fault
+            )
+            await exchange.refuse(failed)
 
     async def _serve(self, scope: AsgiScope, exchange: "AsgiExchange") -> None:
         gate = self._service.gate
@@ -297,13 +301,14 @@ class AsgiExchange:
         raise Rejection(400, INVALID_REQUEST, "this path needs an upgrade of HTTP/1.1")
 
     def count_refusal(self, rejection: Rejection) -> None:
-        self._service.refusals.count(rejection, self._peer)
+        server = self._service.route.owner(self.head.path) if self.principal else ""
+        self._service.refusals.count(rejection, self._peer, self.principal, server)
 
     async def refuse(self, rejection: Rejection) -> None:
         """Send an error, or just end the stream if a response has begun."""
         self.count_refusal(rejection)
         if not self._answered:
-            await self.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
+            await self.answer(rejection.status, JSON, error_body(rejection), headers_of(rejection))
 
     def detach(self) -> None:
         """Detach the send queue; nothing more is written."""

@@ -244,6 +244,6 @@ class Gate:
             return ()
         return (
             (b"Access-Control-Allow-Origin", origin.encode("ascii")),
-            (b"Access-Control-Expose-Headers", b"Mcp-Session-Id, WWW-Authenticate"),
+            (b"Access-Control-Expose-Headers", b"Mcp-Session-Id, WWW-Authenticate, X-Request-Id"),
             (b"Vary", b"Origin"),
         )

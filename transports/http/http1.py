@@ -16,6 +16,7 @@ import trio
 from ...validators.http_head import Head, parse_head
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..client_process import Caller
+from ..correlation import headers_of, id_of
 from ..options import ANONYMOUS, JSON, Headers
 from ..ports import EagerEndpoint, Endpoint, Exchange
 from ..send_queue import OPEN
@@ -152,8 +153,11 @@ class Connection:
         except OSError:
             raise
         except Exception as fault:  # noqa: BLE001 - the boundary of one connection
-            self._service.log.error("internal_error", peer=self._stream.peer, fault=fault)
-            await self._refuse(internal_error())
+            failed = internal_error()
+            self._service.log.error(
+                "internal_error", peer=self._stream.peer, correlation_id=id_of(failed), fault=fault
+            )
+            await self._refuse(failed)
         # Further requests may have been begun while the task waited for the first response.
         exchange = self._exchange
         if exchange.upgraded:
@@ -250,6 +254,9 @@ class Connection:
 
     async def _refuse(self, rejection: Rejection) -> None:
         stream, exchange, admitted = self._stream, self._exchange, self._admission.admitted
+        if not admitted:
+            # That of an earlier request of the connection.
+            exchange.principal = ANONYMOUS
         exchange.count_refusal(rejection)
         # Too late for an error: the response is cut off.
         if exchange.answered or exchange.upgraded:
@@ -259,7 +266,7 @@ class Connection:
         stream.close = stream.close or rejection.close or not (admitted or self._next_is_here())
         if stream.close:
             stream.cork()
-        await exchange.answer(rejection.status, JSON, error_body(rejection), rejection.headers)
+        await exchange.answer(rejection.status, JSON, error_body(rejection), headers_of(rejection))
         if not admitted:
             self._seat.set_state(REFUSED)
 

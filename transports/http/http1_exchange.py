@@ -261,7 +261,9 @@ class Http1Exchange:
         )
 
     def count_refusal(self, rejection: Rejection) -> None:
-        self._stream.service.refusals.count(rejection, self._stream.peer)
+        service, principal = self._stream.service, self.principal
+        server = service.route.owner(self.head.path) if principal else ""
+        service.refusals.count(rejection, self._stream.peer, principal, server)
 
 
 def _is_local(sock: socket.socket) -> bool:

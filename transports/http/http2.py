@@ -44,6 +44,7 @@ from ...validators.http2_frames import (
 )
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
+from ..correlation import headers_of
 from ..options import JSON
 from .asgi import AsgiApp, AsgiScope, Send, head_of
 from .quota import CHECKING, NO_HEAD, REFUSED, Seat
@@ -211,7 +212,7 @@ def refused_head(
             (b"date", service.ticker.date),
             (b"content-type", JSON),
             (b"content-length", b"%d" % len(body)),
-            *((name.lower(), value) for name, value in (*SAFE_HEADERS, *rejection.headers, *cors)),
+            *((name.lower(), value) for name, value in (*SAFE_HEADERS, *headers_of(rejection), *cors)),
         ]
         return (hpack.Encoder().encode(headers), b"" if scope["method"] == "HEAD" else body, rejection)
     return None

@@ -41,13 +41,6 @@ _SHARE: Final = 16
 _LONGEST_PATH: Final = 107
 # First bytes of HTTP that TLS never begins with: letters, and the line end that may precede a request line.
 _PLAIN: Final = frozenset(bytes([byte]) for byte in range(128) if chr(byte).isalpha() or chr(byte) in "\r\n")
-_PLAIN_ON_TLS: Final = Rejection(
-    400,
-    INVALID_REQUEST,
-    "this port is served with TLS; use https:// or wss://",
-    close=True,
-    reason="plain_http_on_tls_port",
-)
 # Bytes that are read and dropped at once from a refused peer.
 _DROPPED_AT_ONCE: Final = 64 * 1024
 # The first descriptor that systemd passes (sd_listen_fds(3)).
@@ -304,11 +297,22 @@ async def _is_plain(sock: socket.socket) -> bool:
             return False
 
 
+def _plain_on_tls() -> Rejection:
+    return Rejection(
+        400,
+        INVALID_REQUEST,
+        "this port is served with TLS; use https:// or wss://",
+        close=True,
+        reason="plain_http_on_tls_port",
+    )
+
+
 async def _answer_plain(service: Service, sock: socket.socket, peer: str, seat: Seat) -> None:
     """Send an HTTP/1.1 error to a request without TLS, before it is read."""
-    service.refusals.count(_PLAIN_ON_TLS, peer)
+    rejection = _plain_on_tls()
+    service.refusals.count(rejection, peer)
     seat.set_state(REFUSED)
-    sock.send(last_response(_PLAIN_ON_TLS))
+    sock.send(last_response(rejection))
     sock.shutdown(socket.SHUT_WR)
     with trio.move_on_after(LINGER_SECONDS):
         left = LINGER_BYTES

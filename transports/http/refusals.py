@@ -1,6 +1,6 @@
-"""Counters of refusals by kind, and a log that a flood of refusals cannot fill.
+"""Counters of refusals by kind, and their events, which a flood of refusals cannot fill the log with.
 
-The counters are exact. Each kind is logged at most once a second, with the number of refusals since its last event, so the
+The counters are exact. Refusals of one kind and one principal have at most one event a second, with their number, so the
 counts of all events add up to the counter.
 """
 
@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import Final
 
 from ...validators.rejection import Rejection
+from ..correlation import id_of
+from ..counted_events import CountedEvents
 from ..ports import Log
-
-# Time between two events of one kind (seconds).
-_PAUSE: Final = 1.0
 
 # Refusals per second after which a connection stays open for a request that was already sent.
 _PIPELINED_PER_SECOND: Final = 100
 
 # Key: HTTP status. Value: the kind of a refusal without a `reason`.
 _KINDS: Final = {
+    200: "rpc_error",
     400: "bad_request",
     401: "credential_missing",
     403: "forbidden",
@@ -42,32 +42,56 @@ _KINDS: Final = {
 }
 
 
+# Events of kinds that are not `refused`.
+_EVENTS: Final = {
+    "credential_missing": "authentication_failed",
+    "credential_wrong": "authentication_failed",
+    "admin_no_session": "authentication_failed",
+    "uid": "authentication_failed",
+    "server_denied": "policy_denied",
+}
+# Kinds whose events `bridge.runtime` writes, because it has the name of what was denied.
+_WRITTEN_ELSEWHERE: Final = frozenset({"tool_denied", "feature_denied"})
+
+
 class Refusals:
-    """Counters by kind (`counts`), and their log. Kinds are identifiers of this program."""
+    """Counters by kind (`counts`), and their events. Kinds are identifiers of this program."""
 
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self.counts: Counter[str] = Counter()
-        self._log = log
+        self._events = CountedEvents(log, clock)
         self._clock = clock
-        # Key: kind. Values: count not logged yet, peer of the last refusal, time of the last event (seconds).
-        self._unlogged: dict[str, int] = {}
-        self._peers: dict[str, str] = {}
-        self._logged: dict[str, float] = {}
         self._second = 0
         self._pipelined = 0
 
-    def count(self, rejection: Rejection, peer: str) -> None:
+    def count(self, rejection: Rejection, peer: str, principal: str = "", server: str = "") -> None:
         """Count a refused request. Status 500 is not counted, because it is no refusal."""
         kind = rejection.reason or _KINDS.get(rejection.status)
         if kind:
-            self.note(kind, peer)
+            self._add(kind, peer, principal, server, rejection.status, id_of(rejection))
 
     def note(self, kind: str, peer: str) -> None:
-        """Count one refusal, and log it unless its kind was logged less than a second ago."""
+        """Count one refusal without a response."""
+        self._add(kind, peer)
+
+    def _add(
+        self,
+        kind: str,
+        peer: str,
+        principal: str = "",
+        server: str = "",
+        status: int = 0,
+        correlation_id: str = "",
+    ) -> None:
         self.counts[kind] += 1
-        self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
-        self._peers[kind] = peer
-        self._write(kind, self._clock())
+        if kind in _WRITTEN_ELSEWHERE:
+            return
+        named = {"principal": principal, "server": server}
+        fields: dict[str, object] = {key: value for key, value in named.items() if value}
+        if status:
+            fields["status"] = status
+        event = _EVENTS.get(kind, "refused")
+        self._events.add(event, (kind, principal), correlation_id, reason=kind, peer=peer, **fields)
 
     def allows_next(self) -> bool:
         """Return whether a connection may serve a request that was sent behind a refused one.
@@ -80,19 +104,10 @@ class Refusals:
         self._pipelined += 1
         return self._pipelined <= _PIPELINED_PER_SECOND
 
-    def tick(self, now: float) -> None:  # noqa: ARG002 - the clock of the log is not Trio's
-        """Log suppressed refusals that are due (ticker.Ticking)."""
-        if self._unlogged:
-            time_now = self._clock()
-            for kind in tuple(self._unlogged):
-                self._write(kind, time_now)
+    def tick(self, now: float) -> None:
+        """Write suppressed events that are due (ticker.Ticking)."""
+        self._events.tick(now)
 
     def flush(self) -> None:
-        """Log all suppressed refusals, on shutdown."""
-        for kind in tuple(self._unlogged):
-            self._write(kind, float("inf"))
-
-    def _write(self, kind: str, now: float) -> None:
-        if now - self._logged.get(kind, -_PAUSE) >= _PAUSE:
-            self._logged[kind] = now
-            self._log.info("refused", reason=kind, count=self._unlogged.pop(kind), peer=self._peers[kind])
+        """Write all suppressed events, on shutdown."""
+        self._events.flush()

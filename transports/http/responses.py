@@ -8,6 +8,7 @@ from typing import Final
 from ...validators.jsonrpc import error
 from ...validators.limits import Limits
 from ...validators.rejection import INTERNAL_ERROR, INVALID_REQUEST, Rejection
+from ..correlation import data_of, headers_of
 from ..options import JSON, Headers
 
 # RFC 9110 section 15, for the statuses that are sent.
@@ -72,7 +73,7 @@ JSON_LINE: Final = b"Content-Type: %b\r\n" % JSON
 
 def error_body(rejection: Rejection) -> bytes:
     """Return the JSON-RPC error of a request whose id was not read."""
-    return error(b"null", rejection.code, rejection.text)
+    return error(b"null", rejection.code, rejection.text, data_of(rejection))
 
 
 def last_response(rejection: Rejection) -> bytes:
@@ -83,7 +84,7 @@ def last_response(rejection: Rejection) -> bytes:
         REASONS[rejection.status],
         SAFE_LINES,
         JSON_LINE,
-        header_lines(rejection.headers),
+        header_lines(headers_of(rejection)),
         len(body),
         body,
     )

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from ...validators.http_head import Head
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection
+from ..correlation import id_header
 from ..endpoints.http_sse import EventStream, MessagePost
 from ..endpoints.pipe import Pipe
 from ..endpoints.rejections import method_not_allowed
@@ -48,8 +49,9 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
 
 async def no_oauth(exchange: Exchange) -> None:
     """Send the error for OAuth metadata and client registration, whatever the path names."""
-    exchange.count_refusal(Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery"))
-    await exchange.answer(404, JSON, _NO_OAUTH)
+    refused = Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery")
+    exchange.count_refusal(refused)
+    await exchange.answer(404, JSON, _NO_OAUTH, id_header(refused))
 
 
 async def healthz(exchange: Exchange) -> None:
@@ -118,6 +120,10 @@ class Routes:
         self._owners = _spelled(owners or {})
         self._rights = dict(rights or {})
 
+    def owner(self, path: str) -> str:
+        """Return the name of the server that a path belongs to; empty for none."""
+        return self._owners.get(path, "")
+
     def __call__(self, head: Head, principal: str) -> Endpoint:
         """Return the endpoint of a request. Raises Rejection 404, 405 for `OPTIONS *`, and 403 for a denied server."""
         path = head.path
@@ -132,7 +138,10 @@ class Routes:
             server = self._owners[path]
             if server not in self._rights[principal]:
                 raise Rejection(
-                    403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}"
+                    403,
+                    INVALID_REQUEST,
+                    f"the token of {principal!r} has no right to {server!r}",
+                    reason="server_denied",
                 )
         return endpoint
 

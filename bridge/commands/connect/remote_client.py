@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ....transports import client_process
+from ....transports.correlation import id_of
 from ....transports.endpoints.pipe_connection import PipeConnection
 from ....transports.options import LOCAL
 from ....transports.poller import Poller
 from ....transports.rate_limited_log import RateLimitedLog
 from ....transports.send_queue import SendQueue
+from ....validators.rejection import Rejection
 from ....validators.version import VERSION
 from ...config.settings import ServerConfig
 from ...log import LineLog
@@ -128,7 +130,10 @@ class _RemoteClient:
         queue = SendQueue(limits)
         log = RateLimitedLog(self._log)
         caller = client_process.stream()
-        return PipeConnection(streams, self._server, LOCAL, {}, caller, queue, limits, log)
+        return PipeConnection(streams, self._server, LOCAL, {}, caller, queue, limits, log, self._on_refusal)
+
+    def _on_refusal(self, rejection: Rejection) -> None:
+        self._log.info("client_message_dropped", reason=rejection.text, correlation_id=id_of(rejection))
 
     async def _end_late(self, streams: StandardStreams, connection: PipeConnection) -> None:
         await streams.input_ended.wait()

@@ -52,7 +52,7 @@ class Front:
     def close(self, text):
         return (to_client(text.encode()),)
 
-    def on_tick(self, now):
+    def on_tick(self, now, _new_id):
         return (ToServer(note(f"tick{now:g}")),)
 
 

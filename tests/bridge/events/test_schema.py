@@ -9,14 +9,9 @@ from msgspec import inspect
 
 from mcpbridged.bridge.events import schema
 from mcpbridged.bridge.events.catalog import EVENTS, line
+from tests.support.event_document import PATH, document, example_of
 
 DECODER = msgspec.json.Decoder(typing.Union[tuple(EVENTS.values())], strict=True)  # noqa: UP007 - made of a table
-
-
-def example_of(cls):
-    """Return an event with the example of each field."""
-    fields = inspect.type_info(cls).fields
-    return cls(**{field.name: field.type.extra_json_schema["examples"][0] for field in fields})
 
 
 @pytest.mark.parametrize("cls", EVENTS.values(), ids=EVENTS)
@@ -47,3 +42,8 @@ def test_names_of_events_are_identifiers_of_the_log():
 def test_a_field_without_a_value_is_absent():
     text = line(schema.Stopped(ts="t", level="info"))
     assert msgspec.json.decode(text) == {"event": "stopped", "ts": "t", "level": "info"}
+
+
+def test_the_document_has_each_event_with_its_fields():
+    """After a change: .venv/bin/python -m tests.support.event_document."""
+    assert PATH.read_text() == document()

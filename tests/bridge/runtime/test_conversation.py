@@ -202,7 +202,8 @@ async def test_a_process_that_does_not_answer_initialize_in_time_is_killed(anyio
         assert session.child.state == "running"
         session.it.resolve_era(None)
     assert session.child.state == "killed"
-    assert sent(queue)["error"]["data"] == {"reason": "late"}
+    [(correlation_id, _, _, _)] = session.log.failures
+    assert sent(queue)["error"]["data"] == {"reason": "late", "correlationId": correlation_id}
 
 
 async def test_what_a_full_stdin_does_not_accept_fails_at_once(anyio_backend):

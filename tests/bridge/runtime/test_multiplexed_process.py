@@ -107,7 +107,9 @@ async def test_the_first_request_starts_the_process_and_gets_its_response(anyio_
 async def test_an_exit_fails_what_is_in_flight_and_the_next_request_starts_a_process(anyio_backend, legacy):
     upstream, queue = opened(legacy=legacy)
     upstream.it.on_exit("gone", {"reason": "exited"})
-    assert sent(queue)["error"]["data"] == {"reason": "exited"}
+    [(correlation_id, reason, principal, _)] = upstream.log.failures
+    assert (reason, principal) == ("gone", "p")
+    assert sent(queue)["error"]["data"] == {"reason": "exited", "correlationId": correlation_id}
     assert upstream.log.errors == 1
     upstream.request()
     assert upstream.hooks.orders == ["start", "start"]

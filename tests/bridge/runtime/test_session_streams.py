@@ -21,7 +21,9 @@ def test_what_a_client_has_lost_is_logged_once():
     it.backlog.dropped = 2
     for now in (2, 3):
         assert it.on_tick(now) == ""
-    assert log.events == [("client_behind", {"session": "the sess", "lost": 2, "unsent_bytes": 1000})]
+    assert log.events == [
+        ("client_behind", {"session": "the sess", "principal": "p", "lost": 2, "unsent_bytes": 1000})
+    ]
 
 
 def test_a_client_that_has_stopped_reading_is_the_end():

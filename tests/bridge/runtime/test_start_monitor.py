@@ -62,7 +62,7 @@ class World:
         history = SimpleNamespace(
             on_start_failed=lambda fault, principals=(): self.faults.append((fault.reason, principals)),
             on_start_succeeded=self._succeed,
-            on_exit=lambda pid, exit_: self.died.append(pid),
+            on_exit=lambda pid, _exit, correlation_id="": self.died.append((pid, correlation_id)),
         )
         self.log = SimpleNamespace(
             history=history,
@@ -154,6 +154,7 @@ async def test_the_output_of_a_shared_process_is_sent_to_no_client(principals, s
     [(text, data)] = owner.exits
     assert text.startswith("the server exited with code 3")
     assert (data["code"], data["stderr"]) == (3, shown)
+    assert world.died[0][1] == data["correlationId"] != ""
     assert ("its stderr" in text) is (bool(shown) and not over)
     assert world.failures == 1
 

@@ -37,6 +37,10 @@ class Lent:
         self.ready = None
 
 
+def ignore(_refusal):
+    pass
+
+
 class World:
     def __init__(self, lent=None):
         self.client = FakeUpgrade()
@@ -47,7 +51,7 @@ class World:
         log = RateLimitedLog(self.log)
         caller = Caller(name="test")
         self.connection = PipeConnection(
-            self.client, self.backend, "owner", {}, caller, self.queue, Limits(), log, lent
+            self.client, self.backend, "owner", {}, caller, self.queue, Limits(), log, ignore, lent
         )
 
     async def send(self, *lines):

@@ -11,6 +11,7 @@ from mcpbridged.transports.endpoints.rejections import (
 )
 from mcpbridged.validators.rejection import Rejection
 
+from ...support.correlation import ids_in, without_ids
 from ...support.exchange import FakeExchange, head
 
 pytestmark = pytest.mark.anyio
@@ -39,9 +40,13 @@ def test_content_types_that_pages_can_send_are_refused(value):
 
 async def test_an_error_has_the_id_of_its_request_and_is_counted():
     exchange = FakeExchange(head())
-    await refuse_message(exchange, REQUEST, Rejection(400, -32602, "wrong", headers=((b"A", b"b"),)))
-    assert exchange.answers == [(400, b"application/json", ERROR)]
-    assert (exchange.headers, exchange.refusals) == (((b"A", b"b"),), [400])
+    rejection = Rejection(400, -32602, "wrong", headers=((b"A", b"b"),))
+    await refuse_message(exchange, REQUEST, rejection)
+    [(status, kind, text)] = exchange.answers
+    assert (status, kind, without_ids(text)) == (400, b"application/json", ERROR)
+    correlation = (b"X-Request-Id", rejection.correlation_id.encode())
+    assert (exchange.headers, exchange.refusals) == (((b"A", b"b"), correlation), [400])
+    assert ids_in(text) == [rejection.correlation_id]
 
 
 async def test_an_unreadable_message_has_the_id_null():
@@ -55,6 +60,8 @@ async def test_a_client_that_accepts_events_only_gets_an_event_where_the_status_
     exchange = FakeExchange(head())
     await refuse_message(exchange, REQUEST, Rejection(status, -32602, "wrong"), json=False)
     if status == 200:
-        assert (exchange.answers, exchange.stream) == ([], b"event: message\ndata: " + ERROR + b"\n\n")
+        assert exchange.answers == []
+        assert without_ids(exchange.stream) == b"event: message\ndata: " + ERROR + b"\n\n"
     else:
-        assert (exchange.answers, exchange.stream) == ([(400, b"application/json", ERROR)], None)
+        assert exchange.stream is None
+        assert without_ids(exchange.answers[0][2]) == ERROR

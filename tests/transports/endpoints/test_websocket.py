@@ -136,14 +136,15 @@ async def test_a_request_of_the_session_that_is_refused_gets_an_error():
     assert [json.loads(text)["error"]["message"] for _, text in frames] == ["no"]
 
 
-async def test_a_notification_that_is_refused_is_logged():
+async def test_a_notification_that_is_refused_is_counted():
     def refuse(message, _queue):
         if message.method != "initialize":
             raise Rejection(400, -32602, "no")
 
     world = World(conversation=FakeConversation(reply=refuse))
     assert await world.run(sends(world.client, INITIALIZE, b'{"jsonrpc":"2.0","method":"x"}')) == []
-    assert world.events == [("client_message_dropped", "no")]
+    assert world.events == []
+    assert world.exchange.refusals == [400]
 
 
 async def test_an_unreadable_message_gets_an_error_and_the_connection_stays_open():

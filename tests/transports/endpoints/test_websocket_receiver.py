@@ -17,6 +17,7 @@ from mcpbridged.validators.jsonrpc import Request, Response, response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
+from ...support.correlation import without_ids
 from ...support.exchange import FakeBackend, FakeConversation
 from ...support.serving import TOKEN, listening
 from ...support.stateless_requests import request, tool
@@ -252,7 +253,7 @@ async def converse(pieces, seed):
         await trio.testing.wait_all_tasks_blocked(0.005)
         assert [fields for _, event, fields in server.log.events if event == "internal_error"] == []
         assert server.quota.connections == 0
-    return events, client.frames, backend.conversation.ended
+    return events, [(code, without_ids(data)) for code, data in client.frames], backend.conversation.ended
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,6 +10,7 @@ from mcpbridged.transports.http.listen import tls_context
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
 
+from ...support.correlation import ids_in, without_ids
 from ...support.http2_client import Client
 from ...support.serving import TOKEN, listening
 from ...support.tls import tls_client_context, write_certificate
@@ -110,7 +111,13 @@ async def test_a_refusal_is_the_same_for_the_first_request_and_for_a_later_one(t
             assert answers[0][0] == 401
             for answer in answers:
                 assert answer[1].pop(b"date")
-            assert answers[0] == answers[1]
+            ids = [answer[1].pop(b"x-request-id").decode() for answer in answers]
+            if method != "HEAD":
+                assert ids == [one for answer in answers for one in ids_in(answer[2])]
+            assert ids[0] != ids[1]
+            assert [(*answer[:2], without_ids(answer[2])) for answer in answers[:1]] == [
+                (*answer[:2], without_ids(answer[2])) for answer in answers[1:]
+            ]
 
 
 async def test_a_first_request_with_a_body_is_refused_at_its_head(tls, client_tls):
