@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Protocol, TextIO, TypeVar
 
@@ -62,17 +63,21 @@ class LineLog:
         # By form of a secret and by needle of `redaction`, the number of `hide` calls without an `unhide`.
         self._hidden: Counter[str] = Counter()
         self._needles: Counter[bytes] = Counter()
+        # How often the set of hidden secrets has changed, for callers that store what `plain` returns.
+        self.secrets_generation = 0
         # Receives each event. Set by the daemon.
         self.audit: AuditSink = _no_audit
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Redact these secrets, until each was unhidden as often as it was hidden."""
+        self.secrets_generation += 1
         for one in secrets:
             self._hidden.update(_forms(one))
             self._needles.update(needles_of(one))
 
     def unhide(self, secrets: Iterable[str]) -> None:
         """Undo one `hide` of these secrets."""
+        self.secrets_generation += 1
         for one in secrets:
             _count_down(self._hidden, _forms(one))
             _count_down(self._needles, needles_of(one))
@@ -253,7 +258,12 @@ def event_text(event: str, fields: Mapping[str, object]) -> str:
 def iso(at: float) -> str:
     """Return a time in the format of RFC 3339, in UTC with milliseconds."""
     whole, part = divmod(int(at * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{part:03d}Z"
+    return f"{_second(whole)}.{part:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 def write_stderr(text: str) -> None:

@@ -20,6 +20,8 @@ from .audit_file import AuditFile, CannotOpen
 
 # Events of calls are written when they have this size (bytes), or at the next tick.
 _BATCH: Final = 32 * 1024
+# How many methods and names are stored.
+_TEXTS: Final = 512
 # The time between two log events about lost events (seconds).
 _PAUSE: Final = 60.0
 # Events that are not made of those of the log.
@@ -41,6 +43,9 @@ class AuditLog:
         # Lines of calls that were not written yet, and their number.
         self._calls: list[bytes] = []
         self._size = 0
+        # By method or name, what the log makes of it. Cleared at the limit, and when the hidden secrets change.
+        self._plain_texts: dict[str, str] = {}
+        self._generation = -1
         # How many events were lost since the last line that was written.
         self._gap = 0
         # How many were lost since that was logged, when it was logged (seconds), and how many were lost in all.
@@ -96,7 +101,6 @@ class AuditLog:
 
     def _call(self, server: str, request: RequestFinished, principal: str, session: str) -> None:
         """Collect the event of a request that has ended."""
-        plain = self._log.plain
         data = line(
             Call(
                 ts=iso(time.time()),
@@ -104,9 +108,9 @@ class AuditLog:
                 server=server,
                 principal=principal or request.principal,
                 session=session[:SHOWN_SESSION],
-                id=str(plain(request.id, LONGEST)),
-                method=str(plain(request.method, LONGEST)),
-                name=str(plain(request.name, LONGEST)),
+                id=str(self._log.plain(request.id, LONGEST)),
+                method=self._plain(request.method),
+                name=self._plain(request.name),
                 outcome=request.outcome,
                 ms=round(1000 * (monotonic() - request.since), 1),
             )
@@ -115,6 +119,18 @@ class AuditLog:
         self._size += len(data)
         if self._size >= _BATCH and self._file is not None:
             self._flush(self._file)
+
+    def _plain(self, text: str) -> str:
+        """Return what the log makes of a method or a name, which most calls repeat."""
+        if self._log.secrets_generation != self._generation or len(self._plain_texts) >= _TEXTS:
+            self._generation = self._log.secrets_generation
+            self._plain_texts.clear()
+        found = self._plain_texts.get(text)
+        if found is None:
+            found = str(self._log.plain(text, LONGEST))
+            if len(text) <= LONGEST:
+                self._plain_texts[text] = found
+        return found
 
     def tick(self, now: float) -> None:  # noqa: ARG002 - the clock of the log is not Trio's
         """Write the events that were collected (ticker.Ticking)."""

@@ -125,3 +125,30 @@ async def test_processes_sessions_and_calls_are_events_with_their_principal(tmp_
     stopped = named(file, "process_stopped")
     assert {event["pid"] for event in stopped} == {event["pid"] for event in named(file, "started")}
     assert "the-argument" not in file.read_text()
+
+
+async def test_pins_and_tokens_that_change_are_events_of_their_own(tmp_path):
+    file = tmp_path / CONTENT
+    with daemon(tmp_path, audit={"file": CONTENT}) as running:
+        await wait_for(file, "ready")
+        assert running.do("approve", "one").returncode == 0
+        running.do("reload")
+        changed = await wait_for(file, "pin_changed")
+        assert changed["server"] == "one"
+        assert changed["after"].startswith("sha256:")
+        assert "before" not in changed
+        new = running.do("token", "new", "ci")
+        running.do("reload")
+        token = new.stdout.strip().split()[-1]
+        assert (await wait_for(file, "tokens_changed"))["added"] == "ci"
+        running.do("token", "revoke", "ci")
+        running.do("reload")
+        assert (await wait_for(file, "tokens_changed", 2))["revoked"] == "ci"
+        before = running.token
+        running.do("token", "rotate")
+        assert (await wait_for(file, "owner_token_changed"))["source"].endswith("token")
+        assert len(named(file, "pin_changed")) == 1
+        text = file.read_text() + "".join(running.lines)
+        assert token not in text
+        assert before not in text
+        assert running.token not in text

@@ -200,3 +200,20 @@ def test_no_file_is_opened_without_one():
     with pytest.raises(CannotOpen):
         open_file(AuditConfig(file=Path("/no/such/a")))
     assert AuditFile(Path("/dev/null")).write(b"x\n") == 0
+
+
+def test_a_secret_that_becomes_known_is_redacted_in_later_calls(tmp_path):
+    log, audit, _ = audited(tmp_path / "a", calls=True)
+    for secrets in ([], ["name-with-canary"]):
+        log.hide(secrets)
+        for _ in range(2):
+            audit.on_call(
+                "s", RequestFinished(b"1", "tools/call", "name-with-canary", monotonic(), "ok", ""), "", ""
+            )
+    for number in range(2000):
+        audit.on_call("s", RequestFinished(b"1", "m", f"name{number}", monotonic(), "ok", ""), "", "")
+    audit.tick(0)
+    assert [event["name"] for event in lines(tmp_path / "a")][:4] == ["name-with-canary"] * 2 + [
+        "[secret]"
+    ] * 2
+    assert len(audit._plain_texts) <= 512

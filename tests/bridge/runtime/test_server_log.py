@@ -5,6 +5,7 @@ import io
 from mcpbridged.bridge.core.effects import RequestFinished
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.runtime.server_log import ServerLog
+from mcpbridged.validators.rejection import Rejection
 
 
 def test_a_secret_at_the_cut_of_a_message_is_redacted_before_the_cut():
@@ -106,3 +107,40 @@ def test_a_connection_to_a_remote_server_is_no_process():
         "event server=one reason=x connection=7",
     ]
     assert server_log.output(-7).stderr == ("a remark",)
+
+
+def test_the_audit_log_gets_each_request_with_or_without_the_others():
+    out, got = io.StringIO(), []
+    server_log = ServerLog("one", LineLog(out=out))
+    request = RequestFinished(b"7", "tools/call", "add", 10.0, "ok", "owner")
+    server_log.record_calls(logs=False, counts=False, audit=lambda *found: got.append(found))
+    assert server_log.records_ends
+    server_log.finish(request, "p", "s")
+    assert out.getvalue() == ""
+    server_log.record_calls(logs=True, counts=True, audit=lambda *found: got.append(found))
+    server_log.finish(request)
+    assert got == [("one", request, "p", "s"), ("one", request, "", "")]
+    assert out.getvalue().count(" call ") == 1
+    [series] = server_log.metrics
+    assert series.count == 1
+
+
+def test_denials_and_failures_are_events_with_the_id_of_the_response():
+    out = io.StringIO()
+    server_log = ServerLog("one", LineLog(out=out))
+    denied = Rejection(200, -32602, "Unknown tool: x", reason="tool_denied")
+    server_log.denied(denied, "ci", "tools/call", "x", "0123456789")
+    server_log.denied(Rejection(200, -32602, "another reason"), "ci", "tools/call")
+    server_log.request_failed("abc", "no response", "ci")
+    server_log.request_failed("def", "no response", "other")
+    server_log.request_failed("ghi", "gone", "ci")
+    server_log.counted.flush()
+    assert [line.partition("info: ")[2] for line in out.getvalue().splitlines()] == [
+        (
+            "policy_denied server=one reason=tool_denied count=1 principal=ci session=01234567 method=tools/call name=x"
+            f" correlation_id={denied.correlation_id}"
+        ),
+        'request_failed server=one reason="no response" count=1 principal=ci correlation_id=abc',
+        'request_failed server=one reason="no response" count=1 principal=other correlation_id=def',
+        "request_failed server=one reason=gone count=1 principal=ci correlation_id=ghi",
+    ]
