@@ -204,3 +204,22 @@ async def test_a_refusal_over_http_2_is_one_event(daemon, name):
     known = len(events(daemon))
     status, header_id, body = await http2(daemon, CASES[name][0])
     check(daemon, await event_after(daemon, known), name, status, header_id, body)
+
+
+async def test_a_wrong_credential_on_the_connection_of_a_client_is_not_the_principal_of_that_client(daemon):
+    known = len(events(daemon))
+    host = f"Host: 127.0.0.1:{port_of(daemon)}"
+    first = f"GET /readyz?server=one HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {daemon.token}\r\n\r\n"
+    second = f"GET /readyz?server=one HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {CANARY}\r\n\r\n"
+
+    def talk():
+        with connected(daemon) as sock:
+            sock.settimeout(10)
+            for request, status in ((first, b"200"), (second, b"401")):
+                sock.sendall(request.encode())
+                assert sock.recv(65536).split()[1] == status
+
+    await trio.to_thread.run_sync(talk)
+    (event,) = await event_after(daemon, known)
+    assert event["event"] == "authentication_failed"
+    assert "principal" not in event
