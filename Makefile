@@ -161,6 +161,10 @@ page: .venv/.test  ## run the page at /admin in a headless Chromium; writes docs
 web-lint:  ## check the page at /admin with eslint, stylelint and htmlhint (needs Node 20.19+)
 	tests/page/lint.sh
 
+metrics: .venv/.test  ## check /metrics and the alert rules with promtool (of the Debian package prometheus)
+	tests/prometheus/install.sh
+	$(BIN)/python tests/prometheus/check.py
+
 bench: .venv/.test  ## measure against the floor and other bridges (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -213,4 +217,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small session page web-lint bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small session page web-lint metrics bench wheel install-user uninstall-user clean

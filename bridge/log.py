@@ -59,7 +59,9 @@ class LineLog:
         self._rank = LEVELS.index(level)
         self._json = form == "json"
         self._out = _Output(out or sys.stderr)
+        # Lines that were dropped since the last one that was written, and in all.
         self._dropped = 0
+        self.dropped_in_all = 0
         # By form of a secret and by needle of `redaction`, the number of `hide` calls without an `unhide`.
         self._hidden: Counter[str] = Counter()
         self._needles: Counter[bytes] = Counter()
@@ -85,6 +87,11 @@ class LineLog:
     def redactor(self) -> Redactor:
         """Return a redactor for a stream. It redacts the secrets that are hidden at the moment."""
         return Redactor(lambda: tuple(self._needles))
+
+    @property
+    def logs_debug(self) -> bool:
+        """Whether events for developers are written."""
+        return self._rank <= 0
 
     def debug(self, event: str, **fields: object) -> None:
         """Write an event for developers."""
@@ -151,6 +158,7 @@ class LineLog:
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         if not self._out.is_writable(wait=not self._dropped):
             self._dropped += 1
+            self.dropped_in_all += 1
             return
         if self._dropped:
             self._out.write(self._line("warning", "log_lines_dropped", {"count": self._dropped}))

@@ -1,5 +1,6 @@
 """One clock for the deadlines and heartbeats of all connections, so that requests need no timers of their own."""
 
+from bisect import bisect_left
 from email.utils import formatdate
 from typing import Final, Protocol
 
@@ -11,6 +12,23 @@ TICK: Final = 0.25
 # Such a round calls no member, because input that arrived meanwhile must be read before a peer counts as late. The next
 # round calls the members in any case.
 HELD_UP: Final = 1.0
+# The upper bounds of the buckets of `Lag` (seconds). One more bucket has everything above.
+LAG_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Lag:
+    """How late the rounds of the ticker were: how long other work held the event loop. `seconds` is the sum."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(LAG_BOUNDS) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one round that was late by this time."""
+        self.buckets[bisect_left(LAG_BOUNDS, seconds)] += 1
+        self.seconds += seconds
 
 
 class Ticking(Protocol):
@@ -58,6 +76,7 @@ class Ticker:
         self.now = 0.0
         self.date = b""
         self.shutting_down = False
+        self.lag = Lag()
         self._members: set[Ticking] = set()
 
     def add(self, member: Ticking) -> None:
@@ -81,7 +100,9 @@ class Ticker:
         while True:
             planned = trio.current_time() + TICK
             await trio.sleep_until(planned)
-            held_up = not held_up and trio.current_time() >= planned + HELD_UP
+            late = trio.current_time() - planned
+            self.lag.add(late)
+            held_up = not held_up and late >= HELD_UP
             if held_up:
                 self._read_clock()
             else:

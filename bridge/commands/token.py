@@ -60,6 +60,7 @@ def _as_json(name: str, one: schema.Token) -> dict[str, object]:
         "servers": list(one.servers),
         "tools": {"allow": list(one.tools.get("allow", (ALL,))), "deny": list(one.tools.get("deny", ()))},
         "features": {"deny": list(one.features.get("deny", ()))},
+        "metrics": one.metrics,
     }
 
 

@@ -156,6 +156,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         log_calls=file.log.calls,
         counts_calls=file.metrics.enabled or file.admin.enabled,
         audit=AuditConfig(file.audit.enabled, _file(file.audit.file, path.parent), file.audit.calls),
+        metrics=file.metrics.enabled,
         admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
         file=path,
@@ -366,6 +367,7 @@ def _token(name: str, token: Token) -> TokenConfig:
         token.tools.get("allow", (ALL,)),
         token.tools.get("deny", ()),
         token.features.get("deny", ()),
+        token.metrics,
     )
 
 

@@ -94,9 +94,12 @@ class Audit:
 
 @attrs.frozen
 class Metrics:
-    """[metrics]: counters and latencies by server, method and tool."""
+    """[metrics]: counters and latencies by server, method and tool, at /metrics."""
 
-    enabled: Annotated[bool, Meta(description="Whether requests are counted by method and tool.")] = False
+    enabled: Annotated[
+        bool,
+        Meta(description="Whether requests are counted by method and tool, and /metrics is served."),
+    ] = False
 
 
 @attrs.frozen
@@ -328,6 +331,10 @@ class Token:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for this token."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    metrics: Annotated[
+        bool,
+        Meta(description="Whether it is valid for /metrics, which is otherwise for the owner only."),
+    ] = False
 
 
 @attrs.frozen

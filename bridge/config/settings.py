@@ -23,6 +23,8 @@ AGGREGATE = "aggregate"
 PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
 # The path of the readiness check.
 READY = "/readyz"
+# The path of the metrics.
+METRICS = "/metrics"
 # The prefix of the control API.
 CONTROL = "/control"
 # The path on the Unix socket that creates a link to the page at /admin.
@@ -164,6 +166,8 @@ class TokenConfig:
     allow: tuple[str, ...] = (ALL,)
     deny: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    # Whether the principal may read /metrics.
+    metrics: bool = False
 
     @property
     def role(self) -> tuple[tuple[str, ...], ...]:
@@ -222,6 +226,8 @@ class Settings:
     log_calls: bool = False
     # Whether requests are counted by method and tool, for `metrics` and for the page at /admin.
     counts_calls: bool = False
+    # Whether /metrics is served.
+    metrics: bool = False
     admin: AdminConfig = AdminConfig()
     audit: AuditConfig = AuditConfig()
     as_root: bool = False

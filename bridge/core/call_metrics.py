@@ -4,12 +4,14 @@ A client chooses the names of methods and tools, so the number of series is limi
 under one label.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Final
 
+from ...validators.jsonrpc import Response
 from .effects import CANCELLED, OK, RequestFinished
-from .outcomes import TOOL_ERROR
+from .outcomes import FALSE_AT_END, IS_ERROR, LARGEST, TOOL_ERROR, outcome_of
 
 # The upper bounds of the latency buckets (seconds). One more bucket has everything above.
 BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -67,11 +69,12 @@ class CallSeries:
     """The requests of one method, or the calls of one tool. `tool` is empty for other methods than tools/call.
 
     `errors` counts requests by kind (KINDS), including cancelled ones. `buckets` counts all requests by latency: each bucket
-    up to its bound in BOUNDS, and one above. `seconds` is the sum of all latencies, `last` the time of the last end on the
-    caller's clock.
+    up to its bound in BOUNDS, and one above. `seconds` is the sum of all latencies. `unsettled` has the latencies (seconds) of
+    requests without an error that are not in `buckets` and `seconds` yet: `settle` moves them, because one at a time takes
+    several times as long.
     """
 
-    __slots__ = ("buckets", "errors", "last", "method", "seconds", "tool")
+    __slots__ = ("buckets", "errors", "method", "seconds", "tool", "unsettled")
 
     def __init__(self, method: str, tool: str) -> None:
         self.method = method
@@ -79,7 +82,19 @@ class CallSeries:
         self.errors: dict[str, int] = {}
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
-        self.last = 0.0
+        self.unsettled: list[float] = []
+
+    def settle(self) -> None:
+        """Count the latencies in `unsettled`."""
+        found = self.unsettled
+        if found:
+            # One sort and a search for each bound take less time than a search for each latency.
+            found.sort()
+            below = [0, *(bisect_right(found, bound) for bound in BOUNDS), len(found)]
+            for bucket, (lower, upper) in enumerate(pairwise(below)):
+                self.buckets[bucket] += upper - lower
+            self.seconds += sum(found)
+            found.clear()
 
     @property
     def count(self) -> int:
@@ -119,7 +134,30 @@ class CallMetrics:
 
     def __iter__(self) -> Iterator[CallSeries]:
         """Return all series, those of tools after those of other methods, each in the order of their first request."""
+        self.settle()
         return iter([*self._methods.values(), *self._tools.values()])
+
+    def settle(self) -> None:
+        """Count the latencies of all series. Call it about once a second, because they need memory until then."""
+        for series in self._methods.values():
+            series.settle()
+        for series in self._tools.values():
+            series.settle()
+
+    def on_response(self, method: str, name: str, since: float, response: Response) -> None:
+        """Count a request that has ended with this response. `name` is that of the tool."""
+        if method == _CALL:
+            series, result = self._tools.get(name), response.result
+            # As `outcome_of`, without its calls. `in` would be slower than `find`, because it tries an integer first.
+            is_ok = type(result) is bytes and (
+                (len(result) <= LARGEST and result.find(IS_ERROR) < 0) or result.endswith(FALSE_AT_END)
+            )
+        else:
+            series, is_ok = self._methods.get(method), True
+        if is_ok and series is not None and not response.error:
+            series.unsettled.append(self._clock() - since)
+        else:
+            self.add(RequestFinished(b"", method, name, since, outcome_of(method, response)))
 
     def add(self, request: RequestFinished, _principal: str = "", _session: str = "") -> None:
         """Count a request that has ended: its tool if the method is tools/call, and its latency."""
@@ -128,11 +166,9 @@ class CallMetrics:
             series = self._tools.get(request.name) or self._tool(request.name, outcome)
         else:
             series = self._methods.get(method) or self._method(method)
-        now = self._clock()
-        seconds = now - request.since
+        seconds = self._clock() - request.since
         series.buckets[bisect_left(BOUNDS, seconds)] += 1
         series.seconds += seconds
-        series.last = now
         if outcome != OK:
             kind = _KINDS.get(outcome, _OTHER_ERROR)
             series.errors[kind] = series.errors.get(kind, 0) + 1
@@ -147,3 +183,15 @@ class CallMetrics:
         if method not in METHODS:
             method = OTHER
         return self._methods.setdefault(method, CallSeries(method, ""))
+
+
+class Recorder:
+    """Where the ends of the requests of one server are recorded.
+
+    `counts` is set if they are counted and nothing else: a response is then counted at once, without an effect.
+    """
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: CallMetrics | None = None

@@ -29,6 +29,7 @@ from ...validators.revisions import DEFAULT_REVISION
 from ...validators.session_replay import REPLAYED, SessionReplay
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
+from .call_metrics import Recorder
 from .effects import (
     CANCELLED,
     OK,
@@ -106,8 +107,10 @@ class LegacySession:
         *,
         ids: Iterator[int] | None = None,
         first_request_id: int = 1,
+        recorder: Recorder | None = None,
     ) -> None:
         self._limits = limits
+        self._recorder = recorder or Recorder()
         self._shared = ids is not None
         self._to_server: Callable[[Message], ToChild | ToUpstream] = _as_line if ids is None else ToUpstream
         self._ids = count(1) if ids is None else ids
@@ -437,9 +440,11 @@ class LegacySession:
         text = jsonrpc.response(request.client_id, message)
         effects: Effects = self._streams.put(stream, text, last=not stream.pending)
         if request.since is not None:
-            outcome = outcome_of(request.method, message)
-            name, since = request.name, request.since
-            effects = (*effects, RequestFinished(request.client_id, request.method, name, since, outcome))
+            counts = self._recorder.counts
+            if counts is not None:
+                counts.on_response(request.method, request.name, request.since, message)
+            else:
+                effects = (*effects, *_finished(request, outcome_of(request.method, message)))
         return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
 
     def _on_unmatched(self, message: Response) -> Effects:

@@ -31,6 +31,7 @@ from ...validators.stateless_request import LISTEN, MODERN_NAMED
 from . import errors, extensions, input_over
 from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
+from .call_metrics import Recorder
 from .call_timeouts import CallTimeouts
 from .effects import (
     CANCELLED,
@@ -77,8 +78,16 @@ class Multiplexer:
     With `shared` the clients of a really modern server may be several principals.
     """
 
-    def __init__(self, limits: Limits, signer: StateSigner, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        signer: StateSigner,
+        *,
+        shared: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._limits = limits
+        self._recorder = recorder or Recorder()
         self._signer = signer
         # The principal of each task by task id, None if the server has one principal. At the limit the oldest is dropped.
         self._tasks: dict[str, str] | None = {} if shared else None
@@ -393,7 +402,11 @@ class Multiplexer:
             message = call.policy.answer(call.request.method, message, self._limits)
         effects = self._answer(call, message)
         if call.since is not None:
-            effects = (*effects, *finished(call, outcome_of(call.request.method, message)))
+            counts = self._recorder.counts
+            if counts is not None:
+                counts.on_response(call.request.method, call.envelope.name, call.since, message)
+            else:
+                effects = (*effects, *finished(call, outcome_of(call.request.method, message)))
         return (*effects, *self._start.send_queued()) if self._start.queued else effects
 
     def _answer(self, call: ClientRequest, message: Response) -> Effects:

@@ -13,12 +13,12 @@ from .errors import read_fault
 # The outcome of a tool call whose result has `isError` (MCP 2025-11-25 server/tools, Error Handling).
 TOOL_ERROR: Final = "tool error"
 _CALL: Final = "tools/call"
-_IS_ERROR: Final = b'"isError"'
+IS_ERROR: Final = b'"isError"'
 _TRUE: Final = re.compile(rb'"isError"[ \t\r\n]*+:[ \t\r\n]*+true')
 # The end of an ordinary result of the Python SDK. The last of repeated members counts.
-_FALSE_AT_END: Final = b'"isError":false}'
+FALSE_AT_END: Final = b'"isError":false}'
 # A larger result is not searched (bytes).
-_LARGEST: Final = 64 * 1024
+LARGEST: Final = 64 * 1024
 
 
 def outcome_of(method: str, response: Response) -> str:
@@ -28,19 +28,19 @@ def outcome_of(method: str, response: Response) -> str:
     if method != _CALL:
         return OK
     result = response.result
-    if type(result) is bytes and result.endswith(_FALSE_AT_END):
+    if type(result) is bytes and result.endswith(FALSE_AT_END):
         return OK
     return TOOL_ERROR if is_tool_error(result) else OK
 
 
 def is_tool_error(result: bytes | msgspec.Raw) -> bool:
     """Return whether the result of a tool call reports an error of the tool. Returns False for a result above 64 KiB."""
-    if type(result) is not bytes or len(result) > _LARGEST:
+    if type(result) is not bytes or len(result) > LARGEST:
         return False
-    found = result.rfind(_IS_ERROR)
+    found = result.rfind(IS_ERROR)
     if found < 0:
         return False
-    if not _TRUE.match(result, found) and result.find(_IS_ERROR) == found:
+    if not _TRUE.match(result, found) and result.find(IS_ERROR) == found:
         return False
     # The member may also be one of an object inside of the result.
     return bytes(json_object.peek(result).get("isError", b"")) == b"true"

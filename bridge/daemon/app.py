@@ -40,6 +40,7 @@ from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
 from .listeners import Listeners, is_loopback
 from .logins import Logins
+from .metrics import Metrics
 from .page_state import page_state
 from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
@@ -229,12 +230,15 @@ class Daemon:
             self._ticker,
             log,
         )
+        metrics = Metrics(
+            config, self._supervisor, lambda: self._listeners, self._version, self._ticker.lag, log
+        )
         self._listeners = Listeners(
             config,
             self._supervisor,
             {**control.table(), ADMIN_LINK: page.answer_link},
             access,
-            page.table,
+            lambda: {**page.table(), **metrics.table()},
             self._ticker,
             self._poller,
             log,

@@ -154,7 +154,7 @@ def status(
         version=version,
         pid=os.getpid(),
         uptime=round(trio.current_time() - started, 1),
-        memory=_resident(os.getpid()),
+        memory=resident(os.getpid()),
         url=config.addresses[0],
         addresses=config.addresses,
         passed=config.sockets.passed,
@@ -177,20 +177,26 @@ def status(
 def memory_by_session() -> dict[int, int]:
     """Return the resident memory of all processes (bytes), by the leader of their process session."""
     found: dict[int, int] = {}
-    for pid in _processes():
-        try:
-            words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            # The process has just exited.
-            continue
-        session, pages = int(words[3]), int(words[21])
-        found[session] = found.get(session, 0) + pages * _PAGE
+    for pid in processes():
+        add_memory(pid, found)
     return found
 
 
-def _processes() -> Iterable[int]:
+def add_memory(pid: int, found: dict[int, int]) -> None:
+    """Add the resident memory of a process (bytes) to that of its process session, unless it has exited."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return
+    session, pages = int(words[3]), int(words[21])
+    found[session] = found.get(session, 0) + pages * _PAGE
+
+
+def processes() -> Iterable[int]:
+    """Return the ids of all processes of the machine."""
     return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - only names are needed
 
 
-def _resident(pid: int) -> int:
+def resident(pid: int) -> int:
+    """Return the resident memory of a process (bytes)."""
     return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE

@@ -33,6 +33,12 @@ class CircuitBreakers:
         """Whether starts of processes without variables of clients are refused."""
         return self._common.is_open(trio.current_time())
 
+    @property
+    def open_count(self) -> int:
+        """The number of breakers that refuse starts."""
+        now = trio.current_time()
+        return sum(breaker.is_open(now) for breaker in (self._common, *self._of_principals.values()))
+
     def find(self, principal: str, client_environment: ClientEnvironment = NOTHING) -> CircuitBreaker:
         """Return the breaker of a process that gets these variables of a principal, or runs in this directory of it."""
         directory = client_environment.directory

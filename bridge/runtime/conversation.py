@@ -23,6 +23,7 @@ from ...validators.limits import Limits
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..core import legacy_session
 from ..core.access_policy import AccessPolicy
+from ..core.call_metrics import Recorder
 from ..core.client_environment import ClientEnvironment
 from ..core.effects import (
     EndStream,
@@ -149,7 +150,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
         self._limits = limits
         self._hooks = hooks
         self._log = SessionLog(server_log, principal, self.id)
-        self._session = _session_of(limits, pipe, policy, ids)
+        self._session = _session_of(limits, pipe, policy, ids, server_log.recorder)
         self._link: Link[legacy_session.Effect, Translator] = Link(self._session, limits)
         self._trial = EraTrial(OVER)
         self._streams = SessionStreams(limits, self._log, pipe)
@@ -214,7 +215,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
         if isinstance(message, Request):
             server_log = self._log.server_log
             if server_log.records_ends:
-                since = monotonic()
+                since = server_log.begin(message.params) if server_log.reads_traces else monotonic()
             if self.draining:
                 raise self._log.refuse(message, since, stopping(self.draining))
             server_log.calls += 1
@@ -528,7 +529,11 @@ class LocalConversation(LinkOwner[SessionProcess]):
 
 
 def _session_of(
-    limits: Limits, pipe: SendQueue | None, policy: AccessPolicy, ids: Iterator[int] | None
+    limits: Limits,
+    pipe: SendQueue | None,
+    policy: AccessPolicy,
+    ids: Iterator[int] | None,
+    recorder: Recorder,
 ) -> LegacySession:
     return LegacySession(
         limits,
@@ -538,6 +543,7 @@ def _session_of(
         ids=ids,
         # A late response of a client that has connected again must match no other request.
         first_request_id=1 + secrets.randbelow(_QUESTIONS),
+        recorder=recorder,
     )
 
 

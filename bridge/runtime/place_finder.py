@@ -226,6 +226,7 @@ class PlaceFinder:
                 config.limits,
                 self._places.signer(name, known, key.client_environment),
                 shared=strict and known is None,
+                recorder=self._common.log.recorder,
             ),
             self._common.log,
             self._common.control,

@@ -96,6 +96,7 @@ class LocalServer:
                 self._on_tick(trio.current_time())
 
     def _on_tick(self, now: float) -> None:
+        self.server_log.on_tick()
         self._sessions.close_expired(now)
         for owner in (*self._sessions, *self._places.upstreams, *self._parts.shared.all):
             with self._tasks.guarding(owner):
@@ -119,6 +120,7 @@ class LocalServer:
 
         Sessions stay open: their next request starts another process.
         """
+        self.server_log.history.restarts += 1
         self.server_log.history.fault = None
         self._parts.restart()
 
@@ -232,6 +234,11 @@ class LocalServer:
         return self._parts.common.breakers.tripped
 
     @property
+    def open_breakers(self) -> int:
+        """The number of circuit breakers that refuse starts: that of the server, and those of principals."""
+        return self._parts.common.breakers.open_count
+
+    @property
     def silent(self) -> tuple[int, ...]:
         """The ids of the processes that have not answered their last ping."""
         return self._parts.common.processes.silent
@@ -335,7 +342,7 @@ class LocalServer:
         caller: Caller | None = None,
     ) -> MultiplexedProcess:
         """Send a request of a modern client to a process that may serve it (ports.Backend)."""
-        since = monotonic() if self.server_log.records_ends else None
+        since = self._begin(request) if self.server_log.records_ends else None
         try:
             if self._tasks.closed:
                 raise stopping(self._tasks.closed)
@@ -368,8 +375,14 @@ class LocalServer:
         found = self._places.look_up(principal, NOTHING, caller, request.envelope)
         if found is None:
             return None
-        since = monotonic() if self.server_log.records_ends else None
+        since = self._begin(request) if self.server_log.records_ends else None
         return self._request(found, principal, request, queue, since, caller, pipe=pipe)
+
+    def _begin(self, request: ModernRequest) -> float:
+        """Return the time of a request whose end is recorded."""
+        if self.server_log.reads_traces:
+            return self.server_log.begin(request.request.params, request.headers)
+        return monotonic()
 
     def _request(
         self,

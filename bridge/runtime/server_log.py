@@ -4,7 +4,7 @@ Text is escaped and redacted by the log before it is stored.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Final, Protocol
 
@@ -13,9 +13,10 @@ from ...transports.counted_events import CountedEvents
 from ...transports.options import Directory
 from ...transports.rate_limited_log import RateLimitedLog
 from ...validators.rejection import Rejection
-from ..core.call_metrics import CallMetrics
+from ..core.call_metrics import CallMetrics, Recorder
 from ..core.effects import RequestFinished
 from ..core.start_errors import Output
+from ..core.trace_context import TracedTime, trace_of
 from ..log import LineLog
 from ..redaction import Redactor
 from .log_buffer import TAIL, TAIL_CHARACTERS, Entry, LogBuffer
@@ -57,6 +58,10 @@ class ServerLog:
         self.methods_since = 0.0
         # Counts the requests by method and tool, None if they are not counted. `record_calls` sets it.
         self.metrics: CallMetrics | None = None
+        # Given to each session and multiplexer.
+        self.recorder = Recorder()
+        # Whether `begin` gives the time of a request. Otherwise that is the present time.
+        self.reads_traces = False
         # Records the end of a request of a client, whose `since` is a time of `time.monotonic`. Used with `records_ends` only. `record_calls` sets it.
         self.finish: OnEnd = self._record_end
         # Whether the end is logged, and what else receives it. `record_calls` sets them.
@@ -66,6 +71,8 @@ class ServerLog:
         self.calls = 0
         self.errors = 0
         self.unmatched_answers = 0
+        # The number of lines on stderr of all processes.
+        self.stderr_lines = 0
         self.buffer = LogBuffer()
         self.history = StartHistory(self)
         # Receive each message of the server.
@@ -113,10 +120,22 @@ class ServerLog:
             self.metrics, self.methods_since = None, 0.0
         elif self.metrics is None:
             self.metrics, self.methods_since = CallMetrics(monotonic), time.time()
+        self.reads_traces = logs or self._log.logs_debug
+        self.records_ends = counts or audit is not None or self.reads_traces
         # The counters alone need no call between.
-        alone = self.metrics is not None and not logs and audit is None
-        self.finish = self.metrics.add if alone and self.metrics is not None else self._record_end
-        self.records_ends = logs or counts or audit is not None
+        alone = None if self.reads_traces or audit is not None else self.metrics
+        self.recorder.counts = alone
+        self.finish = self._record_end if alone is None else alone.add
+
+    def on_tick(self) -> None:
+        """Settle the counters, about once a second."""
+        if self.metrics is not None:
+            self.metrics.settle()
+
+    def begin(self, params: bytes, headers: Mapping[str, str] | None = None) -> float:
+        """Return the present time, with the trace of a request with these params and headers. Used with `reads_traces`."""
+        context = trace_of(params, headers)
+        return monotonic() if context is None else TracedTime(monotonic(), context)
 
     def _record_end(self, request: RequestFinished, principal: str = "", session: str = "") -> None:
         """Record the end of a request of a client without its content."""
@@ -124,9 +143,11 @@ class ServerLog:
             self.metrics.add(request)
         if self._audit_call is not None:
             self._audit_call(self.name, request, principal, session)
-        if not self._logs_calls:
+        if not self.reads_traces:
             return
-        self._log.info(
+        since = request.since
+        trace = {"trace": since.context.trace} if isinstance(since, TracedTime) else {}
+        (self._log.info if self._logs_calls else self._log.debug)(
             "call",
             server=self.name,
             principal=principal or request.principal,
@@ -135,7 +156,8 @@ class ServerLog:
             method=request.method,
             name=request.name,
             outcome=request.outcome,
-            ms=round(1000 * (monotonic() - request.since), 1),
+            ms=round(1000 * (monotonic() - since), 1),
+            **trace,
         )
 
     def refused(self) -> None:
@@ -203,6 +225,7 @@ class ServerLog:
 
     def stderr(self, pid: int, line: bytes) -> None:
         """Log and store a line of stderr."""
+        self.stderr_lines += 1
         text = str(self._log.plain(line))
         self._log.info("stderr", server=self.name, **_named({"pid": pid, "line": line}))
         self.buffer.add(Entry(time.time(), "stderr", pid, text, self.name))

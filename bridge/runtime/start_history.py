@@ -23,6 +23,9 @@ class StartHistory:
         # How many processes were started, and how many have exited without being stopped.
         self.starts = 0
         self.exits = 0
+        # How many starts have failed, and how often the server was restarted by order.
+        self.failures = 0
+        self.restarts = 0
         # How the last process has exited or was not started, after "the server".
         self.last_exit = ""
         # When that was (seconds since 1970, 0 without one), and whether a start has succeeded since.
@@ -67,6 +70,7 @@ class StartHistory:
 
     def on_start_failed(self, fault: StartFault, principals: Iterable[str] = ()) -> None:
         """Record a failed start, and the principals whose requests its process has received."""
+        self.failures += 1
         self.fault, self._fault_of = fault, frozenset(principals)
         self._log.warning("start_failed", reason=fault.summary)
 

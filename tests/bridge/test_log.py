@@ -204,10 +204,13 @@ def test_a_stalled_reader_loses_lines_and_blocks_no_writer(form):
         os.set_blocking(reading, False)
         before = os.read(reading, 1 << 20).decode()
         log.info("afterwards")
+        lost = log.dropped_in_all
         after = os.read(reading, 1 << 20).decode().splitlines()
     os.close(reading)
     kept = before.count("\n")
     assert 0 < kept < 40
+    assert 40 - kept - 1 <= lost <= 40 - kept
+    assert f"{lost}" in after[-2]
     assert len(after) == 2 + (not before.endswith("\n"))
     assert "log_lines_dropped" in after[-2]
     assert str(40 - kept - (not before.endswith("\n"))) in after[-2]

@@ -34,6 +34,9 @@ CHECKING: Final = "checking"
 
 # The account of the control endpoints. No principal has this name.
 _CONTROL: Final = "\0control"
+# Keys of `Quota.by_account` for what is no principal. Names of principals have no parentheses.
+CONTROL_ACCOUNT: Final = "(control)"
+UNAUTHENTICATED: Final = "(unauthenticated)"
 # Number of the oldest connections among which one without unread bytes is preferred for eviction.
 _EXAMINED: Final = 8
 # For how many accounts the time of the last connection is stored. There are as many as tokens, and a few more.
@@ -70,6 +73,15 @@ class Quota:
     def unauthenticated(self) -> int:
         """Number of connections without a credential."""
         return sum(len(room) for room in self._waiting.values())
+
+    @property
+    def by_account(self) -> dict[str, int]:
+        """The number of open connections by principal, of of control endpoints, and without a credential."""
+        counts = {
+            CONTROL_ACCOUNT if account == _CONTROL else account: count
+            for account, count in self._by_account.items()
+        }
+        return {**counts, UNAUTHENTICATED: self.unauthenticated}
 
     def use_of(self, principal: str) -> tuple[int, float]:
         """Return the number of connections of a principal, and when its last one was closed (seconds since the epoch, or 0)."""

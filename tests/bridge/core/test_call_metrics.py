@@ -1,12 +1,22 @@
 """Counters and latencies by method and tool, with a limited number of series."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.core.call_metrics import BOUNDS, KINDS, METHODS, MOST_TOOLS, OTHER, CallMetrics
+from mcpbridged.bridge.core.call_metrics import (
+    BOUNDS,
+    KINDS,
+    METHODS,
+    MOST_TOOLS,
+    OTHER,
+    CallMetrics,
+    Recorder,
+)
 from mcpbridged.bridge.core.effects import CANCELLED, OK, RequestFinished, failed_with
-from mcpbridged.bridge.core.outcomes import TOOL_ERROR
+from mcpbridged.bridge.core.outcomes import LARGEST, TOOL_ERROR, outcome_of
+from mcpbridged.validators.jsonrpc import Response
 
 NOW = [0.0]
 
@@ -37,7 +47,7 @@ def test_requests_are_counted_by_method_and_calls_by_tool():
     ]
     echo = list(metrics)[2]
     assert echo.seconds == pytest.approx(0.302)
-    assert (echo.last, echo.errors, echo.failed) == (12.3, {"tool_error": 1}, 1)
+    assert (echo.errors, echo.failed) == ({"tool_error": 1}, 1)
     assert [bound for bound, number in zip(BOUNDS, echo.buckets, strict=False) if number] == [0.0025, 0.5]
 
 
@@ -109,3 +119,51 @@ def test_a_quantile_is_in_the_bucket_of_the_exact_one(latencies, share):
     )
     at = sum(bound < exact for bound in BOUNDS)
     assert (0, *BOUNDS)[at] <= series.quantile(share) <= BOUNDS[at]
+
+
+RESULTS = [
+    b"{}",
+    b'{"content":[],"isError":false}',
+    b'{"content":[],"isError":true}',
+    b'{"content":[{"isError":true}],"isError": false}',
+    b'{"structuredContent":{"isError":true}}',
+    b'{"isError":true,"x":"' + b"x" * LARGEST + b'"}',
+    msgspec.Raw(b'{"isError":true}'),
+]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=range(len(RESULTS)))
+@pytest.mark.parametrize("method", ["tools/call", "tools/list", "x/y"])
+def test_a_response_is_counted_as_its_outcome_says(method, result):
+    at_once, one_by_one = CallMetrics(clock), CallMetrics(clock)
+    for number, error in enumerate((b"", b"", b'{"code":-32602,"message":""}', b"")):
+        response = Response(b"1", b"" if error else result, error)
+        NOW[0] = 10 + 2.0**number / 100
+        at_once.on_response(method, "echo", 10, response)
+        one_by_one.add(RequestFinished(b"1", method, "echo", 10, outcome_of(method, response)))
+    [found], [wanted] = at_once, one_by_one
+    assert (found.method, found.tool, found.buckets, found.errors) == (
+        wanted.method,
+        wanted.tool,
+        wanted.buckets,
+        wanted.errors,
+    )
+    assert found.seconds == pytest.approx(wanted.seconds)
+    assert (found.count, found.unsettled) == (4, [])
+
+
+def test_latencies_need_memory_until_they_are_settled():
+    metrics = CallMetrics(clock)
+    for method in ("tools/call", "tools/list"):
+        for _ in range(3):
+            metrics.on_response(method, "echo", NOW[0], Response(b"1", b"{}", b""))
+    series = [*metrics._methods.values(), *metrics._tools.values()]
+    # The first request makes the series.
+    assert [(one.count, len(one.unsettled)) for one in series] == [(1, 2), (1, 2)]
+    metrics.settle()
+    metrics.settle()
+    assert [(one.count, len(one.unsettled)) for one in series] == [(3, 0), (3, 0)]
+
+
+def test_nothing_is_counted_by_default():
+    assert Recorder().counts is None

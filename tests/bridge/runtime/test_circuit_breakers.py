@@ -51,6 +51,7 @@ async def test_a_bad_header_value_of_one_client_does_not_block_the_others():
     breakers.check("alice")
     breakers.check("bob", HEADER)
     assert not breakers.tripped
+    assert breakers.open_count == 1
 
 
 async def test_starts_without_variables_share_a_breaker():

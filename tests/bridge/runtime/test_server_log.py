@@ -5,6 +5,7 @@ import io
 from mcpbridged.bridge.core.effects import RequestFinished
 from mcpbridged.bridge.log import LineLog
 from mcpbridged.bridge.runtime.server_log import ServerLog
+from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.rejection import Rejection
 
 
@@ -78,14 +79,27 @@ def test_requests_are_logged_or_counted_as_the_settings_say(monkeypatch):
     assert not server_log.records_ends
     server_log.record_calls(logs=False, counts=True)
     assert server_log.records_ends
+    # Without a log a response is counted where it ends.
+    assert server_log.recorder.counts is server_log.metrics
     server_log.finish(request)
     server_log.record_calls(logs=True, counts=True)
+    assert server_log.recorder.counts is None
     server_log.finish(request)
     [series] = server_log.metrics
     assert (series.tool, series.count, series.failed) == ("add", 2, 0)
     assert out.getvalue().count("principal=owner session=") == 1
     server_log.record_calls(logs=False, counts=False)
-    assert (server_log.records_ends, server_log.metrics) == (False, None)
+    assert (server_log.records_ends, server_log.metrics, server_log.recorder.counts) == (False, None, None)
+
+
+def test_latencies_are_settled_in_each_round():
+    server_log = ServerLog("one", LineLog(out=io.StringIO()))
+    server_log.on_tick()
+    server_log.record_calls(logs=False, counts=True)
+    for _ in range(2):
+        server_log.recorder.counts.on_response("ping", "", 10.0, Response(b"7", b"{}", b""))
+    server_log.on_tick()
+    assert server_log.metrics._methods["ping"].unsettled == []
 
 
 def test_a_server_log_is_watched_while_a_client_follows_it_or_its_messages():
@@ -107,6 +121,7 @@ def test_a_connection_to_a_remote_server_is_no_process():
         "event server=one reason=x connection=7",
     ]
     assert server_log.output(-7).stderr == ("a remark",)
+    assert server_log.stderr_lines == 1
 
 
 def test_the_audit_log_gets_each_request_with_or_without_the_others():

@@ -95,6 +95,7 @@ def test_a_failed_start_is_the_reason_until_a_start_succeeds(history, log):
     assert history.last_failure("owner") == "was not started: no such file"
     history.on_start_failed(FAULT, ["owner"])
     assert history.fault is FAULT
+    assert history.failures == 1
     history.on_start_succeeded()
     history.on_start_succeeded()
     assert history.fault is None

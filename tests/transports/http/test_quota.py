@@ -108,6 +108,7 @@ def test_principals_and_the_control_endpoints_have_accounts_of_their_own(pair):
     assert "limits.connections_per_principal" in caught.value.text
     late.identify("alice", control=True)
     assert (late.principal, quota.connections, quota.unauthenticated) == ("alice", 3, 0)
+    assert quota.by_account == {"alice": 3, "(control)": 1, "(unauthenticated)": 0}
     with pytest.raises(Rejection) as caught:
         seat().identify("alice", control=True)
     assert "limits.connections_control" in caught.value.text
