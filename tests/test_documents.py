@@ -43,6 +43,7 @@ SECTIONS = {
     "[log]": schema.Log,
     "[audit]": schema.Audit,
     "[metrics]": schema.Metrics,
+    "[traces]": schema.Traces,
     "[admin]": schema.Admin,
     "[servers.NAME]": schema.Server,
     "[servers.NAME.oauth]": schema.OAuth,

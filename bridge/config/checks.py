@@ -24,6 +24,7 @@ from .header_names import header_name
 from .schema import Aggregate, File, Listen, Server
 from .settings import AGGREGATE, ALL, READY, BadLimit, changed_limits
 from .tables import BadConfig, Fault, Reading
+from .traces import check_endpoint
 from .xdg import default_socket
 
 # sun_path of unix(7) without the final zero byte (bytes).
@@ -46,6 +47,8 @@ def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
     _check_tokens(reading)
     with reading.catch(""):
         oauth_helper(file)
+    with reading.catch(""):
+        check_endpoint(file.traces.otlp_endpoint)
 
 
 def check_limits(reading: Reading, where: str, limits: Mapping[str, object], *path: str) -> None:

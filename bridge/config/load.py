@@ -157,6 +157,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         counts_calls=file.metrics.enabled or file.admin.enabled,
         audit=AuditConfig(file.audit.enabled, _file(file.audit.file, path.parent), file.audit.calls),
         metrics=file.metrics.enabled,
+        otlp_endpoint=file.traces.otlp_endpoint,
         admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
         file=path,

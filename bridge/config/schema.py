@@ -103,6 +103,18 @@ class Metrics:
 
 
 @attrs.frozen
+class Traces:
+    """[traces]: spans of requests for OpenTelemetry."""
+
+    otlp_endpoint: Annotated[
+        Text,
+        Meta(
+            description="The URL of an OTLP/HTTP collector, such as http://127.0.0.1:4318; empty for none. It needs the extra mcpbridged[otlp]."
+        ),
+    ] = ""
+
+
+@attrs.frozen
 class Admin:
     """[admin]: the page at /admin, for the owner and on this machine only (`mcp-bridge admin` opens it)."""
 
@@ -375,6 +387,9 @@ class File:
     metrics: Annotated[Metrics, Meta(description="Counters and latencies by server, method and tool.")] = (
         attrs.field(factory=Metrics)
     )
+    traces: Annotated[Traces, Meta(description="Spans of requests for OpenTelemetry.")] = attrs.field(
+        factory=Traces
+    )
     admin: Annotated[Admin, Meta(description="The page at /admin.")] = attrs.field(factory=Admin)
     limits: Annotated[
         LimitTable,
@@ -396,7 +411,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Audit, Metrics, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
+    for cls in (File, Listen, Log, Audit, Metrics, Traces, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]

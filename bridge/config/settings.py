@@ -228,6 +228,8 @@ class Settings:
     counts_calls: bool = False
     # Whether /metrics is served.
     metrics: bool = False
+    # The URL of the OTLP collector; empty for none.
+    otlp_endpoint: str = ""
     admin: AdminConfig = AdminConfig()
     audit: AuditConfig = AuditConfig()
     as_root: bool = False
@@ -269,6 +271,7 @@ class Settings:
             "log": (self.log_level, self.log_format),
             "limits": (self.limits,),
             "oauth": (self.oauth_helper,),
+            "traces": (self.otlp_endpoint,),
         }
 
 

@@ -37,6 +37,7 @@ from .schema import (
     OAuthStore,
     Server,
     Token,
+    Traces,
 )
 from .server_names import find_collision
 from .settings import BadLimit, changed_limits
@@ -311,6 +312,7 @@ _SINGLE: Final[dict[str, Any]] = {
     "log": Log,
     "oauth": OAuthStore,
     "metrics": Metrics,
+    "traces": Traces,
     "admin": Admin,
 }
 

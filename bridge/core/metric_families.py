@@ -33,6 +33,12 @@ LOG_DROPPED: Final = Family(
     (),
     "Lines of the log that were lost because its reader was too slow.",
 )
+SPANS_DROPPED: Final = Family(
+    "mcp_bridge_spans_dropped_total",
+    COUNTER,
+    (),
+    "Spans that were not exported; absent without an OTLP endpoint.",
+)
 CERTIFICATE: Final = Family(
     "mcp_bridge_certificate_expiry_timestamp_seconds",
     GAUGE,
@@ -123,6 +129,7 @@ FAMILIES: Final = (
     OPEN_FDS,
     MAX_FDS,
     LOG_DROPPED,
+    SPANS_DROPPED,
     CERTIFICATE,
     CONNECTIONS,
     REFUSALS,

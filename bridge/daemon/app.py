@@ -29,6 +29,7 @@ from ..config.settings import ADMIN_LINK, Settings
 from ..config.tables import BadConfig, Fault
 from ..config.xdg import state_directory
 from ..core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_UNAVAILABLE
+from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.era_store import EraStore
 from .announcements import announce, summary, warn_of_certificate
@@ -46,6 +47,7 @@ from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
 from .sd_notify import Notifier
 from .sockets import Sockets, load_certificate
+from .span_export import SpanExporter, otlp_sender
 from .start_progress import progress_width, report_starts
 from .status import Status, status
 from .supervisor import Changes, Supervisor, pin_changes, token_changes
@@ -213,6 +215,8 @@ class Daemon:
             make_authorizer=Logins(environment, _base_of(settings), settings.oauth_helper),
         )
         self._notifier = Notifier(environment)
+        # Spans for the collector; None without one.
+        self._spans = SpanQueue() if settings.otlp_endpoint else None
         self._reloader = Reloader(
             config, environment, log, self._notifier, self._apply, self._on_permissions_changed
         )
@@ -231,7 +235,13 @@ class Daemon:
             log,
         )
         metrics = Metrics(
-            config, self._supervisor, lambda: self._listeners, self._version, self._ticker.lag, log
+            config,
+            self._supervisor,
+            lambda: self._listeners,
+            self._version,
+            self._ticker.lag,
+            log,
+            self._spans,
         )
         self._listeners = Listeners(
             config,
@@ -257,6 +267,9 @@ class Daemon:
                 self._ticker.add(self._audit)
                 await nursery.start(self._poller.run)
                 await nursery.start(self._supervisor.run)
+                if self._spans is not None:
+                    send = otlp_sender(self._config.settings.otlp_endpoint, self._version)
+                    nursery.start_soon(SpanExporter(self._spans, send, self._log).run)
                 self._record_calls(self._config.settings)
                 self._supervisor.assign(self._config.settings.tokens)
                 await self._supervisor.apply(self._config.settings.servers)
@@ -351,6 +364,7 @@ class Daemon:
             logs=settings.log_calls or settings.audit.logs_calls,
             counts=settings.counts_calls,
             audit=self._audit.on_call,
+            spans=self._spans,
         )
 
     async def _restart(self, name: str) -> None:

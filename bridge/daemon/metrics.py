@@ -31,6 +31,7 @@ from ..core.metric_text import (
     histogram,
     sample,
 )
+from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.server import LocalServer
 from .listeners import Listeners
@@ -56,6 +57,7 @@ class Metrics:
         version: str,
         lag: Lag,
         log: LineLog,
+        spans: SpanQueue | None = None,
     ) -> None:
         self._config = config
         self._servers = servers
@@ -63,6 +65,7 @@ class Metrics:
         self._versions = (version, platform.python_version())
         self._lag = lag
         self._log = log
+        self._spans = spans
         self._started = time.time()
         self._scrapes = 0
 
@@ -127,6 +130,7 @@ class Metrics:
             families.OPEN_FDS: [(len(os.listdir("/proc/self/fd")), ())],  # noqa: PTH208 - only the number is needed
             families.MAX_FDS: [(resource.getrlimit(resource.RLIMIT_NOFILE)[0], ())],
             families.LOG_DROPPED: [(self._log.dropped_in_all, ())],
+            families.SPANS_DROPPED: [] if self._spans is None else [(self._spans.dropped, ())],
             families.CERTIFICATE: [] if until is None else [(until.timestamp(), ())],
             families.CONNECTIONS: [(number, (name,)) for name, number in listeners.quota.by_account.items()],
             families.REFUSALS: [(number, (kind,)) for kind, number in listeners.refusals.counts.items()],

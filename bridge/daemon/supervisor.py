@@ -19,6 +19,7 @@ from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..core.exit_codes import EX_UNAVAILABLE
+from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
 from ..runtime.era_store import EraStore
@@ -81,6 +82,8 @@ class Supervisor:
         self._logs_calls = self._counts_calls = False
         # Receives each request of a client for the audit file. `record_calls` sets it.
         self._audit_call: OnCall | None = None
+        # Gets a span of each request; None without an exporter.
+        self._spans: SpanQueue | None = None
         # By name, in the order of the configuration. An entry is removed when its server begins to drain.
         self._members: dict[str, _Member] = {}
         # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
@@ -184,11 +187,18 @@ class Supervisor:
                 )
                 member.server.introduce(line(membership))
 
-    def record_calls(self, *, logs: bool, counts: bool, audit: OnCall | None = None) -> None:
-        """Log each request of a client from now on, count it by method and tool, or pass it to `audit`."""
-        self._logs_calls, self._counts_calls, self._audit_call = logs, counts, audit
+    def record_calls(
+        self, *, logs: bool, counts: bool, audit: OnCall | None = None, spans: SpanQueue | None = None
+    ) -> None:
+        """Record each request of a client from now on as `ServerLog.record_calls`."""
+        self._logs_calls, self._counts_calls, self._audit_call, self._spans = logs, counts, audit, spans
         for server_log in self._server_logs.values():
-            server_log.record_calls(logs=logs, counts=counts, audit=audit)
+            self._record_calls(server_log)
+
+    def _record_calls(self, server_log: ServerLog) -> None:
+        server_log.record_calls(
+            logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call, spans=self._spans
+        )
 
     def assign(self, tokens: Iterable[TokenConfig]) -> None:
         """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""
@@ -213,7 +223,7 @@ class Supervisor:
             server_log = self._server_logs[config.name] = ServerLog(config.name, self._log)
             for observer in self.log_observers:
                 observer(server_log)
-        server_log.record_calls(logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call)
+        self._record_calls(server_log)
         # The aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted
         server = LocalServer(config, self._parts, server_log, roles)

@@ -15,6 +15,7 @@ from ...transports.rate_limited_log import RateLimitedLog
 from ...validators.rejection import Rejection
 from ..core.call_metrics import CallMetrics, Recorder
 from ..core.effects import RequestFinished
+from ..core.span_queue import Span, SpanQueue
 from ..core.start_errors import Output
 from ..core.trace_context import TracedTime, trace_of
 from ..log import LineLog
@@ -32,6 +33,10 @@ TIMED_OUT: Final = "no response within the time limit"
 DENIALS: Final = frozenset({"tool_denied", "feature_denied"})
 # How much of an id without a request is logged (bytes).
 _SHOWN_ID: Final = 64
+
+
+# How much of the name of a tool, prompt or resource is in a span (characters).
+_LONGEST_NAME: Final = 256
 
 
 class OnEnd(Protocol):
@@ -56,6 +61,8 @@ class ServerLog:
         # When the numbers began, and when those by method did (seconds since 1970, 0 if they are not counted).
         self.since = time.time()
         self.methods_since = 0.0
+        # Gets a span of each request; None without an exporter.
+        self._spans: SpanQueue | None = None
         # Counts the requests by method and tool, None if they are not counted. `record_calls` sets it.
         self.metrics: CallMetrics | None = None
         # Given to each session and multiplexer.
@@ -113,14 +120,16 @@ class ServerLog:
 
     # ---- requests of clients
 
-    def record_calls(self, *, logs: bool, counts: bool, audit: OnCall | None = None) -> None:
-        """Log each request of a client when it ends, count it by method and tool, or pass it to `audit`."""
-        self._logs_calls, self._audit_call = logs, audit
+    def record_calls(
+        self, *, logs: bool, counts: bool, audit: OnCall | None = None, spans: SpanQueue | None = None
+    ) -> None:
+        """Log each request of a client when it ends, count it by method and tool, pass it to `audit`, or make a span of it."""
+        self._logs_calls, self._audit_call, self._spans = logs, audit, spans
         if not counts:
             self.metrics, self.methods_since = None, 0.0
         elif self.metrics is None:
             self.metrics, self.methods_since = CallMetrics(monotonic), time.time()
-        self.reads_traces = logs or self._log.logs_debug
+        self.reads_traces = logs or self._log.logs_debug or spans is not None
         self.records_ends = counts or audit is not None or self.reads_traces
         # The counters alone need no call between.
         alone = None if self.reads_traces or audit is not None else self.metrics
@@ -146,7 +155,13 @@ class ServerLog:
         if not self.reads_traces:
             return
         since = request.since
-        trace = {"trace": since.context.trace} if isinstance(since, TracedTime) else {}
+        context = since.context if isinstance(since, TracedTime) else None
+        if self._spans is not None:
+            end = time.time_ns()
+            start = end - int(1e9 * (monotonic() - since))
+            name, outcome = request.name[:_LONGEST_NAME], request.outcome
+            self._spans.add(Span(self.name, request.method, name, outcome, start, end, context))
+        trace = {} if context is None else {"trace": context.trace}
         (self._log.info if self._logs_calls else self._log.debug)(
             "call",
             server=self.name,
