@@ -26,16 +26,17 @@ def check_endpoint(url: str, installed: Callable[[], bool] = is_installed) -> No
         return
     try:
         parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_url = False
-    reason = ""
-    if not is_url or parts.query or parts.fragment:
-        reason = f"must be a URL such as http://127.0.0.1:4318, not {shown(url)}"
-    elif parts.username is not None:
-        # The URL would be shown by `config show`.
-        reason = "must have no user name or password"
-    elif not installed():
-        reason = _NOT_INSTALLED
-    if reason:
-        raise BadConfig(f"traces: otlp_endpoint: {reason}", "traces", "otlp_endpoint")
+        raise _fault(f"must be a URL such as http://127.0.0.1:4318, not {shown(url)}") from None
+    if not has_place or parts.query or parts.fragment:
+        raise _fault(f"must be a URL such as http://127.0.0.1:4318, not {shown(url)}")
+    if parts.username is not None:
+        # The value is shown by `config show`.
+        raise _fault("must have no user name or password")
+    if not installed():
+        raise _fault(_NOT_INSTALLED)
+
+
+def _fault(reason: str) -> BadConfig:
+    return BadConfig(f"traces: otlp_endpoint: {reason}", "traces", "otlp_endpoint")

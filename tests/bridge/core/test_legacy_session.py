@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mcpbridged.bridge.core import legacy_session as core
 from mcpbridged.bridge.core.access_policy import AccessPolicy
+from mcpbridged.bridge.core.call_metrics import CallMetrics
 from mcpbridged.bridge.core.legacy_session import (
     EndStream,
     KillProcess,
@@ -1427,6 +1428,16 @@ def test_the_end_of_each_request_is_notified_once_where_that_is_wanted():
     session.on_client_message(Request(b"11", "tools/call", b'{"name":"t"}'), None, 7.0)
     effects = session.on_server_message(Response(b"7", b'{"isError":true}', b""))
     assert effects[1:] == (RequestFinished(b"11", "tools/call", "t", 7.0, "tool error"),)
+
+
+def test_a_request_that_is_only_counted_ends_without_an_effect():
+    session = make("pipe")
+    session._recorder.counts = counts = CallMetrics(lambda: 7.25)
+    session.on_client_message(Request(b"10", "tools/call", b'{"name":"t"}'), None, 7.0)
+    effects = session.on_server_message(Response(b"2", b'{"isError":true}', b""))
+    assert [type(effect) for effect in effects] == [ToClient]
+    [series] = counts
+    assert (series.tool, series.count, series.seconds, series.errors) == ("t", 1, 0.25, {"tool_error": 1})
 
 
 # ---- a process that several sessions share

@@ -3,11 +3,13 @@
 import pytest
 
 from mcpbridged.bridge.core.access_policy import AccessPolicy
+from mcpbridged.bridge.core.call_metrics import CallMetrics
 from mcpbridged.bridge.core.effects import (
     EraMismatch,
     LogDebug,
     RequestFinished,
     StartProcess,
+    ToClient,
 )
 from mcpbridged.bridge.core.request_state import StateSigner
 from mcpbridged.validators import tool_headers
@@ -1031,3 +1033,13 @@ def test_a_notification_on_the_stream_of_an_answered_request_goes_to_no_other_re
     talk.answer(1, {"content": []})
     assert sent_to_clients(talk.notify("notifications/com.example/x", 1)) == []
     assert len(sent_to_clients(talk.notify("notifications/com.example/x", 2))) == 1
+
+
+def test_a_request_that_is_only_counted_ends_without_an_effect():
+    talk = Talk(since=7.0)
+    talk.it._recorder.counts = counts = CallMetrics(lambda: 7.25)
+    talk.ask(1, "tools/call", call())
+    effects = talk.answer(1, {"resultType": "complete", "content": []})
+    assert [type(effect) for effect in effects] == [ToClient]
+    [series] = counts
+    assert (series.tool, series.count, series.seconds, series.errors) == ("t", 1, 0.25, {})
