@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as open_parser
@@ -71,6 +71,9 @@ def test_buckets_are_cumulative_and_end_with_infinity(is_open):
 
 
 @pytest.mark.parametrize("is_open", [False, True])
+@example("\\n")
+@example('\\"')
+@example("a\\\\")
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=20))
 def test_every_label_value_comes_back_as_it_was(is_open, value):
     text = head(CALLS, is_open=is_open) + sample(CALLS, 1, ("git", value))
