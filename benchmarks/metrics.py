@@ -224,8 +224,7 @@ ratios of the rounds; the budget is +3 %.
 ## A scrape
 
 A daemon of {SERVERS} servers with {TOOLS} used tools each: {lines} lines, {size / 1e6:.1f} MB. One client calls a tool of one
-server in a loop; Prometheus scrapes beside it. Latencies of the client in milliseconds, without the transfer of the text to
-the scraper.
+server in a loop; a scraper runs beside it. The latencies are those of the client (milliseconds).
 
 | scrapes | number | time of each (ms) | calls/s | p50 | p99 | maximum |
 |---|---|---|---|---|---|---|

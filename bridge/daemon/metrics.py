@@ -40,7 +40,7 @@ from .status import add_memory, processes, resident
 
 # Scrapes at once. Each keeps its whole text, which is a few megabytes at most, until its client has read it.
 MOST_SCRAPES: Final = 4
-# Series of a piece: less than a millisecond of work.
+# Series of a piece: about a millisecond of work.
 _PIECE: Final = 24
 _BOUNDS: Final = bound_texts(BOUNDS)
 _LAG_BOUNDS: Final = bound_texts(LAG_BOUNDS)
@@ -92,7 +92,7 @@ class Metrics:
             self._scrapes -= 1
 
     def _pieces(self, *, is_open: bool) -> Iterator[str]:
-        """Return the text in pieces, each of which takes less than a millisecond or so."""
+        """Return the text in pieces, each of which takes about a millisecond."""
         memory: dict[int, int] = {}
         for number, pid in enumerate(processes(), 1):
             add_memory(pid, memory)
