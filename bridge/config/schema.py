@@ -411,7 +411,20 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Audit, Metrics, Traces, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
+    for cls in (
+        File,
+        Listen,
+        Log,
+        Audit,
+        Metrics,
+        Traces,
+        Admin,
+        Server,
+        OAuth,
+        OAuthStore,
+        Token,
+        Aggregate,
+    ):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]
