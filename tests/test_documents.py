@@ -50,6 +50,7 @@ SECTIONS = {
     "[oauth]": schema.OAuthStore,
     "[tokens.NAME]": schema.Token,
     "[aggregate]": schema.Aggregate,
+    "[aggregates.NAME]": schema.NamedAggregate,
 }
 
 

@@ -56,8 +56,31 @@ class Paths:
     @classmethod
     def below(cls, name: str) -> "Paths":
         """Return the paths of a server with this name."""
-        root = f"/servers/{name}"
+        return cls._at(f"/servers/{name}")
+
+    @classmethod
+    def of_aggregate(cls, name: str) -> "Paths":
+        """Return the paths of a named aggregate."""
+        return cls._at(f"/aggregates/{name}")
+
+    @classmethod
+    def _at(cls, root: str) -> "Paths":
         return cls(f"{root}/mcp", f"{root}/sse", f"{root}/messages", f"{root}/ws", f"{root}/pipe")
+
+
+# Between the name of an aggregate and that of a server in a path by which the aggregate reaches the server.
+_OF_MEMBERS: Final = re.compile(r"/aggregates/([^/]+)/members/[^/]+/ws/?")
+
+
+def member_path(aggregate: str, server: str) -> str:
+    """Return the path of the WebSocket by which the process of a named aggregate reaches a server. It is for that process only."""
+    return f"/aggregates/{aggregate}/members/{server}/ws"
+
+
+def aggregate_of(path: str) -> str:
+    """Return the name of the aggregate whose process alone may use a path, empty for any other path."""
+    found = _OF_MEMBERS.fullmatch(path)
+    return "" if found is None else found[1]
 
 
 class SpawnFailed(Exception):

@@ -54,21 +54,33 @@ class Catalog:
 
         return await self._inquiries.gather("server/discover", fetch)
 
-    async def list_items(self, method: str, params: bytes, *, session: bool) -> bytes:
-        """Return the merged result of a list method."""
+    async def list_items(self, method: str, params: bytes, *, session: bool) -> merge.Listed:
+        """Return the merged list of a list method."""
         answers = await self._items_of(method, merge.shared_params(params))
         found, errors = answers.found, answers.errors
         nothing = len(errors) == len(self._members.by_name) and all(map(merge.is_unknown_method, errors))
         if not found and not answers.late and not (nothing and session):
             self.fail(errors)
-        merged = merge.merged_list(method, found)
+        merged = merge.merged_list(method, found, self._members.tools)
         for name in merged.too_long:
             reason = f"its name has more than {Limits().name} characters"
             log("item_left_out", method=method, name=name, reason=reason)
         for name, double in self.owners.new_doubles(method, merged.doubles):
             reason = "a server before it has it"
             log("item_left_out", method=method, member=name, name=double, reason=reason)
-        return merged.result
+        if method == "tools/list":
+            self._log_names(merged, whole=answers.whole)
+        return merged
+
+    def _log_names(self, merged: merge.Listed, *, whole: bool) -> None:
+        """Log once what the configuration says of tools and is not so."""
+        for name in merged.taken:
+            self._members.log_once(
+                "item_left_out", method="tools/list", name=name, reason="another tool was renamed to it"
+            )
+        # A tool may be one of a server whose list is missing.
+        for name in self._members.tools.unmatched(merged.names) if whole else ():
+            self._members.log_once("tool_unknown", name=name, reason="rename or describe names no tool")
 
     async def _items_of(
         self, method: str, params: json_object.Members, names: Container[str] | None = None

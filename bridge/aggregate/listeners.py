@@ -45,6 +45,11 @@ class ClientSubscriptions:
                 if before.get(name) is not member:
                     follow(member)
 
+    def on_names_changed(self) -> None:
+        """Notify the clients that the list of tools has changed."""
+        for subscription in self._open:
+            subscription.tools_changed()
+
     async def listen(self, raw_id: bytes, params: bytes) -> NoReturn:
         """Listen to all members, and to those to come, until the client ends it.
 

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, cast
 
+import attrs
 import msgspec
 import trio
 import trio_websocket
 
 from ...transports.client_process import CLIENT_HEADER, PRINCIPAL_HEADER
+from ...transports.options import Paths, member_path
 from ...validators.client_directory import DIRECTORY_HEADER
 from ...validators.jsonrpc import Notification, Response
 from ...validators.limits import UNLIMITED
@@ -48,14 +50,26 @@ class MemberRefused(Exception):
         self.error = error
 
 
+@attrs.frozen
+class Daemon:
+    """The daemon as its aggregate uses it: its Unix socket, and the principal and the named aggregate that the process is for."""
+
+    path: str
+    principal: str
+    aggregate: str = ""
+
+    def target(self, server: str) -> str:
+        """Return the path of the WebSocket of a server."""
+        return member_path(self.aggregate, server) if self.aggregate else Paths.below(server).ws
+
+
 class Member:
     """One server. The connection of a client is opened for its first request, and again after it was closed."""
 
     def __init__(
         self,
         nursery: trio.Nursery,
-        path: str,
-        principal: str,
+        daemon: "Daemon",
         on_notification: OnNotification,
         room: Callable[[], Awaitable[None]],
         on_input_required: Callable[[str, "Member", MemberConnection], None],
@@ -73,8 +87,8 @@ class Member:
         self._room = room
         self._on_input_required = on_input_required
         self._nursery = nursery
-        self._path = path
-        self._principal = principal
+        self._daemon = daemon
+        self._target = daemon.target(name)
         self._on_notification = on_notification
         # By client. Removed when the connection is closed or drained.
         self._connections: dict[str, MemberConnection] = {}
@@ -205,17 +219,20 @@ class Member:
         """Serve one connection from its opening to its end. Raises MemberLost only before it is open."""
         client = current_client.get()
         name, directory = split_name(client)
-        named = {CLIENT_HEADER: name, PRINCIPAL_HEADER: self._principal, DIRECTORY_HEADER: directory}
+        named = {CLIENT_HEADER: name, PRINCIPAL_HEADER: self._daemon.principal, DIRECTORY_HEADER: directory}
         headers = [(name.encode(), value.encode()) for name, value in named.items() if value]
         connection: MemberConnection | None = None
         fault: BaseException | None = None
         try:
-            async with await trio.open_unix_socket(self._path) as stream, trio.open_nursery() as nursery:
+            async with (
+                await trio.open_unix_socket(self._daemon.path) as stream,
+                trio.open_nursery() as nursery,
+            ):
                 socket = await trio_websocket.wrap_client_stream(
                     nursery,
                     stream,
                     "localhost",
-                    f"/servers/{self.name}/ws",
+                    self._target,
                     subprotocols=["mcp"],
                     extra_headers=headers,
                     max_message_size=UNLIMITED.line,
@@ -240,7 +257,9 @@ class Member:
                 connection.on_closed()
         if connection is None:
             if isinstance(fault, trio_websocket.ConnectionRejected) and fault.status_code == _FORBIDDEN:
-                raise MemberForbidden(f"the token of {self._principal!r} has no right to {self.name!r}")
+                raise MemberForbidden(
+                    f"the token of {self._daemon.principal!r} has no right to {self.name!r}"
+                )
             raise MemberLost(f"{self.name} cannot be reached: {fault!r}")
 
 

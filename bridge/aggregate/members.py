@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from ...validators.jsonrpc import Notification
 from ..core import aggregate_members
 from ..core.aggregate_members import Membership
-from . import merge, timing
+from . import timing
 from .member import Member
 from .output import log
+from .tool_names import ToolNames, split
 
 
 class Members:
@@ -22,12 +23,15 @@ class Members:
         self._make = make
         self._notify = notify
         self.about = Membership(dict.fromkeys(names, 0))
+        self.tools = ToolNames(self.about)
         self.by_name = {name: make(name) for name in names}
         # By name: why a member is left out. Reported only to a daemon that has sent the members, as it does first of all.
         self._left_out: dict[str, str] = {}
         self._reports = False
         # By name and method: the reason of the last failure that was logged. Removed with the next answer.
         self._logged: dict[tuple[str, str], str] = {}
+        # The events about the configuration that were logged, with their tools. Cleared when it changes.
+        self._reported: set[tuple[str, str]] = set()
         # The longest time that a first answer in time has taken (seconds), 0 before there is one.
         self._slowest = 0.0
 
@@ -35,9 +39,14 @@ class Members:
         """Return whether a member was neither removed nor replaced."""
         return self.by_name.get(member.name) is member
 
-    def named_in(self, name: str) -> tuple[Member, str] | None:
-        """Return the member of a tool or prompt and the name there, None if it names no member."""
-        found = merge.split(name, [*self.by_name])
+    def of_prompt(self, name: str) -> tuple[Member, str] | None:
+        """Return the member of a prompt and the name there, None if it names no member."""
+        found = split(name, [*self.by_name])
+        return None if found is None else (self.by_name[found[0]], found[1])
+
+    def of_tool(self, name: str) -> tuple[Member, str] | None:
+        """Return the member of an offered tool and the name there, None if there is no such tool."""
+        found = self.tools.find(name)
         return None if found is None else (self.by_name[found[0]], found[1])
 
     @property
@@ -49,6 +58,8 @@ class Members:
         """Take these members. Returns those that were removed or replaced, by name."""
         self._reports = True
         before, self.about = self.by_name, about
+        self.tools = ToolNames(about)
+        self._reported.clear()
         self.by_name = {name: self._same(before.get(name), name) for name in about.members}
         gone = {name: member for name, member in before.items() if not self.is_present(member)}
         for name in gone:
@@ -69,6 +80,12 @@ class Members:
         if self._logged.get((name, method)) != reason:
             self._logged[name, method] = reason
             log("request_failed", member=name, method=method, reason=reason)
+
+    def log_once(self, event: str, **fields: str) -> None:
+        """Log an event about the configuration, unless it was logged since the last change of it."""
+        if (event, fields["name"]) not in self._reported:
+            self._reported.add((event, fields["name"]))
+            log(event, **fields)
 
     def on_answer(self, member: Member, method: str = "") -> None:
         """Note that a member has answered, to a request of this method or in a subscription."""

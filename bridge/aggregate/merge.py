@@ -20,9 +20,9 @@ from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
 from ..core.aggregate_members import Membership
 from ..core.errors import RESOURCE_NOT_FOUND, read_fault
+from .tool_names import SEPARATOR, ToolNames
 from .uri_templates import literal_length, matches
 
-SEPARATOR: Final = "__"
 # By list method: the member of the result with the items, and the member that identifies an item.
 LISTS: Final[Mapping[str, tuple[str, str]]] = {
     "tools/list": ("tools", "name"),
@@ -57,18 +57,6 @@ _TELLING: Final[Mapping[int, int]] = {METHOD_NOT_FOUND: 0, INVALID_PARAMS: 1, RE
 
 
 # ---- names
-
-
-def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
-    """Return the server of a tool or prompt and its name there, None if the name has no server."""
-    server, separator, rest = name.partition(SEPARATOR)
-    if separator and server in servers:
-        return server, rest
-    # The name of a server may hold an underscore at its end, or two. No name and separator begin as those of another server.
-    for server in servers:
-        if name.startswith(f"{server}{SEPARATOR}"):
-            return server, name[len(server) + len(SEPARATOR) :]
-    return None
 
 
 def with_name(params: bytes, name: str) -> bytes:
@@ -112,11 +100,15 @@ class Listed(NamedTuple):
     """A merged list.
 
     `too_long` are names that are left out. `doubles` are servers with the names of items that a server before them has listed.
+    `taken` are tools that are left out because another tool was given their name, and `names` all tools, as SERVER__TOOL.
     """
 
     result: bytes
+    items: list[msgspec.Raw]
     too_long: list[str]
     doubles: list[tuple[str, str]]
+    taken: list[str]
+    names: set[str]
 
 
 def shared_params(params: bytes) -> Members:
@@ -157,28 +149,45 @@ def item_keys(method: str, items: Iterable[msgspec.Raw]) -> list[str]:
     return [json_object.string(json_object.peek(item).get(key)) for item in items]
 
 
-def merged_list(method: str, found: Mapping[str, Sequence[msgspec.Raw]]) -> Listed:
-    """Merge the lists of servers into one page. It must not be cached, because its servers differ by principal and time."""
+def merged_list(
+    method: str, found: Mapping[str, Sequence[msgspec.Raw]], tools: ToolNames | None = None
+) -> Listed:
+    """Merge the lists of servers into one page. It must not be cached, because its servers differ by principal and time.
+
+    `tools` are the names of tools; without them each tool keeps its name.
+    """
     where, key = LISTS[method]
-    items: list[msgspec.Raw] = []
-    too_long: list[str] = []
-    doubles: list[tuple[str, str]] = []
+    listed = Listed(b"", [], [], [], [], set())
     seen: set[str] = set()
     for server, some in found.items():
         for item, own in zip(some, item_keys(method, some), strict=True):
-            name = f"{server}{SEPARATOR}{own}" if key == "name" else own
             # An item without a name could be neither called nor read.
             if not own:
                 continue
+            name = full = f"{server}{SEPARATOR}{own}" if key == "name" else own
+            if tools is not None and method == "tools/list":
+                listed.names.add(full)
+                name = tools.offered(full)
+                if not name:
+                    if tools.is_taken(full):
+                        listed.taken.append(full)
+                    continue
+                item = tools.item(item, full, name)  # noqa: PLW2901 - the same item
+            elif key == "name":
+                item = _with_name(item, name)  # noqa: PLW2901 - likewise
             if name in seen:
-                doubles.append((server, name))
+                listed.doubles.append((server, name))
             elif key == "name" and len(name) > Limits().name:
-                too_long.append(name)
+                listed.too_long.append(name)
             else:
                 seen.add(name)
-                items.append(_with_name(item, name) if key == "name" else item)
-    result = json_object.write({"resultType": "complete", where: items, "ttlMs": 0, "cacheScope": "private"})
-    return Listed(result, too_long, doubles)
+                listed.items.append(item)
+    return listed._replace(result=one_page(where, listed.items))
+
+
+def one_page(where: str, items: Sequence[msgspec.Raw]) -> bytes:
+    """Return the result of a list method with these items in its member `where`."""
+    return json_object.write({"resultType": "complete", where: items, "ttlMs": 0, "cacheScope": "private"})
 
 
 def _with_name(item: msgspec.Raw, name: str) -> msgspec.Raw:

@@ -33,7 +33,7 @@ from ...validators.rejection import (
     METHOD_NOT_FOUND,
     Rejection,
 )
-from ..config.settings import PRINCIPAL_VARIABLE
+from ..config.settings import AGGREGATE_VARIABLE, PRINCIPAL_VARIABLE
 from ..core import aggregate_members, extensions, input_over
 from ..core.aggregate_members import Membership
 from ..core.errors import fault_text
@@ -43,9 +43,10 @@ from .catalog import Catalog
 from .connection import MemberConnection
 from .inquiries import Inquiries
 from .listeners import ClientSubscriptions
-from .member import READ_SIZE, Member, MemberLost, MemberRefused, current_client
+from .member import READ_SIZE, Daemon, Member, MemberLost, MemberRefused, current_client
 from .members import Members
 from .output import OutputQueue, log
+from .tool_names import unknown_tool
 
 if TYPE_CHECKING:
     from .subscription import Subscription
@@ -60,11 +61,11 @@ class AggregateServer:
     """The server, between the messages of the daemon and the members."""
 
     def __init__(
-        self, nursery: trio.Nursery, path: str, names: Sequence[str], principal: str, output: OutputQueue
+        self, nursery: trio.Nursery, daemon: Daemon, names: Sequence[str], output: OutputQueue
     ) -> None:
         self._nursery = nursery
         self._send = output.enqueue
-        make = partial(Member, nursery, path, principal, self._notify, output.room, self._on_input_required)
+        make = partial(Member, nursery, daemon, self._notify, output.room, self._on_input_required)
         self._members = Members(names, make, self._notify)
         subscriptions: dict[Subscription, Callable[[Member], None]] = {}
         self._inquiries = Inquiries(nursery, self._members, subscriptions.keys())
@@ -144,9 +145,13 @@ class AggregateServer:
         if method == "server/discover":
             return Response(b"", await self._catalog.discover(params, session=session), b"")
         if method in merge.LISTS:
-            return Response(b"", await self._catalog.list_items(method, params, session=session), b"")
-        if method in ("tools/call", "prompts/get"):
-            member, own_name = self._member_of(name, "tool" if method == "tools/call" else "prompt")
+            return Response(
+                b"", (await self._catalog.list_items(method, params, session=session)).result, b""
+            )
+        if method == "tools/call":
+            return await self._call_tool(params, name)
+        if method == "prompts/get":
+            member, own_name = self._member_of_prompt(name)
             return await member.request(method, merge.with_name(params, own_name))
         if method == "resources/read":
             again = envelope.state is not None
@@ -161,17 +166,26 @@ class AggregateServer:
                 return await receiver.request(method, params)
         raise Rejection(404, METHOD_NOT_FOUND, f"there is no method {method!r}")
 
-    def _member_of(self, name: str, kind: str) -> tuple[Member, str]:
-        found = self._members.named_in(name)
+    async def _call_tool(self, params: bytes, name: str) -> Response:
+        found = self._members.of_tool(name)
         if found is None:
-            raise Rejection(200, INVALID_PARAMS, f"Unknown {kind}: {name}")
+            raise Rejection(200, INVALID_PARAMS, unknown_tool(name))
+        member, own_name = found
+        response = await member.request("tools/call", merge.with_name(params, own_name))
+        error = self._members.tools.error(response.error, own_name, name)
+        return response if error is response.error else Response(response.id, b"", error)
+
+    def _member_of_prompt(self, name: str) -> tuple[Member, str]:
+        found = self._members.of_prompt(name)
+        if found is None:
+            raise Rejection(200, INVALID_PARAMS, f"Unknown prompt: {name}")
         return found
 
     async def _complete(self, method: str, params: bytes) -> Response:
         kind, value = merge.reference(params)
         if kind == "uri":
             return await self._catalog.of_resource(method, params, value)
-        member, own_name = self._member_of(value, "prompt")
+        member, own_name = self._member_of_prompt(value)
         return await member.request(method, merge.with_prompt_name(params, own_name))
 
     def _store_declared(self, capabilities: bytes) -> None:
@@ -207,7 +221,7 @@ class AggregateServer:
 
     def _update(self, about: Membership) -> None:
         """Take these members. Requests in flight continue, those at a removed member for a limited time."""
-        before = self._members.by_name
+        before, former = self._members.by_name, self._members.about
         gone = self._members.update(about)
         owners = self._catalog.owners
         owners.set_servers([*self._members.by_name])
@@ -218,6 +232,8 @@ class AggregateServer:
             self._nursery.start_soon(member.remove, successor, about.drain_seconds + timing.SLACK)
         self._withdraw_input(gone.values())
         self._listeners.on_members_changed(before, gone.keys())
+        if former.offer_of_tools != about.offer_of_tools:
+            self._listeners.on_names_changed()
 
     # ---- extensions
 
@@ -238,7 +254,8 @@ class AggregateServer:
         extension with the client, or that has one.
         """
         kind, value = merge.target(params)
-        named = self._members.named_in(value) if kind in ("name", "ref") else None
+        found = {"name": self._members.of_tool, "ref": self._members.of_prompt}.get(kind)
+        named = None if found is None else found(value)
         if named is not None:
             rename = merge.with_name if kind == "name" else merge.with_prompt_name
             return named[0], rename(params, named[1])
@@ -283,12 +300,15 @@ def _on_line(aggregate: AggregateServer, line: bytes | Overlong, send: Callable[
             send(jsonrpc.error(raw_id, rejection.code, rejection.text, rejection.data))
 
 
-async def run(path: str, names: Sequence[str], principal: str) -> None:
-    """Serve on stdin and stdout until stdin ends. `path` is the Unix socket of the daemon, `names` the members."""
+async def run(path: str, names: Sequence[str], principal: str, aggregate: str = "") -> None:
+    """Serve on stdin and stdout until stdin ends.
+
+    `path` is the Unix socket of the daemon, `names` are the members, and `aggregate` is the name of a named aggregate.
+    """
     output, splitter = OutputQueue(), LineSplitter(UNLIMITED.line)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.write)
-        aggregate = AggregateServer(nursery, path, names, principal, output)
+        aggregate = AggregateServer(nursery, Daemon(path, principal, aggregate), names, output)
         nursery.start_soon(aggregate.close_idle)
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(READ_SIZE):
@@ -298,4 +318,10 @@ async def run(path: str, names: Sequence[str], principal: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(run, sys.argv[1], sys.argv[2:], os.environ.get(PRINCIPAL_VARIABLE, ""))
+    trio.run(
+        run,
+        sys.argv[1],
+        sys.argv[2:],
+        os.environ.get(PRINCIPAL_VARIABLE, ""),
+        os.environ.get(AGGREGATE_VARIABLE, ""),
+    )

@@ -1,6 +1,7 @@
 """One `subscriptions/listen` of a client at all members: what they have granted, and the notifications that follow from it."""
 
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 import trio
 
@@ -8,6 +9,8 @@ from ...validators import json_object, jsonrpc
 from ...validators.jsonrpc import Notification
 from ...validators.stateless_request import ACKNOWLEDGED
 from . import merge
+
+_TOOLS: Final = merge.KIND_OF_LIST["tools/list"]
 
 
 class Subscription:
@@ -95,6 +98,11 @@ class Subscription:
     def all_changed(self) -> None:
         """Notify the client that each list may have changed."""
         for change in merge.list_changes([self._kinds]):
+            self._notify(change)
+
+    def tools_changed(self) -> None:
+        """Notify the client that the list of tools may have changed."""
+        for change in merge.list_changes([{key: one for key, one in self._kinds.items() if key == _TOOLS}]):
             self._notify(change)
 
     def on_missing(self, method: str, name: str, instead: object) -> None:

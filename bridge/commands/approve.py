@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import edit
-from ..config.settings import AGGREGATE
 from ..core.exit_codes import EX_OK
 from ..log import escaped
 from ..runtime.pinning import PinChecker, Subject
@@ -18,7 +17,7 @@ from .reload import report_change
 def approve(invocation: Invocation) -> int:
     """Write the pin of each named server into the configuration, and print what it covers. Raises BadConfig and PinMismatch."""
     source = invocation.source
-    servers = [one for one in resolved(source.file, source.environment).servers if one.name != AGGREGATE]
+    servers = [one for one in resolved(source.file, source.environment).servers if one.aggregate is None]
     text = source.file.read_bytes().decode()
     checker = PinChecker()
     found: list[dict[str, object]] = []

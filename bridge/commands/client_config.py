@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from ..config import checks, edit, load, tables, xdg
+from ..config import edit, load, schema, tables, xdg
 from ..config.addresses import shown_address
 from ..config.credentials import new_token
+from ..config.server_names import why_not_served
 from ..config.settings import ALL, CONTROL, Settings
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
@@ -29,7 +30,7 @@ def client_config(invocation: Invocation) -> int:
     settings = load.plan(file, invocation.environment)
     known = [server.name for server in settings.servers]
     if options.server not in known:
-        raise BadConfig(f"{file}: {checks.why_not_served(options.server, tables.read(file), known)}")
+        raise BadConfig(f"{file}: {why_not_served(options.server, tables.read(file), known)}")
     if options.file is not None and not options.write:
         raise BadUsage("--file needs --write")
     if options.write:
@@ -118,7 +119,8 @@ def _over_http(
     if not (base or settings.port):
         raise BadConfig(f"{invocation.file}: listen: http is off or uses port 0 (random); set a fixed port")
     base = base or shown_address(settings.scheme, (settings.host, settings.port))
-    url = f"{base}/servers/{options.server}/mcp"
+    paths = next(server.paths for server in settings.servers if server.name == options.server)
+    url = f"{base}{paths.mcp}"
     try:
         # No token is created for a client that cannot use it.
         snippet = http_snippet(options.client, options.server, url, "", private=options.write)
@@ -163,18 +165,30 @@ def _grant(invocation: Invocation, name: str, sha256: str = "") -> None:
     """Let a token use the server, and add the token if there is none of that name. The running daemon reads it."""
     file, server = invocation.file, invocation.options.server
     tables.check_name("tokens", name)
-    known = tables.read(file).tokens
+    tables_of_file = tables.read(file)
+    known = tables_of_file.tokens
+    key = "aggregates" if server in tables_of_file.aggregates else "servers"
     if name not in known:
         # Without a hash the secret is thrown away: the name alone selects the rights of a client on the Unix socket.
-        text = edit.with_token(file.read_bytes().decode(), name, sha256 or hash_of(new_token()), [server])
+        text = edit.with_token(
+            file.read_bytes().decode(),
+            name,
+            sha256 or hash_of(new_token()),
+            [server] if key == "servers" else [],
+            [server] if key == "aggregates" else [],
+        )
         edit.rewrite(file, text)
         notice(f"added the token {name} to {file}; remove it with `mcp-bridge token revoke {name}`")
-    elif ALL not in known[name].servers and server not in known[name].servers:
-        _change(file, name, "servers", [*known[name].servers, server])
+    elif {ALL, server}.isdisjoint(permitted := _permitted(known[name], key)):
+        _change(file, name, key, [*permitted, server])
         notice(f"the token {name} may now use {server} as well")
     elif not sha256:
         return
     reload_if_running(invocation)
+
+
+def _permitted(token: schema.Token, key: str) -> tuple[str, ...]:
+    return token.permitted_aggregates if key == "aggregates" else token.permitted_servers
 
 
 def _change(file: Path, name: str, key: str, value: object) -> None:

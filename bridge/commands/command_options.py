@@ -380,9 +380,14 @@ def _add_token(tokens: argparse.ArgumentParser) -> None:
     tokens.add_argument(
         "--servers",
         nargs="+",
-        default=["*"],
         metavar="SERVER",
-        help="servers that a new token may use (default: all)",
+        help="servers that a new token may use (default: all, or none with --aggregates)",
+    )
+    tokens.add_argument(
+        "--aggregates",
+        nargs="+",
+        metavar="NAME",
+        help="named aggregates that a new token may use (default: all with all servers, otherwise none)",
     )
     tokens.add_argument("--json", action="store_true", help="print JSON, for list")
 

@@ -87,5 +87,6 @@ def _names(kind: str, file: str, server: str, environment: Mapping[str, str]) ->
     try:
         state = request(unix, "GET", f"{CONTROL}/status", _TIMEOUT)
     except Unreachable:
-        return list(tables.read(path).servers)
+        configured = tables.read(path)
+        return [*configured.servers, *configured.aggregates]
     return [one["name"] for one in state["servers"]]

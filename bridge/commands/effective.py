@@ -8,12 +8,13 @@ from typing import Any, Final, cast
 
 import attrs
 
-from ..config import checks, load, tables
+from ..config import load, tables
 from ..config.child_environment import SECRET_KEY, SECRET_VALUE, looks_secret
 from ..config.helper_programs import Helpers
 from ..config.remote import shown_url
 from ..config.remote_table import PROCESS_KEYS, REMOTE_KEYS
 from ..config.schema import File, Server
+from ..config.server_names import why_not_served
 from ..config.settings import ServerConfig, Settings
 from ..config.tables import BadConfig
 from ..log import escaped
@@ -40,7 +41,7 @@ def find_server(file: Path, servers: Iterable[ServerConfig], name: str) -> Serve
     """Return a server whose variables are all available. Raises BadConfig."""
     known = {server.name: server for server in servers}
     if name not in known:
-        raise BadConfig(f"{file}: {checks.why_not_served(name, tables.read(file), known)}")
+        raise BadConfig(f"{file}: {why_not_served(name, tables.read(file), known)}")
     server = known[name]
     if server.fault and not server.not_there:
         raise BadConfig(f"{file}: servers.{name}: {server.fault}")
@@ -115,11 +116,7 @@ def without_secrets(value: Any, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN
 
 def faults_as_notes(settings: Settings) -> dict[tuple[str, ...], list[str]]:
     """Return why servers cannot start, as comments of their tables."""
-    return {
-        ("servers", server.name): [escaped(f"fails: {server.fault}")]
-        for server in settings.servers
-        if server.fault
-    }
+    return {server.table: [escaped(f"fails: {server.fault}")] for server in settings.servers if server.fault}
 
 
 def notes_of(settings: Settings) -> dict[tuple[str, ...], list[str]]:
@@ -128,7 +125,7 @@ def notes_of(settings: Settings) -> dict[tuple[str, ...], list[str]]:
     unlimited = [name for name, value in attrs.asdict(settings.limits).items() if not math.isfinite(value)]
     notes["limits",] = [f"no limit: {', '.join(unlimited)}"] if unlimited else []
     for server in settings.servers:
-        found = notes.setdefault(("servers", server.name), [])
+        found = notes.setdefault(server.table, [])
         if server.fault:
             found.append(f"fails: {server.fault}")
         if not server.share:

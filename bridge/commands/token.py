@@ -42,22 +42,31 @@ def hash_of(secret: str) -> str:
 
 
 def _list(invocation: Invocation) -> None:
-    tokens = tables.read(invocation.file).tokens
+    file = tables.read(invocation.file)
+    tokens = file.tokens
     if invocation.options.json:
         print_json([_as_json(name, one) for name, one in tokens.items()])
         return
     if not tokens:
         notice(f"{invocation.file} has no named tokens; `mcp-bridge token new NAME` creates one")
         return
-    rows = [(name, ", ".join(one.servers), *_rights(one)) for name, one in tokens.items()]
-    terminal = stdout_terminal(invocation.environment)
-    print_line(table(("token", "servers", "tools", "features"), rows, terminal))
+    heads = ("token", "servers", *(("aggregates",) if file.aggregates else ()), "tools", "features")
+    rows = [_row(name, one, with_aggregates=bool(file.aggregates)) for name, one in tokens.items()]
+    print_line(table(heads, rows, stdout_terminal(invocation.environment)))
+
+
+def _row(name: str, one: schema.Token, *, with_aggregates: bool) -> tuple[str, ...]:
+    servers, aggregates = (
+        ", ".join(names) or "none" for names in (one.permitted_servers, one.permitted_aggregates)
+    )
+    return (name, servers, *((aggregates,) if with_aggregates else ()), *_rights(one))
 
 
 def _as_json(name: str, one: schema.Token) -> dict[str, object]:
     return {
         "token": name,
-        "servers": list(one.servers),
+        "servers": list(one.permitted_servers),
+        "aggregates": list(one.permitted_aggregates),
         "tools": {"allow": list(one.tools.get("allow", (ALL,))), "deny": list(one.tools.get("deny", ()))},
         "features": {"deny": list(one.features.get("deny", ()))},
         "metrics": one.metrics,
@@ -86,15 +95,18 @@ def _revoke(invocation: Invocation, name: str) -> None:
 
 
 def _new(invocation: Invocation, name: str) -> None:
-    file, servers = invocation.file, invocation.options.servers
+    file, options = invocation.file, invocation.options
+    aggregates: list[str] = options.aggregates or []
+    servers: list[str] = options.servers or ([] if aggregates else [ALL])
     known = tables.read(file)
     text = file.read_bytes().decode()
     tables.check_name("tokens", name)
     checks.check_token_servers(name, servers, known)
+    checks.check_token_aggregates(name, aggregates, known)
     if name in known.tokens:
         raise BadConfig(f"{file}: token {name!r} already exists; revoke it first")
     secret = new_token()
-    edit.rewrite(file, edit.with_token(text, name, hash_of(secret), servers))
+    edit.rewrite(file, edit.with_token(text, name, hash_of(secret), servers, aggregates))
     print_line(secret)
     notice("save this token now; it will not be shown again")
     report_change(invocation.source)

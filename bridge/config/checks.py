@@ -13,15 +13,16 @@ import attrs
 from ...transports.options import Paths, spellings
 from ...validators.limits import Limits
 from ...validators.origin import LARGEST_PORT
-from ..core.suggestion import suggestion
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
+from .aggregate_checks import check_aggregates
 from .child_directory import client_directories
 from .child_environment import BadEnvironment, check_entry, check_from_client, check_variable, shown
 from .credentials import BadCredential, check_source, expand_home, split_helper
 from .executable import NotRunnable, check_word
 from .expansion import BadExpansion, NotSet, expanded
 from .header_names import header_name
-from .schema import Aggregate, File, Listen, Server
+from .schema import File, Listen, Server
+from .server_names import suggested
 from .settings import AGGREGATE, ALL, READY, BadLimit, changed_limits
 from .tables import BadConfig, Fault, Reading
 from .traces import check_endpoint
@@ -30,7 +31,7 @@ from .xdg import default_socket
 # sun_path of unix(7) without the final zero byte (bytes).
 _LONGEST_SOCKET: Final = 107
 # Prefixes of the paths of servers and of the control API.
-_OURS: Final = ("/servers/", "/control/", "/admin")
+_OURS: Final = ("/servers/", "/aggregates/", "/control/", "/admin")
 _BAD_VALUES: Final = (BadEnvironment, BadCredential, NotRunnable, BadLimit, BadAddress)
 
 
@@ -42,8 +43,7 @@ def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
         if server.enabled:
             _check_server(reading, name, server, environment)
     _check_listen(reading, file.listen, environment)
-    if file.aggregate is not None:
-        _check_aggregate(reading, file.aggregate)
+    check_aggregates(reading)
     _check_tokens(reading)
     with reading.catch(""):
         oauth_helper(file)
@@ -160,27 +160,6 @@ def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, st
                 reading.add(text, "listen", "health", index)
 
 
-def _check_aggregate(reading: Reading, wanted: Aggregate) -> None:
-    file = reading.file
-    served = [name for name, server in file.servers.items() if server.enabled]
-    if file.listen.unix is False:
-        reading.add("aggregate: it needs the Unix socket, but listen.unix is false", "listen", "unix")
-    if AGGREGATE in served:
-        reading.add(
-            f"servers.{AGGREGATE}: the name is reserved for the [aggregate]",
-            "servers",
-            AGGREGATE,
-            is_key=True,
-        )
-    for index, name in enumerate(wanted.servers):
-        if name not in served and not reading.has_fault("servers", name):
-            text = f"aggregate: servers: {why_not_served(name, file, served)}"
-            reading.add(text, "aggregate", "servers", index)
-        if wanted.servers[:index].count(name) == 1:
-            text = f"aggregate: servers: {name!r} is listed {wanted.servers.count(name)} times"
-            reading.add(text, "aggregate", "servers", index)
-
-
 def _check_tokens(reading: Reading) -> None:
     known: dict[str, str] = {}
     for name, token in reading.file.tokens.items():
@@ -188,7 +167,9 @@ def _check_tokens(reading: Reading) -> None:
             text = f"tokens.{name}: sha256 is that of tokens.{known[token.sha256]} as well"
             reading.add(text, "tokens", name, "sha256")
         with reading.catch(""):
-            check_token_servers(name, token.servers, reading.file)
+            check_token_servers(name, token.permitted_servers, reading.file)
+        with reading.catch(""):
+            check_token_aggregates(name, token.permitted_aggregates, reading.file)
 
 
 def oauth_helper(file: File) -> tuple[str, ...]:
@@ -199,18 +180,6 @@ def oauth_helper(file: File) -> tuple[str, ...]:
         return tuple(split_helper(file.oauth.helper))
     except BadCredential as fault:
         raise BadConfig(f"oauth: helper: {fault}", "oauth", "helper") from None
-
-
-def why_not_served(name: str, file: File, served: Iterable[str]) -> str:
-    """Return the error text for a name that no enabled server has."""
-    if name in file.servers:
-        return f"servers.{name} is disabled (enabled = false)"
-    return f"there is no server {shown(name)}{_suggested(name, served)}"
-
-
-def _suggested(name: str, known: Iterable[str]) -> str:
-    names = [*known]
-    return f"; there are {', '.join(names) or 'none'}{suggestion(name, names)}"
 
 
 def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
@@ -250,11 +219,31 @@ def check_token_servers(name: str, servers: Iterable[str], file: File) -> None:
     """Check that the servers of a token exist. Raises BadConfig."""
     faults = [
         Fault(
-            f"tokens.{name}: servers: there is no server {shown(server)}{_suggested(server, file.servers)}",
+            f"tokens.{name}: servers: there is no server {shown(server)}{_instead(server, file)}",
             ("tokens", name, "servers", index),
         )
         for index, server in enumerate(servers)
         if server not in (ALL, AGGREGATE, *file.servers)
+    ]
+    if faults:
+        raise BadConfig(faults=faults)
+
+
+def _instead(server: str, file: File) -> str:
+    if server in file.aggregates:
+        return f'; it is an aggregate, which belongs into aggregates = ["{server}"]'
+    return suggested(server, file.servers)
+
+
+def check_token_aggregates(name: str, aggregates: Iterable[str], file: File) -> None:
+    """Check that the aggregates of a token exist. Raises BadConfig."""
+    faults = [
+        Fault(
+            f"tokens.{name}: aggregates: there is no table [aggregates.{shown(one)[1:-1]}]{suggested(one, file.aggregates)}",
+            ("tokens", name, "aggregates", index),
+        )
+        for index, one in enumerate(aggregates)
+        if one not in (ALL, *file.aggregates)
     ]
     if faults:
         raise BadConfig(faults=faults)

@@ -303,10 +303,15 @@ def token_name(client: str, server: str) -> str:
     return f"{name[: LONGEST_NAME - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def with_token(text: str, name: str, sha256: str, servers: Iterable[str]) -> str:
+def with_token(
+    text: str, name: str, sha256: str, servers: Iterable[str], aggregates: Iterable[str] = ()
+) -> str:
     """Return the text with the table of another token at its end. Raises BadConfig as `ConfigText`."""
     config = ConfigText(text)
-    config.add_table(("tokens", name), {"sha256": sha256, "servers": [*servers]})
+    scope = {"servers": [*servers], "aggregates": [*aggregates]}
+    # An absent key and an empty list mean the same where the other one has names.
+    kept = {key: names for key, names in scope.items() if names} or {"servers": []}
+    config.add_table(("tokens", name), {"sha256": sha256, **kept})
     return config.text
 
 

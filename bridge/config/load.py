@@ -16,6 +16,7 @@ import attrs
 
 from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
+from .aggregate_checks import members_of
 from .checks import check_values, oauth_helper, parse_address, socket_path
 from .child_directory import check_directory_code, client_directories
 from .child_environment import (
@@ -33,9 +34,10 @@ from .header_names import header_name
 from .helper_programs import Helpers
 from .remote import Remote
 from .remote_table import BadRemote, files_of, remote_of, with_secrets
-from .schema import Aggregate, File, Server, Token
+from .schema import Aggregate, File, NamedAggregate, Server, Token
 from .settings import (
     AGGREGATE,
+    AGGREGATE_VARIABLE,
     ALL,
     AdminConfig,
     AggregateConfig,
@@ -133,8 +135,8 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     ]
     host, port = parse_address(file.listen.http)
     unix = socket_path(file.listen.unix, environment)
-    if file.aggregate is not None and unix is not None:
-        servers.append(_aggregate(file.aggregate, servers, unix, limits, environment))
+    if unix is not None:
+        servers += _aggregates(file, servers, unix, limits, environment)
     return Settings(
         servers=tuple(servers),
         host=host,
@@ -290,26 +292,52 @@ def _noted(faults: list[ServerFault], *keys: str) -> Generator[None]:
         faults.append((keys, str(fault)))
 
 
-def _aggregate(
-    wanted: Aggregate,
+def _aggregates(
+    file: File,
     servers: Iterable[ServerConfig],
     unix: Path,
     limits: Limits,
     environment: Mapping[str, str],
-) -> ServerConfig:
+) -> list[ServerConfig]:
     known = {server.name: server for server in servers}
-    words = (sys.executable, "-m", "mcpbridged.bridge.aggregate.server", str(unix), *wanted.servers)
-    launch = Launch(words, inherited(environment), umask=0o077)
+    wanted: dict[str, Aggregate | NamedAggregate] = {**file.aggregates}
+    if file.aggregate is not None:
+        wanted = {AGGREGATE: file.aggregate, **wanted}
+    found: list[ServerConfig] = []
+    for name, one in wanted.items():
+        about = _about(name, one, known)
+        words = (sys.executable, "-m", "mcpbridged.bridge.aggregate.server", str(unix), *about.servers)
+        variables = inherited(environment)
+        if about.named:
+            variables |= {AGGREGATE_VARIABLE: name}
+        launch = Launch(words, variables, umask=0o077)
+        found.append(
+            ServerConfig(
+                name, launch, "modern", "principal", limits=limits, knows_principal=True, aggregate=about
+            )
+        )
+    return found
+
+
+def _about(
+    name: str, wanted: Aggregate | NamedAggregate, known: Mapping[str, ServerConfig]
+) -> AggregateConfig:
+    """Return what the process of an aggregate is sent."""
+    servers = members_of(wanted.servers, known)
+    without = tuple(sorted(set[str].intersection(*(set(known[server].without) for server in servers))))
     about = AggregateConfig(
-        wanted.servers,
-        wanted.name,
-        wanted.version,
-        wanted.title,
-        wanted.instructions,
-        tuple(sorted(set[str].intersection(*(set(known[name].without) for name in wanted.servers)))),
+        servers, wanted.name or name, wanted.version, wanted.title, wanted.instructions, without
     )
-    return ServerConfig(
-        AGGREGATE, launch, "modern", "principal", limits=limits, knows_principal=True, aggregate=about
+    if isinstance(wanted, Aggregate):
+        return about
+    return attrs.evolve(
+        about,
+        named=True,
+        allow=wanted.tools.get("allow", (ALL,)),
+        deny=wanted.tools.get("deny", ()),
+        rename=wanted.rename,
+        describe=wanted.describe,
+        surface=wanted.surface,
     )
 
 
@@ -364,11 +392,12 @@ def _token(name: str, token: Token) -> TokenConfig:
     return TokenConfig(
         name,
         bytes.fromhex(token.sha256),
-        frozenset(token.servers),
+        frozenset(token.permitted_servers),
         token.tools.get("allow", (ALL,)),
         token.tools.get("deny", ()),
         token.features.get("deny", ()),
         token.metrics,
+        frozenset(token.permitted_aggregates),
     )
 
 

@@ -21,13 +21,13 @@ _LARGE: Final = 128 * 1024
 _SHOWN: Final = frozenset(
     {
         *("aggregate", "aggregates", "approval", "calls", "config_version", "connect_seconds", "cwd_trust", "enabled"),
-        *("era", "features", "format", "health", "level", "limits", "listen", "log", "name", "pin", "plain_http"),
+        *("era", "features", "format", "health", "level", "limits", "listen", "log", "name", "pin", "plain_http", "rename"),
         *("private_tmp", "rlimits", "servers", "share", "spare", "start", "tls_cert", "tls_key", "tokens", "tools"),
         *("transport", "umask", "unix", "authenticate", "allow", "deny", "surface", "actions"),
     }
 )  # fmt: skip
 # The keys below which any name is a key whose value is shown.
-_TABLES_OF_NUMBERS: Final = frozenset({"limits", "rlimits"})
+_TABLES_OF_PLAIN_VALUES: Final = frozenset({"limits", "rename", "rlimits"})
 _KNOWN_WORD: Final = re.compile(r"[a-z][a-z_]*")
 _AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _AT_END: Final = re.compile(r" \(at end of document\)$")
@@ -145,7 +145,7 @@ def _may_show(path: Path) -> bool:
     if len(names) > 1 and names[0] in ("servers", "tokens", "aggregates"):
         names[1:2] = []
     for index, name in enumerate(names):
-        if name in _TABLES_OF_NUMBERS and all(one in _SHOWN for one in names[:index]):
+        if name in _TABLES_OF_PLAIN_VALUES and all(one in _SHOWN for one in names[:index]):
             return True
         if name not in _SHOWN:
             return False

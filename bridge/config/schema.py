@@ -20,6 +20,8 @@ VERSION: Final = 1
 # The longest name of a server or a token, in characters.
 LONGEST_NAME: Final = 32
 NAME: Final = rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_NAME - 1}}}\Z"
+# The name of a tool (MCP 2025-11-25 server/tools).
+TOOL_NAME: Final = r"^[A-Za-z0-9_.-]{1,128}\Z"
 # The longest string of the file, in characters.
 LONGEST_TEXT: Final = 4096
 # The program and the arguments of one command together.
@@ -331,8 +333,17 @@ class Token:
         ),
     ]
     servers: Annotated[
-        tuple[Text, ...], Meta(description="The servers that the token is valid for; * for all.")
-    ] = (ALL,)
+        tuple[Text, ...] | None,
+        Meta(
+            description="The servers that the token is valid for; * for all. Without it: all, or none if aggregates is set."
+        ),
+    ] = None
+    aggregates: Annotated[
+        tuple[Text, ...] | None,
+        Meta(
+            description="The named aggregates that the token is valid for; * for all. Without it: all if the token is valid for all servers, otherwise none."
+        ),
+    ] = None
     tools: Annotated[
         dict[Literal["allow", "deny"], tuple[Text, ...]],
         Meta(
@@ -348,6 +359,20 @@ class Token:
         Meta(description="Whether it is valid for /metrics, which is otherwise for the owner only."),
     ] = False
 
+    @property
+    def permitted_servers(self) -> tuple[str, ...]:
+        """Return the servers that the token is valid for."""
+        if self.servers is None:
+            return (ALL,) if self.aggregates is None else ()
+        return self.servers
+
+    @property
+    def permitted_aggregates(self) -> tuple[str, ...]:
+        """Return the named aggregates that the token is valid for."""
+        if self.aggregates is None:
+            return (ALL,) if ALL in self.permitted_servers else ()
+        return self.aggregates
+
 
 @attrs.frozen
 class Aggregate:
@@ -359,6 +384,57 @@ class Aggregate:
     name: Annotated[str, Meta(min_length=1, max_length=128, description="The name in serverInfo.")] = (
         DEFAULT_NAME
     )
+    version: Annotated[
+        str,
+        Meta(max_length=128, description="The version in serverInfo; empty for the version of mcp-bridge."),
+    ] = ""
+    title: Annotated[str, Meta(max_length=128, description="The title in serverInfo; empty for none.")] = ""
+    instructions: Annotated[
+        str,
+        Meta(
+            max_length=65536,
+            description="The instructions for the model; empty for those of the servers, joined.",
+        ),
+    ] = ""
+
+
+@attrs.frozen
+class NamedAggregate:
+    """[aggregates.NAME]: several servers combined as one, at /aggregates/NAME/mcp, /sse and /ws."""
+
+    servers: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1, description="The servers of the aggregate, in this order; * for all the others."),
+    ]
+    tools: Annotated[
+        dict[Literal["allow", "deny"], tuple[Text, ...]],
+        Meta(
+            description="Patterns of the tools that it offers (allow), and of those that it hides (deny), as SERVER__TOOL."
+        ),
+    ] = attrs.field(factory=dict[Literal["allow", "deny"], tuple[str, ...]])
+    rename: Annotated[
+        dict[
+            str,
+            Annotated[
+                str,
+                Meta(
+                    pattern=TOOL_NAME,
+                    extra={"form": "1 to 128 letters, digits, underscores, dashes and dots"},
+                ),
+            ],
+        ],
+        Meta(description="New names of tools, by SERVER__TOOL."),
+    ] = attrs.field(factory=dict[str, str])
+    describe: Annotated[
+        dict[str, Text], Meta(description="Descriptions in place of those of the servers, by SERVER__TOOL.")
+    ] = attrs.field(factory=dict[str, str])
+    surface: Annotated[
+        Literal["all", "search"],
+        Meta(
+            description="Whether clients see all tools, or three tools that search, describe and call them."
+        ),
+    ] = "all"
+    name: Annotated[str, Meta(max_length=128, description="The name in serverInfo; empty for NAME.")] = ""
     version: Annotated[
         str,
         Meta(max_length=128, description="The version in serverInfo; empty for the version of mcp-bridge."),
@@ -402,6 +478,9 @@ class File:
         attrs.field(factory=OAuthStore)
     )
     aggregate: Annotated[Aggregate | None, Meta(description="Several servers combined as one.")] = None
+    aggregates: Annotated[
+        dict[str, NamedAggregate], Meta(description="Further combinations of servers, by name.")
+    ] = attrs.field(factory=dict[str, NamedAggregate])
     tokens: Annotated[
         dict[str, Token], Meta(description="Additional tokens, by the name of their principal.")
     ] = attrs.field(factory=dict[str, Token])
@@ -424,6 +503,7 @@ def json_schema() -> dict[str, Any]:
         OAuthStore,
         Token,
         Aggregate,
+        NamedAggregate,
     ):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
@@ -431,7 +511,7 @@ def json_schema() -> dict[str, Any]:
     # It has a default for a remote server only, and no empty command is accepted.
     del server["properties"]["command"]["default"]
     server["oneOf"] = [{"required": ["command"]}, {"required": ["url"]}]
-    for key in ("servers", "tokens"):
+    for key in ("servers", "aggregates", "tokens"):
         definitions["File"]["properties"][key]["propertyNames"] = _portable({"pattern": NAME})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mcp-bridge", **described}
 

@@ -1,11 +1,17 @@
-"""Check that the names of servers cannot be confused.
+"""Check that the names of servers cannot be confused, and explain a name that no server has.
 
 An aggregate and several clients name a tool `SERVER__TOOL`, some in lower case, and some file systems do not distinguish capitals.
 """
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from ..core.suggestion import suggestion
+from .child_environment import shown
+
+if TYPE_CHECKING:
+    from .schema import File
 
 # Between the name of a server and that of its tool.
 SEPARATOR: Final = "__"
@@ -35,3 +41,16 @@ def is_confusable(name: str, others: Iterable[str]) -> bool:
     prefix = f"{name.lower()}{SEPARATOR}"
     taken = (f"{other.lower()}{SEPARATOR}" for other in others)
     return any(other.startswith(prefix) or prefix.startswith(other) for other in taken)
+
+
+def why_not_served(name: str, file: "File", served: Iterable[str]) -> str:
+    """Return the error text for a name that no enabled server has."""
+    if name in file.servers:
+        return f"servers.{name} is disabled (enabled = false)"
+    return f"there is no server {shown(name)}{suggested(name, served)}"
+
+
+def suggested(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error text that lists the known names."""
+    names = [*known]
+    return f"; there are {', '.join(names) or 'none'}{suggestion(name, names)}"

@@ -21,6 +21,8 @@ WRAPPED = "stdio"
 # The name of the server that combines others.
 AGGREGATE = "aggregate"
 PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
+# The variable with the name of an aggregate of [aggregates], for its processes.
+AGGREGATE_VARIABLE = "MCP_BRIDGE_AGGREGATE"
 # The path of the readiness check.
 READY = "/readyz"
 # The path of the metrics.
@@ -52,7 +54,7 @@ class AggregateConfig:
     """The members and the serverInfo of the aggregate. A change of these closes no session.
 
     `version` is empty for that of the bridge, `instructions` for those of the servers. `without` are the capabilities that
-    are disabled for every member.
+    are disabled for every member. `named` is whether it is one of [aggregates], whose other keys are the last ones here.
     """
 
     servers: tuple[str, ...]
@@ -61,6 +63,12 @@ class AggregateConfig:
     title: str = ""
     instructions: str = ""
     without: tuple[str, ...] = ()
+    named: bool = False
+    allow: tuple[str, ...] = (ALL,)
+    deny: tuple[str, ...] = ()
+    rename: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    describe: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    surface: str = "all"
 
 
 @attrs.frozen
@@ -83,11 +91,11 @@ class ServerConfig:
     limits: Limits = attrs.field(factory=Limits)
     # The names of the variables whose values are redacted.
     hidden: frozenset[str] = frozenset()
-    # Whether PRINCIPAL_VARIABLE is set for its processes. Only the aggregate gets it.
+    # Whether PRINCIPAL_VARIABLE is set for its processes. Only aggregates get it.
     knows_principal: bool = False
     # Set for a server with a url.
     remote: Remote | None = None
-    # Set for the aggregate only.
+    # Set for aggregates only.
     aggregate: AggregateConfig | None = None
     # The variables that request headers of the client set, with the name of the header in lower case.
     from_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
@@ -141,6 +149,28 @@ class ServerConfig:
         return found if self.remote is None else (*found, *self.remote.secrets)
 
     @property
+    def is_named_aggregate(self) -> bool:
+        """Return whether it is one of [aggregates]."""
+        return self.aggregate is not None and self.aggregate.named
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """Return the keys that lead to its table in the file."""
+        if self.aggregate is None:
+            return "servers", self.name
+        return ("aggregates", self.name) if self.aggregate.named else (AGGREGATE,)
+
+    @property
+    def where(self) -> str:
+        """Return the name of its table, for messages."""
+        return ".".join(self.table)
+
+    @property
+    def paths(self) -> Paths:
+        """Return the paths that clients are shown."""
+        return Paths.of_aggregate(self.name) if self.is_named_aggregate else Paths.below(self.name)
+
+    @property
     def subject(self) -> str:
         """Return what errors name as the server: its program, or its URL without secrets."""
         return repr(self.launch.argv[0]) if self.remote is None else self.remote.shown
@@ -158,7 +188,10 @@ class ServerConfig:
 
 @attrs.frozen
 class TokenConfig:
-    """A bearer token by its SHA-256, and its permissions. Its name is the principal."""
+    """A bearer token by its SHA-256, and its permissions. Its name is the principal.
+
+    `aggregates` are the named ones; those of a token for all servers are all, unless it names some.
+    """
 
     name: str
     sha256: bytes = attrs.field(repr=False)
@@ -168,6 +201,9 @@ class TokenConfig:
     without: tuple[str, ...] = ()
     # Whether the principal may read /metrics.
     metrics: bool = False
+    aggregates: frozenset[str] = attrs.field(
+        default=attrs.Factory(lambda self: self.servers & {ALL}, takes_self=True)
+    )
 
     @property
     def role(self) -> tuple[tuple[str, ...], ...]:
@@ -245,8 +281,8 @@ class Settings:
 
     @property
     def own_servers(self) -> int:
-        """Return the number of servers, without the aggregate."""
-        return sum(server.name != AGGREGATE for server in self.servers)
+        """Return the number of servers, without aggregates."""
+        return sum(server.aggregate is None for server in self.servers)
 
     @property
     def secrets(self) -> list[str]:

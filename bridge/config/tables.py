@@ -34,6 +34,7 @@ from .schema import (
     Listen,
     Log,
     Metrics,
+    NamedAggregate,
     OAuthStore,
     Server,
     Token,
@@ -49,6 +50,7 @@ T = TypeVar("T")
 # A file of a thousand servers has some hundred KiB. In bytes.
 LARGEST_FILE: Final = 1024 * 1024
 _MOST_SERVERS: Final = 256
+_MOST_AGGREGATES: Final = 64
 # Keys whose values may hold a secret. No error shows these values.
 _NEVER_SHOWN: Final = frozenset(
     {
@@ -173,7 +175,7 @@ class Reading:
 
 
 def check_name(where: str, name: str) -> None:
-    """Check the name of a server or a token. Raises BadConfig."""
+    """Check the name of a server, an aggregate or a token. Raises BadConfig."""
     try:
         msgspec.convert(name, Annotated[str, Meta(pattern=NAME)])
     except msgspec.ValidationError:
@@ -333,7 +335,11 @@ def _read_tables(table: dict[str, Any], reading: Reading) -> File:
         **{name: _convert(cls, table.pop(name, {}), (name,), reading) for name, cls in _SINGLE.items()},
         "servers": _servers(table, reading),
         "tokens": _named(Token, table, "tokens", reading),
+        "aggregates": _named(NamedAggregate, table, "aggregates", reading),
     }
+    if len(parts["aggregates"]) > _MOST_AGGREGATES:
+        text = f"aggregates: there are {len(parts['aggregates'])}, and the limit is {_MOST_AGGREGATES}"
+        reading.add(text, "aggregates", is_key=True)
     if "aggregate" in table:
         parts["aggregate"] = _convert(Aggregate, table.pop("aggregate"), ("aggregate",), reading)
     rest = _convert(File, {key: value for key, value in table.items() if key not in parts}, (), reading)
@@ -458,6 +464,7 @@ def _keys_of_tables() -> Iterator[tuple[str, str]]:
         "[servers.NAME.oauth]": OAuth,
         "[tokens.NAME]": Token,
         "[aggregate]": Aggregate,
+        "[aggregates.NAME]": NamedAggregate,
     }
     for name, cls in tables.items():
         for key in _hints_of(cls):

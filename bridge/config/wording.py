@@ -119,6 +119,8 @@ def _faults(hint: object, value: object, path: tuple[str | int, ...], *, hidden:
 def _faults_of_union(
     options: tuple[object, ...], value: object, path: tuple[str | int, ...], *, hidden: bool
 ) -> Iterator[TypeFault]:
+    # TOML has no null, so None stands for an absent key only.
+    options = tuple(option for option in options if option is not type(None))
     for option in options:
         if _has_kind(_parts(option)[0], value):
             found = [*_faults(option, value, path, hidden=hidden)]

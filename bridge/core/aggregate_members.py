@@ -29,6 +29,7 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `name`, `version`, `title` and `instructions` are those of the aggregate; without `instructions` the members' are used.
     `without` are capabilities that are denied for all members. Calls to a removed member have `drain_seconds` to finish.
+    The other fields are keys of [aggregates.NAME].
     """
 
     members: dict[str, int]
@@ -38,6 +39,16 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instructions: str = ""
     without: tuple[str, ...] = ()
     drain_seconds: float = 10.0
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+    describe: dict[str, str] = {}
+    surface: str = "all"
+
+    @property
+    def offer_of_tools(self) -> tuple[object, ...]:
+        """Return what decides how the tools of the members are listed, as a value to compare."""
+        return self.allow, self.deny, self.rename, self.describe, self.surface
 
 
 class _LeftOut(msgspec.Struct, frozen=True):

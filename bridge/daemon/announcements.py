@@ -5,9 +5,8 @@ import os
 import sys
 from typing import Final
 
-from ...transports.options import Paths
 from ...validators.counted import counted
-from ..config.settings import AGGREGATE, Settings
+from ..config.settings import Settings
 from ..config.trust import replaceable_socket_places
 from ..log import LineLog, escaped
 from .running_config import RunningConfig
@@ -71,16 +70,17 @@ def _announce_servers(config: RunningConfig, settings: Settings, log: LineLog) -
         "info", "configuration", f"configuration: {escaped(str(settings.file))}", file=str(settings.file)
     )
     base = next((one for one in config.client_addresses if not one.startswith("unix:")), "")
-    names = [server.name for server in settings.servers if server.name != AGGREGATE]
-    if not names:
+    shown = [server for server in settings.servers if server.aggregate is None or server.is_named_aggregate]
+    if not shown:
         text = "no server is configured; add one with `mcp-bridge add NAME -- COMMAND ARGS...`"
         log.always("info", "no_servers", text)
-    for name in names[:_MOST_SERVERS] if base else ():
-        url = f"{base}{Paths.below(name).mcp}"
-        log.always("info", "server_address", f"server {name}: {url}", server=name, url=url)
-    if base and len(names) > _MOST_SERVERS:
-        text = f"and {counted(len(names) - _MOST_SERVERS, 'other server')}: mcp-bridge status"
-        log.always("info", "more_servers", text, servers=len(names))
+    for server in shown[:_MOST_SERVERS] if base else ():
+        url = f"{base}{server.paths.mcp}"
+        kind = "aggregate" if server.is_named_aggregate else "server"
+        log.always("info", "server_address", f"{kind} {server.name}: {url}", server=server.name, url=url)
+    if base and len(shown) > _MOST_SERVERS:
+        text = f"and {counted(len(shown) - _MOST_SERVERS, 'other server')}: mcp-bridge status"
+        log.always("info", "more_servers", text, servers=len(shown))
 
 
 def warn_of_certificate(config: RunningConfig, log: LineLog) -> None:

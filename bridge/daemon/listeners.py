@@ -127,7 +127,8 @@ class Listeners:
         table = {**table, **self._page()}
         rights = permitted_servers(settings)
         self._tcp_routes.replace(table, owners, rights)
-        self._unix_routes.replace({**table, **self._control}, owners, rights)
+        members = self._supervisor.paths_of_members
+        self._unix_routes.replace({**table, **members, **self._control}, owners, rights)
 
     def use_certificate(self) -> None:
         """Use the present certificate for connections from now on."""

@@ -21,7 +21,7 @@ _MOST_SESSIONS: Final = 100
 
 
 class TokenUse(msgspec.Struct, frozen=True):
-    """One token, without its value: its servers, its open connections, and when the last one was closed.
+    """One token, without its value: its servers and aggregates, its open connections, and when the last one was closed.
 
     `last_used` is in seconds since the epoch, 0 if it was not used since the start of the daemon.
     """
@@ -105,7 +105,7 @@ def call_rows(metrics: Iterable[tuple[str, CallMetrics | None]]) -> tuple[CallRo
 
 def token_uses(settings: Settings, quota: Quota) -> tuple[TokenUse, ...]:
     """Return the use of each token, that of the owner first."""
-    tokens = [(token.name, tuple(sorted(token.servers))) for token in settings.tokens]
+    tokens = [(token.name, tuple(sorted(token.servers | token.aggregates))) for token in settings.tokens]
     if settings.authenticate:
         tokens.insert(0, (PRINCIPAL, (ALL,)))
     return tuple(TokenUse(name, servers, *quota.use_of(name)) for name, servers in tokens)

@@ -12,7 +12,7 @@ import trio
 
 from ...transports.endpoints.http_sse import SharedMessagePost
 from ...transports.http.routes import endpoints
-from ...transports.options import Paths
+from ...transports.options import Paths, aggregate_of, member_path
 from ...transports.poller import Poller
 from ...transports.ports import Endpoint
 from ...transports.process.spawner import Spawner
@@ -119,9 +119,18 @@ class Supervisor:
         member = self._members.get(name)
         return None if member is None else member.server
 
-    def may_delegate(self, pid: int) -> bool:
-        """Return whether a process is that of the aggregate, which may name the principal of each request."""
-        return any(server.config.knows_principal and pid in server.pids for server in self._all())
+    def may_delegate(self, pid: int, principal: str, path: str) -> bool:
+        """Return whether a process is that of an aggregate for this principal, in whose name it may send requests to this path.
+
+        The paths of the members of a named aggregate are for the processes of that aggregate only.
+        """
+        name = aggregate_of(path)
+        return any(
+            server.config.knows_principal
+            and name in ("", server.name)
+            and server.principals_by_pid.get(pid) == principal
+            for server in self._all()
+        )
 
     def is_ready(self, name: str = "") -> bool:
         """Return whether this server, or every server without a name, can serve clients."""
@@ -172,7 +181,7 @@ class Supervisor:
         return True
 
     def send_members(self) -> None:
-        """Send the present members to the aggregate, if there is one. Call it after the routes were replaced."""
+        """Send the present members to each aggregate. Call it after the routes were replaced."""
         for member in self._members.values():
             about = member.server.config.aggregate
             if about is not None:
@@ -184,6 +193,11 @@ class Supervisor:
                     about.instructions,
                     about.without,
                     member.server.config.limits.drain_seconds,
+                    about.allow,
+                    about.deny,
+                    {**about.rename},
+                    {**about.describe},
+                    about.surface,
                 )
                 member.server.introduce(line(membership))
 
@@ -224,11 +238,13 @@ class Supervisor:
             for observer in self.log_observers:
                 observer(server_log)
         self._record_calls(server_log)
-        # The aggregate forwards requests, and the members check the permissions of the principal.
+        # An aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self._restricted
         server = LocalServer(config, self._parts, server_log, roles)
         scope = await self._nursery.start(self._guard, server, server_log)
         table = endpoints(Paths.below(config.name), server, config.limits, server_log)
+        if config.is_named_aggregate:
+            table |= endpoints(config.paths, server, config.limits, server_log)
         return _Member(server, scope, table, next(self._numbers))
 
     async def _guard(
@@ -286,6 +302,15 @@ class Supervisor:
             table[_MESSAGES] = self._messages(permitted_servers(settings))
         return table
 
+    @property
+    def paths_of_members(self) -> dict[str, Endpoint]:
+        """The endpoints by which the processes of named aggregates reach their members. They belong on the Unix socket only."""
+        return {
+            member_path(name, server): self._members[server].table[Paths.below(server).ws]
+            for name, member in self._members.items()
+            for server in _members_by_path(member.server.config)
+        }
+
     def _messages(self, rights: Mapping[str, frozenset[str]]) -> Endpoint:
         """Return the endpoint that finds the session of a message in all servers."""
         servers = {
@@ -299,6 +324,8 @@ class Supervisor:
     def owners(self, settings: Settings) -> dict[str, str]:
         """Return the name of the server that each path belongs to."""
         owners = {path: name for name, member in self._members.items() for path in member.table}
+        # A right to a named aggregate is enough for the requests that its processes send in the name of the principal.
+        owners |= {path: aggregate_of(path) for path in self.paths_of_members}
         owners |= dict.fromkeys(attrs.astuple(settings.paths), settings.root)
         if settings.root != WRAPPED:
             # The path belongs to the server of each session.
@@ -336,9 +363,20 @@ class Supervisor:
         return [*(member.server for member in self._members.values()), *self._draining]
 
 
+def _members_by_path(config: ServerConfig) -> tuple[str, ...]:
+    return config.aggregate.servers if config.aggregate is not None and config.aggregate.named else ()
+
+
 def permitted_servers(settings: Settings) -> Mapping[str, frozenset[str]]:
-    """Return the servers that each principal may use, without the principals that may use all."""
-    return {token.name: token.servers for token in settings.tokens if ALL not in token.servers}
+    """Return the servers and aggregates that each principal may use, without the principals that may use all."""
+    named = {server.name for server in settings.servers if server.is_named_aggregate}
+    others = {server.name for server in settings.servers} - named
+    return {
+        token.name: frozenset(others if ALL in token.servers else token.servers - named)
+        | (named if ALL in token.aggregates else token.aggregates)
+        for token in settings.tokens
+        if ALL not in token.servers or ALL not in token.aggregates
+    }
 
 
 def token_changes(before: Iterable[TokenConfig], after: Iterable[TokenConfig]) -> dict[str, tuple[str, ...]]:

@@ -81,6 +81,15 @@ class ProcessTable:
         }
 
     @property
+    def principals(self) -> dict[int, str]:
+        """The principal in whose name each running process runs, by pid, without standbys."""
+        return {
+            child.pid: process.owner.principal
+            for child, process in self._processes.items()
+            if process.owner is not None
+        }
+
+    @property
     def silent(self) -> tuple[int, ...]:
         """The ids of the processes that have not answered their last ping."""
         return tuple(

@@ -193,6 +193,11 @@ class LocalServer:
         return self._parts.common.processes.pids
 
     @property
+    def principals_by_pid(self) -> dict[int, str]:
+        """The principal of each running process that has an owner, by pid."""
+        return self._parts.common.processes.principals
+
+    @property
     def connections(self) -> int:
         """The number of connections to a remote server."""
         return self._parts.common.processes.connections

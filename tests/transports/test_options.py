@@ -2,7 +2,15 @@
 
 import pytest
 
-from mcpbridged.transports.options import Launch, Paths, both_spellings, is_discovery, spellings
+from mcpbridged.transports.options import (
+    Launch,
+    Paths,
+    aggregate_of,
+    both_spellings,
+    is_discovery,
+    member_path,
+    spellings,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +57,16 @@ def test_a_server_has_its_paths_below_its_name():
 
 def test_the_environment_of_a_launch_is_not_printed():
     assert "hidden" not in repr(Launch(("server",), {"TOKEN": "hidden"}))
+
+
+def test_the_path_of_a_member_names_the_aggregate_whose_process_may_use_it():
+    assert aggregate_of(member_path("dev", "git")) == "dev"
+    assert aggregate_of(f"{member_path('dev', 'git')}/") == "dev"
+    for path in (
+        "/aggregates/dev/ws",
+        "/aggregates/dev/members/git/mcp",
+        "/servers/dev/ws",
+        "/aggregates/a/b/members/c/ws",
+    ):
+        assert aggregate_of(path) == ""
+    assert Paths.of_aggregate("dev").pipe == "/aggregates/dev/pipe"

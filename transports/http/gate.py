@@ -21,7 +21,7 @@ from ...validators.limits import Limits
 from ...validators.origin import Site
 from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
 from ..client_process import CLIENT_HEADER, PRINCIPAL_HEADER, pid_of_peer
-from ..options import ANONYMOUS, LOCAL, Headers, both_spellings, is_discovery
+from ..options import ANONYMOUS, LOCAL, Headers, aggregate_of, both_spellings, is_discovery
 
 _PREFLIGHT: Headers = (
     (b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS"),
@@ -116,8 +116,8 @@ class Gate:
     `tokens` is None where no credential is required (`--no-auth`, or a Unix socket whose peer credentials were checked in
     accept). `health` are paths without a credential, unless the query names a server; OAuth discovery needs none either.
     `shared_with` are the foreign origins that the operator allows; only these get CORS headers. `bringing` returns further
-    headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may act
-    for another principal and client, as the aggregate does. Elsewhere it is None, and such headers are ignored. `named` are
+    headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may send
+    requests in the name of a principal to a path, as aggregates do. Elsewhere it is None, and such headers are ignored. `named` are
     the tokens of the configuration, which the owner may name on the Unix socket to be treated as their principals. `pages`
     are the web pages of a TCP listener.
 
@@ -129,7 +129,7 @@ class Gate:
     health: frozenset[str] = attrs.field(converter=both_spellings)
     shared_with: frozenset[str] = frozenset()
     bringing: Callable[[], Container[str]] = frozenset
-    delegates: Callable[[int], bool] | None = None
+    delegates: Callable[[int, str, str], bool] | None = None
     named: Callable[[], Container[str]] = frozenset
     wrong: WrongCredentials = attrs.field(
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
@@ -212,15 +212,15 @@ class Gate:
         return offered
 
     def check_delegate(self, head: Head, sock: socket.socket) -> None:
-        """Raise Rejection 403 where another process than the aggregate names another principal or client."""
-        if (
-            self.delegates is not None
-            and not _DELEGATING.isdisjoint(head.headers)
-            and not self.delegates(pid_of_peer(sock))
-        ):
-            raise Rejection(
-                403, INVALID_REQUEST, "Mcp-Bridge-Principal and Mcp-Bridge-Client are for the aggregate only"
-            )
+        """Raise Rejection 403 where another process than that of an aggregate acts for another principal or client."""
+        if self.delegates is None:
+            return
+        is_of_aggregate = bool(aggregate_of(head.path))
+        if not is_of_aggregate and _DELEGATING.isdisjoint(head.headers):
+            return
+        if not self.delegates(pid_of_peer(sock), head.headers.get(PRINCIPAL_HEADER, ""), head.path):
+            what = "this path is" if is_of_aggregate else "Mcp-Bridge-Principal and Mcp-Bridge-Client are"
+            raise Rejection(403, INVALID_REQUEST, f"{what} for the aggregate only")
 
     def preflight(self, head: Head) -> Headers | None:
         """Return the headers of the response to a CORS preflight of an allowed origin, else None.

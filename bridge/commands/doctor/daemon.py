@@ -77,8 +77,8 @@ def check_daemon(
             if found["state"] == "failed" and found["fault"] == server.fault:
                 # `check_server` has reported it.
                 return []
-            return [*_running(unix, found, server)]
-        text = f"servers.{server.name}: the daemon has not loaded it yet"
+            return [*_running(unix, {**found, "where": server.where}, server)]
+        text = f"{server.where}: the daemon has not loaded it yet"
         return [Finding(WARNING, text, "run mcp-bridge reload")]
 
     tally = progress.count("tested", len(settings.servers))
@@ -102,12 +102,12 @@ def _addresses(state: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterator[Finding]:
-    """Yield the findings about a running server."""
+    """Yield the findings about a running server, whose table is `server["where"]`."""
     if server.get("withheld"):
         yield Finding(
             WARNING,
-            f"servers.{server['name']}: set in the daemon and not passed to the server: {named(server['withheld'])}",
-            f"pass those that it needs: add to [servers.{server['name']}], without those that it does not need",
+            f"{server['where']}: set in the daemon and not passed to the server: {named(server['withheld'])}",
+            f"pass those that it needs: add to [{server['where']}], without those that it does not need",
             (_pass_line(server["withheld"]), "mcp-bridge reload"),
         )
     if server["state"] == "failed":
@@ -119,7 +119,7 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
     if server["state"] == "silent":
         yield Finding(
             WARNING,
-            f"servers.{server['name']}: a process does not respond; it hangs or is busy",
+            f"{server['where']}: a process does not respond; it hangs or is busy",
             f"run mcp-bridge restart {server['name']} to replace it",
         )
     yield from _memory(server)
@@ -134,7 +134,7 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
     except ErrorResponse as fault:
         yield _no_response(request(unix, "GET", f"{CONTROL}/status"), server, str(fault), directory)
     else:
-        yield Finding(OK, f"servers.{server['name']}: responded after {time.monotonic() - began:.1f} s")
+        yield Finding(OK, f"{server['where']}: responded after {time.monotonic() - began:.1f} s")
         capabilities: Any = found.get("capabilities")
         offered = cast("dict[str, Any]", capabilities) if isinstance(capabilities, dict) else {}
         yield from unused_features(server, config, offered, time.time())
@@ -143,7 +143,7 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
 def _failed(server: dict[str, Any]) -> Finding:
     """Return the finding about a server that could not be started."""
     name = server["name"]
-    text = f"servers.{name}: the daemon cannot start it: {server['fault']}"
+    text = f"{server['where']}: the daemon cannot start it: {server['fault']}"
     printed = [*server["stderr"], *server.get("stdout", ()), server["fault"]]
     fix = fix_for(name, server["command"], printed, server.get("withheld", ()))
     if fix is None:
@@ -157,7 +157,7 @@ def _failing(server: dict[str, Any]) -> Finding:
     name, lines = server["name"], server["stderr"]
     tail = error_line(lines) or "stderr is empty"
     how = f"restarts repeatedly: {server['last_exit']}: {tail}"
-    text = f"servers.{name}: {server['last_exit'] if server.get('url') else how}"
+    text = f"{server['where']}: {server['last_exit'] if server.get('url') else how}"
     fix = fix_for(name, server["command"], [*lines, *server.get("stdout", ())], server.get("withheld", ()))
     if fix is None:
         return Finding(ERROR, text, f"see mcp-bridge logs {name}")
@@ -178,13 +178,13 @@ def _no_response(state: dict[str, Any], server: dict[str, Any], reason: str, dir
     shown = "; ".join([first, *(line for line in lines if line not in first)])
     command = f"mcp-bridge login {name}"
     if command in shown:
-        return Finding(ERROR, f"servers.{name}: no response: {shown}", f"run {command}", (command,))
+        return Finding(ERROR, f"{server['where']}: no response: {shown}", f"run {command}", (command,))
     hint = f"see mcp-bridge logs {name}"
     if directory:
         # Another directory may have what the server needs.
-        text = f"servers.{name}: no response in the directory {directory}: {shown}"
+        text = f"{server['where']}: no response in the directory {directory}: {shown}"
         return Finding(WARNING, text, f"{hint}, or run mcp-bridge doctor in a directory that suits it")
-    text = f"servers.{name}: no response: {shown}"
+    text = f"{server['where']}: no response: {shown}"
     printed = [*now["stderr"], *now.get("stdout", ()), *lines]
     fix = fix_for(name, now["command"], [*printed, first], now.get("withheld", ()))
     if fix is None and now["command"] and (now["pids"] or "did not" in first or "within" in first):
@@ -203,8 +203,8 @@ def _memory(server: dict[str, Any]) -> Iterator[Finding]:
         return
     yield Finding(
         WARNING,
-        f"servers.{server['name']}: {counted(len(server['pids']), 'process uses', 'processes use')} {server['memory'] / 2**20:.0f} MiB",
-        f"if it keeps no state of a client, one process can serve all clients of a user; add to [servers.{server['name']}]",
+        f"{server['where']}: {counted(len(server['pids']), 'process uses', 'processes use')} {server['memory'] / 2**20:.0f} MiB",
+        f"if it keeps no state of a client, one process can serve all clients of a user; add to [{server['where']}]",
         ('share = "principal"', "mcp-bridge reload"),
     )
 

@@ -30,12 +30,10 @@ def check_server(
 ) -> Iterator[Finding]:
     """Yield the findings about the program, the pin, the directory and the package of a server."""
     if server.fault and not server.not_there:
-        yield Finding(
-            ERROR, f"servers.{server.name}: {server.fault}", _fix_of_fault(server.fault, environment)
-        )
+        yield Finding(ERROR, f"{server.where}: {server.fault}", _fix_of_fault(server.fault, environment))
         return
     if server.remote is not None:
-        yield Finding(OK, f"servers.{server.name}: {server.remote.shown}")
+        yield Finding(OK, f"{server.where}: {server.remote.shown}")
         return
     program = find_program(server.launch.argv, server.launch.env)
     if program is None:
@@ -46,9 +44,7 @@ def check_server(
         yield _not_found(server, wanted, f" (first line of {program})", source, environment)
     why = why_no_script(program)
     if why:
-        yield Finding(
-            ERROR, f"servers.{server.name}: {program} cannot be executed: {why}", "correct the script"
-        )
+        yield Finding(ERROR, f"{server.where}: {program} cannot be executed: {why}", "correct the script")
         return
     if server.pin or server.needs_pin:
         try:
@@ -56,37 +52,37 @@ def check_server(
         except PinMismatch as fault:
             yield Finding(
                 ERROR,
-                f"servers.{server.name}: {fault}",
+                f"{server.where}: {fault}",
                 f"run mcp-bridge approve {server.name}",
                 (f"mcp-bridge approve {server.name}", "mcp-bridge reload"),
             )
             return
     # The program is there, so the reason is the directory.
     if reason := why_not_there(server.launch):
-        yield Finding(ERROR, f"servers.{server.name}: {reason}", "create it")
+        yield Finding(ERROR, f"{server.where}: {reason}", "create it")
     yield from _check_directories(server)
     if Path(program).stat().st_mode & (stat.S_ISUID | stat.S_ISGID):
         yield Finding(
             WARNING,
-            f"servers.{server.name}: {program} is set-user-ID or set-group-ID, which has no effect for servers",
+            f"{server.where}: {program} is set-user-ID or set-group-ID, which has no effect for servers",
             "run the daemon as the user whose permissions the server needs",
         )
     lacking = missing_container_options(server.launch.argv)
     if lacking:
         yield Finding(
             WARNING,
-            f"servers.{server.name}: {Path(program).name} run without {', '.join(lacking)}: the container may not stop with the server",
+            f"{server.where}: {Path(program).name} run without {', '.join(lacking)}: the container may not stop with the server",
             f"use {Path(program).name} run --rm --init -i IMAGE",
         )
     package = find_package(server.launch.argv)
     if package and not package.is_pinned:
         yield Finding(
             WARNING,
-            f"servers.{server.name}: package version not pinned: {package.spec} may change at each start",
+            f"{server.where}: package version not pinned: {package.spec} may change at each start",
             f"pin a version, such as {package.spec}@1.2.3",
         )
     else:
-        yield Finding(OK, f"servers.{server.name}: {program}")
+        yield Finding(OK, f"{server.where}: {program}")
 
 
 def _check_directories(server: ServerConfig) -> Iterator[Finding]:
@@ -94,7 +90,7 @@ def _check_directories(server: ServerConfig) -> Iterator[Finding]:
         if not os.path.isdir(directory):  # noqa: PTH112 - a text
             yield Finding(
                 WARNING,
-                f"servers.{server.name}: cwd_allowed: there is no directory {directory}",
+                f"{server.where}: cwd_allowed: there is no directory {directory}",
                 "create it, or remove it from cwd_allowed",
             )
 
@@ -114,7 +110,7 @@ def _not_found(
     server: ServerConfig, program: str, note: str, source: ConfigSource, environment: Mapping[str, str]
 ) -> Finding:
     """Return the finding for a program that is not in the PATH of the server, with the directory in which this shell finds it."""
-    text = f"servers.{server.name}: {why_not_found(program)}{note}"
+    text = f"{server.where}: {why_not_found(program)}{note}"
     ours = None if "/" in program else shutil.which(program, path=environment.get("PATH", os.defpath))
     if ours is None:
         fix = misspelt_fix(server.name, server.launch.argv, _programs(environment)) if not note else None
@@ -127,7 +123,7 @@ def _not_found(
     return Finding(
         ERROR,
         f"{text} in the PATH of {whose}; this shell finds it in {directory}",
-        f'set path = ["{directory}"] in [servers.{server.name}], or use the absolute path {ours}, and run mcp-bridge reload; '
+        f'set path = ["{directory}"] in [{server.where}], or use the absolute path {ours}, and run mcp-bridge reload; '
         "for all servers: systemctl --user import-environment PATH, or systemctl --user edit mcp-bridge with "
         f"Environment=PATH={directory}:{source.environment.get('PATH', os.defpath)} below [Service], then "
         "systemctl --user restart mcp-bridge",
@@ -173,6 +169,6 @@ def check_replaceable(server: ServerConfig) -> Iterator[Finding]:
     for reason in replaceable_server_files(server):
         yield Finding(
             ERROR,
-            f"servers.{server.name}: other users could replace a file that it {'executes' if server.remote is None else 'reads'}: {reason}",
+            f"{server.where}: other users could replace a file that it {'executes' if server.remote is None else 'reads'}: {reason}",
             "remove write permission for others, or use a copy of your own",
         )

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from mcpbridged.bridge.aggregate import merge
+from mcpbridged.bridge.aggregate.tool_names import ToolNames
 from mcpbridged.bridge.core import aggregate_members
 from mcpbridged.bridge.core.aggregate_members import Membership
 from mcpbridged.validators import json_object
@@ -28,23 +29,6 @@ def error(code, **more):
 
 
 # ---- names
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("git__log", ("git", "log")),
-        ("git__a__b", ("git", "a__b")),
-        ("git___a", ("git", "_a")),
-        ("time__", ("time", "")),
-        ("log", None),
-        ("other__log", None),
-        ("__log", None),
-        ("git", None),
-    ],
-)
-def test_a_name_names_its_server(name, found):
-    assert merge.split(name, SERVERS) == found
 
 
 def test_a_call_gets_its_servers_name_and_keeps_all_else_as_it_was():
@@ -98,6 +82,29 @@ def test_tools_are_listed_under_their_servers_names_in_the_order_of_the_servers(
         "cacheScope": "private",
     }
     assert (listed.too_long, listed.doubles) == ([], [])
+
+
+def test_tools_are_listed_with_the_names_of_the_configuration():
+    about = Membership(
+        dict.fromkeys(SERVERS, 1),
+        deny=("*__secret",),
+        rename={"git__log": "time__now"},
+        describe={"git__log": "d"},
+    )
+    found = {
+        "git": [raw({"name": "log", "description": "x"}), raw({"name": "secret"})],
+        "time": [raw({"name": "now"}), raw({"name": "zone"})],
+    }
+    listed = merge.merged_list("tools/list", found, ToolNames(about))
+    assert json.loads(listed.result)["tools"] == [
+        {"name": "time__now", "description": "d"},
+        {"name": "time__zone"},
+    ]
+    assert listed.taken == ["time__now"]
+    assert listed.names == {"git__log", "git__secret", "time__now", "time__zone"}
+    # Prompts keep their names.
+    listed = merge.merged_list("prompts/list", {"git": [raw({"name": "log"})]}, ToolNames(about))
+    assert json.loads(listed.result)["prompts"] == [{"name": "git__log"}]
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpbridged.bridge.aggregate import merge
+from mcpbridged.bridge.aggregate.tool_names import split
 from mcpbridged.bridge.config import tables
 from mcpbridged.bridge.config.server_names import SEPARATOR, find_collision, is_confusable
 from mcpbridged.bridge.config.tables import BadConfig
@@ -43,7 +43,7 @@ NAMES = st.lists(st.text("aB_-", min_size=1, max_size=5), max_size=5, unique=Tru
 def test_without_a_collision_each_tool_has_one_server(names, tool):
     if find_collision(names) is None:
         for name in names:
-            assert merge.split(f"{name}{SEPARATOR}{tool}", names) == (name, tool)
+            assert split(f"{name}{SEPARATOR}{tool}", names) == (name, tool)
     else:
         assert len(names) > 1
 

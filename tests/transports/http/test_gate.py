@@ -107,7 +107,7 @@ def test_wrong_credentials_have_a_limit_in_a_second_and_right_ones_have_none():
 
 
 def test_the_aggregate_names_the_principal_that_it_works_for():
-    delegating = gate(tokens=False, delegates=lambda _pid: True)
+    delegating = gate(tokens=False, delegates=lambda _pid, _principal, _path: True)
     assert delegating.admit(head()) == LOCAL
     assert delegating.admit(head(headers={"Mcp-Bridge-Principal": "alice"})) == "alice"
     assert status(delegating.admit, head(headers={"Mcp-Bridge-Principal": "Alice!"})) == 400
@@ -117,7 +117,7 @@ def test_the_aggregate_names_the_principal_that_it_works_for():
 @pytest.mark.parametrize("name", ["Mcp-Bridge-Principal", "Mcp-Bridge-Client"])
 def test_another_process_may_not_name_a_principal_or_client(name, monkeypatch):
     monkeypatch.setattr(gate_module, "pid_of_peer", lambda _sock: 7)
-    delegating = gate(tokens=False, delegates={7: False, 8: True}.__getitem__)
+    delegating = gate(tokens=False, delegates=lambda pid, _principal, _path: pid == 8)
     with socket.socket() as sock:
         assert status(delegating.check_delegate, head(headers={name: "x"}), sock) == 403
         delegating.check_delegate(head(), sock)
@@ -126,11 +126,23 @@ def test_another_process_may_not_name_a_principal_or_client(name, monkeypatch):
         delegating.check_delegate(head(headers={name: "x"}), sock)
 
 
+def test_a_path_of_a_member_is_for_the_process_of_its_aggregate_and_principal(monkeypatch):
+    monkeypatch.setattr(gate_module, "pid_of_peer", lambda _sock: 7)
+    path = "/aggregates/dev/members/git/ws"
+    delegating = gate(tokens=False, delegates=lambda *given: given == (7, "alice", path))
+    with socket.socket() as sock:
+        delegating.check_delegate(head("GET", path, {"Mcp-Bridge-Principal": "alice"}), sock)
+        for headers in ({}, {"Mcp-Bridge-Principal": "bob"}):
+            assert status(delegating.check_delegate, head("GET", path, headers), sock) == 403
+
+
 # ---- headers of the Unix socket
 
 
 def on_unix(**more):
-    return gate(tokens=False, delegates=lambda _pid: True, named=lambda: {"reader"}, **more)
+    return gate(
+        tokens=False, delegates=lambda _pid, _principal, _path: True, named=lambda: {"reader"}, **more
+    )
 
 
 def refusal_of(call, *arguments):
