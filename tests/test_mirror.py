@@ -184,6 +184,7 @@ TESTED_AS_A_WHOLE = {
         "bridge/aggregate/subscription.py",
         "bridge/aggregate/timing.py",
     },
+    "tests/e2e/test_small_surface.py": {"bridge/aggregate/small_surface.py"},
     "tests/transports/endpoints/test_websocket.py": {
         "transports/endpoints/client_messages.py",
         "transports/endpoints/message_writer.py",

@@ -82,6 +82,10 @@ class Catalog:
         for name in self._members.tools.unmatched(merged.names) if whole else ():
             self._members.log_once("tool_unknown", name=name, reason="rename or describe names no tool")
 
+    async def fetch_tools(self, params: json_object.Members, names: Container[str]) -> None:
+        """Request the tools of these members again, and store them as their last answers."""
+        await self._items_of("tools/list", params, names)
+
     async def _items_of(
         self, method: str, params: json_object.Members, names: Container[str] | None = None
     ) -> Answers[list[msgspec.Raw]]:

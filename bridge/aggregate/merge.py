@@ -20,6 +20,7 @@ from ...validators.revisions import MODERN_REVISION
 from ..core import extensions
 from ..core.aggregate_members import Membership
 from ..core.errors import RESOURCE_NOT_FOUND, read_fault
+from .search_surface import SURFACE
 from .tool_names import SEPARATOR, ToolNames
 from .uri_templates import literal_length, matches
 
@@ -296,6 +297,9 @@ def merged_discovery(
     capabilities: dict[str, dict[str, bool]] = {}
     if everything:
         capabilities = {name: {**_ALL_OFFERS[name]} for name in _OFFERS if name not in about.without}
+    elif about.surface == SURFACE and "tools" not in about.without:
+        # The three tools exist whatever the servers have.
+        capabilities = {"tools": {**_ALL_OFFERS["tools"]}}
     instructions: list[str] = []
     for server, offer in found.items():
         for name, setting in json_object.peek(offer.get("capabilities")).items():

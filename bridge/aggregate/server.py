@@ -46,6 +46,7 @@ from .listeners import ClientSubscriptions
 from .member import READ_SIZE, Daemon, Member, MemberLost, MemberRefused, current_client
 from .members import Members
 from .output import OutputQueue, log
+from .small_surface import SmallSurface
 from .tool_names import unknown_tool
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class AggregateServer:
         subscriptions: dict[Subscription, Callable[[Member], None]] = {}
         self._inquiries = Inquiries(nursery, self._members, subscriptions.keys())
         self._catalog = Catalog(self._members, self._inquiries)
+        self._surface = SmallSurface(self._members, self._catalog, self._call_tool)
         self._listeners = ClientSubscriptions(self._members, self._catalog, self._send, subscriptions)
         # By raw id: the scope of each request in flight. Removed with its response.
         self._running: dict[bytes, trio.CancelScope] = {}
@@ -144,11 +146,15 @@ class AggregateServer:
         session = input_over.declared_in(envelope.capabilities)
         if method == "server/discover":
             return Response(b"", await self._catalog.discover(params, session=session), b"")
+        if method == "tools/list" and self._surface.is_used:
+            return self._surface.listed()
         if method in merge.LISTS:
             return Response(
                 b"", (await self._catalog.list_items(method, params, session=session)).result, b""
             )
         if method == "tools/call":
+            if self._surface.is_used:
+                return await self._surface.call(params, name, again=envelope.state is not None)
             return await self._call_tool(params, name)
         if method == "prompts/get":
             member, own_name = self._member_of_prompt(name)
@@ -300,15 +306,15 @@ def _on_line(aggregate: AggregateServer, line: bytes | Overlong, send: Callable[
             send(jsonrpc.error(raw_id, rejection.code, rejection.text, rejection.data))
 
 
-async def run(path: str, names: Sequence[str], principal: str, aggregate: str = "") -> None:
+async def run(path: str, names: Sequence[str], principal: str, aggregate_name: str = "") -> None:
     """Serve on stdin and stdout until stdin ends.
 
-    `path` is the Unix socket of the daemon, `names` are the members, and `aggregate` is the name of a named aggregate.
+    `path` is the Unix socket of the daemon, `names` are the members, and `aggregate_name` is that of a named aggregate.
     """
     output, splitter = OutputQueue(), LineSplitter(UNLIMITED.line)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(output.write)
-        aggregate = AggregateServer(nursery, Daemon(path, principal, aggregate), names, output)
+        aggregate = AggregateServer(nursery, Daemon(path, principal, aggregate_name), names, output)
         nursery.start_soon(aggregate.close_idle)
         async with trio.lowlevel.FdStream(os.dup(0)) as stdin:
             while data := await stdin.receive_some(READ_SIZE):

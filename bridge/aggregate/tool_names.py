@@ -5,6 +5,7 @@ the tool that a call reaches depends on the configuration only.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -14,12 +15,16 @@ from ...validators.rejection import INVALID_PARAMS
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import Membership
 from ..core.errors import read_fault
-from ..core.suggestion import most_similar
 
 # Between the name of a server and that of its tool or prompt.
 SEPARATOR: Final = "__"
 # The names that an error suggests, at most.
 _MOST_SUGGESTED: Final = 3
+# The part of a name that is compared (characters), and the names, at most.
+_LONGEST: Final = 128
+_MOST_COMPARED: Final = 1000
+# A name that is less similar than this is not suggested, from 0 to 1.
+_SIMILAR: Final = 0.5
 
 
 def split(name: str, servers: Sequence[str]) -> tuple[str, str] | None:
@@ -95,13 +100,27 @@ def unknown_tool(name: str, known: Iterable[str] = ()) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that a wrong one may stand for, the most similar first."""
-    left = [*known]
-    own = name.rpartition(SEPARATOR)[2].lower()
-    found = [one for one in left if own and one.lower().rpartition(SEPARATOR)[2] == own][:_MOST_SUGGESTED]
-    while len(found) < _MOST_SUGGESTED:
-        similar = most_similar(name, [one for one in left if one not in found])
-        if not similar:
-            break
-        found.append(similar)
-    return found
+    """Return the known names that a wrong one may stand for, the most similar first, with or without their servers."""
+    wanted, own = _pairs(name), _pairs(_own(name))
+    ranked: list[tuple[float, int, str]] = []
+    for index, one in enumerate(islice(known, _MOST_COMPARED)):
+        as_own, as_whole = _likeness(own, _pairs(_own(one))), _likeness(wanted, _pairs(one))
+        if max(as_own, as_whole) >= _SIMILAR:
+            # The name of a server makes all of its tools similar, so it counts less.
+            ranked.append((-(2 * as_own + as_whole), index, one))
+    return [one for *_, one in sorted(ranked)][:_MOST_SUGGESTED]
+
+
+def _own(name: str) -> str:
+    return name.rpartition(SEPARATOR)[2]
+
+
+def _pairs(name: str) -> frozenset[str]:
+    """Return the pairs of neighbours in a name, whose number limits the time of a comparison."""
+    text = f" {name[:_LONGEST].lower()} "
+    return frozenset(text[index : index + 2] for index in range(len(text) - 1))
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return the coefficient of Dice of two sets, from 0 to 1."""
+    return 2 * len(one & other) / (len(one) + len(other))

@@ -459,3 +459,13 @@ def test_the_extensions_of_all_are_offered_with_the_settings_of_the_first():
 )
 def test_the_item_that_a_message_of_an_extension_names(params, target):
     assert merge.target(text(params)) == target
+
+
+def test_a_small_surface_has_tools_whatever_the_servers_have():
+    def offered(**about):
+        found = {"git": {"capabilities": raw({"prompts": {}})}}
+        membership = Membership({"git": 1}, surface="search", **about)
+        return json.loads(merge.merged_discovery(found, whole=True, about=membership))["capabilities"]
+
+    assert offered() == {"tools": {"listChanged": True}, "prompts": {}}
+    assert offered(without=("tools",)) == {"prompts": {}}

@@ -120,8 +120,22 @@ def test_a_result_has_no_error_to_change():
 def test_an_error_names_tools_that_are_similar():
     known = ["git__log", "git__show", "time__log", "history"]
     assert near("log", known) == ["git__log", "time__log"]
-    assert near("git_show", known) == ["git__show", "git__log"]
+    assert near("git_show", known) == ["git__show"]
+    assert near("time__sho", known)[0] == "git__show"
     assert near("a__log", [f"{name}__log" for name in "bcdef"]) == ["b__log", "c__log", "d__log"]
     assert near("__", ["a"]) == []
     assert unknown_tool("zzzzzzzz", known) == "Unknown tool: zzzzzzzz"
     assert unknown_tool("histori", known) == "Unknown tool: histori; similar: history"
+
+
+def test_what_decides_the_list_of_tools_can_be_compared():
+    about = Membership(dict.fromkeys(SERVERS, 1))
+    assert about.offer_of_tools == Membership({"git": 2}, title="x").offer_of_tools
+    for keys in (
+        {"allow": ()},
+        {"deny": ("x",)},
+        {"rename": {"a": "b"}},
+        {"describe": {"a": "b"}},
+        {"surface": "search"},
+    ):
+        assert Membership({}, **keys).offer_of_tools != about.offer_of_tools
