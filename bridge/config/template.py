@@ -35,4 +35,12 @@ TEMPLATE: Final = """\
 # Several servers as one, at /mcp.
 # [aggregate]
 # servers = ["time", "example"]
+
+# Another selection, at /aggregates/work/mcp. Tools are named SERVER__TOOL.
+# [aggregates.work]
+# servers = ["*"]
+# tools.deny = ["*__delete_*"]
+# rename.time__get_current_time = "now"
+# Three tools that search and call the others, for clients that put all definitions into each prompt.
+# surface = "search"
 """
