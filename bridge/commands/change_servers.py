@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from ..config.edit import ConfigText
+from ..config.server_names import SEPARATOR
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_OK
 from .config_change import change, take_effect
@@ -23,6 +24,7 @@ def remove(invocation: Invocation) -> int:
             for path, servers in [*_lists(config)]:
                 if name in servers:
                     _drop(config, path, [one for one in servers if one != name])
+            _drop_tools(config, f"{name}{SEPARATOR}")
 
     change(invocation, removed, backup=True)
     print_line(f"removed {', '.join(names)}")
@@ -95,3 +97,32 @@ def _drop(config: ConfigText, path: tuple[str, ...], left: list[str]) -> None:
     else:
         config.remove(path[:-1])
         notice(f"removed [{owner}], which had no other server")
+        if path[0] == "aggregates":
+            _drop_from_tokens(config, path[1])
+
+
+def _drop_from_tokens(config: ConfigText, aggregate: str) -> None:
+    for token in _table(config.get(("tokens",))):
+        path = ("tokens", token, "aggregates")
+        named = config.get(path)
+        if isinstance(named, list) and aggregate in named:
+            config.set_key(path, [one for one in cast("list[str]", named) if one != aggregate])
+            notice(f"removed it from {'.'.join(path)}")
+
+
+def _drop_tools(config: ConfigText, prefix: str) -> None:
+    """Remove what named aggregates have for the tools of a server, whose names begin with `prefix`."""
+    for name in _table(config.get(("aggregates",))):
+        where = ("aggregates", name)
+        for key in ("rename", "describe"):
+            entries = _table(config.get((*where, key)))
+            gone = [tool for tool in entries if tool.startswith(prefix)]
+            for path in [(key,)] if gone and len(gone) == len(entries) else [(key, tool) for tool in gone]:
+                config.remove((*where, *path))
+            if gone:
+                notice(f"removed {', '.join(gone)} from {'.'.join(where)}.{key}")
+        for key, patterns in _table(config.get((*where, "tools"))).items():
+            left = [one for one in cast("list[str]", patterns) if not one.startswith(prefix)]
+            if left != patterns:
+                config.set_key((*where, "tools", key), left)
+                notice(f"removed patterns of its tools from {'.'.join(where)}.tools.{key}")

@@ -86,6 +86,35 @@ def test_an_aggregate_without_servers_is_removed(do, tmp_path):
     assert "removed [aggregate], which had no other server" in said
 
 
+def test_a_removed_server_is_in_no_named_aggregate(do, tmp_path):
+    (tmp_path / "config.toml").write_text(
+        f"""{TEXT.replace("enabled = false # for now", "")}aggregates = ["dev", "ops"]
+[aggregates.dev]
+servers = ["a", "b"]
+tools.deny = ["a__x*", "*__y", "b__z"]
+rename.a__one = "one" # first
+rename.b__two = "two"
+describe.a__one = "One."
+[aggregates.ops]
+servers = ["a"]
+"""
+    )
+    code, text, said = do("remove", "a")
+    assert code == 0, said
+    assert text.endswith(
+        '[aggregates.dev]\nservers = ["b"]\ntools.deny = ["*__y", "b__z"]\nrename.b__two = "two"\n'
+    )
+    assert 'aggregates = ["dev"]' in text
+    for sentence in (
+        "removed [aggregates.ops], which had no other server",
+        "removed it from tokens.editor.aggregates",
+        "removed a__one from aggregates.dev.rename",
+        "removed a__one from aggregates.dev.describe",
+        "removed patterns of its tools from aggregates.dev.tools.deny",
+    ):
+        assert sentence in said
+
+
 @pytest.mark.parametrize("command", ["remove", "enable", "disable"])
 def test_an_unknown_server_changes_nothing(do, command):
     code, text, said = do(command, "a", "none")
