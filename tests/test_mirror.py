@@ -204,7 +204,6 @@ TESTED_AS_A_WHOLE = {
         "bridge/daemon/reloader.py",
         "bridge/daemon/running_config.py",
         "bridge/daemon/status.py",
-        "bridge/daemon/supervisor.py",
     },
 }
 
