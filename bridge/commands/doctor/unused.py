@@ -43,7 +43,8 @@ def unused_server(server: Mapping[str, Any], config: ServerConfig, now: float) -
     methods_since = server.get("methods_since", 0)
     since = server.get("since", now) if not server["calls"] else methods_since or now
     name = server["name"]
-    if now - since < LONG or name == AGGREGATE or _USES & set(server.get("used_methods", ())):
+    is_aggregate = config.aggregate is not None or name == AGGREGATE
+    if now - since < LONG or is_aggregate or _USES & set(server.get("used_methods", ())):
         return
     kept = ""
     if (config.eager or config.spare) and server["pids"]:
@@ -64,7 +65,9 @@ def unused_features(
     since = server.get("methods_since", 0)
     used = set(server.get("used_methods", ()))
     # A server without any use has a finding of its own.
-    if not since or now - since < LONG or server["calls"] < _ENOUGH_CALLS or not _USES & used:
+    if config.aggregate is not None or not since or now - since < LONG:
+        return
+    if server["calls"] < _ENOUGH_CALLS or not _USES & used:
         return
     unused = [name for name, methods in _METHODS.items() if name in offered and not methods & used]
     if unused:
