@@ -92,7 +92,7 @@ class TokenSet:
         for token in tokens:
             _check_strength(token)
         self._local = local
-        self._principals = [(_digest(token), principal) for token, principal in tokens.items()]
+        self._principals = [(digest_of(token), principal) for token, principal in tokens.items()]
         self._principals += [*(digests or {}).items()]
 
     def replace(self, other: "TokenSet") -> None:
@@ -106,7 +106,7 @@ class TokenSet:
 
     def principal(self, token: str) -> str | None:
         """Return the principal of a token, or None. Takes the same time for every token."""
-        digest = _digest(token)
+        digest = digest_of(token)
         found = None
         for known, principal in self._principals:
             if compare_digest(known, digest):
@@ -114,7 +114,8 @@ class TokenSet:
         return found
 
 
-def _digest(token: str) -> bytes:
+def digest_of(token: str) -> bytes:
+    """Return the form in which a token is stored."""
     return sha256(token.encode()).digest()
 
 

@@ -21,7 +21,7 @@ from .credentials import BadCredential, check_source, expand_home, split_helper
 from .executable import NotRunnable, check_word
 from .expansion import BadExpansion, NotSet, expanded
 from .header_names import header_name
-from .schema import Aggregate, File, Listen, Server
+from .schema import Aggregate, File, Listen, Server, Token
 from .settings import AGGREGATE, ALL, READY, BadLimit, changed_limits
 from .tables import BadConfig, Fault, Reading
 from .xdg import default_socket
@@ -181,11 +181,28 @@ def _check_aggregate(reading: Reading, wanted: Aggregate) -> None:
 def _check_tokens(reading: Reading) -> None:
     known: dict[str, str] = {}
     for name, token in reading.file.tokens.items():
-        if token.sha256 and known.setdefault(token.sha256, name) != name:
-            text = f"tokens.{name}: sha256 is that of tokens.{known[token.sha256]} as well"
-            reading.add(text, "tokens", name, "sha256")
+        _check_token(reading, name, token)
+        for key, digest in (("sha256", token.sha256), ("former", token.former)):
+            where = f"tokens.{name}"
+            if digest and (other := known.setdefault(digest, where)) != where:
+                reading.add(f"{where}: {key} is that of {other} as well", "tokens", name, key)
         with reading.catch(""):
             check_token_servers(name, token.servers, reading.file)
+
+
+def _check_token(reading: Reading, name: str, token: Token) -> None:
+    where, path = f"tokens.{name}", ("tokens", name)
+    given = [key for key in ("sha256", "secret") if getattr(token, key)]
+    if not given and not any(reading.has_fault(*path, key) for key in ("sha256", "secret")):
+        reading.add(f"{where}: sha256 is missing, or secret", *path, is_key=True)
+    if len(given) > 1:
+        reading.add(f"{where}: sha256 and secret are two tokens; use one of them", *path, "secret")
+    if token.secret:
+        with reading.catch(f"{where}: secret", *path, "secret", kinds=_BAD_VALUES):
+            check_source(token.secret)
+    if bool(token.former) != (token.former_expires is not None):
+        key = "former" if token.former else "former_expires"
+        reading.add(f"{where}: former and former_expires must be set together", *path, key)
 
 
 def oauth_helper(file: File) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex as random_name
@@ -303,10 +304,23 @@ def token_name(client: str, server: str) -> str:
     return f"{name[: LONGEST_NAME - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def with_token(text: str, name: str, sha256: str, servers: Iterable[str]) -> str:
-    """Return the text with the table of another token at its end. Raises BadConfig as `ConfigText`."""
+def with_token(
+    text: str, name: str, sha256: str, servers: Iterable[str], others: Mapping[str, object] | None = None
+) -> str:
+    """Return the text with the table of another token at its end. Raises BadConfig as `ConfigText`.
+
+    `others` are further keys of the table.
+    """
     config = ConfigText(text)
-    config.add_table(("tokens", name), {"sha256": sha256, "servers": [*servers]})
+    config.add_table(("tokens", name), {"sha256": sha256, "servers": [*servers], **(others or {})})
+    return config.text
+
+
+def with_rotated_token(text: str, name: str, sha256: str, former: str, former_expires: datetime) -> str:
+    """Return the text with another digest for a token, and that of the former one. Raises BadConfig as `ConfigText`."""
+    config = ConfigText(text)
+    for key, value in (("sha256", sha256), ("former", former), ("former_expires", former_expires)):
+        config.set_key(("tokens", name, key), value)
     return config.text
 
 

@@ -141,6 +141,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         unix=unix,
         authenticate=file.listen.authenticate,
         token_source=file.listen.token,
+        token_overlap=file.listen.token_overlap,
         tokens=tuple(_token(name, token) for name, token in file.tokens.items()),
         tls_certificate=_file(file.listen.tls_cert, path.parent),
         tls_key=_file(file.listen.tls_key, path.parent),
@@ -364,6 +365,12 @@ def _token(name: str, token: Token) -> TokenConfig:
         token.tools.get("allow", (ALL,)),
         token.tools.get("deny", ()),
         token.features.get("deny", ()),
+        token.methods,
+        token.read_only,
+        token.expires,
+        bytes.fromhex(token.former),
+        token.former_expires,
+        token.secret,
     )
 
 

@@ -3,6 +3,7 @@
 The JSON Schema for editors and the manual page mcp-bridge.toml(5) are made of these classes.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import attrs
@@ -52,6 +53,14 @@ class Listen:
             description='Where the token of the owner is kept (see SECRETS); empty for a generated token, "boot" for a token that changes at each boot.'
         ),
     ] = ""
+    token_overlap: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400,
+            description="For how long the former token is valid after the file of the token has changed (seconds).",
+        ),
+    ] = 60
     tls_cert: Annotated[Text, Meta(description="TLS certificate chain (PEM).")] = ""
     tls_key: Annotated[Text, Meta(description="TLS private key (PEM).")] = ""
     hosts: Annotated[
@@ -289,6 +298,11 @@ class OAuthStore:
     ] = ""
 
 
+_DIGEST: Final = r"^(?:[0-9a-f]{64})?\Z"
+_DIGEST_FORM: Final = "64 hexadecimal digits in lower case, as `mcp-bridge token new NAME` writes them"
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
 @attrs.frozen
 class Token:
     """[tokens.NAME]: a bearer token. Its name is the principal."""
@@ -296,11 +310,28 @@ class Token:
     sha256: Annotated[
         str,
         Meta(
-            pattern=r"^[0-9a-f]{64}\Z",
-            extra={"form": "64 hexadecimal digits in lower case, as `mcp-bridge token new NAME` writes them"},
+            pattern=_DIGEST,
+            extra={"form": _DIGEST_FORM},
             description="The SHA-256 of the token, as written by `mcp-bridge token new NAME`.",
         ),
-    ]
+    ] = ""
+    secret: Annotated[
+        Text, Meta(description="Where the token itself is kept, in place of sha256 (see SECRETS).")
+    ] = ""
+    expires: Annotated[
+        Moment | None, Meta(description="When the token stops being valid, such as 2027-01-31T00:00:00Z.")
+    ] = None
+    former: Annotated[
+        str,
+        Meta(
+            pattern=_DIGEST,
+            extra={"form": _DIGEST_FORM},
+            description="The SHA-256 of the token before the last rotation, as written by `mcp-bridge token rotate NAME`.",
+        ),
+    ] = ""
+    former_expires: Annotated[Moment | None, Meta(description="When the former token stops being valid.")] = (
+        None
+    )
     servers: Annotated[
         tuple[Text, ...], Meta(description="The servers that the token is valid for; * for all.")
     ] = (ALL,)
@@ -314,6 +345,16 @@ class Token:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for this token."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    methods: Annotated[
+        tuple[Text, ...],
+        Meta(description="Patterns of the methods whose requests it may send, such as tools/*."),
+    ] = (ALL,)
+    read_only: Annotated[
+        bool,
+        Meta(
+            description="Whether it may send requests that read only, and call tools that are annotated as read-only only."
+        ),
+    ] = False
 
 
 @attrs.frozen

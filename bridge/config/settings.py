@@ -1,6 +1,7 @@
 """The settings of the bridge: built once, from the command line or a file, passed on in parts, and never changed."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +9,10 @@ import attrs
 
 from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
+from ..core import grants
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
+from ..core.grants import Grant
 from ..redaction import SHORTEST_SECRET
 from .addresses import DEFAULT_PORT
 from .child_environment import shown
@@ -28,7 +31,7 @@ CONTROL = "/control"
 # The path on the Unix socket that creates a link to the page at /admin.
 ADMIN_LINK = f"{CONTROL}/admin-link"
 # Stands for every server in the permissions of a token, and for every tool in a pattern.
-ALL = "*"
+ALL: Final = grants.ALL
 
 
 # Limits that may be 0, which turns them off.
@@ -156,7 +159,11 @@ class ServerConfig:
 
 @attrs.frozen
 class TokenConfig:
-    """A bearer token by its SHA-256, and its permissions. Its name is the principal."""
+    """A credential with a name, and its permissions. Its name is the principal.
+
+    `sha256` is that of the token; empty for a token that is kept in `secret`, or for none. The token before a rotation, `former`,
+    is valid until `former_expires`. Nothing of the credential is valid after `expires`.
+    """
 
     name: str
     sha256: bytes = attrs.field(repr=False)
@@ -164,11 +171,18 @@ class TokenConfig:
     allow: tuple[str, ...] = (ALL,)
     deny: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    methods: tuple[str, ...] = (ALL,)
+    read_only: bool = False
+    expires: datetime | None = None
+    former: bytes = attrs.field(default=b"", repr=False)
+    former_expires: datetime | None = None
+    # The place of the token (credentials.read_secret); empty for none.
+    secret: str = attrs.field(default="", repr=False)
 
     @property
-    def role(self) -> tuple[tuple[str, ...], ...]:
-        """Return the permissions within each server, as a value to compare."""
-        return self.allow, self.deny, self.without
+    def grant(self) -> Grant:
+        """Return its permissions."""
+        return Grant(self.servers, self.allow, self.deny, self.without, self.methods, self.read_only)
 
 
 @attrs.frozen
@@ -192,6 +206,8 @@ class Settings:
     token_file: Path | None = None
     # The place of the owner's token (credentials.read_secret), BOOT for a token of each boot, or empty for the default token.
     token_source: str = attrs.field(default="", repr=False)
+    # For how long the former token of the owner is valid after its file has changed (seconds).
+    token_overlap: float = 60
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None

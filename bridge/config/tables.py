@@ -65,6 +65,7 @@ _NEVER_SHOWN: Final = frozenset(
         "proxy",
         "secret_headers",
         "secrets",
+        "secret",
         "sha256",
         "token",
         "url",

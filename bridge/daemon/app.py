@@ -23,6 +23,7 @@ from ...validators.limits import Limits
 from ...validators.version import VERSION
 from ..admin.access import Access, cookie_name
 from ..admin.api import AdminApi
+from ..config.credentials import PRINCIPAL
 from ..config.executable import find_program, why_not_found
 from ..config.helper_programs import Helpers
 from ..config.settings import ADMIN_LINK, Settings
@@ -46,7 +47,9 @@ from .sockets import Sockets, load_certificate
 from .start_progress import progress_width, report_starts
 from .status import Status, status
 from .supervisor import Changes, Supervisor, token_changes
+from .token_uses import TokenUses
 from .tokens import Tokens
+from .use_times import FILE
 
 _UMASK = 0o077
 # After the sessions have ended, clients may read what was sent for this long (seconds).
@@ -86,7 +89,7 @@ def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "tls_cert")))
     try:
-        if settings.token_source:
+        if settings.token_source or any(token.secret for token in settings.tokens):
             Tokens.read(settings, environment)
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "token")))
@@ -112,7 +115,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         # The signal may have come while no helper was running.
         if is_ended():
             return EX_OK
-        log.hide([tokens.owner])
+        log.hide(tokens.secrets)
         sockets = Sockets(settings, environment)
     except CannotStart as fault:
         log.always("error", "cannot_start", str(fault), reason=str(fault), code=fault.code)
@@ -199,7 +202,13 @@ class Daemon:
             config, environment, log, self._notifier, self._apply, self._on_permissions_changed
         )
         control = ControlApi(
-            self._supervisor, self._status, self._reloader.reload, self._restart, limits, self._daemon_info
+            self._supervisor,
+            self._status,
+            self._reloader.reload,
+            self._restart,
+            limits,
+            self._daemon_info,
+            self._used_tokens,
         )
         access = _access_to_page(config, limits)
         page = AdminApi(
@@ -223,6 +232,9 @@ class Daemon:
             log,
             limits,
         )
+        self._token_uses = TokenUses(
+            state_directory(environment) / FILE, self._listeners.quota, self._principals
+        )
         # A time of Trio's clock.
         self._started = 0.0
 
@@ -245,6 +257,7 @@ class Daemon:
                 await nursery.start(self._reloader.run)
                 nursery.start_soon(self._listeners.run)
                 nursery.start_soon(self._report_status)
+                nursery.start_soon(self._token_uses.run)
                 announce(self._config, self._supervisor, self._log)
                 width = partial(progress_width, self._config.settings.log_format, self._environment)
                 nursery.start_soon(report_starts, self._supervisor, self._log, width)
@@ -259,6 +272,7 @@ class Daemon:
                         break
                 await self._stop(nursery, signals)
                 nursery.cancel_scope.cancel()
+        await self._token_uses.write()
         self._listeners.refusals.flush()
         self._poller.close()
 
@@ -287,6 +301,12 @@ class Daemon:
                 reported = waits_for
                 self._log.info("stopping", waits_for=waits_for)
                 self._notifier.stopping(waits_for)
+
+    def _used_tokens(self) -> Mapping[str, float]:
+        return self._token_uses.now()
+
+    def _principals(self) -> set[str]:
+        return {PRINCIPAL, *(token.name for token in self._config.settings.tokens)}
 
     def _on_permissions_changed(self) -> None:
         self._listeners.replace_routes()

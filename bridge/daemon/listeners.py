@@ -1,6 +1,7 @@
 """Accept connections on the sockets of the daemon, each with its gate and its routes."""
 
 import ipaddress
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..config.xdg import stopping_path
 from ..core.suggestion import alternatives
 from ..log import LineLog
 from .running_config import RunningConfig
-from .supervisor import Supervisor, permitted_servers
+from .supervisor import Supervisor
 
 
 class Listeners:
@@ -58,7 +59,7 @@ class Listeners:
         self.refusals = Refusals(log)
         self.quota = Quota(limits, self._on_evicted)
         health = {
-            READY: readyz(supervisor.is_ready, self._may_use),
+            READY: readyz(supervisor.is_ready, supervisor.roles.permits),
             **dict.fromkeys(config.settings.health, healthz),
         }
         self._health_paths = frozenset(health)
@@ -102,7 +103,7 @@ class Listeners:
                 sock = bind_unix(stopping_path(path))
                 gate = Gate(Site.for_unix(), None, self._health_paths)
                 routes = Routes({}, {})
-                routes.replace({f"{CONTROL}/status": self._control[f"{CONTROL}/status"]}, {}, {})
+                routes.replace({f"{CONTROL}/status": self._control[f"{CONTROL}/status"]})
                 self._stopping = Listener(sock, self._service(gate, routes, self._control))
                 self._nursery.start_soon(serve, self._stopping)
         for listener in (*self._tcp, *self._unix):
@@ -125,9 +126,9 @@ class Listeners:
         settings = self._config.settings
         table, owners = self._supervisor.table(settings), self._supervisor.owners(settings)
         table = {**table, **self._page()}
-        rights = permitted_servers(settings)
-        self._tcp_routes.replace(table, owners, rights)
-        self._unix_routes.replace({**table, **self._control}, owners, rights)
+        permits = self._supervisor.roles.permits
+        self._tcp_routes.replace(table, owners, permits)
+        self._unix_routes.replace({**table, **self._control}, owners, permits)
 
     def use_certificate(self) -> None:
         """Use the present certificate for connections from now on."""
@@ -189,12 +190,8 @@ class Listeners:
         if state in (HANDSHAKE, NO_HEAD):
             self.refusals.note("evicted", peer)
 
-    def _may_use(self, principal: str, server: str) -> bool:
-        rights = permitted_servers(self._config.settings)
-        return principal not in rights or server in rights[principal]
-
     def _token_names(self) -> set[str]:
-        return {token.name for token in self._config.settings.tokens}
+        return self._config.tokens.valid_names(time.time())
 
     def _client_environment_headers(self) -> set[str]:
         return {name for server in self._config.settings.servers for name in server.from_headers.values()}

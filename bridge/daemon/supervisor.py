@@ -3,7 +3,7 @@
 Each server runs in a task of its own, so that a fault of one server does not affect the others.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +16,10 @@ from ...transports.options import Paths
 from ...transports.poller import Poller
 from ...transports.ports import Endpoint
 from ...transports.process.spawner import Spawner
-from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
+from ..config.settings import WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..core.exit_codes import EX_UNAVAILABLE
+from ..core.grants import Roles
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
 from ..runtime.era_store import EraStore
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 # The pause before a server whose task has failed is served again (seconds).
 _RETRY_SECONDS: Final = 1.0
 _MESSAGES: Final = Paths().messages
-_UNRESTRICTED: Final = TokenConfig("", b"").role
 
 
 @attrs.define
@@ -89,8 +89,8 @@ class Supervisor:
         self._configured: frozenset[str] = frozenset()
         # Removed or replaced servers that still have requests in flight.
         self._draining: set[LocalServer] = set()
-        # The tokens with restricted tools or features, by principal. `assign` replaces them; each server reads them.
-        self._restricted: dict[str, TokenConfig] = {}
+        # What each principal may use. `assign` replaces those of tokens; the gate adds others; each server reads them.
+        self.roles = Roles()
         self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
 
@@ -190,13 +190,9 @@ class Supervisor:
 
     def assign(self, tokens: Iterable[TokenConfig]) -> None:
         """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""
-        before = {name: token.role for name, token in self._restricted.items()}
-        self._restricted.clear()
-        self._restricted.update({token.name: token for token in tokens if token.role != _UNRESTRICTED})
-        for name in before.keys() | self._restricted.keys():
-            if name not in self._restricted or before.get(name) != self._restricted[name].role:
-                for server in self._all():
-                    server.on_permissions_changed(name)
+        for name in self.roles.assign((token.name, token.grant) for token in tokens):
+            for server in self._all():
+                server.on_permissions_changed(name)
 
     def restart(self, name: str) -> None:
         """Stop the processes of this server, if there is one. The next request starts them again."""
@@ -213,7 +209,7 @@ class Supervisor:
                 observer(server_log)
         server_log.record_calls(logs=self._logs_calls, counts=self._counts_calls)
         # The aggregate forwards requests, and the members check the permissions of the principal.
-        roles = None if config.knows_principal else self._restricted
+        roles = None if config.knows_principal else self.roles
         server = LocalServer(config, self._parts, server_log, roles)
         scope = await self._nursery.start(self._guard, server, server_log)
         table = endpoints(Paths.below(config.name), server, config.limits, server_log)
@@ -271,18 +267,16 @@ class Supervisor:
         if root is not None:
             table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.server_log)
         if settings.root != WRAPPED:
-            table[_MESSAGES] = self._messages(permitted_servers(settings))
+            table[_MESSAGES] = self._messages()
         return table
 
-    def _messages(self, rights: Mapping[str, frozenset[str]]) -> Endpoint:
+    def _messages(self) -> Endpoint:
         """Return the endpoint that finds the session of a message in all servers."""
         servers = {
             name: (member.server, member.table[Paths.below(name).messages])
             for name, member in self._members.items()
         }
-        return SharedMessagePost(
-            servers, lambda principal, name: principal not in rights or name in rights[principal]
-        )
+        return SharedMessagePost(servers, self.roles.permits)
 
     def owners(self, settings: Settings) -> dict[str, str]:
         """Return the name of the server that each path belongs to."""
@@ -322,11 +316,6 @@ class Supervisor:
 
     def _all(self) -> list[LocalServer]:
         return [*(member.server for member in self._members.values()), *self._draining]
-
-
-def permitted_servers(settings: Settings) -> Mapping[str, frozenset[str]]:
-    """Return the servers that each principal may use, without the principals that may use all."""
-    return {token.name: token.servers for token in settings.tokens if ALL not in token.servers}
 
 
 def token_changes(before: Iterable[TokenConfig], after: Iterable[TokenConfig]) -> dict[str, tuple[str, ...]]:

@@ -96,7 +96,7 @@ class Routes:
         # Returns the end of the error text for an unknown server, from its name and the names that the principal may use.
         self._alternatives = alternatives
         self._health = _spelled(health)
-        self._rights: dict[str, frozenset[str]] = {}
+        self._permits: Callable[[str, str], bool] = _may_use_all
         self._owners: dict[str, str] = {}
         self.replace(table)
 
@@ -104,19 +104,18 @@ class Routes:
         self,
         table: Mapping[str, Endpoint],
         owners: Mapping[str, str] | None = None,
-        rights: Mapping[str, frozenset[str]] | None = None,
+        permits: Callable[[str, str], bool] | None = None,
     ) -> None:
         """Replace the table.
 
-        `owners` maps paths to servers. `rights` maps principals to the servers that they may use; other principals may
-        use all.
+        `owners` maps paths to servers. `permits` returns whether a principal may use a server; without, all may use all.
         """
         self.generation += 1
         # The gate requires no credential for OAuth discovery, so no such path may lead to a server.
         closed = {path: endpoint for path, endpoint in _spelled(table).items() if not is_discovery(path)}
         self._table: dict[str, Endpoint] = {**closed, **self._health}
         self._owners = _spelled(owners or {})
-        self._rights = dict(rights or {})
+        self._permits = permits or _may_use_all
 
     def __call__(self, head: Head, principal: str) -> Endpoint:
         """Return the endpoint of a request. Raises Rejection 404, 405 for `OPTIONS *`, and 403 for a denied server."""
@@ -128,12 +127,9 @@ class Routes:
             if is_discovery(path):
                 return no_oauth
             raise Rejection(404, INVALID_REQUEST, self._not_found(path, principal))
-        if principal in self._rights and path in self._owners:
-            server = self._owners[path]
-            if server not in self._rights[principal]:
-                raise Rejection(
-                    403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}"
-                )
+        server = self._owners.get(path)
+        if server is not None and not self._permits(principal, server):
+            raise Rejection(403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}")
         return endpoint
 
     def _not_found(self, path: str, principal: str) -> str:
@@ -141,8 +137,7 @@ class Routes:
         words = path.split("/")
         if self._alternatives is None or len(words) != 4 or words[1] != "servers" or words[3] != "pipe":
             return "Not found"
-        mine = self._rights.get(principal)
         names = dict.fromkeys(
-            name for name in self._owners.values() if name and (mine is None or name in mine)
+            name for name in self._owners.values() if name and self._permits(principal, name)
         )
         return f"there is no server of this name{self._alternatives(words[2], list(names))}"
