@@ -14,6 +14,7 @@ from ...transports.options import Paths, spellings
 from ...validators.limits import Limits
 from ...validators.origin import LARGEST_PORT
 from ..core.suggestion import suggestion
+from .access_token_settings import AccessTokens, BadAccessTokenTable, check_table
 from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
 from .child_directory import client_directories
 from .child_environment import BadEnvironment, check_entry, check_from_client, check_variable, shown
@@ -44,6 +45,8 @@ def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
     if file.aggregate is not None:
         _check_aggregate(reading, file.aggregate)
     _check_tokens(reading)
+    if file.access_tokens is not None:
+        _check_access_tokens(reading, file.access_tokens)
     with reading.catch(""):
         oauth_helper(file)
 
@@ -188,6 +191,27 @@ def _check_tokens(reading: Reading) -> None:
                 reading.add(f"{where}: {key} is that of {other} as well", "tokens", name, key)
         with reading.catch(""):
             check_token_servers(name, token.servers, reading.file)
+
+
+def _check_access_tokens(reading: Reading, table: AccessTokens) -> None:
+    where = "access_tokens"
+    if not reading.has_fault(where):
+        try:
+            check_table(table)
+        except BadAccessTokenTable as fault:
+            reading.add(f"{where}: {fault.key}: {fault}", where, fault.key)
+    for key in ("keys", "ca_file"):
+        with reading.catch(f"{where}: {key}", where, key, kinds=_BAD_VALUES):
+            expand_home(getattr(table, key))
+    for scope, found in table.scopes.items():
+        for index, server in enumerate(found.servers):
+            if server not in (ALL, AGGREGATE, *reading.file.servers):
+                text = f"there is no server {shown(server)}{_suggested(server, reading.file.servers)}"
+                reading.add(
+                    f"{where}.scopes.{scope}: servers: {text}", where, "scopes", scope, "servers", index
+                )
+    if not reading.file.listen.authenticate:
+        reading.add(f"{where}: listen.authenticate is false, so that no token is read", where, is_key=True)
 
 
 def _check_token(reading: Reading, name: str, token: Token) -> None:

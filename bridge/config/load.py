@@ -16,6 +16,7 @@ import attrs
 
 from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
+from .access_token_settings import settings_of as access_token_settings
 from .checks import check_values, oauth_helper, parse_address, socket_path
 from .child_directory import check_directory_code, client_directories
 from .child_environment import (
@@ -157,6 +158,9 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         counts_calls=file.metrics.enabled or file.admin.enabled,
         admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
+        access_tokens=None
+        if file.access_tokens is None
+        else access_token_settings(file.access_tokens, path.parent),
         file=path,
     )
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from ..core.aggregate_members import DEFAULT_NAME
 from ..log_levels import Level
+from .access_token_settings import AccessTokens, Scope
 from .addresses import DEFAULT_PORT
 from .oauth_settings import OAuth
 from .settings import ALL
@@ -409,13 +410,29 @@ class File:
     tokens: Annotated[
         dict[str, Token], Meta(description="Additional tokens, by the name of their principal.")
     ] = attrs.field(factory=dict[str, Token])
+    access_tokens: Annotated[
+        AccessTokens | None, Meta(description="Access tokens of an authorization server.")
+    ] = None
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the file."""
     described = _portable(msgspec.json.schema(File))
     definitions: dict[str, Any] = described["$defs"]
-    for cls in (File, Listen, Log, Metrics, Admin, Server, OAuth, OAuthStore, Token, Aggregate):
+    for cls in (
+        File,
+        Listen,
+        Log,
+        Metrics,
+        Admin,
+        Server,
+        OAuth,
+        OAuthStore,
+        Token,
+        AccessTokens,
+        Scope,
+        Aggregate,
+    ):
         definition = definitions[cls.__name__]
         definition["additionalProperties"] = False
     server = definitions["Server"]

@@ -14,6 +14,7 @@ from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
 from ..core.grants import Grant
 from ..redaction import SHORTEST_SECRET
+from .access_token_settings import AccessTokenSettings
 from .addresses import DEFAULT_PORT
 from .child_environment import shown
 from .helper_programs import Helpers
@@ -228,6 +229,8 @@ class Settings:
     as_root: bool = False
     # The program that keeps the credentials for remote servers, as words; empty for a file.
     oauth_helper: tuple[str, ...] = ()
+    # The accepted access tokens; None for none.
+    access_tokens: AccessTokenSettings | None = None
     # The configuration file, which a reload reads again.
     file: Path | None = None
 

@@ -123,7 +123,7 @@ class GrantPolicy(AccessPolicy):
         self._narrow = tuple(_Narrow(grant, read_only) for grant in grants)
         shared = [narrow.without for narrow in self._narrow]
         # Without a grant nothing is permitted.
-        without = frozenset.intersection(*shared) if shared else frozenset(_REQUESTS)
+        without = frozenset[str].intersection(*shared) if shared else frozenset(_REQUESTS)
         super().__init__(without=without, within=within)
         self.restricts |= all(narrow.restricts for narrow in self._narrow)
 

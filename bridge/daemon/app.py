@@ -37,6 +37,7 @@ from .certificates import Loaded
 from .control_api import ControlApi
 from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
+from .issuer import Issuer
 from .listeners import Listeners, is_loopback
 from .logins import Logins
 from .page_state import page_state
@@ -198,8 +199,15 @@ class Daemon:
             make_authorizer=Logins(environment, _base_of(settings), settings.oauth_helper),
         )
         self._notifier = Notifier(environment)
+        self._issuer = Issuer(self._supervisor.roles, log, self._on_permissions_changed)
         self._reloader = Reloader(
-            config, environment, log, self._notifier, self._apply, self._on_permissions_changed
+            config,
+            environment,
+            log,
+            self._notifier,
+            self._apply,
+            self._on_permissions_changed,
+            self._issuer.end_expired,
         )
         control = ControlApi(
             self._supervisor,
@@ -231,10 +239,13 @@ class Daemon:
             self._poller,
             log,
             limits,
+            self._issuer,
         )
         self._token_uses = TokenUses(
             state_directory(environment) / FILE, self._listeners.quota, self._principals
         )
+        # That of the key source, while the daemon runs.
+        self._nursery: trio.Nursery | None = None
         # A time of Trio's clock.
         self._started = 0.0
 
@@ -243,6 +254,7 @@ class Daemon:
         self._started = trio.current_time()
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 await nursery.start(self._ticker.run)
                 self._ticker.add(self._listeners.refusals)
                 await nursery.start(self._poller.run)
@@ -253,6 +265,7 @@ class Daemon:
                 # Most secrets are read by then, so that `ready` is true of all servers.
                 with trio.move_on_after(_SECRETS_SECONDS):
                     await self._supervisor.resolved()
+                self._issuer.use(self._config.settings.access_tokens, nursery)
                 self._on_permissions_changed()
                 await nursery.start(self._reloader.run)
                 nursery.start_soon(self._listeners.run)
@@ -326,6 +339,8 @@ class Daemon:
         changed_tokens = token_changes(config.settings.tokens, found.tokens)
         config.settings = found
         self._reloader.use_tokens(new.tokens)
+        if self._nursery is not None:
+            self._issuer.use(found.access_tokens, self._nursery)
         self._record_calls(found)
         self._supervisor.assign(found.tokens)
         changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale, **changed_tokens)

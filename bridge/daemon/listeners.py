@@ -24,6 +24,7 @@ from ..config.settings import CONTROL, READY
 from ..config.xdg import stopping_path
 from ..core.suggestion import alternatives
 from ..log import LineLog
+from .issuer import Issuer
 from .running_config import RunningConfig
 from .supervisor import Supervisor
 
@@ -32,7 +33,8 @@ class Listeners:
     """All listeners of the daemon, and the routes that they share.
 
     `limits` are those of connections. `control` is the endpoint of each path that only the Unix socket has. `access` decides
-    who may see the page at /admin, and `page` returns its endpoints under the present configuration.
+    who may see the page at /admin, and `page` returns its endpoints under the present configuration. `issuer` has the accepted
+    access tokens.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Listeners:
         poller: Poller,
         log: LineLog,
         limits: Limits,
+        issuer: Issuer,
     ) -> None:
+        self._issuer = issuer
         self._config = config
         self._supervisor = supervisor
         self._control = control
@@ -63,7 +67,8 @@ class Listeners:
             **dict.fromkeys(config.settings.health, healthz),
         }
         self._health_paths = frozenset(health)
-        self._tcp_routes, self._unix_routes = Routes({}, health), Routes({}, health, alternatives)
+        self._tcp_routes = Routes({}, health, refusal=issuer.refusal, metadata=issuer.metadata)
+        self._unix_routes = Routes({}, health, alternatives)
         # Cancelled to close the connections that are still open.
         self._connections = trio.CancelScope()
         # Set once no connection is open and none is accepted.
@@ -155,6 +160,7 @@ class Listeners:
                 pages=self._access.on(Site.for_listener(settings.scheme, named, port))
                 if is_loopback(host)
                 else None,
+                access_tokens=self._issuer.current,
             )
             listeners.append(Listener(sock, self._service(gate, self._tcp_routes), tls))
         return listeners

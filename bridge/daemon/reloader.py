@@ -59,7 +59,9 @@ class Reloader:
         notifier: Notifier,
         apply: Callable[[NewConfig], Awaitable[Changes]],
         on_permissions_changed: Callable[[], None],
+        has_expired: Callable[[], bool],
     ) -> None:
+        self._has_expired = has_expired
         self._config = config
         self._environment = environment
         self._log = log
@@ -190,6 +192,8 @@ class Reloader:
     def _end_expired(self) -> None:
         """Accept no token whose validity has ended since the last look, and close what it has open."""
         tokens, now = self._config.tokens, time.time()
+        if self._has_expired():
+            self._on_permissions_changed()
         if now < self._next_end:
             return
         self._next_end = tokens.next_end(now)

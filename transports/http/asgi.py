@@ -126,7 +126,7 @@ class AsgiApp:
             await exchange.answer(204, b"", b"", preflight)
             return
         exchange.cors = gate.cors(head)
-        principal = gate.admit(head, self._seat.is_foreign)
+        principal = await gate.admit_after_keys(head, self._seat.is_foreign)
         self._seat.identify(principal)
         self._seat.set_state(NO_HEAD)
         exchange.principal, exchange.admitted = principal, True

@@ -7,13 +7,22 @@ query, public paths, credential.
 import re
 import socket
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 import attrs
 
-from ...validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
+from ...validators import access_token
+from ...validators.access_token import BadAccessToken
+from ...validators.bearer import (
+    LONGEST_TOKEN,
+    TokenSet,
+    bearer_token,
+    offered_token,
+    refuse_query_token,
+    unauthorized,
+)
 from ...validators.client_directory import DIRECTORY_HEADER
 from ...validators.counted import counted
 from ...validators.http_head import TCHAR, Head
@@ -58,6 +67,34 @@ def _refuse_unix_headers(headers: Mapping[str, str]) -> None:
         raise Rejection(403, INVALID_REQUEST, "Mcp-Cwd is for clients of the Unix socket only")
     if _NAMED_TOKEN in headers:
         raise Rejection(403, INVALID_REQUEST, "Mcp-Token-Name is for clients of the Unix socket only")
+
+
+class KeysNeeded(Exception):
+    """Raised for an access token whose key may be published meanwhile. `wait` waits for the keys, for a limited time."""
+
+    def __init__(self, wait: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.wait = wait
+
+
+class AccessTokens(Protocol):
+    """Access tokens (JWT) of an authorization server, which are credentials beside the tokens of the configuration."""
+
+    def principal(self, token: str, path: str) -> str | None:
+        """Return the principal of a token for a path, or None for one that is no JWT.
+
+        Raises BadAccessToken, KeysNeeded and Rejection 503.
+        """
+        ...
+
+    def challenge(self, path: str, error: str, description: str) -> bytes:
+        """Return the value of WWW-Authenticate for a path. `error` is empty where no credential was sent."""
+        ...
+
+
+def no_access_tokens() -> AccessTokens | None:
+    """Return None: no access token is accepted."""
+    return None
 
 
 def unknown_origin() -> bool:
@@ -119,7 +156,7 @@ class Gate:
     headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may act
     for another principal and client, as the aggregate does. Elsewhere it is None, and such headers are ignored. `named` are
     the tokens of the configuration, which the owner may name on the Unix socket to be treated as their principals. `pages`
-    are the web pages of a TCP listener.
+    are the web pages of a TCP listener. `access_tokens` returns the accepted access tokens, or None.
 
     Invariants: a request with the header Mcp-Cwd comes from the Unix socket. A cookie is read for the paths of `pages` only.
     """
@@ -135,12 +172,13 @@ class Gate:
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
     )
     pages: Pages | None = None
+    access_tokens: Callable[[], AccessTokens | None] = no_access_tokens
 
     def admit(self, head: Head, is_foreign: Callable[[], bool] = unknown_origin) -> str:
         """Return the principal of a request, or ANONYMOUS on a public path.
 
         `is_foreign` returns whether the peer is known to be a process of another uid; it is called for tokens that are
-        restricted to this uid only. Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the
+        restricted to this uid only. Raises KeysNeeded, and Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the
         query), 401, and 429 for too many wrong credentials. Correct credentials are never limited.
         """
         headers = head.headers
@@ -160,9 +198,20 @@ class Gate:
                 return principal
             if self.tokens is None:
                 raise unauthorized("credential_missing")
-        principal = LOCAL if self.tokens is None else self._principal_of_token(head, self.tokens, is_foreign)
+        principal = LOCAL if self.tokens is None else self._principal_of_credential(head, is_foreign)
         _refuse_unix_headers(headers)
         return principal
+
+    async def admit_after_keys(self, head: Head, is_foreign: Callable[[], bool]) -> str:
+        """Return the principal as `admit`, where that may need keys that must be fetched. Raises Rejection."""
+        try:
+            return self.admit(head, is_foreign)
+        except KeysNeeded as needed:
+            await needed.wait()
+        try:
+            return self.admit(head, is_foreign)
+        except KeysNeeded:
+            raise self._challenged(head, self.wrong.refusal(time.monotonic()), "unknown_key") from None
 
     def _principal_on_unix(self, headers: Mapping[str, str]) -> str:
         """Return the principal of a peer whose uid was checked: the owner, or a narrower one that it names."""
@@ -175,14 +224,46 @@ class Gate:
             raise Rejection(403, INVALID_REQUEST, f"there is no token {token!r}: no table [tokens.{token}]")
         return token
 
-    def _principal_of_token(self, head: Head, tokens: TokenSet, is_foreign: Callable[[], bool]) -> str:
-        headers = head.headers
+    def _principal_of_credential(self, head: Head, is_foreign: Callable[[], bool]) -> str:
+        access_tokens = self.access_tokens()
+        if access_tokens is None:
+            return self._principal_of_token(head, is_foreign, None)
+        try:
+            return self._principal_of_token(head, is_foreign, access_tokens)
+        except BadAccessToken as fault:
+            raise self._challenged(head, self.wrong.refusal(time.monotonic()), str(fault)) from None
+        except Rejection as rejection:
+            raise self._challenged(head, rejection, "") from None
+
+    def _challenged(self, head: Head, rejection: Rejection, fault: str) -> Rejection:
+        """Return a refusal with the challenge of a protected resource (RFC 9728 section 5.1), if its status is 401.
+
+        `fault` is the reason why an access token was refused, or empty.
+        """
+        access_tokens = self.access_tokens()
+        if rejection.status != 401 or access_tokens is None:
+            return rejection
+        sent = rejection.reason != "credential_missing"
+        challenge = access_tokens.challenge(
+            head.path, "invalid_token" if sent else "", f"the token is refused{f': {fault}' if fault else ''}"
+        )
+        return unauthorized(f"access_token_{fault}" if fault else rejection.reason, challenge)
+
+    def _principal_of_token(
+        self, head: Head, is_foreign: Callable[[], bool], access_tokens: AccessTokens | None
+    ) -> str:
+        headers, tokens = head.headers, self.tokens
+        longest = LONGEST_TOKEN if access_tokens is None else access_token.LONGEST
         if head.upgrade == "websocket" and head.method == "GET":
-            token = self._token_of_websocket(headers)
+            token = self._token_of_websocket(headers, longest)
         else:
-            token = bearer_token(headers.get("authorization"))
-        principal = tokens.principal(token)
-        if principal is None or (tokens.is_local(principal) and is_foreign()):
+            token = bearer_token(headers.get("authorization"), longest)
+        principal = None if tokens is None else tokens.principal(token)
+        if principal is None and access_tokens is not None:
+            principal = access_tokens.principal(token, head.path)
+        elif principal is not None and tokens is not None and tokens.is_local(principal) and is_foreign():
+            principal = None
+        if principal is None:
             raise self.wrong.refusal(time.monotonic())
         return principal
 
@@ -197,15 +278,15 @@ class Gate:
             self.site.check_host(head.authority)
         self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
 
-    def _token_of_websocket(self, headers: Mapping[str, str]) -> str:
+    def _token_of_websocket(self, headers: Mapping[str, str], longest: int) -> str:
         """Return the token of an opening handshake, from Authorization or from a subprotocol.
 
         Both may be present if they are equal, because RFC 6750 section 2 allows one method in a request.
         """
-        offered = offered_token(headers.get("sec-websocket-protocol", ""))
+        offered = offered_token(headers.get("sec-websocket-protocol", ""), longest)
         authorization = headers.get("authorization")
         if offered is None or authorization is not None:
-            token = bearer_token(authorization)
+            token = bearer_token(authorization, longest)
             if offered is not None and offered != token:
                 raise self.wrong.refusal(time.monotonic())
             return token

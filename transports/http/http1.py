@@ -236,7 +236,7 @@ class Connection:
             return None
         # Set before the credential is checked, because a page must be able to read a 401 as well.
         exchange.cors = admission.cors = gate.cors(head) if gate.shared_with else ()
-        principal = gate.admit(head, self._seat.is_foreign)
+        principal = await gate.admit_after_keys(head, self._seat.is_foreign)
         gate.check_delegate(head, stream.sock)
         control = head.path in service.control
         if principal != self._principal or control:

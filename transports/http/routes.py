@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from ...validators.http_head import Head
@@ -52,6 +53,12 @@ async def no_oauth(exchange: Exchange) -> None:
     await exchange.answer(404, JSON, _NO_OAUTH)
 
 
+async def _send_metadata(document: bytes, exchange: Exchange) -> None:
+    if exchange.head.method not in ("GET", "HEAD"):
+        raise method_not_allowed(_HEALTH_METHODS)
+    await exchange.answer(200, JSON, document)
+
+
 async def healthz(exchange: Exchange) -> None:
     """Send "ok": the daemon is running."""
     if exchange.head.method not in ("GET", "HEAD"):
@@ -83,15 +90,31 @@ def _spelled(table: Mapping[str, _Value]) -> dict[str, _Value]:
     return {spelling: value for path, value in table.items() for spelling in spellings(path)}
 
 
+def _no_right(_head: Head, principal: str, server: str) -> Rejection:
+    return Rejection(403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}")
+
+
+def _no_metadata(_path: str) -> bytes | None:
+    return None
+
+
 class Routes:
-    """The route table of one listener, and its public paths. `generation` grows with each change of the table."""
+    """The route table of one listener, and its public paths. `generation` grows with each change of the table.
+
+    `refusal` returns the Rejection of a principal that may not use a server, and `metadata` the document at a path of OAuth
+    discovery, or None.
+    """
 
     def __init__(
         self,
         table: Mapping[str, Endpoint],
         health: Mapping[str, Endpoint],
         alternatives: Callable[[str, Sequence[str]], str] | None = None,
+        refusal: Callable[[Head, str, str], Rejection] = _no_right,
+        metadata: Callable[[str], bytes | None] = _no_metadata,
     ) -> None:
+        self._refusal = refusal
+        self._metadata = metadata
         self.generation = 0
         # Returns the end of the error text for an unknown server, from its name and the names that the principal may use.
         self._alternatives = alternatives
@@ -125,11 +148,12 @@ class Routes:
             raise method_not_allowed(b"GET, POST, DELETE")
         if endpoint is None:
             if is_discovery(path):
-                return no_oauth
+                document = self._metadata(path)
+                return no_oauth if document is None else partial(_send_metadata, document)
             raise Rejection(404, INVALID_REQUEST, self._not_found(path, principal))
         server = self._owners.get(path)
         if server is not None and not self._permits(principal, server):
-            raise Rejection(403, INVALID_REQUEST, f"the token of {principal!r} has no right to {server!r}")
+            raise self._refusal(head, principal, server)
         return endpoint
 
     def _not_found(self, path: str, principal: str) -> str:

@@ -12,7 +12,7 @@ from ..poller import Poller
 from ..ports import Endpoint, Log
 from ..rate_limited_log import RateLimitedLog
 from ..ticker import Ticker
-from .gate import Gate
+from .gate import Gate, KeysNeeded
 from .quota import Quota
 from .refusals import Refusals
 
@@ -46,6 +46,9 @@ class Service:
         except Rejection as rejection:
             # The requests of a removed server are drained elsewhere.
             return rejection.status == 404
+        except KeysNeeded:
+            # The key of the token is not among the present ones.
+            pass
         return False
 
 
