@@ -4,6 +4,7 @@ Only the SHA-256 of a token is stored, and no message contains a token. Comparis
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Container, Mapping
 from hashlib import sha256
 from hmac import compare_digest
@@ -21,6 +22,7 @@ _PAIRS: Final = 16
 _CREDENTIAL: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ++([A-Za-z0-9._~+/-]++=*+)\Z")
 _SUBPROTOCOL: Final = re.compile(r"bearer\.([A-Za-z0-9._~+/-]++=*+)\Z")
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+\Z")
+_BASIC: Final = re.compile(r"[Bb][Aa][Ss][Ii][Cc] ++([A-Za-z0-9+/]{1,1024}+=*+)\Z")
 _BEARER: Final = "bearer."
 _QUERY_TOKEN: Final = re.compile(r"(?:\A|[&;])(?:access_?token|token|api_?key)=", re.ASCII | re.IGNORECASE)
 
@@ -66,6 +68,20 @@ def unauthorized(reason: str, challenge: bytes = b"Bearer") -> Rejection:
         headers=((b"WWW-Authenticate", challenge),),
         reason=reason,
     )
+
+
+def basic_credential(value: str | None) -> tuple[str, str] | None:
+    """Return user name and password of a Basic credential (RFC 7617), None for another scheme. Raises Rejection 401."""
+    match = _BASIC.match(value or "")
+    if match is None:
+        return None
+    try:
+        user, colon, password = b64decode(match[1], validate=True).decode().partition(":")
+    except ValueError:
+        raise unauthorized("credential_malformed") from None
+    if not colon or len(password) > LONGEST_TOKEN:
+        raise unauthorized("credential_malformed")
+    return user, password
 
 
 def refuse_query_token(query: str) -> None:

@@ -5,17 +5,29 @@ Every check adds its errors to a `Reading`, so that a user sees all of them at o
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
 import attrs
 
 from ...transports.options import Paths, spellings
+from ...validators.client_certificate import check_name
+from ...validators.forwarded import parse_networks
 from ...validators.limits import Limits
 from ...validators.origin import LARGEST_PORT
 from ..core.suggestion import suggestion
 from .access_token_settings import AccessTokens, BadAccessTokenTable, check_table
-from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
+from .addresses import (
+    BadAddress,
+    NotLoopback,
+    check_host,
+    check_loopback,
+    check_origin,
+    check_path,
+    is_loopback_host,
+    is_wildcard_host,
+)
 from .child_directory import client_directories
 from .child_environment import BadEnvironment, check_entry, check_from_client, check_variable, shown
 from .credentials import BadCredential, check_source, expand_home, split_helper
@@ -145,6 +157,7 @@ def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, st
     for key in pair:
         with reading.catch(f"listen: {key}", "listen", key, kinds=_BAD_VALUES):
             expand_home(getattr(listen, key))
+    _check_reach(reading, listen)
     for index, host in enumerate(listen.hosts):
         with reading.catch("listen: hosts", "listen", "hosts", index, kinds=_BAD_VALUES):
             check_host(host)
@@ -158,6 +171,53 @@ def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, st
             if path.startswith(_OURS) or not taken.isdisjoint(spellings(path)):
                 text = f"listen: health: {path} is already the path of another endpoint"
                 reading.add(text, "listen", "health", index)
+
+
+def _check_reach(reading: Reading, listen: Listen) -> None:
+    for index, text in enumerate(listen.trusted_proxies):
+        with reading.catch(
+            "listen: trusted_proxies", "listen", "trusted_proxies", index, kinds=(ValueError,)
+        ):
+            parse_networks((text,))
+    if listen.root_path:
+        with reading.catch("listen: root_path", "listen", "root_path", kinds=_BAD_VALUES):
+            check_path(listen.root_path)
+            if listen.root_path.endswith("/") or "/." in listen.root_path or "//" in listen.root_path:
+                text = "must have no slash at its end, and no empty or dot segment"
+                reading.add(f"listen: root_path: {text}", "listen", "root_path")
+    with reading.catch("listen: tls_client_ca", "listen", "tls_client_ca", kinds=_BAD_VALUES):
+        expand_home(listen.tls_client_ca)
+    if listen.tls_client_ca and not listen.tls_cert:
+        reading.add("listen: tls_client_ca needs tls_cert and tls_key", "listen", "tls_client_ca")
+    if listen.tls_client_cert == "required" and not listen.tls_client_ca:
+        reading.add("listen: tls_client_cert needs tls_client_ca", "listen", "tls_client_cert")
+    if listen.basic and not (listen.tls_cert or listen.trusted_proxies):
+        text = "listen: basic needs tls_cert and tls_key, or trusted_proxies that serve TLS"
+        reading.add(text, "listen", "basic")
+    if not reading.has_fault("listen", "http"):
+        _check_other_machines(reading, listen)
+
+
+def _check_other_machines(reading: Reading, listen: Listen) -> None:
+    """Add an error that names everything that is missing for an address that other machines can reach."""
+    host, port = parse_address(listen.http)
+    if port is None or is_loopback_host(host):
+        return
+    file = reading.file
+    missing: list[str] = []
+    if not (listen.tls_cert or listen.trusted_proxies):
+        missing.append("TLS (tls_cert and tls_key, or trusted_proxies that serve it)")
+    if not listen.authenticate:
+        missing.append("authenticate = true")
+    if not (file.tokens or file.access_tokens):
+        missing.append(
+            "a credential that is valid on other machines ([tokens.NAME] or [access_tokens]; the token of the owner is not)"
+        )
+    if is_wildcard_host(host) and not listen.hosts:
+        missing.append("hosts, the names by which clients call it")
+    if missing:
+        text = f"listen: http: {host} can be reached by other machines, which needs {'; '.join(missing)}"
+        reading.add(text, "listen", "http")
 
 
 def _check_aggregate(reading: Reading, wanted: Aggregate) -> None:
@@ -217,8 +277,15 @@ def _check_access_tokens(reading: Reading, table: AccessTokens) -> None:
 def _check_token(reading: Reading, name: str, token: Token) -> None:
     where, path = f"tokens.{name}", ("tokens", name)
     given = [key for key in ("sha256", "secret") if getattr(token, key)]
-    if not given and not any(reading.has_fault(*path, key) for key in ("sha256", "secret")):
-        reading.add(f"{where}: sha256 is missing, or secret", *path, is_key=True)
+    kinds = ("sha256", "secret", "certificates")
+    if not any(getattr(token, key) or reading.has_fault(*path, key) for key in kinds):
+        reading.add(f"{where}: sha256 is missing, or secret or certificates", *path, is_key=True)
+    for index, named in enumerate(token.certificates):
+        with reading.catch(f"{where}: certificates", *path, "certificates", index, kinds=(ValueError,)):
+            check_name(named)
+    if token.certificates and not reading.file.listen.tls_client_ca:
+        text = f"{where}: certificates need listen.tls_client_ca, the authorities that verify them"
+        reading.add(text, *path, "certificates")
     if len(given) > 1:
         reading.add(f"{where}: sha256 and secret are two tokens; use one of them", *path, "secret")
     if token.secret:
@@ -259,10 +326,13 @@ def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not (port.isascii() and port.isdecimal() and int(port) <= LARGEST_PORT):
         raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {shown(http)}", "listen", "http")
-    try:
-        check_loopback(host)
-    except BadAddress as fault:
-        raise BadConfig(f"listen: http: {fault}", "listen", "http") from None
+    with suppress(NotLoopback):
+        try:
+            check_loopback(host)
+        except NotLoopback:
+            raise
+        except BadAddress as fault:
+            raise BadConfig(f"listen: http: {fault}", "listen", "http") from None
     return host, int(port)
 
 

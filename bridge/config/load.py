@@ -15,6 +15,8 @@ from typing import Final
 import attrs
 
 from ...transports.options import Launch, Paths
+from ...validators.client_certificate import check_name
+from ...validators.forwarded import TrustedProxies, parse_networks
 from ...validators.limits import Limits
 from .access_token_settings import settings_of as access_token_settings
 from .checks import check_values, oauth_helper, parse_address, socket_path
@@ -146,6 +148,11 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         tokens=tuple(_token(name, token) for name, token in file.tokens.items()),
         tls_certificate=_file(file.listen.tls_cert, path.parent),
         tls_key=_file(file.listen.tls_key, path.parent),
+        tls_client_ca=_file(file.listen.tls_client_ca, path.parent),
+        requires_certificate=file.listen.tls_client_cert == "required",
+        takes_basic=file.listen.basic,
+        proxies=TrustedProxies(parse_networks(file.listen.trusted_proxies), file.listen.forwarded_header),
+        root_path=file.listen.root_path,
         hosts=frozenset(file.listen.hosts),
         origins=frozenset(file.listen.origins),
         root=AGGREGATE if file.aggregate else "",
@@ -375,6 +382,7 @@ def _token(name: str, token: Token) -> TokenConfig:
         bytes.fromhex(token.former),
         token.former_expires,
         token.secret,
+        frozenset(map(check_name, token.certificates)),
     )
 
 

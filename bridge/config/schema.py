@@ -39,7 +39,10 @@ class Listen:
     """[listen]: listen addresses and authentication."""
 
     http: Annotated[
-        Text | Literal[False], Meta(description="The loopback address and TCP port, or false for no TCP.")
+        Text | Literal[False],
+        Meta(
+            description="The address and TCP port, or false for no TCP; see OTHER MACHINES for an address that is not loopback."
+        ),
     ] = f"127.0.0.1:{DEFAULT_PORT}"
     unix: Annotated[
         bool | Text,
@@ -64,6 +67,39 @@ class Listen:
     ] = 60
     tls_cert: Annotated[Text, Meta(description="TLS certificate chain (PEM).")] = ""
     tls_key: Annotated[Text, Meta(description="TLS private key (PEM).")] = ""
+    tls_client_ca: Annotated[
+        Text,
+        Meta(
+            description="Certificates (PEM) of the authorities of client certificates; empty to request none."
+        ),
+    ] = ""
+    tls_client_cert: Annotated[
+        Literal["optional", "required"],
+        Meta(description="Whether a connection without a client certificate is refused."),
+    ] = "optional"
+    basic: Annotated[
+        bool,
+        Meta(
+            description="Whether a token may be sent as the password of HTTP Basic, with its name as the user name, over TLS."
+        ),
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=64,
+            description="Addresses and networks of the reverse proxies whose forwarding headers are read, such as 10.0.0.0/8.",
+        ),
+    ] = ()
+    forwarded_header: Annotated[
+        Literal["x-forwarded-for", "forwarded"],
+        Meta(description="The header in which the trusted proxies write the address of the client."),
+    ] = "x-forwarded-for"
+    root_path: Annotated[
+        Text,
+        Meta(
+            description="A path in front of all paths, which a reverse proxy has not removed, such as /bridge."
+        ),
+    ] = ""
     hosts: Annotated[
         tuple[Text, ...],
         Meta(
@@ -319,6 +355,13 @@ class Token:
     secret: Annotated[
         Text, Meta(description="Where the token itself is kept, in place of sha256 (see SECRETS).")
     ] = ""
+    certificates: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=64,
+            description="Names in client certificates that are credentials for it, such as URI:spiffe://example.org/ci (see OTHER MACHINES).",
+        ),
+    ] = ()
     expires: Annotated[
         Moment | None, Meta(description="When the token stops being valid, such as 2027-01-31T00:00:00Z.")
     ] = None

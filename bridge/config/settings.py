@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from ...transports.options import Launch, Paths
+from ...validators.forwarded import NO_PROXIES, TrustedProxies
 from ...validators.limits import Limits
 from ..core import grants
 from ..core.access_policy import AccessPolicy
@@ -179,6 +180,8 @@ class TokenConfig:
     former_expires: datetime | None = None
     # The place of the token (credentials.read_secret); empty for none.
     secret: str = attrs.field(default="", repr=False)
+    # Names in client certificates (validators.client_certificate.check_name).
+    certificates: frozenset[str] = frozenset()
 
     @property
     def grant(self) -> Grant:
@@ -212,6 +215,13 @@ class Settings:
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    # Whether a connection without a client certificate is refused.
+    requires_certificate: bool = False
+    takes_basic: bool = False
+    proxies: TrustedProxies = NO_PROXIES
+    # In front of all paths; empty for none.
+    root_path: str = ""
     # Allowed Host headers besides the names and addresses of the listener.
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -260,6 +270,11 @@ class Settings:
                 self.authenticate,
                 self.tls_certificate,
                 self.tls_key,
+                self.tls_client_ca,
+                self.requires_certificate,
+                self.takes_basic,
+                self.proxies,
+                self.root_path,
                 self.hosts,
                 self.origins,
                 self.health,

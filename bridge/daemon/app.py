@@ -44,7 +44,7 @@ from .page_state import page_state
 from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
 from .sd_notify import Notifier
-from .sockets import Sockets, load_certificate
+from .sockets import Sockets, certificate_files, load_certificate
 from .start_progress import progress_width, report_starts
 from .status import Status, status
 from .supervisor import Changes, Supervisor, token_changes
@@ -86,7 +86,7 @@ def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
     faults: list[Fault] = []
     certificate: Loaded | None = None
     try:
-        certificate = load_certificate(settings.tls_certificate, settings.tls_key)
+        certificate = load_certificate(certificate_files(settings))
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "tls_cert")))
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import trio
 
-from ...transports.http.gate import Gate, WrongCredentials
-from ...transports.http.listen import CannotListen, Listener, bind_unix, serve
+from ...transports.http.gate import Gate, Reach, WrongCredentials
+from ...transports.http.listen import CannotListen, Listener, authorities_of, bind_unix, serve
 from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
 from ...transports.http.refusals import Refusals
 from ...transports.http.routes import Routes, healthz, readyz
@@ -17,9 +17,11 @@ from ...transports.http.service import Service
 from ...transports.poller import Poller
 from ...transports.ports import Endpoint
 from ...transports.ticker import Ticker
+from ...validators.client_certificate import PeerCertificate
 from ...validators.limits import Limits
 from ...validators.origin import Site
 from ..admin.access import Access
+from ..config.credentials import PRINCIPAL
 from ..config.settings import CONTROL, READY
 from ..config.xdg import stopping_path
 from ..core.suggestion import alternatives
@@ -27,6 +29,7 @@ from ..log import LineLog
 from .issuer import Issuer
 from .running_config import RunningConfig
 from .supervisor import Supervisor
+from .tokens import expired
 
 
 class Listeners:
@@ -67,7 +70,11 @@ class Listeners:
             **dict.fromkeys(config.settings.health, healthz),
         }
         self._health_paths = frozenset(health)
-        self._tcp_routes = Routes({}, health, refusal=issuer.refusal, metadata=issuer.metadata)
+        root = config.settings.root_path
+        self._tcp_health = self._health_paths | {root + path for path in health}
+        self._tcp_routes = Routes(
+            {}, health, refusal=issuer.refusal, metadata=issuer.metadata, root_path=root
+        )
         self._unix_routes = Routes({}, health, alternatives)
         # Cancelled to close the connections that are still open.
         self._connections = trio.CancelScope()
@@ -152,7 +159,7 @@ class Listeners:
             gate = Gate(
                 Site.for_listener(settings.scheme, named, port, settings.hosts, settings.origins),
                 config.tokens.accepted,
-                self._health_paths,
+                self._tcp_health,
                 settings.origins,
                 self._client_environment_headers,
                 wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
@@ -161,9 +168,33 @@ class Listeners:
                 if is_loopback(host)
                 else None,
                 access_tokens=self._issuer.current,
+                reach=self._reach(host),
             )
             listeners.append(Listener(sock, self._service(gate, self._tcp_routes), tls))
         return listeners
+
+    def _reach(self, host: str) -> Reach:
+        settings = self._config.settings
+        return Reach(
+            settings.proxies,
+            needs_tls=not is_loopback(host),
+            here_only=frozenset({PRINCIPAL}),
+            certificates=self._principal_of_certificate if settings.tls_client_ca else None,
+            takes_basic=settings.takes_basic,
+        )
+
+    def _principal_of_certificate(self, found: PeerCertificate) -> str | None:
+        """Return the principal of a verified client certificate, None if no credential, or more than one, names it."""
+        present, now = self._config.certificate, time.time()
+        # A certificate of an authority that is not trusted any more, or a connection from before a change of the authorities.
+        if present is None or authorities_of(present.context) != found.authorities or now >= found.until:
+            return None
+        names = [
+            token.name
+            for token in self._config.settings.tokens
+            if not found.names.isdisjoint(token.certificates) and not expired(token, now)
+        ]
+        return names[0] if len(names) == 1 else None
 
     def _unix_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []

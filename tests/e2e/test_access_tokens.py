@@ -6,7 +6,8 @@ import time
 import pytest
 
 from ..support.bridge_process import EXAMPLE
-from ..support.credential_client import TRANSPORTS, Target, bearer, ended
+from ..support.client_certificates import Authority
+from ..support.credential_client import TRANSPORTS, Target, bearer, ended, over_http2
 from ..support.daemon_process import daemon
 from ..support.issuer import Issuer, part, serving, with_hmac
 
@@ -235,3 +236,20 @@ def test_without_the_keys_the_service_is_unavailable_and_recovers(tmp_path):
             while target.initialize("one", bearer(theirs.token(BASE))).status != 200:
                 assert time.monotonic() < end
                 time.sleep(0.2)
+
+
+def test_a_token_is_accepted_and_refused_over_http2(tmp_path):
+    theirs, ours = Issuer(), Authority()
+    certificate, key = ours.issue(tmp_path, "IP:127.0.0.1", server=True)
+    listen = {"tls_cert": str(certificate), "tls_key": str(key)}
+    with serving(theirs), daemon(tmp_path, SERVERS, listen=listen, **tables(theirs)) as running:
+        target = Target(running.address, ours.context(None, ["h2"]))
+
+        def status_of(token):
+            return over_http2(target, "/servers/one/mcp", ("authorization", f"Bearer {token}"))
+
+        # The keys may not have been read at the first request of the first connection.
+        assert status_of(theirs.token(BASE)) == 200
+        assert status_of(theirs.token(BASE, scope="openid")) == 403
+        for reason, tokens in bad_tokens(theirs).items():
+            assert [status_of(token) for token in tokens] == [401] * len(tokens), reason

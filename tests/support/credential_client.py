@@ -7,6 +7,9 @@ import socket
 import ssl
 
 import attrs
+import h2.config
+import h2.connection
+import h2.events
 
 from .raw_http import BOTH, INITIALIZE
 from .wire import fresh_key
@@ -126,3 +129,30 @@ def ended(sock, seconds=20):
     except OSError:
         return True
     return True
+
+
+def over_http2(target, path, *headers):
+    """Return the status of the response to an initialize over HTTP/2."""
+    message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}
+    body = json.dumps(message).encode()
+    with target.connect() as sock:
+        assert sock.selected_alpn_protocol() == "h2"
+        talk = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        talk.initiate_connection()
+        fields = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", target.authority),
+            (":path", path),
+            ("accept", BOTH),
+            ("content-type", "application/json"),
+        ]
+        talk.send_headers(1, [*fields, *headers])
+        talk.send_data(1, body, end_stream=True)
+        sock.sendall(talk.data_to_send())
+        while data := sock.recv(65536):
+            for event in talk.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    return int(dict(event.headers)[b":status"])
+            sock.sendall(talk.data_to_send())
+    return 0

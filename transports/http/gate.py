@@ -18,13 +18,16 @@ from ...validators.access_token import BadAccessToken
 from ...validators.bearer import (
     LONGEST_TOKEN,
     TokenSet,
+    basic_credential,
     bearer_token,
     offered_token,
     refuse_query_token,
     unauthorized,
 )
+from ...validators.client_certificate import PeerCertificate
 from ...validators.client_directory import DIRECTORY_HEADER
 from ...validators.counted import counted
+from ...validators.forwarded import NO_PROXIES, TrustedProxies, parse_address
 from ...validators.http_head import TCHAR, Head
 from ...validators.limits import Limits
 from ...validators.origin import Site
@@ -90,6 +93,73 @@ class AccessTokens(Protocol):
     def challenge(self, path: str, error: str, description: str) -> bytes:
         """Return the value of WWW-Authenticate for a path. `error` is empty where no credential was sent."""
         ...
+
+
+@attrs.frozen
+class Peer:
+    """What is known of the peer of a connection: its IP address (empty for a Unix socket), TLS, and its certificate."""
+
+    address: str = ""
+    tls: bool = False
+    certificate: PeerCertificate | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether the peer is on this machine, as far as its address shows."""
+        return not self.address or _is_loopback(self.address)
+
+
+UNKNOWN_PEER: Final = Peer()
+
+
+def _is_loopback(address: str) -> bool:
+    found = parse_address(address)
+    return found is not None and found.is_loopback
+
+
+@attrs.frozen
+class Reach:
+    """Who may use a listener that other machines can reach, and which credentials beside tokens there are.
+
+    `proxies` are the trusted reverse proxies. With `needs_tls` a peer that has no TLS must be a trusted proxy that has, or be on
+    this machine. `here_only` are principals that are valid on this machine only. `certificates` returns the principal for a
+    verified client certificate, or None. `takes_basic` is whether a token may be sent as the password of HTTP Basic.
+    """
+
+    proxies: TrustedProxies = NO_PROXIES
+    needs_tls: bool = False
+    here_only: frozenset[str] = frozenset()
+    certificates: Callable[[PeerCertificate], str | None] | None = None
+    takes_basic: bool = False
+
+    def client_address(self, head: Head, peer: Peer) -> str:
+        """Return the address of the client of a request; empty if it is not known."""
+        return self.proxies.client(peer.address, head.headers.get(self.proxies.header))
+
+    def is_secure(self, head: Head, peer: Peer) -> bool:
+        """Return whether the client has sent its request with TLS, as far as that is known."""
+        headers = head.headers
+        return peer.tls or self.proxies.is_secure(
+            peer.address, headers.get("x-forwarded-proto"), headers.get("forwarded")
+        )
+
+    def is_here(self, head: Head, peer: Peer) -> bool:
+        """Return whether the client is on this machine, as far as its address shows."""
+        if not self.proxies.networks:
+            return peer.is_here
+        address = self.client_address(head, peer)
+        return not peer.address or _is_loopback(address)
+
+    def check(self, head: Head, peer: Peer) -> None:
+        """Raise Rejection 403 for a request that has come from another machine without TLS."""
+        if self.needs_tls and not peer.is_here and not self.is_secure(head, peer):
+            raise Rejection(
+                403,
+                INVALID_REQUEST,
+                "other machines are served with TLS only: https, or a proxy in trusted_proxies that was reached with https",
+                close=True,
+                reason="plain_http_from_other_machine",
+            )
 
 
 def no_access_tokens() -> AccessTokens | None:
@@ -173,8 +243,11 @@ class Gate:
     )
     pages: Pages | None = None
     access_tokens: Callable[[], AccessTokens | None] = no_access_tokens
+    reach: Reach = Reach()
 
-    def admit(self, head: Head, is_foreign: Callable[[], bool] = unknown_origin) -> str:
+    def admit(
+        self, head: Head, is_foreign: Callable[[], bool] = unknown_origin, peer: Peer = UNKNOWN_PEER
+    ) -> str:
         """Return the principal of a request, or ANONYMOUS on a public path.
 
         `is_foreign` returns whether the peer is known to be a process of another uid; it is called for tokens that are
@@ -183,6 +256,8 @@ class Gate:
         """
         headers = head.headers
         self._check_site(head)
+        if self.reach.needs_tls:
+            self.reach.check(head, peer)
         if head.query:
             refuse_query_token(head.query)
         # The response for a named server would reveal whether it exists, so it needs the credential.
@@ -198,18 +273,18 @@ class Gate:
                 return principal
             if self.tokens is None:
                 raise unauthorized("credential_missing")
-        principal = LOCAL if self.tokens is None else self._principal_of_credential(head, is_foreign)
+        principal = LOCAL if self.tokens is None else self._principal_of_credential(head, is_foreign, peer)
         _refuse_unix_headers(headers)
         return principal
 
-    async def admit_after_keys(self, head: Head, is_foreign: Callable[[], bool]) -> str:
+    async def admit_after_keys(self, head: Head, is_foreign: Callable[[], bool], peer: Peer) -> str:
         """Return the principal as `admit`, where that may need keys that must be fetched. Raises Rejection."""
         try:
-            return self.admit(head, is_foreign)
+            return self.admit(head, is_foreign, peer)
         except KeysNeeded as needed:
             await needed.wait()
         try:
-            return self.admit(head, is_foreign)
+            return self.admit(head, is_foreign, peer)
         except KeysNeeded:
             raise self._challenged(head, self.wrong.refusal(time.monotonic()), "unknown_key") from None
 
@@ -224,12 +299,15 @@ class Gate:
             raise Rejection(403, INVALID_REQUEST, f"there is no token {token!r}: no table [tokens.{token}]")
         return token
 
-    def _principal_of_credential(self, head: Head, is_foreign: Callable[[], bool]) -> str:
+    def _principal_of_credential(self, head: Head, is_foreign: Callable[[], bool], peer: Peer) -> str:
+        principal = self._principal_of_certificate(head, peer)
+        if principal is not None:
+            return principal
         access_tokens = self.access_tokens()
         if access_tokens is None:
-            return self._principal_of_token(head, is_foreign, None)
+            return self._principal_of_token(head, is_foreign, peer, None)
         try:
-            return self._principal_of_token(head, is_foreign, access_tokens)
+            return self._principal_of_token(head, is_foreign, peer, access_tokens)
         except BadAccessToken as fault:
             raise self._challenged(head, self.wrong.refusal(time.monotonic()), str(fault)) from None
         except Rejection as rejection:
@@ -249,21 +327,38 @@ class Gate:
         )
         return unauthorized(f"access_token_{fault}" if fault else rejection.reason, challenge)
 
+    def _principal_of_certificate(self, head: Head, peer: Peer) -> str | None:
+        """Return the principal of a client certificate, None for a request with another credential."""
+        find, headers = self.reach.certificates, head.headers
+        if find is None or peer.certificate is None or "authorization" in headers:
+            return None
+        if offered_token(headers.get("sec-websocket-protocol", ""), access_token.LONGEST) is not None:
+            return None
+        return find(peer.certificate)
+
     def _principal_of_token(
-        self, head: Head, is_foreign: Callable[[], bool], access_tokens: AccessTokens | None
+        self, head: Head, is_foreign: Callable[[], bool], peer: Peer, access_tokens: AccessTokens | None
     ) -> str:
         headers, tokens = head.headers, self.tokens
         longest = LONGEST_TOKEN if access_tokens is None else access_token.LONGEST
-        if head.upgrade == "websocket" and head.method == "GET":
+        basic = basic_credential(headers.get("authorization")) if self.reach.takes_basic else None
+        if basic is not None:
+            if not self.reach.is_secure(head, peer):
+                raise Rejection(403, INVALID_REQUEST, "HTTP Basic needs TLS", reason="basic_without_tls")
+            token = basic[1]
+        elif head.upgrade == "websocket" and head.method == "GET":
             token = self._token_of_websocket(headers, longest)
         else:
             token = bearer_token(headers.get("authorization"), longest)
         principal = None if tokens is None else tokens.principal(token)
-        if principal is None and access_tokens is not None:
+        if principal is None and access_tokens is not None and basic is None:
             principal = access_tokens.principal(token, head.path)
-        elif principal is not None and tokens is not None and tokens.is_local(principal) and is_foreign():
-            principal = None
-        if principal is None:
+        if (
+            principal is None
+            or (basic is not None and basic[0] != principal)
+            or (tokens is not None and tokens.is_local(principal) and is_foreign())
+            or (principal in self.reach.here_only and not self.reach.is_here(head, peer))
+        ):
             raise self.wrong.refusal(time.monotonic())
         return principal
 

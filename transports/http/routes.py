@@ -38,7 +38,7 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
     """Return the endpoints of one server, by path."""
     table: dict[str, Endpoint] = {
         paths.mcp: StreamableHttp(backend, limits),
-        paths.sse: EventStream(backend, limits, paths.messages),
+        paths.sse: EventStream(backend, limits, paths.messages, paths.sse),
         paths.messages: MessagePost(backend, limits),
         paths.ws: WebSocket(backend, limits, log),
         paths.pipe: Pipe(backend, limits, log),
@@ -102,7 +102,7 @@ class Routes:
     """The route table of one listener, and its public paths. `generation` grows with each change of the table.
 
     `refusal` returns the Rejection of a principal that may not use a server, and `metadata` the document at a path of OAuth
-    discovery, or None.
+    discovery, or None. Each path is served below `root_path` as well.
     """
 
     def __init__(
@@ -112,13 +112,15 @@ class Routes:
         alternatives: Callable[[str, Sequence[str]], str] | None = None,
         refusal: Callable[[Head, str, str], Rejection] = _no_right,
         metadata: Callable[[str], bytes | None] = _no_metadata,
+        root_path: str = "",
     ) -> None:
+        self._root_path = root_path
         self._refusal = refusal
         self._metadata = metadata
         self.generation = 0
         # Returns the end of the error text for an unknown server, from its name and the names that the principal may use.
         self._alternatives = alternatives
-        self._health = _spelled(health)
+        self._health = self._below_root(health)
         self._permits: Callable[[str, str], bool] = _may_use_all
         self._owners: dict[str, str] = {}
         self.replace(table)
@@ -135,10 +137,20 @@ class Routes:
         """
         self.generation += 1
         # The gate requires no credential for OAuth discovery, so no such path may lead to a server.
-        closed = {path: endpoint for path, endpoint in _spelled(table).items() if not is_discovery(path)}
+        closed = {
+            path: endpoint for path, endpoint in self._below_root(table).items() if not is_discovery(path)
+        }
         self._table: dict[str, Endpoint] = {**closed, **self._health}
-        self._owners = _spelled(owners or {})
+        self._owners = self._below_root(owners or {})
         self._permits = permits or _may_use_all
+
+    def _below_root(self, table: Mapping[str, _Value]) -> dict[str, _Value]:
+        found = _spelled(table)
+        return (
+            found
+            if not self._root_path
+            else found | {self._root_path + path: one for path, one in found.items()}
+        )
 
     def __call__(self, head: Head, principal: str) -> Endpoint:
         """Return the endpoint of a request. Raises Rejection 404, 405 for `OPTIONS *`, and 403 for a denied server."""
