@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tomllib
 import types
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
@@ -47,6 +48,8 @@ SECTIONS = {
     "[servers.NAME.oauth]": schema.OAuth,
     "[oauth]": schema.OAuthStore,
     "[tokens.NAME]": schema.Token,
+    "[access_tokens]": schema.AccessTokens,
+    "[access_tokens.scopes.SCOPE]": schema.Scope,
     "[aggregate]": schema.Aggregate,
 }
 
@@ -188,6 +191,7 @@ def kind_of(hint, plural=""):
         str: f"string{plural}",
         int: f"whole number{plural}",
         float: f"number{plural}",
+        datetime: f"date and time{plural}",
     }
     return kinds.get(hint) or f"{'table' if attrs.has(hint) else 'object'}{plural}"
 
