@@ -624,3 +624,22 @@ def test_features_have_their_usual_names():
 
 def test_lines_of_the_readme_are_short():
     assert [line for line in read("README.md").splitlines() if len(line) > 120] == []
+
+
+ACCESS = re.findall(r"```toml\n(.*?)```", read("docs/ACCESS.md"), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", ACCESS, ids=range(len(ACCESS)))
+def test_each_example_of_the_access_document_is_a_valid_configuration(text, tmp_path):
+    command = f"command = {json.dumps(str(PROGRAM))}"
+    servers = f"[servers.files]\n{command}\n[servers.git]\n{command}\n"
+    settings = load.plan_text(f"{text}\n{servers}", tmp_path / "config.toml", {"HOME": str(tmp_path)})
+    assert settings.tokens or settings.access_tokens or settings.takes_basic
+
+
+def test_the_access_document_has_every_key_of_credentials():
+    text = read("docs/ACCESS.md")
+    optional = {"ca_file", "clock_skew_seconds", "refresh_seconds", "tokens", "features"}
+    for cls in (schema.Token, schema.AccessTokens, schema.Scope):
+        for field in attrs.fields(cls):
+            assert field.name in text or field.name in optional, field.name
