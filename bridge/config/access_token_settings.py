@@ -110,10 +110,10 @@ class AccessTokens:
         Meta(min_length=1, description="The claim with the scopes: a text with spaces, or a list of texts."),
     ] = "scope"
     clock_skew_seconds: Annotated[
-        float, Meta(ge=0, le=300, description="How far the clock of the issuer may differ (seconds).")
+        int, Meta(ge=0, le=300, description="How far the clock of the issuer may differ (seconds).")
     ] = 60
     refresh_seconds: Annotated[
-        float, Meta(ge=30, le=86400, description="How often the keys at a URL are requested (seconds).")
+        int, Meta(ge=30, le=86400, description="How often the keys at a URL are requested (seconds).")
     ] = 600
     scopes: Annotated[dict[str, Scope], Meta(description="What each scope permits.")] = attrs.field(
         factory=dict[str, Scope]

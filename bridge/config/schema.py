@@ -58,7 +58,7 @@ class Listen:
         ),
     ] = ""
     token_overlap: Annotated[
-        float,
+        int,
         Meta(
             ge=0,
             le=86400,
