@@ -119,8 +119,10 @@ class GrantPolicy(AccessPolicy):
     """The policy of a role within that of a server. What one of the grants permits is permitted."""
 
     def __init__(self, grants: Iterable[Grant], within: AccessPolicy, read_only: ReadOnlyTools) -> None:
-        self._read_only = read_only
-        self._narrow = tuple(_Narrow(grant, read_only) for grant in grants)
+        given = tuple(grants)
+        # None where no grant depends on annotations.
+        self._read_only = read_only if any(grant.read_only for grant in given) else None
+        self._narrow = tuple(_Narrow(grant, read_only) for grant in given)
         shared = [narrow.without for narrow in self._narrow]
         # Without a grant nothing is permitted.
         without = frozenset[str].intersection(*shared) if shared else frozenset(_REQUESTS)
@@ -154,7 +156,7 @@ class GrantPolicy(AccessPolicy):
         return Rejection(status, METHOD_NOT_FOUND, "the method is not permitted for this credential")
 
     def _filter(self, found: Members, limits: Limits) -> bool:
-        if any(narrow.restricts for narrow in self._narrow):
+        if self._read_only is not None:
             self._read_only.note(read_items(found.get("tools"), limits))
         return super()._filter(found, limits)
 
