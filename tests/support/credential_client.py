@@ -5,6 +5,7 @@ import json
 import secrets
 import socket
 import ssl
+import time
 
 import attrs
 import h2.config
@@ -117,11 +118,14 @@ def read_reply(sock):
 
 def ended(sock, seconds=20):
     """Return whether a stream, or its connection, ends within some time."""
+    end = time.monotonic() + seconds
     sock.settimeout(seconds)
     data = b"\r\n"
     try:
         while more := sock.recv(65536):
             data += more
+            # Heartbeats do not extend the time.
+            sock.settimeout(max(0.01, end - time.monotonic()))
             if data.endswith(b"\r\n0\r\n\r\n"):
                 return True
     except TimeoutError:
