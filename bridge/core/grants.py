@@ -104,7 +104,11 @@ class Roles:
             self._named[name] = former if former is not None and former.grants == (grant,) else Role((grant,))
         self._named.update(dict.fromkeys(before.keys() - self._named.keys(), _NOTHING))
         return frozenset(
-            name for name, role in self._named.items() if role.changes_servers(before.get(name, _EVERYTHING))
+            name
+            for name, role in self._named.items()
+            if role.changes_servers(before.get(name, _EVERYTHING))
+            # The gate aborts the connections of a token that is gone. Sessions of one without limits end with these.
+            and (role is not _NOTHING or before[name].restricts)
         )
 
     def admit(self, principal: str, grants: tuple[Grant, ...]) -> None:
