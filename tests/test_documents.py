@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tomllib
 import types
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
@@ -49,6 +50,8 @@ SECTIONS = {
     "[servers.NAME.oauth]": schema.OAuth,
     "[oauth]": schema.OAuthStore,
     "[tokens.NAME]": schema.Token,
+    "[access_tokens]": schema.AccessTokens,
+    "[access_tokens.scopes.SCOPE]": schema.Scope,
     "[aggregate]": schema.Aggregate,
     "[aggregates.NAME]": schema.NamedAggregate,
 }
@@ -191,6 +194,7 @@ def kind_of(hint, plural=""):
         str: f"string{plural}",
         int: f"whole number{plural}",
         float: f"number{plural}",
+        datetime: f"date and time{plural}",
     }
     return kinds.get(hint) or f"{'table' if attrs.has(hint) else 'object'}{plural}"
 
@@ -624,3 +628,22 @@ def test_features_have_their_usual_names():
 
 def test_lines_of_the_readme_are_short():
     assert [line for line in read("README.md").splitlines() if len(line) > 120] == []
+
+
+ACCESS = re.findall(r"```toml\n(.*?)```", read("docs/ACCESS.md"), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", ACCESS, ids=range(len(ACCESS)))
+def test_each_example_of_the_access_document_is_a_valid_configuration(text, tmp_path):
+    command = f"command = {json.dumps(str(PROGRAM))}"
+    servers = f"[servers.files]\n{command}\n[servers.git]\n{command}\n"
+    settings = load.plan_text(f"{text}\n{servers}", tmp_path / "config.toml", {"HOME": str(tmp_path)})
+    assert settings.tokens or settings.access_tokens or settings.takes_basic
+
+
+def test_the_access_document_has_every_key_of_credentials():
+    text = read("docs/ACCESS.md")
+    optional = {"ca_file", "clock_skew_seconds", "refresh_seconds", "tokens", "features"}
+    for cls in (schema.Token, schema.AccessTokens, schema.Scope):
+        for field in attrs.fields(cls):
+            assert field.name in text or field.name in optional, field.name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .examples import epilog_of, is_epilog
-from .moments import moment
+from .moments import later, moment
 from .parser import COMMANDS, Parser
 
 # `connect --wait`: a day (seconds).
@@ -376,7 +376,9 @@ def _add_connect(connected: argparse.ArgumentParser) -> None:
 
 def _add_token(tokens: argparse.ArgumentParser) -> None:
     tokens.add_argument("action", choices=["new", "list", "revoke", "rotate"])
-    tokens.add_argument("name", nargs="?", metavar="NAME", help="name of the token, for new and revoke")
+    tokens.add_argument(
+        "name", nargs="?", metavar="NAME", help="name of the token, for new, revoke and rotate"
+    )
     tokens.add_argument(
         "--servers",
         nargs="+",
@@ -388,6 +390,18 @@ def _add_token(tokens: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="named aggregates that a new token may use (default: all with all servers, otherwise none)",
+    )
+    tokens.add_argument(
+        "--expires", type=later, metavar="TIME", help="for new: when it expires, as 90d or 2027-01-31"
+    )
+    tokens.add_argument(
+        "--read-only", action="store_true", help="for new: permit requests and tools that only read"
+    )
+    tokens.add_argument(
+        "--overlap",
+        type=_seconds,
+        metavar="SECONDS",
+        help="for rotate NAME: how long the former token stays valid (default 3600)",
     )
     tokens.add_argument("--json", action="store_true", help="print JSON, for list")
 

@@ -65,7 +65,23 @@ def check_loopback(host: str) -> None:
     except ValueError:
         raise BadAddress(f"{shown(host)} is neither an IP address nor localhost") from None
     if not loopback:
-        raise NotLoopback(f"{host} is not a loopback address; other addresses are not supported yet")
+        raise NotLoopback(
+            f"{host} is not a loopback address; other machines are served with a configuration only (listen.http)"
+        )
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host is a loopback address or localhost."""
+    try:
+        check_loopback(host)
+    except BadAddress:
+        return False
+    return True
+
+
+def is_wildcard_host(host: str) -> bool:
+    """Return whether a host stands for every address of this machine."""
+    return ipaddress.ip_address(host).is_unspecified
 
 
 def check_path(text: str) -> str:

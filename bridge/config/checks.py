@@ -5,15 +5,28 @@ Every check adds its errors to a `Reading`, so that a user sees all of them at o
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
 import attrs
 
 from ...transports.options import Paths, spellings
+from ...validators.client_certificate import check_name
+from ...validators.forwarded import parse_networks
 from ...validators.limits import Limits
 from ...validators.origin import LARGEST_PORT
-from .addresses import BadAddress, check_host, check_loopback, check_origin, check_path
+from .access_token_settings import AccessTokens, BadAccessTokenTable, check_table
+from .addresses import (
+    BadAddress,
+    NotLoopback,
+    check_host,
+    check_loopback,
+    check_origin,
+    check_path,
+    is_loopback_host,
+    is_wildcard_host,
+)
 from .aggregate_checks import check_aggregates
 from .child_directory import client_directories
 from .child_environment import BadEnvironment, check_entry, check_from_client, check_variable, shown
@@ -21,7 +34,7 @@ from .credentials import BadCredential, check_source, expand_home, split_helper
 from .executable import NotRunnable, check_word
 from .expansion import BadExpansion, NotSet, expanded
 from .header_names import header_name
-from .schema import File, Listen, Server
+from .schema import File, Listen, Server, Token
 from .server_names import suggested
 from .settings import AGGREGATE, ALL, READY, BadLimit, changed_limits
 from .tables import BadConfig, Fault, Reading
@@ -45,6 +58,8 @@ def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
     _check_listen(reading, file.listen, environment)
     check_aggregates(reading)
     _check_tokens(reading)
+    if file.access_tokens is not None:
+        _check_access_tokens(reading, file.access_tokens)
     with reading.catch(""):
         oauth_helper(file)
     with reading.catch(""):
@@ -145,6 +160,7 @@ def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, st
     for key in pair:
         with reading.catch(f"listen: {key}", "listen", key, kinds=_BAD_VALUES):
             expand_home(getattr(listen, key))
+    _check_reach(reading, listen)
     for index, host in enumerate(listen.hosts):
         with reading.catch("listen: hosts", "listen", "hosts", index, kinds=_BAD_VALUES):
             check_host(host)
@@ -160,16 +176,108 @@ def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, st
                 reading.add(text, "listen", "health", index)
 
 
+def _check_reach(reading: Reading, listen: Listen) -> None:
+    for index, text in enumerate(listen.trusted_proxies):
+        with reading.catch(
+            "listen: trusted_proxies", "listen", "trusted_proxies", index, kinds=(ValueError,)
+        ):
+            parse_networks((text,))
+    if listen.root_path:
+        with reading.catch("listen: root_path", "listen", "root_path", kinds=_BAD_VALUES):
+            check_path(listen.root_path)
+            if listen.root_path.endswith("/") or "/." in listen.root_path or "//" in listen.root_path:
+                text = "must have no slash at its end, and no empty or dot segment"
+                reading.add(f"listen: root_path: {text}", "listen", "root_path")
+    with reading.catch("listen: tls_client_ca", "listen", "tls_client_ca", kinds=_BAD_VALUES):
+        expand_home(listen.tls_client_ca)
+    if listen.tls_client_ca and not listen.tls_cert:
+        reading.add("listen: tls_client_ca needs tls_cert and tls_key", "listen", "tls_client_ca")
+    if listen.tls_client_cert == "required" and not listen.tls_client_ca:
+        reading.add("listen: tls_client_cert needs tls_client_ca", "listen", "tls_client_cert")
+    if listen.basic and not (listen.tls_cert or listen.trusted_proxies):
+        text = "listen: basic needs tls_cert and tls_key, or trusted_proxies that serve TLS"
+        reading.add(text, "listen", "basic")
+    if not reading.has_fault("listen", "http"):
+        _check_other_machines(reading, listen)
+
+
+def _check_other_machines(reading: Reading, listen: Listen) -> None:
+    """Add an error that names everything that is missing for an address that other machines can reach."""
+    host, port = parse_address(listen.http)
+    if port is None or is_loopback_host(host):
+        return
+    file = reading.file
+    missing: list[str] = []
+    if not (listen.tls_cert or listen.trusted_proxies):
+        missing.append("TLS (tls_cert and tls_key, or trusted_proxies that serve it)")
+    if not listen.authenticate:
+        missing.append("authenticate = true")
+    if not (file.tokens or file.access_tokens):
+        missing.append(
+            "a credential that is valid on other machines ([tokens.NAME] or [access_tokens]; the token of the owner is not)"
+        )
+    if is_wildcard_host(host) and not listen.hosts:
+        missing.append("hosts, the names by which clients call it")
+    if missing:
+        text = f"listen: http: {host} can be reached by other machines, which needs {'; '.join(missing)}"
+        reading.add(text, "listen", "http")
+
+
 def _check_tokens(reading: Reading) -> None:
     known: dict[str, str] = {}
     for name, token in reading.file.tokens.items():
-        if token.sha256 and known.setdefault(token.sha256, name) != name:
-            text = f"tokens.{name}: sha256 is that of tokens.{known[token.sha256]} as well"
-            reading.add(text, "tokens", name, "sha256")
+        _check_token(reading, name, token)
+        for key, digest in (("sha256", token.sha256), ("former", token.former)):
+            where = f"tokens.{name}"
+            if digest and (other := known.setdefault(digest, where)) != where:
+                reading.add(f"{where}: {key} is that of {other} as well", "tokens", name, key)
         with reading.catch(""):
             check_token_servers(name, token.permitted_servers, reading.file)
         with reading.catch(""):
             check_token_aggregates(name, token.permitted_aggregates, reading.file)
+
+
+def _check_access_tokens(reading: Reading, table: AccessTokens) -> None:
+    where = "access_tokens"
+    if not reading.has_fault(where):
+        try:
+            check_table(table)
+        except BadAccessTokenTable as fault:
+            reading.add(f"{where}: {fault.key}: {fault}", where, fault.key)
+    for key in ("keys", "ca_file"):
+        with reading.catch(f"{where}: {key}", where, key, kinds=_BAD_VALUES):
+            expand_home(getattr(table, key))
+    for scope, found in table.scopes.items():
+        for index, server in enumerate(found.servers):
+            if server not in (ALL, AGGREGATE, *reading.file.servers, *reading.file.aggregates):
+                text = f"there is no server {shown(server)}{_suggested(server, reading.file.servers)}"
+                reading.add(
+                    f"{where}.scopes.{scope}: servers: {text}", where, "scopes", scope, "servers", index
+                )
+    if not reading.file.listen.authenticate:
+        reading.add(f"{where}: listen.authenticate is false, so that no token is read", where, is_key=True)
+
+
+def _check_token(reading: Reading, name: str, token: Token) -> None:
+    where, path = f"tokens.{name}", ("tokens", name)
+    given = [key for key in ("sha256", "secret") if getattr(token, key)]
+    kinds = ("sha256", "secret", "certificates")
+    if not any(getattr(token, key) or reading.has_fault(*path, key) for key in kinds):
+        reading.add(f"{where}: sha256 is missing, or secret or certificates", *path, is_key=True)
+    for index, named in enumerate(token.certificates):
+        with reading.catch(f"{where}: certificates", *path, "certificates", index, kinds=(ValueError,)):
+            check_name(named)
+    if token.certificates and not reading.file.listen.tls_client_ca:
+        text = f"{where}: certificates need listen.tls_client_ca, the authorities that verify them"
+        reading.add(text, *path, "certificates")
+    if len(given) > 1:
+        reading.add(f"{where}: sha256 and secret are two tokens; use one of them", *path, "secret")
+    if token.secret:
+        with reading.catch(f"{where}: secret", *path, "secret", kinds=_BAD_VALUES):
+            check_source(token.secret)
+    if bool(token.former) != (token.former_expires is not None):
+        key = "former" if token.former else "former_expires"
+        reading.add(f"{where}: former and former_expires must be set together", *path, key)
 
 
 def oauth_helper(file: File) -> tuple[str, ...]:
@@ -190,10 +298,13 @@ def parse_address(http: str | Literal[False]) -> tuple[str, int | None]:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not (port.isascii() and port.isdecimal() and int(port) <= LARGEST_PORT):
         raise BadConfig(f"listen: http: must be ADDRESS:PORT, not {shown(http)}", "listen", "http")
-    try:
-        check_loopback(host)
-    except BadAddress as fault:
-        raise BadConfig(f"listen: http: {fault}", "listen", "http") from None
+    with suppress(NotLoopback):
+        try:
+            check_loopback(host)
+        except NotLoopback:
+            raise
+        except BadAddress as fault:
+            raise BadConfig(f"listen: http: {fault}", "listen", "http") from None
     return host, int(port)
 
 

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex as random_name
@@ -304,14 +305,30 @@ def token_name(client: str, server: str) -> str:
 
 
 def with_token(
-    text: str, name: str, sha256: str, servers: Iterable[str], aggregates: Iterable[str] = ()
+    text: str,
+    name: str,
+    sha256: str,
+    servers: Iterable[str],
+    aggregates: Iterable[str] = (),
+    others: Mapping[str, object] | None = None,
 ) -> str:
-    """Return the text with the table of another token at its end. Raises BadConfig as `ConfigText`."""
+    """Return the text with the table of another token at its end. Raises BadConfig as `ConfigText`.
+
+    `others` are further keys of the table.
+    """
     config = ConfigText(text)
     scope = {"servers": [*servers], "aggregates": [*aggregates]}
     # An absent key and an empty list mean the same where the other one has names.
     kept = {key: names for key, names in scope.items() if names} or {"servers": []}
-    config.add_table(("tokens", name), {"sha256": sha256, **kept})
+    config.add_table(("tokens", name), {"sha256": sha256, **kept, **(others or {})})
+    return config.text
+
+
+def with_rotated_token(text: str, name: str, sha256: str, former: str, former_expires: datetime) -> str:
+    """Return the text with another digest for a token, and that of the former one. Raises BadConfig as `ConfigText`."""
+    config = ConfigText(text)
+    for key, value in (("sha256", sha256), ("former", former), ("former_expires", former_expires)):
+        config.set_key(("tokens", name, key), value)
     return config.text
 
 

@@ -15,7 +15,10 @@ from typing import Final
 import attrs
 
 from ...transports.options import Launch, Paths
+from ...validators.client_certificate import check_name
+from ...validators.forwarded import TrustedProxies, parse_networks
 from ...validators.limits import Limits
+from .access_token_settings import settings_of as access_token_settings
 from .aggregate_checks import members_of
 from .checks import check_values, oauth_helper, parse_address, socket_path
 from .child_directory import check_directory_code, client_directories
@@ -144,9 +147,15 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         unix=unix,
         authenticate=file.listen.authenticate,
         token_source=file.listen.token,
+        token_overlap=file.listen.token_overlap,
         tokens=tuple(_token(name, token) for name, token in file.tokens.items()),
         tls_certificate=_file(file.listen.tls_cert, path.parent),
         tls_key=_file(file.listen.tls_key, path.parent),
+        tls_client_ca=_file(file.listen.tls_client_ca, path.parent),
+        requires_certificate=file.listen.tls_client_cert == "required",
+        takes_basic=file.listen.basic,
+        proxies=TrustedProxies(parse_networks(file.listen.trusted_proxies), file.listen.forwarded_header),
+        root_path=file.listen.root_path,
         hosts=frozenset(file.listen.hosts),
         origins=frozenset(file.listen.origins),
         root=AGGREGATE if file.aggregate else "",
@@ -162,6 +171,9 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         otlp_endpoint=file.traces.otlp_endpoint,
         admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
+        access_tokens=None
+        if file.access_tokens is None
+        else access_token_settings(file.access_tokens, path.parent),
         file=path,
     )
 
@@ -398,6 +410,13 @@ def _token(name: str, token: Token) -> TokenConfig:
         token.features.get("deny", ()),
         token.metrics,
         frozenset(token.permitted_aggregates),
+        token.methods,
+        token.read_only,
+        token.expires,
+        bytes.fromhex(token.former),
+        token.former_expires,
+        token.secret,
+        frozenset(map(check_name, token.certificates)),
     )
 
 

@@ -3,6 +3,7 @@
 The JSON Schema for editors and the manual page mcp-bridge.toml(5) are made of these classes.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import attrs
@@ -11,6 +12,7 @@ from msgspec import Meta
 
 from ..core.aggregate_members import DEFAULT_NAME
 from ..log_levels import Level
+from .access_token_settings import AccessTokens, Scope
 from .addresses import DEFAULT_PORT
 from .oauth_settings import OAuth
 from .settings import ALL
@@ -39,7 +41,10 @@ class Listen:
     """[listen]: listen addresses and authentication."""
 
     http: Annotated[
-        Text | Literal[False], Meta(description="The loopback address and TCP port, or false for no TCP.")
+        Text | Literal[False],
+        Meta(
+            description="The address and TCP port, or false for no TCP; see OTHER MACHINES for an address that is not loopback."
+        ),
     ] = f"127.0.0.1:{DEFAULT_PORT}"
     unix: Annotated[
         bool | Text,
@@ -54,8 +59,49 @@ class Listen:
             description='Where the token of the owner is kept (see SECRETS); empty for a generated token, "boot" for a token that changes at each boot.'
         ),
     ] = ""
+    token_overlap: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=86400,
+            description="For how long the former token is valid after the file of the token has changed (seconds).",
+        ),
+    ] = 60
     tls_cert: Annotated[Text, Meta(description="TLS certificate chain (PEM).")] = ""
     tls_key: Annotated[Text, Meta(description="TLS private key (PEM).")] = ""
+    tls_client_ca: Annotated[
+        Text,
+        Meta(
+            description="Certificates (PEM) of the authorities of client certificates; empty to request none."
+        ),
+    ] = ""
+    tls_client_cert: Annotated[
+        Literal["optional", "required"],
+        Meta(description="Whether a connection without a client certificate is refused."),
+    ] = "optional"
+    basic: Annotated[
+        bool,
+        Meta(
+            description="Whether a token may be sent as the password of HTTP Basic, with its name as the user name, over TLS."
+        ),
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=64,
+            description="Addresses and networks of the reverse proxies whose forwarding headers are read, such as 10.0.0.0/8.",
+        ),
+    ] = ()
+    forwarded_header: Annotated[
+        Literal["x-forwarded-for", "forwarded"],
+        Meta(description="The header in which the trusted proxies write the address of the client."),
+    ] = "x-forwarded-for"
+    root_path: Annotated[
+        Text,
+        Meta(
+            description="A path in front of all paths, which a reverse proxy has not removed, such as /bridge."
+        ),
+    ] = ""
     hosts: Annotated[
         tuple[Text, ...],
         Meta(
@@ -320,6 +366,11 @@ class OAuthStore:
     ] = ""
 
 
+_DIGEST: Final = r"^(?:[0-9a-f]{64})?\Z"
+_DIGEST_FORM: Final = "64 hexadecimal digits in lower case, as `mcp-bridge token new NAME` writes them"
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
 @attrs.frozen
 class Token:
     """[tokens.NAME]: a bearer token. Its name is the principal."""
@@ -327,11 +378,35 @@ class Token:
     sha256: Annotated[
         str,
         Meta(
-            pattern=r"^[0-9a-f]{64}\Z",
-            extra={"form": "64 hexadecimal digits in lower case, as `mcp-bridge token new NAME` writes them"},
+            pattern=_DIGEST,
+            extra={"form": _DIGEST_FORM},
             description="The SHA-256 of the token, as written by `mcp-bridge token new NAME`.",
         ),
-    ]
+    ] = ""
+    secret: Annotated[
+        Text, Meta(description="Where the token itself is kept, in place of sha256 (see SECRETS).")
+    ] = ""
+    certificates: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=64,
+            description="Names in client certificates that are credentials for it, such as URI:spiffe://example.org/ci (see OTHER MACHINES).",
+        ),
+    ] = ()
+    expires: Annotated[
+        Moment | None, Meta(description="When the token stops being valid, such as 2027-01-31T00:00:00Z.")
+    ] = None
+    former: Annotated[
+        str,
+        Meta(
+            pattern=_DIGEST,
+            extra={"form": _DIGEST_FORM},
+            description="The SHA-256 of the token before the last rotation, as written by `mcp-bridge token rotate NAME`.",
+        ),
+    ] = ""
+    former_expires: Annotated[Moment | None, Meta(description="When the former token stops being valid.")] = (
+        None
+    )
     servers: Annotated[
         tuple[Text, ...] | None,
         Meta(
@@ -354,6 +429,16 @@ class Token:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for this token."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    methods: Annotated[
+        tuple[Text, ...],
+        Meta(description="Patterns of the methods whose requests it may send, such as tools/*."),
+    ] = (ALL,)
+    read_only: Annotated[
+        bool,
+        Meta(
+            description="Whether it may send requests that read only, and call tools that are annotated as read-only only."
+        ),
+    ] = False
     metrics: Annotated[
         bool,
         Meta(description="Whether it is valid for /metrics, which is otherwise for the owner only."),
@@ -484,6 +569,9 @@ class File:
     tokens: Annotated[
         dict[str, Token], Meta(description="Additional tokens, by the name of their principal.")
     ] = attrs.field(factory=dict[str, Token])
+    access_tokens: Annotated[
+        AccessTokens | None, Meta(description="Access tokens of an authorization server.")
+    ] = None
 
 
 def json_schema() -> dict[str, Any]:
@@ -502,6 +590,8 @@ def json_schema() -> dict[str, Any]:
         OAuth,
         OAuthStore,
         Token,
+        AccessTokens,
+        Scope,
         Aggregate,
         NamedAggregate,
     ):

@@ -1,16 +1,21 @@
 """The settings of the bridge: built once, from the command line or a file, passed on in parts, and never changed."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 from ...transports.options import Launch, Paths
+from ...validators.forwarded import NO_PROXIES, TrustedProxies
 from ...validators.limits import Limits
+from ..core import grants
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
+from ..core.grants import Grant
 from ..redaction import SHORTEST_SECRET
+from .access_token_settings import AccessTokenSettings
 from .addresses import DEFAULT_PORT
 from .child_environment import shown
 from .helper_programs import Helpers
@@ -32,7 +37,7 @@ CONTROL = "/control"
 # The path on the Unix socket that creates a link to the page at /admin.
 ADMIN_LINK = f"{CONTROL}/admin-link"
 # Stands for every server in the permissions of a token, and for every tool in a pattern.
-ALL = "*"
+ALL: Final = grants.ALL
 
 
 # Limits that may be 0, which turns them off.
@@ -188,9 +193,11 @@ class ServerConfig:
 
 @attrs.frozen
 class TokenConfig:
-    """A bearer token by its SHA-256, and its permissions. Its name is the principal.
+    """A credential with a name, and its permissions. Its name is the principal.
 
-    `aggregates` are the named ones; those of a token for all servers are all, unless it names some.
+    `sha256` is that of the token; empty for a token that is kept in `secret`, or for none. The token before a rotation, `former`,
+    is valid until `former_expires`. Nothing of the credential is valid after `expires`. `aggregates` are the named ones; those of a
+    token for all servers are all, unless it names some.
     """
 
     name: str
@@ -204,11 +211,20 @@ class TokenConfig:
     aggregates: frozenset[str] = attrs.field(
         default=attrs.Factory(lambda self: self.servers & {ALL}, takes_self=True)
     )
+    methods: tuple[str, ...] = (ALL,)
+    read_only: bool = False
+    expires: datetime | None = None
+    former: bytes = attrs.field(default=b"", repr=False)
+    former_expires: datetime | None = None
+    # The place of the token (credentials.read_secret); empty for none.
+    secret: str = attrs.field(default="", repr=False)
+    # Names in client certificates (validators.client_certificate.check_name).
+    certificates: frozenset[str] = frozenset()
 
     @property
-    def role(self) -> tuple[tuple[str, ...], ...]:
-        """Return the permissions within each server, as a value to compare."""
-        return self.allow, self.deny, self.without
+    def grant(self) -> Grant:
+        """Return its permissions."""
+        return Grant(self.servers, self.allow, self.deny, self.without, self.methods, self.read_only)
 
 
 @attrs.frozen
@@ -246,9 +262,18 @@ class Settings:
     token_file: Path | None = None
     # The place of the owner's token (credentials.read_secret), BOOT for a token of each boot, or empty for the default token.
     token_source: str = attrs.field(default="", repr=False)
+    # For how long the former token of the owner is valid after its file has changed (seconds).
+    token_overlap: float = 60
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    # Whether a connection without a client certificate is refused.
+    requires_certificate: bool = False
+    takes_basic: bool = False
+    proxies: TrustedProxies = NO_PROXIES
+    # In front of all paths; empty for none.
+    root_path: str = ""
     # Allowed Host headers besides the names and addresses of the listener.
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -271,6 +296,8 @@ class Settings:
     as_root: bool = False
     # The program that keeps the credentials for remote servers, as words; empty for a file.
     oauth_helper: tuple[str, ...] = ()
+    # The accepted access tokens; None for none.
+    access_tokens: AccessTokenSettings | None = None
     # The configuration file, which a reload reads again.
     file: Path | None = None
 
@@ -300,6 +327,11 @@ class Settings:
                 self.authenticate,
                 self.tls_certificate,
                 self.tls_key,
+                self.tls_client_ca,
+                self.requires_certificate,
+                self.takes_basic,
+                self.proxies,
+                self.root_path,
                 self.hosts,
                 self.origins,
                 self.health,

@@ -20,6 +20,7 @@ from ...transports.options import LOCAL
 from ...validators.counted import counted
 from ...validators.limits import Limits
 from ..core.exit_codes import EX_CONFIG, ReportedError
+from .access_token_settings import AccessTokens, Scope
 from .child_environment import shown
 from .credentials import PRINCIPAL, BadCredential, check_trusted
 from .oauth_settings import OAuth
@@ -68,6 +69,7 @@ _NEVER_SHOWN: Final = frozenset(
         "proxy",
         "secret_headers",
         "secrets",
+        "secret",
         "sha256",
         "token",
         "url",
@@ -342,8 +344,22 @@ def _read_tables(table: dict[str, Any], reading: Reading) -> File:
         reading.add(text, "aggregates", is_key=True)
     if "aggregate" in table:
         parts["aggregate"] = _convert(Aggregate, table.pop("aggregate"), ("aggregate",), reading)
+    if "access_tokens" in table:
+        parts["access_tokens"] = _access_tokens(table.pop("access_tokens"), reading)
     rest = _convert(File, {key: value for key, value in table.items() if key not in parts}, (), reading)
     return attrs.evolve(rest, **parts)
+
+
+def _access_tokens(given: object, reading: Reading) -> AccessTokens:
+    scopes: dict[str, Scope] = {}
+    path = ("access_tokens", "scopes")
+    if isinstance(given, dict):
+        table = cast("dict[str, Any]", given)
+        # Converted by themselves, because unknown keys of an inner table would be ignored.
+        for name, value in _sub(table, "scopes", reading).items():
+            scopes[name] = _convert(Scope, value, (*path, name), reading)
+        given = {key: value for key, value in table.items() if key != "scopes"}
+    return attrs.evolve(_convert(AccessTokens, given, path[:1], reading), scopes=scopes)
 
 
 def _servers(table: dict[str, Any], reading: Reading) -> dict[str, Server]:
@@ -447,7 +463,7 @@ def _convert(cls: type[T], value: object, path: tuple[str, ...], reading: Readin
 def _placeholders(fields_of: "Iterable[attrs.Attribute[Any]]", given: dict[str, Any]) -> dict[str, Any]:
     """Return empty values for the required keys that have none."""
     names = [field.name for field in fields_of if field.default is attrs.NOTHING and field.name not in given]
-    return {name: "" if name == "sha256" else () for name in names}
+    return {name: "" if name in ("issuer", "resource") else () for name in names}
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
@@ -463,6 +479,8 @@ def _keys_of_tables() -> Iterator[tuple[str, str]]:
         "[servers.NAME]": Server,
         "[servers.NAME.oauth]": OAuth,
         "[tokens.NAME]": Token,
+        "[access_tokens]": AccessTokens,
+        "[access_tokens.scopes.SCOPE]": Scope,
         "[aggregate]": Aggregate,
         "[aggregates.NAME]": NamedAggregate,
     }

@@ -6,7 +6,7 @@ It is imported after an error only. The names of types are those of TOML: string
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast, get_args, get_origin
 
 from msgspec import Meta
@@ -168,6 +168,11 @@ def _has_kind(base: Any, value: object) -> bool:  # noqa: ANN401 - a type
         return isinstance(value, int | float) and not isinstance(value, bool)
     if base is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if base is NoneType:
+        # TOML has no such value.
+        return False
+    if base is dt.datetime:
+        return isinstance(value, dt.datetime)
     return isinstance(value, base) if base in (str, bool) else isinstance(value, dict)
 
 
@@ -183,6 +188,8 @@ def _limit_faults(base: object, metas: Iterable[Meta], value: Any, *, hidden: bo
             (meta.ge is not None and value < meta.ge) or (meta.le is not None and value > meta.le)
         ):
             yield f"must be {described(Annotated[base, meta])}{_instead(value, hidden=hidden)}"
+        if meta.tz and isinstance(value, dt.datetime) and value.tzinfo is None:
+            yield f"needs an offset from UTC, such as {value.isoformat()}Z"
         if meta.pattern is not None and isinstance(value, str) and not re.search(meta.pattern, value):
             form: object = (meta.extra or {}).get("form", f"a string that matches {meta.pattern}")
             yield f"must be {form}{_instead(value, hidden=hidden)}"
@@ -202,7 +209,7 @@ def described(hint: object) -> str:
         return f"a table of {_plural(arguments[1])}"
     if base in (int, float):
         return f"a {'whole ' * (base is int)}number{_range(metas)}"
-    return {str: "a string", bool: "true or false"}.get(base, "a table")
+    return {str: "a string", bool: "true or false", dt.datetime: "a date and time"}.get(base, "a table")
 
 
 def _plural(hint: object) -> str:

@@ -23,6 +23,7 @@ from ...validators.limits import Limits
 from ...validators.version import VERSION
 from ..admin.access import Access, cookie_name
 from ..admin.api import AdminApi
+from ..config.credentials import PRINCIPAL
 from ..config.executable import find_program, why_not_found
 from ..config.helper_programs import Helpers
 from ..config.settings import ADMIN_LINK, Settings
@@ -39,6 +40,7 @@ from .certificates import Loaded
 from .control_api import ControlApi
 from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
+from .issuer import Issuer
 from .listeners import Listeners, is_loopback
 from .logins import Logins
 from .metrics import Metrics
@@ -46,12 +48,14 @@ from .page_state import page_state
 from .reloader import NewConfig, Reloader
 from .running_config import RunningConfig
 from .sd_notify import Notifier
-from .sockets import Sockets, load_certificate
+from .sockets import Sockets, certificate_files, load_certificate
 from .span_export import SpanExporter, otlp_sender
 from .start_progress import progress_width, report_starts
 from .status import Status, status
 from .supervisor import Changes, Supervisor, pin_changes, token_changes
+from .token_uses import TokenUses
 from .tokens import Tokens
+from .use_times import FILE
 
 _UMASK = 0o077
 # After the sessions have ended, clients may read what was sent for this long (seconds).
@@ -87,11 +91,11 @@ def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
     faults: list[Fault] = []
     certificate: Loaded | None = None
     try:
-        certificate = load_certificate(settings.tls_certificate, settings.tls_key)
+        certificate = load_certificate(certificate_files(settings))
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "tls_cert")))
     try:
-        if settings.token_source:
+        if settings.token_source or any(token.secret for token in settings.tokens):
             Tokens.read(settings, environment)
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "token")))
@@ -119,7 +123,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         # The signal may have come while no helper was running.
         if is_ended():
             return EX_OK
-        log.hide([tokens.owner])
+        log.hide(tokens.secrets)
         sockets = Sockets(settings, environment)
         log.audit = audit = _open_audit(log, settings)
     except CannotStart as fault:
@@ -217,11 +221,24 @@ class Daemon:
         self._notifier = Notifier(environment)
         # Spans for the collector; None without one.
         self._spans = SpanQueue() if settings.otlp_endpoint else None
+        self._issuer = Issuer(self._supervisor.roles, log, self._on_permissions_changed)
         self._reloader = Reloader(
-            config, environment, log, self._notifier, self._apply, self._on_permissions_changed
+            config,
+            environment,
+            log,
+            self._notifier,
+            self._apply,
+            self._on_permissions_changed,
+            self._issuer.end_expired,
         )
         control = ControlApi(
-            self._supervisor, self._status, self._reloader.reload, self._restart, limits, self._daemon_info
+            self._supervisor,
+            self._status,
+            self._reloader.reload,
+            self._restart,
+            limits,
+            self._daemon_info,
+            self._used_tokens,
         )
         access = _access_to_page(config, limits)
         page = AdminApi(
@@ -253,7 +270,13 @@ class Daemon:
             self._poller,
             log,
             limits,
+            self._issuer,
         )
+        self._token_uses = TokenUses(
+            state_directory(environment) / FILE, self._listeners.quota, self._principals
+        )
+        # That of the key source, while the daemon runs.
+        self._nursery: trio.Nursery | None = None
         # A time of Trio's clock.
         self._started = 0.0
 
@@ -262,6 +285,7 @@ class Daemon:
         self._started = trio.current_time()
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 await nursery.start(self._ticker.run)
                 self._ticker.add(self._listeners.refusals)
                 self._ticker.add(self._audit)
@@ -271,15 +295,17 @@ class Daemon:
                     send = otlp_sender(self._config.settings.otlp_endpoint, self._version)
                     nursery.start_soon(SpanExporter(self._spans, send, self._log).run)
                 self._record_calls(self._config.settings)
-                self._supervisor.assign(self._config.settings.tokens)
+                self._supervisor.assign(self._config.settings)
                 await self._supervisor.apply(self._config.settings.servers)
                 # Most secrets are read by then, so that `ready` is true of all servers.
                 with trio.move_on_after(_SECRETS_SECONDS):
                     await self._supervisor.resolved()
+                self._issuer.use(self._config.settings.access_tokens, nursery)
                 self._on_permissions_changed()
                 await nursery.start(self._reloader.run)
                 nursery.start_soon(self._listeners.run)
                 nursery.start_soon(self._report_status)
+                nursery.start_soon(self._token_uses.run)
                 announce(self._config, self._supervisor, self._log)
                 width = partial(progress_width, self._config.settings.log_format, self._environment)
                 nursery.start_soon(report_starts, self._supervisor, self._log, width)
@@ -295,6 +321,7 @@ class Daemon:
                         break
                 await self._stop(nursery, signals)
                 nursery.cancel_scope.cancel()
+        await self._token_uses.write()
         self._listeners.refusals.flush()
         self._poller.close()
 
@@ -324,6 +351,12 @@ class Daemon:
                 self._log.info("stopping", waits_for=waits_for)
                 self._notifier.stopping(waits_for)
 
+    def _used_tokens(self) -> Mapping[str, float]:
+        return self._token_uses.now()
+
+    def _principals(self) -> set[str]:
+        return {PRINCIPAL, *(token.name for token in self._config.settings.tokens)}
+
     def _on_permissions_changed(self) -> None:
         self._listeners.replace_routes()
         self._supervisor.send_members()
@@ -345,8 +378,10 @@ class Daemon:
         changed_tokens = token_changes(config.settings.tokens, found.tokens)
         config.settings = found
         self._reloader.use_tokens(new.tokens)
+        if self._nursery is not None:
+            self._issuer.use(found.access_tokens, self._nursery)
         self._record_calls(found)
-        self._supervisor.assign(found.tokens)
+        self._supervisor.assign(found)
         changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale, **changed_tokens)
         self._on_permissions_changed()
         names = {key: ",".join(value) for key, value in attrs.asdict(changes).items() if key != "warnings"}

@@ -76,11 +76,23 @@ class Loaded:
         return [*_faults(self.file, self.chain, now or datetime.now(UTC), ahead)]
 
 
-def load(certificate: Path, key: Path) -> Loaded:
+@attrs.frozen
+class CertificateFiles:
+    """The files of a listener: its certificate and key, and the authorities of client certificates, if they are requested."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    requires_certificate: bool = False
+
+
+def load(files: CertificateFiles) -> Loaded:
     """Load a certificate chain and its key. Blocks. Raises BadCertificate."""
+    certificate, key = files.certificate, files.key
     text, key_text = _read(certificate), _read(key)
+    authorities = "" if files.client_ca is None else _authorities(files.client_ca)
     try:
-        context = tls_context(certificate, key)
+        context = tls_context(certificate, key, authorities, requires_certificate=files.requires_certificate)
     except KeyIsEncrypted:
         raise BadCertificate(_encrypted(key)) from None
     except (OSError, ssl.SSLError) as fault:
@@ -92,6 +104,18 @@ def load(certificate: Path, key: Path) -> Loaded:
         return Loaded(certificate, _chain(found), context, fingerprint)
     except (IndexError, ValueError):
         return Loaded(certificate, (), context)
+
+
+def _authorities(path: Path) -> str:
+    """Return the certificates of the authorities of clients, in PEM. Raises BadCertificate."""
+    text = _read(path)
+    if not _certificates(blocks(text)):
+        raise BadCertificate(_why_not("certificate", path, text, blocks(text)))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text.decode("ascii"))
+    except (UnicodeDecodeError, ssl.SSLError):
+        raise BadCertificate(f"a certificate in {path} is damaged") from None
+    return text.decode("ascii")
 
 
 def _shown(moment: datetime) -> str:

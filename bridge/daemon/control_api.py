@@ -3,7 +3,7 @@
 No request can start a program, or read a file, that the configuration does not name.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -42,7 +42,9 @@ class ControlApi:
         restart: Callable[[str], Awaitable[None]],
         limits: Limits,
         daemon_info: Callable[[], DaemonInfo],
+        token_uses: Callable[[], Mapping[str, float]],
     ) -> None:
+        self._token_uses = token_uses
         self._daemon_info = daemon_info
         self._streams = 0
         self._most_streams = max(1, limits.connections_control - _FOR_COMMANDS)
@@ -57,6 +59,7 @@ class ControlApi:
             f"{CONTROL}/status": self._answer_status,
             f"{CONTROL}/sessions": self._answer_sessions,
             f"{CONTROL}/daemon": self._answer_daemon,
+            f"{CONTROL}/tokens": self._answer_tokens,
             f"{CONTROL}/reload": self._answer_reload,
             f"{CONTROL}/restart": self._answer_restart,
             f"{CONTROL}/logs": self._answer_logs,
@@ -74,6 +77,10 @@ class ControlApi:
     async def _answer_daemon(self, exchange: Exchange) -> None:
         _check(exchange, "GET")
         await exchange.answer(200, JSON, msgspec.json.encode(self._daemon_info()))
+
+    async def _answer_tokens(self, exchange: Exchange) -> None:
+        _check(exchange, "GET")
+        await exchange.answer(200, JSON, msgspec.json.encode(self._token_uses()))
 
     async def _answer_reload(self, exchange: Exchange) -> None:
         _check(exchange, "POST")

@@ -1,14 +1,15 @@
 """Accept connections on the sockets of the daemon, each with its gate and its routes."""
 
 import ipaddress
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import trio
 
-from ...transports.http.gate import Gate, WrongCredentials
-from ...transports.http.listen import CannotListen, Listener, bind_unix, serve
+from ...transports.http.gate import Gate, Reach, WrongCredentials
+from ...transports.http.listen import CannotListen, Listener, authorities_of, bind_unix, serve
 from ...transports.http.quota import HANDSHAKE, NO_HEAD, Quota
 from ...transports.http.refusals import Refusals
 from ...transports.http.routes import Routes, healthz, readyz
@@ -16,22 +17,27 @@ from ...transports.http.service import Service
 from ...transports.poller import Poller
 from ...transports.ports import Endpoint
 from ...transports.ticker import Ticker
+from ...validators.client_certificate import PeerCertificate
 from ...validators.limits import Limits
 from ...validators.origin import Site
 from ..admin.access import Access
+from ..config.credentials import PRINCIPAL
 from ..config.settings import CONTROL, READY
 from ..config.xdg import stopping_path
 from ..core.suggestion import alternatives
 from ..log import LineLog
+from .issuer import Issuer
 from .running_config import RunningConfig
-from .supervisor import Supervisor, permitted_servers
+from .supervisor import Supervisor
+from .tokens import expired
 
 
 class Listeners:
     """All listeners of the daemon, and the routes that they share.
 
     `limits` are those of connections. `control` is the endpoint of each path that only the Unix socket has. `access` decides
-    who may see the page at /admin, and `page` returns its endpoints under the present configuration.
+    who may see the page at /admin, and `page` returns its endpoints under the present configuration. `issuer` has the accepted
+    access tokens.
     """
 
     def __init__(
@@ -45,7 +51,9 @@ class Listeners:
         poller: Poller,
         log: LineLog,
         limits: Limits,
+        issuer: Issuer,
     ) -> None:
+        self._issuer = issuer
         self._config = config
         self._supervisor = supervisor
         self._control = control
@@ -58,11 +66,16 @@ class Listeners:
         self.refusals = Refusals(log)
         self.quota = Quota(limits, self._on_evicted)
         health = {
-            READY: readyz(supervisor.is_ready, self._may_use),
+            READY: readyz(supervisor.is_ready, supervisor.roles.permits),
             **dict.fromkeys(config.settings.health, healthz),
         }
         self._health_paths = frozenset(health)
-        self._tcp_routes, self._unix_routes = Routes({}, health), Routes({}, health, alternatives)
+        root = config.settings.root_path
+        self._tcp_health = self._health_paths | {root + path for path in health}
+        self._tcp_routes = Routes(
+            {}, health, refusal=issuer.refusal, metadata=issuer.metadata, root_path=root
+        )
+        self._unix_routes = Routes({}, health, alternatives)
         # Cancelled to close the connections that are still open.
         self._connections = trio.CancelScope()
         # Set once no connection is open and none is accepted.
@@ -102,7 +115,7 @@ class Listeners:
                 sock = bind_unix(stopping_path(path))
                 gate = Gate(Site.for_unix(), None, self._health_paths)
                 routes = Routes({}, {})
-                routes.replace({f"{CONTROL}/status": self._control[f"{CONTROL}/status"]}, {}, {})
+                routes.replace({f"{CONTROL}/status": self._control[f"{CONTROL}/status"]})
                 self._stopping = Listener(sock, self._service(gate, routes, self._control))
                 self._nursery.start_soon(serve, self._stopping)
         for listener in (*self._tcp, *self._unix):
@@ -125,10 +138,10 @@ class Listeners:
         settings = self._config.settings
         table, owners = self._supervisor.table(settings), self._supervisor.owners(settings)
         table = {**table, **self._page()}
-        rights = permitted_servers(settings)
-        self._tcp_routes.replace(table, owners, rights)
+        permits = self._supervisor.roles.permits
+        self._tcp_routes.replace(table, owners, permits)
         members = self._supervisor.paths_of_members
-        self._unix_routes.replace({**table, **members, **self._control}, owners, rights)
+        self._unix_routes.replace({**table, **members, **self._control}, owners, permits)
 
     def use_certificate(self) -> None:
         """Use the present certificate for connections from now on."""
@@ -147,7 +160,7 @@ class Listeners:
             gate = Gate(
                 Site.for_listener(settings.scheme, named, port, settings.hosts, settings.origins),
                 config.tokens.accepted,
-                self._health_paths,
+                self._tcp_health,
                 settings.origins,
                 self._client_environment_headers,
                 wrong=WrongCredentials(settings.limits.wrong_credentials_per_second),
@@ -155,9 +168,34 @@ class Listeners:
                 pages=self._access.on(Site.for_listener(settings.scheme, named, port))
                 if is_loopback(host)
                 else None,
+                access_tokens=self._issuer.current,
+                reach=self._reach(host),
             )
             listeners.append(Listener(sock, self._service(gate, self._tcp_routes), tls))
         return listeners
+
+    def _reach(self, host: str) -> Reach:
+        settings = self._config.settings
+        return Reach(
+            settings.proxies,
+            needs_tls=not is_loopback(host),
+            here_only=frozenset({PRINCIPAL}),
+            certificates=self._principal_of_certificate if settings.tls_client_ca else None,
+            takes_basic=settings.takes_basic,
+        )
+
+    def _principal_of_certificate(self, found: PeerCertificate) -> str | None:
+        """Return the principal of a verified client certificate, None if no credential, or more than one, names it."""
+        present, now = self._config.certificate, time.time()
+        # A certificate of an authority that is not trusted any more, or a connection from before a change of the authorities.
+        if present is None or authorities_of(present.context) != found.authorities or now >= found.until:
+            return None
+        names = [
+            token.name
+            for token in self._config.settings.tokens
+            if not found.names.isdisjoint(token.certificates) and not expired(token, now)
+        ]
+        return names[0] if len(names) == 1 else None
 
     def _unix_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []
@@ -190,12 +228,8 @@ class Listeners:
         if state in (HANDSHAKE, NO_HEAD):
             self.refusals.note("evicted", peer)
 
-    def _may_use(self, principal: str, server: str) -> bool:
-        rights = permitted_servers(self._config.settings)
-        return principal not in rights or server in rights[principal]
-
     def _token_names(self) -> set[str]:
-        return {token.name for token in self._config.settings.tokens}
+        return self._config.tokens.valid_names(time.time())
 
     def _client_environment_headers(self) -> set[str]:
         return {name for server in self._config.settings.servers for name in server.from_headers.values()}

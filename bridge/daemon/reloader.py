@@ -1,8 +1,9 @@
-"""Read the configuration and the default token again while the daemon runs.
+"""Read the configuration and the tokens again while the daemon runs.
 
 A file with a fault changes nothing. At most one reload runs and one waits.
 """
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -27,8 +28,8 @@ from .sd_notify import Notifier
 from .supervisor import Changes
 from .tokens import Tokens
 
-# The pause between two looks at the file of the default token, in seconds. `token rotate` sends a reload at once.
-_TOKEN_SECONDS = 2.0
+# The pause between two looks at the files of tokens and at the ends of their validity, in seconds.
+_TOKEN_SECONDS = 0.5
 
 
 @attrs.frozen
@@ -61,7 +62,9 @@ class Reloader:
         notifier: Notifier,
         apply: Callable[[NewConfig], Awaitable[Changes]],
         on_permissions_changed: Callable[[], None],
+        has_expired: Callable[[], bool],
     ) -> None:
+        self._has_expired = has_expired
         self._config = config
         self._environment = environment
         self._log = log
@@ -74,15 +77,18 @@ class Reloader:
         self._next: _Reload | None = None
         self._nursery: trio.Nursery | None = None
         self._is_stopping = False
+        # When the next token stops being valid (seconds since the epoch).
+        self._next_end = config.tokens.next_end(time.time())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Carry out reloads until cancelled, and use a default token that was replaced in its file."""
+        """Carry out reloads until cancelled, use tokens that were replaced in their files, and end those that expire."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
             while True:
                 await trio.sleep(_TOKEN_SECONDS)
-                await self._renew_default_token()
+                await self._renew_tokens()
+                self._end_expired()
 
     def stop(self) -> None:
         """Refuse reloads and restarts from now on."""
@@ -123,7 +129,7 @@ class Reloader:
 
     async def _carry_out(self, reload: _Reload) -> None:
         try:
-            await self._renew_default_token()
+            await self._renew_tokens()
             async with self._lock:
                 self._next = None
                 reload.changes = await self._read_again()
@@ -169,37 +175,51 @@ class Reloader:
         if self._is_stopping:
             raise ValueError(STOPPING)
 
-    async def _renew_default_token(self) -> None:
-        """Accept the default token that is in its file now, and no longer the one that was there before."""
-        before, now = self._config.tokens, await trio.to_thread.run_sync(self._read_default_token)
-        # A reload may have read it meanwhile.
-        if now is not None and self._config.tokens is before:
-            if now.fault:
-                self._log.error("default_token_unreadable", reason=now.fault)
-                self._config.tokens = attrs.evolve(now, fault="")
-                return
-            self.use_tokens(now)
+    async def _renew_tokens(self) -> None:
+        """Accept the tokens that are in their files now."""
+        before, now = self._config.tokens, await trio.to_thread.run_sync(self._read_changed_tokens)
+        # A reload may have read them meanwhile.
+        if now is None or self._config.tokens is not before:
+            return
+        for fault in now.faults:
+            self._log.error("token_unreadable", reason=fault)
+        for name, kept in now.named.items():
+            if kept.value != before.named[name].value:
+                self._log.info("token_changed", token=name, source=kept.source)
+        changed = now.secrets != before.secrets
+        self.use_tokens(attrs.evolve(now, faults=()), now.overlap(before))
+        if changed:
             self._on_permissions_changed()
 
-    def _read_default_token(self) -> Tokens | None:
+    def _read_changed_tokens(self) -> Tokens | None:
         tokens = self._config.tokens
-        if not tokens.is_outdated:
-            return None
-        try:
-            return Tokens.read(self._config.settings, self._environment)
-        except CannotStart as fault:
-            return attrs.evolve(tokens, identity=tokens.current_identity, fault=str(fault))
+        return tokens.renewed(self._environment, time.time()) if tokens.is_outdated else None
 
-    def use_tokens(self, tokens: Tokens) -> None:
-        """Accept these tokens and no others from now on."""
-        self._log.hide([tokens.owner])
+    def _end_expired(self) -> None:
+        """Accept no token whose validity has ended since the last look, and close what it has open."""
+        tokens, now = self._config.tokens, time.time()
+        if self._has_expired():
+            self._on_permissions_changed()
+        if now < self._next_end:
+            return
+        self._next_end = tokens.next_end(now)
+        self._log.info("token_expired")
+        if tokens.accepted is not None:
+            tokens.accepted.replace(tokens.valid_at(now))
+        self._on_permissions_changed()
+
+    def use_tokens(self, tokens: Tokens, former_valid_seconds: float = 0.0) -> None:
+        """Accept these tokens and no others from now on, except the former one of the owner for a while."""
+        self._log.hide(tokens.secrets)
         if tokens.owner != self._config.tokens.owner:
-            self._log.info("owner_token_changed", source=tokens.source)
+            valid = {"former_valid_seconds": former_valid_seconds} if former_valid_seconds else {}
+            self._log.info("owner_token_changed", source=tokens.source, **valid)
         # The gates hold the set, so the set stays and its content changes.
         accepted = self._config.tokens.accepted
         if accepted is not None and tokens.accepted is not None:
             accepted.replace(tokens.accepted)
             self._config.tokens = attrs.evolve(tokens, accepted=accepted)
+            self._next_end = tokens.next_end(time.time())
 
 
 def _read_all(

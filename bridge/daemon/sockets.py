@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...transports.http.listen import CannotListen, bind_tcp, bind_unix, passed_sockets
-from ..config.addresses import shown_address
-from ..config.credentials import BadCredential, check_key
+from ..config.addresses import is_loopback_host, shown_address
+from ..config.credentials import BadCredential, check_key, check_trusted
 from ..config.settings import Settings
 from ..config.xdg import runtime_directory
 from ..core.exit_codes import EX_CONFIG, EX_TEMPFAIL
-from .certificates import BadCertificate, Loaded, load
+from .certificates import BadCertificate, CertificateFiles, Loaded, load
 from .errors import CannotStart
 
 
@@ -25,20 +25,20 @@ class Sockets:
         # The path of the Unix socket that this process has bound.
         self._bound: Path | None = None
         # A reload reads the same files, because a change of [listen] needs a restart.
-        self._certificate_files = settings.tls_certificate, settings.tls_key
-        self.certificate = load_certificate(*self._certificate_files)
+        self._certificate_files = certificate_files(settings)
+        self.certificate = load_certificate(self._certificate_files)
         try:
-            self._take_over(environment)
+            self._take_over(environment, others=not is_loopback_host(settings.host))
             self._bind(settings, runtime_directory(environment))
         except CannotListen as fault:
             raise CannotStart(EX_TEMPFAIL if fault.in_use else EX_CONFIG, str(fault)) from None
 
     def load_certificate(self) -> Loaded | None:
         """Load the certificate that is in the file now. Blocks. Raises CannotStart."""
-        return load_certificate(*self._certificate_files)
+        return load_certificate(self._certificate_files)
 
-    def _take_over(self, environment: Mapping[str, str]) -> None:
-        for sock in passed_sockets(environment):
+    def _take_over(self, environment: Mapping[str, str], *, others: bool) -> None:
+        for sock in passed_sockets(environment, others=others):
             (self.unix if sock.family == socket.AF_UNIX else self.tcp).append(sock)
             self.passed = True
 
@@ -74,18 +74,30 @@ class Sockets:
         return tuple(shown_address(settings.scheme, name) for name in names)
 
 
-def load_certificate(certificate: Path | None, key: Path | None) -> Loaded | None:
+def certificate_files(settings: Settings) -> CertificateFiles | None:
+    """Return the files of the listener, or None without TLS."""
+    if not (settings.tls_certificate and settings.tls_key):
+        return None
+    return CertificateFiles(
+        settings.tls_certificate, settings.tls_key, settings.tls_client_ca, settings.requires_certificate
+    )
+
+
+def load_certificate(files: CertificateFiles | None) -> Loaded | None:
     """Load the certificate of the listener, or return None without TLS. Blocks. Raises CannotStart."""
-    if not (certificate and key):
+    if files is None:
         return None
     try:
-        loaded = load(certificate, key)
-        check_key(key)
+        loaded = load(files)
+        check_key(files.key)
+        if files.client_ca is not None:
+            check_trusted(files.client_ca)
     except BadCredential as fault:
         raise CannotStart(EX_CONFIG, str(fault)) from None
     except BadCertificate as fault:
         raise CannotStart(
-            EX_CONFIG, f"the TLS certificate {certificate} or its key {key} cannot be used: {fault}"
+            EX_CONFIG,
+            f"the TLS certificate {files.certificate} or its key {files.key} cannot be used: {fault}",
         ) from None
     return loaded
 

@@ -3,7 +3,7 @@
 Each server runs in a task of its own, so that a fault of one server does not affect the others.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..core.exit_codes import EX_UNAVAILABLE
+from ..core.grants import Grant, Roles
 from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 # The pause before a server whose task has failed is served again (seconds).
 _RETRY_SECONDS: Final = 1.0
 _MESSAGES: Final = Paths().messages
-_UNRESTRICTED: Final = TokenConfig("", b"").role
 
 
 @attrs.define
@@ -94,8 +94,8 @@ class Supervisor:
         self._configured: frozenset[str] = frozenset()
         # Removed or replaced servers that still have requests in flight.
         self._draining: set[LocalServer] = set()
-        # The tokens with restricted tools or features, by principal. `assign` replaces them; each server reads them.
-        self._restricted: dict[str, TokenConfig] = {}
+        # What each principal may use. `assign` replaces those of tokens; the gate adds others; each server reads them.
+        self.roles = Roles()
         self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
 
@@ -214,15 +214,11 @@ class Supervisor:
             logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call, spans=self._spans
         )
 
-    def assign(self, tokens: Iterable[TokenConfig]) -> None:
-        """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""
-        before = {name: token.role for name, token in self._restricted.items()}
-        self._restricted.clear()
-        self._restricted.update({token.name: token for token in tokens if token.role != _UNRESTRICTED})
-        for name in before.keys() | self._restricted.keys():
-            if name not in self._restricted or before.get(name) != self._restricted[name].role:
-                for server in self._all():
-                    server.on_permissions_changed(name)
+    def assign(self, settings: Settings) -> None:
+        """Apply the permissions of the tokens. Sessions and streams of a principal whose permissions changed are closed."""
+        for name in self.roles.assign(grants_of(settings)):
+            for server in self._all():
+                server.on_permissions_changed(name)
 
     def restart(self, name: str) -> None:
         """Stop the processes of this server, if there is one. The next request starts them again."""
@@ -239,7 +235,7 @@ class Supervisor:
                 observer(server_log)
         self._record_calls(server_log)
         # An aggregate forwards requests, and the members check the permissions of the principal.
-        roles = None if config.knows_principal else self._restricted
+        roles = None if config.knows_principal else self.roles
         server = LocalServer(config, self._parts, server_log, roles)
         scope = await self._nursery.start(self._guard, server, server_log)
         table = endpoints(Paths.below(config.name), server, config.limits, server_log)
@@ -299,7 +295,7 @@ class Supervisor:
         if root is not None:
             table |= endpoints(settings.paths, root.server, root.server.config.limits, root.server.server_log)
         if settings.root != WRAPPED:
-            table[_MESSAGES] = self._messages(permitted_servers(settings))
+            table[_MESSAGES] = self._messages()
         return table
 
     @property
@@ -311,15 +307,13 @@ class Supervisor:
             for server in _members_by_path(member.server.config)
         }
 
-    def _messages(self, rights: Mapping[str, frozenset[str]]) -> Endpoint:
+    def _messages(self) -> Endpoint:
         """Return the endpoint that finds the session of a message in all servers."""
         servers = {
             name: (member.server, member.table[Paths.below(name).messages])
             for name, member in self._members.items()
         }
-        return SharedMessagePost(
-            servers, lambda principal, name: principal not in rights or name in rights[principal]
-        )
+        return SharedMessagePost(servers, self.roles.permits)
 
     def owners(self, settings: Settings) -> dict[str, str]:
         """Return the name of the server that each path belongs to."""
@@ -367,16 +361,19 @@ def _members_by_path(config: ServerConfig) -> tuple[str, ...]:
     return config.aggregate.servers if config.aggregate is not None and config.aggregate.named else ()
 
 
-def permitted_servers(settings: Settings) -> Mapping[str, frozenset[str]]:
-    """Return the servers and aggregates that each principal may use, without the principals that may use all."""
-    named = {server.name for server in settings.servers if server.is_named_aggregate}
-    others = {server.name for server in settings.servers} - named
-    return {
-        token.name: frozenset(others if ALL in token.servers else token.servers - named)
-        | (named if ALL in token.aggregates else token.aggregates)
-        for token in settings.tokens
-        if ALL not in token.servers or ALL not in token.aggregates
-    }
+def grants_of(settings: Settings) -> Iterator[tuple[str, Grant]]:
+    """Return the permissions of each token by its name, with the servers and aggregates that it may use."""
+    named = {server.name: server for server in settings.servers if server.is_named_aggregate}
+    others = {server.name for server in settings.servers} - named.keys()
+    for token in settings.tokens:
+        if ALL in token.servers and ALL in token.aggregates:
+            yield token.name, token.grant
+            continue
+        aggregates = named.keys() if ALL in token.aggregates else token.aggregates & named.keys()
+        servers = others if ALL in token.servers else token.servers - named.keys()
+        through = {member for name in aggregates for member in _members_by_path(named[name])}
+        grant = attrs.evolve(token.grant, servers=frozenset(servers | aggregates), through=frozenset(through))
+        yield token.name, grant
 
 
 def token_changes(before: Iterable[TokenConfig], after: Iterable[TokenConfig]) -> dict[str, tuple[str, ...]]:

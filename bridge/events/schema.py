@@ -355,11 +355,34 @@ class TokensChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OwnerTokenChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Another token of the owner is accepted, and the former one no longer."""
+    """Another token of the owner is accepted."""
 
     source: Annotated[
         str, Meta(description="The place of the token.", examples=["/home/u/.local/state/mcp-bridge/token"])
     ]
+    former_valid_seconds: Annotated[
+        float,
+        Meta(description="How long the former token is still accepted (seconds), absent for no longer.", examples=[60.0]),
+    ] = 0.0
+
+
+class TokenChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """The file of a named token has another token, which is accepted, and the former one no longer."""
+
+    token: Annotated[str, Meta(description="The name of the token.", examples=["ci"])]
+    source: Annotated[
+        str, Meta(description="The place of the token.", examples=["/home/u/.config/mcp-bridge/ci.token"])
+    ]
+
+
+class TokenUnreadable(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """The file of a token has changed and cannot be used. The token that was read before is still accepted."""
+
+    reason: Annotated[str, Meta(description="The fault.", examples=["tokens.ci: secret: ci.token is empty"])]
+
+
+class TokenExpired(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A token is no longer accepted, because its time has ended. What it has open is closed."""
 
 
 class AuditChanged(Event, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,28 +1,39 @@
 """The access policy of each principal of one server."""
 
-from collections.abc import Mapping
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
-from ..config.settings import TokenConfig
 from ..core.access_policy import AccessPolicy
+from ..core.grant_policy import GrantPolicy, ReadOnlyTools
+from ..core.grants import Role
+
+
+class RoleTable(Protocol):
+    """The roles of principals (core.grants.Roles)."""
+
+    def get(self, principal: str, /) -> Role | None:
+        """Return the role of a principal, or None for one that may use everything."""
+        ...
 
 
 class PolicyTable:
-    """The policy of a server, and the narrower ones of principals with a role. `roles` may change (`drop`)."""
+    """The policy of the server with this name, and the narrower ones of principals with a role. `roles` may change."""
 
-    def __init__(self, common: AccessPolicy, roles: Mapping[str, TokenConfig]) -> None:
+    def __init__(self, common: AccessPolicy, roles: RoleTable, server: str = "") -> None:
         self.common = common
         self._roles = roles
-        # By principal with a role; added by `find`, removed by `drop`.
-        self._narrowed: dict[str, AccessPolicy] = {}
+        self._server = server
+        self._read_only = ReadOnlyTools()
+        # By role; added by `find`, removed with the role.
+        self._narrowed: WeakKeyDictionary[Role, AccessPolicy] = WeakKeyDictionary()
 
     def find(self, principal: str) -> AccessPolicy:
+        """Return the policy of a principal."""
         role = self._roles.get(principal)
         if role is None:
             return self.common
-        if principal not in self._narrowed:
-            self._narrowed[principal] = AccessPolicy(role.allow, role.deny, role.without, within=self.common)
-        return self._narrowed[principal]
-
-    def drop(self, principal: str) -> None:
-        """Read the role of a principal again at its next request."""
-        self._narrowed.pop(principal, None)
+        policy = self._narrowed.get(role)
+        if policy is None:
+            policy = GrantPolicy(role.within(self._server), self.common, self._read_only)
+            self._narrowed[role] = policy
+        return policy

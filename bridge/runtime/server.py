@@ -17,17 +17,19 @@ from ...transports.send_queue import OPEN, SendQueue
 from ...transports.ticker import HELD_UP
 from ...validators.jsonrpc import Notification
 from ...validators.rejection import Rejection
-from ..config.settings import ServerConfig, TokenConfig
+from ..config.settings import ServerConfig
 from ..core import extensions
 from ..core.attribution import Client
 from ..core.client_environment import NOTHING
 from ..core.effects import RequestFinished, failed_with, finished
+from ..core.grants import Roles
 from ..core.requests import ClientRequest
 from .client_environments import ClientEnvironments
 from .common_parts import DaemonParts
 from .connected_clients import ConnectedClient, StatelessClients, connected_clients
 from .conversation import LocalConversation
 from .multiplexed_process import MultiplexedProcess
+from .policies import RoleTable
 from .server_log import ServerLog
 from .server_parts import ServerParts
 from .tasks import STOPPING, stopping
@@ -41,7 +43,7 @@ _DRAIN_ROUND: Final = 0.02
 class LocalServer:
     """One server. `run` must be running for `open` and `start_request` to work.
 
-    `roles` are those of the principals that may not use everything, and may change (`on_permissions_changed`).
+    `roles` may change (`on_permissions_changed`). Without, every principal may use everything.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class LocalServer:
         config: ServerConfig,
         daemon: DaemonParts,
         server_log: ServerLog,
-        roles: Mapping[str, TokenConfig] | None = None,
+        roles: RoleTable | None = None,
     ) -> None:
         self.name = config.name
         self.server_log = server_log
@@ -60,7 +62,7 @@ class LocalServer:
         # removed in each round.
         self._pipes: set[SendQueue] = set()
         self._stateless = StatelessClients()
-        self._parts = parts = ServerParts(config, daemon, server_log, {} if roles is None else roles)
+        self._parts = parts = ServerParts(config, daemon, server_log, Roles() if roles is None else roles)
         # Those that each request needs.
         self._tasks = parts.common.tasks
         self._policies = parts.common.policies
@@ -449,7 +451,6 @@ class LocalServer:
 
     def on_permissions_changed(self, principal: str) -> None:
         """Close what a principal has open, because its permissions have changed."""
-        self._policies.drop(principal)
         for conversation in self._sessions:
             if conversation.principal == principal:
                 conversation.end("the rights of its token have changed")

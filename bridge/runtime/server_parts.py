@@ -1,12 +1,11 @@
 """The parts of one server, and what they need of each other (`owner_control.OwnerControl`)."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import trio
 
 from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
-from ..config.settings import ServerConfig, TokenConfig
+from ..config.settings import ServerConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .common_parts import CommonParts, DaemonParts
@@ -18,7 +17,7 @@ from .multiplexed_process import MultiplexedProcess
 from .place_finder import PlaceFinder
 from .place_table import PlaceTable
 from .placement import Place
-from .policies import PolicyTable
+from .policies import PolicyTable, RoleTable
 from .process_owner import ProcessOwner
 from .process_pool import ProcessPool
 from .process_starter import ProcessStarter
@@ -43,7 +42,7 @@ class ServerParts:
         config: ServerConfig,
         daemon: DaemonParts,
         log: ServerLog,
-        roles: Mapping[str, TokenConfig],
+        roles: RoleTable,
     ) -> None:
         tasks = ServerTasks(log, self.end)
         checks = StartChecks(config, log, tasks)
@@ -53,7 +52,7 @@ class ServerParts:
             tasks=tasks,
             checks=checks,
             connector=_connector(config, daemon, log),
-            policies=PolicyTable(config.policy, roles),
+            policies=PolicyTable(config.policy, roles, config.name),
             breakers=CircuitBreakers(log, remote=config.remote is not None),
             processes=ProcessTable(log),
             facts=EraFacts(checks, log, tasks, daemon.era_store),

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 
-from mcpbridged.bridge.daemon.certificates import BadCertificate, load
+from mcpbridged.bridge.daemon.certificates import BadCertificate, CertificateFiles, load
 
 from ..support.bridge_process import EXAMPLE, PROGRAM, Bridge
 from ..support.daemon_process import daemon
@@ -198,7 +198,7 @@ def test_w6_the_wrapper_warns_as_well(tmp_path, files):
 def test_w6_doctor_looks_14_days_ahead(files, days, mentioned):
     end = NOW + days * DAY + timedelta(hours=1)
     files.write(cert=pem(leaf(ends=end)))
-    loaded = load(files.cert, files.key)
+    loaded = load(CertificateFiles(files.cert, files.key))
     assert loaded.faults() == []
     plural = "s" * (days != 1)
     words = f"the certificate {files.cert} expires on {date(end)}, in {days} day{plural}"
@@ -235,7 +235,7 @@ def used(key, *purposes):
 )
 def test_w6_purposes_and_keys_that_clients_refuse(files, key, purposes, words):
     files.write(used(key, *purposes), pem_key(key))
-    found = load(files.cert, files.key).faults()
+    found = load(CertificateFiles(files.cert, files.key)).faults()
     assert len(found) == bool(words)
     assert words in "".join(found)
 
@@ -310,7 +310,7 @@ def test_w7_each_file_that_cannot_be_used_has_its_error(files, kind):
     cert, key, words = BAD[kind]
     files.write(cert, key)
     with pytest.raises(BadCertificate) as caught:
-        load(files.cert, files.key)
+        load(CertificateFiles(files.cert, files.key))
     assert files.filled(words) in str(caught.value)
     assert "[SSL" not in str(caught.value)
     assert PASSPHRASE.decode() not in str(caught.value)
@@ -330,7 +330,7 @@ def test_w7_a_path_that_is_no_regular_file_has_its_error_and_does_not_block(file
     path.unlink()
     make(path)
     with pytest.raises(BadCertificate) as caught:
-        load(files.cert, files.key)
+        load(CertificateFiles(files.cert, files.key))
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
 
@@ -356,7 +356,7 @@ GOOD = {
 @pytest.mark.parametrize("kind", GOOD)
 def test_w7_each_file_that_openssl_can_use_is_used(files, kind):
     files.write(*GOOD[kind])
-    loaded = load(files.cert, files.key)
+    loaded = load(CertificateFiles(files.cert, files.key))
     assert loaded.faults() == []
     assert loaded.until == LEAF.not_valid_after_utc
 
@@ -415,7 +415,7 @@ def test_w7_a_certificate_that_only_openssl_can_read_is_served_with_a_warning(fi
         raise ValueError
 
     monkeypatch.setattr("mcpbridged.bridge.daemon.certificates.read_certificate", unreadable)
-    loaded = load(files.cert, files.key)
+    loaded = load(CertificateFiles(files.cert, files.key))
     assert loaded.faults() == [f"the dates and names in the certificate {files.cert} cannot be read"]
     assert (loaded.until, loaded.expires) == (None, "")
     assert "an unknown time" in loaded.summary
@@ -425,5 +425,5 @@ def test_w7_a_certificate_that_only_openssl_can_read_is_served_with_a_warning(fi
 def test_w6_the_dates_are_those_of_openssl(files):
     command = ["openssl", "x509", "-in", str(files.cert), "-noout", "-enddate", "-dateopt", "iso_8601"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    ends = load(files.cert, files.key).until
+    ends = load(CertificateFiles(files.cert, files.key)).until
     assert done.stdout.strip() == f"notAfter={ends:%Y-%m-%d %H:%M:%SZ}"

@@ -118,7 +118,7 @@ def test_t15_a_token_can_be_rotated_without_a_daemon_and_not_where_the_operator_
     assert rotate().returncode == 0
     assert kept.read_text() != first
     assert [file.name for file in kept.parent.iterdir()] == ["token"]
-    assert rotate("name").returncode == 64
+    assert rotate("name").returncode == 78
     (tmp_path / "mcp-bridge").mkdir(mode=0o700)
     config = tmp_path / "mcp-bridge/config.toml"
     config.write_text('[listen]\ntoken = "somewhere"\n')

@@ -98,8 +98,8 @@ async def test_the_aggregate_shows_a_token_no_more(running):
 def test_status_shows_what_a_token_may_use(running):
     rows = [line.split("  ") for line in running.do("token", "list").stdout.splitlines()]
     shown = {row[0]: [cell.strip() for cell in row if cell][1:] for row in rows}
-    assert shown["reader"] == ["*", "echo, th*", "*, not prompts, sampling"]
-    assert shown["writer"] == ["*", "*", "*"]
+    assert shown["reader"][:4] == ["*", "echo, th*", "*, not prompts, sampling", "never"]
+    assert shown["writer"][:4] == ["*", "*", "*", "never"]
 
 
 async def test_a_changed_access_policy_ends_the_session(tmp_path):

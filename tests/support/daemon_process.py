@@ -33,7 +33,7 @@ CHILDREN = REPOSITORY / "tests/e2e/children"
 
 def toml(value) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value)
 
 

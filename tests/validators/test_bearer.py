@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token
+from mcpbridged.validators.bearer import (
+    TokenSet,
+    basic_credential,
+    bearer_token,
+    offered_token,
+    refuse_query_token,
+)
 from mcpbridged.validators.rejection import INVALID_REQUEST, Rejection
 
 TOKEN = "mcpb_0123456789abcdefghijklmnopqrstuvwxyzABC"
@@ -183,3 +189,37 @@ def test_local_principals_are_replaced_with_the_tokens():
     tokens.replace(TokenSet({token: "owner"}, local=("owner",)))
     assert tokens.is_local("owner")
     assert not tokens.is_local("editor")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("Basic YTpi", ("a", "b")),
+        ("basic  YTpiOmM=", ("a", "b:c")),
+        ("Basic Og==", ("", "")),
+        (None, None),
+        ("Bearer YTpi", None),
+        ("Basic", None),
+        ("Basic YTpi YTpi", None),
+        ("Basic " + "A" * 2000, None),
+    ],
+)
+def test_a_basic_credential_is_user_name_and_password(value, found):
+    assert basic_credential(value) == found
+
+
+@pytest.mark.parametrize("value", ["Basic YWI=", "Basic YTp", "Basic /w==", f"Basic {'YTpi' + 'YWFh' * 180}"])
+def test_a_malformed_basic_credential_is_refused(value):
+    with pytest.raises(Rejection) as caught:
+        basic_credential(value)
+    assert (caught.value.status, caught.value.reason) == (401, "credential_malformed")
+
+
+def test_a_longer_token_is_accepted_where_it_may_be_an_access_token():
+    token = "a" * 600
+    assert bearer_token(f"Bearer {token}", 8192) == token
+    assert offered_token(f"mcp, bearer.{token}", 8192) == token
+    with pytest.raises(Rejection):
+        bearer_token(f"Bearer {token}")
+    with pytest.raises(Rejection):
+        offered_token(f"mcp, bearer.{token}")

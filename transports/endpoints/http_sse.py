@@ -50,10 +50,16 @@ def session_of(query: str) -> str:
 class EventStream:
     """The endpoint `/sse` of one server."""
 
-    def __init__(self, backend: Backend, limits: Limits, messages_path: str) -> None:
+    def __init__(self, backend: Backend, limits: Limits, messages_path: str, path: str = "") -> None:
+        self._path = path
         self._backend = backend
         self._limits = limits
         self._messages_path = messages_path
+
+    def _prefix(self, path: str) -> str:
+        """Return what is in front of the path of this endpoint: the root path, which the messages have as well."""
+        bare = path.removesuffix("/")
+        return bare.removesuffix(self._path) if self._path and bare.endswith(self._path) else ""
 
     async def __call__(self, exchange: Exchange) -> None:
         """Open a session and stream its messages until either side closes. Raises Rejection."""
@@ -68,7 +74,7 @@ class EventStream:
             await exchange.begin_stream()
             await exchange.write(
                 sse_codec.endpoint(
-                    f"{relative(exchange.head.path, self._messages_path)}?{_PARAMETER}{conversation.id}"
+                    f"{relative(exchange.head.path, self._prefix(exchange.head.path) + self._messages_path)}?{_PARAMETER}{conversation.id}"
                 )
             )
             await write_events(exchange, queue)

@@ -23,6 +23,7 @@ from ..options import ANONYMOUS, JSON, Headers
 from ..ports import UpgradedStream
 from ..send_queue import SendQueue
 from ..ticker import TICK
+from .gate import UNKNOWN_PEER
 from .quota import NO_HEAD, REFUSED, Seat
 from .responses import (
     DRAIN_BODIES,
@@ -94,6 +95,7 @@ class AsgiApp:
                 self._service, receive, send, nursery, self._peer, self._line, self._caller
             )
             exchange.has_body = scope["method"] != "CONNECT"
+            exchange.client = self._seat.client
             try:
                 await self._answer(scope, exchange)
             finally:
@@ -130,7 +132,7 @@ class AsgiApp:
             await exchange.answer(204, b"", b"", preflight)
             return
         exchange.cors = gate.cors(head)
-        principal = gate.admit(head, self._seat.is_foreign)
+        principal = await gate.admit_after_keys(head, self._seat.is_foreign, self._seat.client)
         self._seat.identify(principal)
         self._seat.set_state(NO_HEAD)
         exchange.principal, exchange.admitted = principal, True
@@ -166,6 +168,8 @@ class AsgiExchange:
         caller: Caller,
     ) -> None:
         self.caller = caller
+        # Set by `AsgiApp`.
+        self.client = UNKNOWN_PEER
         self.head: Head
         self.principal = ANONYMOUS
         # Whether the gate has admitted the request.
@@ -289,7 +293,7 @@ class AsgiExchange:
         """Check the access rights of the client, and whether a heartbeat is due (ticker.Ticking)."""
         if self._queue is not None and self._checked_generation != self._service.route.generation:
             self._checked_generation = self._service.route.generation
-            if self.principal and not self._service.still_admits(self.head, self.principal):
+            if self.principal and not self._service.still_admits(self.head, self.principal, self.client):
                 self._service.log.info("stream_closed", reason="access_revoked", principal=self.principal)
                 self._queue.on_disconnect()
         if self._queue is not None and now - self._last_sent >= self._service.limits.heartbeat_seconds:

@@ -7,15 +7,27 @@ query, public paths, credential.
 import re
 import socket
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 import attrs
 
-from ...validators.bearer import TokenSet, bearer_token, offered_token, refuse_query_token, unauthorized
+from ...validators import access_token
+from ...validators.access_token import BadAccessToken
+from ...validators.bearer import (
+    LONGEST_TOKEN,
+    TokenSet,
+    basic_credential,
+    bearer_token,
+    offered_token,
+    refuse_query_token,
+    unauthorized,
+)
+from ...validators.client_certificate import PeerCertificate
 from ...validators.client_directory import DIRECTORY_HEADER
 from ...validators.counted import counted
+from ...validators.forwarded import NO_PROXIES, TrustedProxies, parse_address
 from ...validators.http_head import TCHAR, Head
 from ...validators.limits import Limits
 from ...validators.origin import Site
@@ -58,6 +70,101 @@ def _refuse_unix_headers(headers: Mapping[str, str]) -> None:
         raise Rejection(403, INVALID_REQUEST, "Mcp-Cwd is for clients of the Unix socket only")
     if _NAMED_TOKEN in headers:
         raise Rejection(403, INVALID_REQUEST, "Mcp-Token-Name is for clients of the Unix socket only")
+
+
+class KeysNeeded(Exception):
+    """Raised for an access token whose key may be published meanwhile. `wait` waits for the keys, for a limited time."""
+
+    def __init__(self, wait: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.wait = wait
+
+
+class AccessTokens(Protocol):
+    """Access tokens (JWT) of an authorization server, which are credentials beside the tokens of the configuration."""
+
+    def principal(self, token: str, path: str) -> str | None:
+        """Return the principal of a token for a path, or None for one that is no JWT.
+
+        Raises BadAccessToken, KeysNeeded and Rejection 503.
+        """
+        ...
+
+    def challenge(self, path: str, error: str, description: str) -> bytes:
+        """Return the value of WWW-Authenticate for a path. `error` is empty where no credential was sent."""
+        ...
+
+
+@attrs.frozen
+class Peer:
+    """What is known of the peer of a connection: its IP address (empty for a Unix socket), TLS, and its certificate."""
+
+    address: str = ""
+    tls: bool = False
+    certificate: PeerCertificate | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether the peer is on this machine, as far as its address shows."""
+        return not self.address or _is_loopback(self.address)
+
+
+UNKNOWN_PEER: Final = Peer()
+
+
+def _is_loopback(address: str) -> bool:
+    found = parse_address(address)
+    return found is not None and found.is_loopback
+
+
+@attrs.frozen
+class Reach:
+    """Who may use a listener that other machines can reach, and which credentials beside tokens there are.
+
+    `proxies` are the trusted reverse proxies. With `needs_tls` a peer that has no TLS must be a trusted proxy that has, or be on
+    this machine. `here_only` are principals that are valid on this machine only. `certificates` returns the principal for a
+    verified client certificate, or None. `takes_basic` is whether a token may be sent as the password of HTTP Basic.
+    """
+
+    proxies: TrustedProxies = NO_PROXIES
+    needs_tls: bool = False
+    here_only: frozenset[str] = frozenset()
+    certificates: Callable[[PeerCertificate], str | None] | None = None
+    takes_basic: bool = False
+
+    def client_address(self, head: Head, peer: Peer) -> str:
+        """Return the address of the client of a request; empty if it is not known."""
+        return self.proxies.client(peer.address, head.headers.get(self.proxies.header))
+
+    def is_secure(self, head: Head, peer: Peer) -> bool:
+        """Return whether the client has sent its request with TLS, as far as that is known."""
+        headers = head.headers
+        return peer.tls or self.proxies.is_secure(
+            peer.address, headers.get("x-forwarded-proto"), headers.get("forwarded")
+        )
+
+    def is_here(self, head: Head, peer: Peer) -> bool:
+        """Return whether the client is on this machine, as far as its address shows."""
+        if not self.proxies.networks:
+            return peer.is_here
+        address = self.client_address(head, peer)
+        return not peer.address or _is_loopback(address)
+
+    def check(self, head: Head, peer: Peer) -> None:
+        """Raise Rejection 403 for a request that has come from another machine without TLS."""
+        if self.needs_tls and not peer.is_here and not self.is_secure(head, peer):
+            raise Rejection(
+                403,
+                INVALID_REQUEST,
+                "other machines are served with TLS only: https, or a proxy in trusted_proxies that was reached with https",
+                close=True,
+                reason="plain_http_from_other_machine",
+            )
+
+
+def no_access_tokens() -> AccessTokens | None:
+    """Return None: no access token is accepted."""
+    return None
 
 
 def unknown_origin() -> bool:
@@ -119,7 +226,7 @@ class Gate:
     headers that pages may send, in lower case. On the Unix socket `delegates` returns whether the process with a pid may send
     requests in the name of a principal to a path, as aggregates do. Elsewhere it is None, and such headers are ignored. `named` are
     the tokens of the configuration, which the owner may name on the Unix socket to be treated as their principals. `pages`
-    are the web pages of a TCP listener.
+    are the web pages of a TCP listener. `access_tokens` returns the accepted access tokens, or None.
 
     Invariants: a request with the header Mcp-Cwd comes from the Unix socket. A cookie is read for the paths of `pages` only.
     """
@@ -135,16 +242,22 @@ class Gate:
         factory=lambda: WrongCredentials(Limits().wrong_credentials_per_second)
     )
     pages: Pages | None = None
+    access_tokens: Callable[[], AccessTokens | None] = no_access_tokens
+    reach: Reach = Reach()
 
-    def admit(self, head: Head, is_foreign: Callable[[], bool] = unknown_origin) -> str:
+    def admit(
+        self, head: Head, is_foreign: Callable[[], bool] = unknown_origin, peer: Peer = UNKNOWN_PEER
+    ) -> str:
         """Return the principal of a request, or ANONYMOUS on a public path.
 
         `is_foreign` returns whether the peer is known to be a process of another uid; it is called for tokens that are
-        restricted to this uid only. Raises Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the
+        restricted to this uid only. Raises KeysNeeded, and Rejection 421 (Host), 403 (Origin, Sec-Fetch-Site), 400 (a token in the
         query), 401, and 429 for too many wrong credentials. Correct credentials are never limited.
         """
         headers = head.headers
         self._check_site(head)
+        if self.reach.needs_tls:
+            self.reach.check(head, peer)
         if head.query:
             refuse_query_token(head.query)
         # The response for a named server would reveal whether it exists, so it needs the credential.
@@ -160,9 +273,20 @@ class Gate:
                 return principal
             if self.tokens is None:
                 raise unauthorized("credential_missing")
-        principal = LOCAL if self.tokens is None else self._principal_of_token(head, self.tokens, is_foreign)
+        principal = LOCAL if self.tokens is None else self._principal_of_credential(head, is_foreign, peer)
         _refuse_unix_headers(headers)
         return principal
+
+    async def admit_after_keys(self, head: Head, is_foreign: Callable[[], bool], peer: Peer) -> str:
+        """Return the principal as `admit`, where that may need keys that must be fetched. Raises Rejection."""
+        try:
+            return self.admit(head, is_foreign, peer)
+        except KeysNeeded as needed:
+            await needed.wait()
+        try:
+            return self.admit(head, is_foreign, peer)
+        except KeysNeeded:
+            raise self._challenged(head, self.wrong.refusal(time.monotonic()), "unknown_key") from None
 
     def _principal_on_unix(self, headers: Mapping[str, str]) -> str:
         """Return the principal of a peer whose uid was checked: the owner, or a narrower one that it names."""
@@ -175,14 +299,66 @@ class Gate:
             raise Rejection(403, INVALID_REQUEST, f"there is no token {token!r}: no table [tokens.{token}]")
         return token
 
-    def _principal_of_token(self, head: Head, tokens: TokenSet, is_foreign: Callable[[], bool]) -> str:
-        headers = head.headers
-        if head.upgrade == "websocket" and head.method == "GET":
-            token = self._token_of_websocket(headers)
+    def _principal_of_credential(self, head: Head, is_foreign: Callable[[], bool], peer: Peer) -> str:
+        principal = self._principal_of_certificate(head, peer)
+        if principal is not None:
+            return principal
+        access_tokens = self.access_tokens()
+        if access_tokens is None:
+            return self._principal_of_token(head, is_foreign, peer, None)
+        try:
+            return self._principal_of_token(head, is_foreign, peer, access_tokens)
+        except BadAccessToken as fault:
+            raise self._challenged(head, self.wrong.refusal(time.monotonic()), str(fault)) from None
+        except Rejection as rejection:
+            raise self._challenged(head, rejection, "") from None
+
+    def _challenged(self, head: Head, rejection: Rejection, fault: str) -> Rejection:
+        """Return a refusal with the challenge of a protected resource (RFC 9728 section 5.1), if its status is 401.
+
+        `fault` is the reason why an access token was refused, or empty.
+        """
+        access_tokens = self.access_tokens()
+        if rejection.status != 401 or access_tokens is None:
+            return rejection
+        sent = rejection.reason != "credential_missing"
+        challenge = access_tokens.challenge(
+            head.path, "invalid_token" if sent else "", f"the token is refused{f': {fault}' if fault else ''}"
+        )
+        return unauthorized(f"access_token_{fault}" if fault else rejection.reason, challenge)
+
+    def _principal_of_certificate(self, head: Head, peer: Peer) -> str | None:
+        """Return the principal of a client certificate, None for a request with another credential."""
+        find, headers = self.reach.certificates, head.headers
+        if find is None or peer.certificate is None or "authorization" in headers:
+            return None
+        if offered_token(headers.get("sec-websocket-protocol", ""), access_token.LONGEST) is not None:
+            return None
+        return find(peer.certificate)
+
+    def _principal_of_token(
+        self, head: Head, is_foreign: Callable[[], bool], peer: Peer, access_tokens: AccessTokens | None
+    ) -> str:
+        headers, tokens = head.headers, self.tokens
+        longest = LONGEST_TOKEN if access_tokens is None else access_token.LONGEST
+        basic = basic_credential(headers.get("authorization")) if self.reach.takes_basic else None
+        if basic is not None:
+            if not self.reach.is_secure(head, peer):
+                raise Rejection(403, INVALID_REQUEST, "HTTP Basic needs TLS", reason="basic_without_tls")
+            token = basic[1]
+        elif head.upgrade == "websocket" and head.method == "GET":
+            token = self._token_of_websocket(headers, longest)
         else:
-            token = bearer_token(headers.get("authorization"))
-        principal = tokens.principal(token)
-        if principal is None or (tokens.is_local(principal) and is_foreign()):
+            token = bearer_token(headers.get("authorization"), longest)
+        principal = None if tokens is None else tokens.principal(token)
+        if principal is None and access_tokens is not None and basic is None:
+            principal = access_tokens.principal(token, head.path)
+        if (
+            principal is None
+            or (basic is not None and basic[0] != principal)
+            or (tokens is not None and tokens.is_local(principal) and is_foreign())
+            or (principal in self.reach.here_only and not self.reach.is_here(head, peer))
+        ):
             raise self.wrong.refusal(time.monotonic())
         return principal
 
@@ -197,15 +373,15 @@ class Gate:
             self.site.check_host(head.authority)
         self.site.check_origin(headers.get("origin"), headers.get("sec-fetch-site"))
 
-    def _token_of_websocket(self, headers: Mapping[str, str]) -> str:
+    def _token_of_websocket(self, headers: Mapping[str, str], longest: int) -> str:
         """Return the token of an opening handshake, from Authorization or from a subprotocol.
 
         Both may be present if they are equal, because RFC 6750 section 2 allows one method in a request.
         """
-        offered = offered_token(headers.get("sec-websocket-protocol", ""))
+        offered = offered_token(headers.get("sec-websocket-protocol", ""), longest)
         authorization = headers.get("authorization")
         if offered is None or authorization is not None:
-            token = bearer_token(authorization)
+            token = bearer_token(authorization, longest)
             if offered is not None and offered != token:
                 raise self.wrong.refusal(time.monotonic())
             return token

@@ -240,7 +240,7 @@ class Connection:
             return None
         # Set before the credential is checked, because a page must be able to read a 401 as well.
         exchange.cors = admission.cors = gate.cors(head) if gate.shared_with else ()
-        principal = gate.admit(head, self._seat.is_foreign)
+        principal = await gate.admit_after_keys(head, self._seat.is_foreign, self._seat.client)
         gate.check_delegate(head, stream.sock)
         control = head.path in service.control
         if principal != self._principal or control:
@@ -319,7 +319,9 @@ class Connection:
         # After a direct response the queue is still attached, and closed.
         if self._checked_generation != service.route.generation and queue is not None and queue.state == OPEN:
             self._checked_generation = service.route.generation
-            if self._principal and not service.still_admits(exchange.head, self._principal):
+            if self._principal and not service.still_admits(
+                exchange.head, self._principal, self._seat.client
+            ):
                 service.log.info(
                     "connection_closed", reason="access_revoked", peer=stream.peer, principal=self._principal
                 )

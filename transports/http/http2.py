@@ -47,6 +47,7 @@ from ...validators.rejection import Rejection
 from ..correlation import headers_of
 from ..options import JSON
 from .asgi import AsgiApp, AsgiScope, Send, head_of
+from .gate import KeysNeeded, Peer
 from .quota import CHECKING, NO_HEAD, REFUSED, Seat
 from .responses import LINGER_BYTES, LINGER_SECONDS, SAFE_HEADERS, error_body
 from .service import Service
@@ -179,7 +180,7 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> "Iterator[BaseException]":
 
 
 def refused_head(
-    service: Service, block: bytes, is_foreign: "Callable[[], bool]"
+    service: Service, block: bytes, is_foreign: "Callable[[], bool]", peer: Peer
 ) -> tuple[bytes, bytes, Rejection] | None:
     """Return the encoded head, the body and the Rejection of a first request that the gate refuses, else None."""
     try:
@@ -204,7 +205,10 @@ def refused_head(
         head = head_of(scope, service.limits)
         if gate.preflight(head) is None:
             cors = gate.cors(head)
-            gate.admit(head, is_foreign)
+            gate.admit(head, is_foreign, peer)
+    except KeysNeeded:
+        # The application waits for the keys.
+        return None
     except Rejection as rejection:
         body = error_body(rejection)
         headers = [
@@ -409,7 +413,7 @@ class _OwnedStream:
             self.abort()
             return True
         found = first_header_block(self._received)
-        refused = found and refused_head(self._service, found[1], self._seat.is_foreign)
+        refused = found and refused_head(self._service, found[1], self._seat.is_foreign, self._seat.client)
         if not found or not refused:
             return False
         stream, (block, body, rejection) = found[0], refused

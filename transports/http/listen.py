@@ -11,15 +11,18 @@ import socket
 import ssl
 import stat
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import attrs
 import trio
 
+from ...validators.client_certificate import read_peer_certificate
 from ...validators.rejection import INVALID_REQUEST, Rejection
 from ..rate_limited_log import RateLimitedLog
 from ..socket_owner import is_of_another_user, uid_listening_on, uid_of_unix_peer
+from .gate import Peer
 from .http1 import Connection
 from .quota import HANDSHAKE, NO_HEAD, REFUSED, Seat
 from .responses import LINGER_BYTES, LINGER_SECONDS, last_response
@@ -215,6 +218,7 @@ def _admit(listener: Listener, nursery: trio.Nursery, sock: socket.socket, addre
                     sock.send(last_response(rejection))
         return
     if not local:
+        seat.client = Peer(address[0].partition("%")[0])
         seat.is_foreign = PeerOrigin(sock, address, service.rate_limited).is_foreign
     nursery.start_soon(_serve_connection, listener, sock, peer, seat)
 
@@ -250,14 +254,19 @@ async def _serve_tls(
         trio.SocketStream(trio.socket.from_stdlib_socket(sock)), tls, server_side=True, https_compatible=True
     )
     try:
-        await _serve_stream(service, stream, sock, peer, seat)
+        await _serve_stream(service, stream, sock, peer, seat, tls)
     finally:
         # The stream is part of a reference cycle, and would keep 50 KiB of OpenSSL until a garbage collection.
         vars(stream).clear()
 
 
 async def _serve_stream(
-    service: Service, stream: "trio.SSLStream[trio.SocketStream]", sock: socket.socket, peer: str, seat: Seat
+    service: Service,
+    stream: "trio.SSLStream[trio.SocketStream]",
+    sock: socket.socket,
+    peer: str,
+    seat: Seat,
+    tls: ssl.SSLContext,
 ) -> None:
     with trio.move_on_after(service.limits.head_seconds) as timeout:
         if await _is_plain(sock):
@@ -273,6 +282,11 @@ async def _serve_stream(
         service.refusals.note("tls_handshake", peer)
         return
     seat.set_state(NO_HEAD)
+    # Dynamic attributes of Trio's stream lead to the SSLObject.
+    found = stream.getpeercert()
+    seat.client = attrs.evolve(
+        seat.client, tls=True, certificate=read_peer_certificate(found, authorities_of(tls))
+    )
     if stream.selected_alpn_protocol() == "h2":
         from .http2 import serve_http2  # noqa: PLC0415 - Hypercorn is loaded for TLS only
 
@@ -345,19 +359,19 @@ class PeerOrigin:
         return self._foreign
 
 
-def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
+def passed_sockets(environment: Mapping[str, str], *, others: bool = False) -> list[socket.socket]:
     """Return the listening sockets that systemd passed (sd_listen_fds(3)), none if they are for another process.
 
-    Raises CannotListen for a socket of another kind, or one that other machines could reach.
+    Raises CannotListen for a socket of another kind, or, without `others`, one that other machines could reach.
     """
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return []
     number = environment.get("LISTEN_FDS", "0")
     count = int(number) if number.isdecimal() else 0
-    return [_passed(descriptor) for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count)]
+    return [_passed(descriptor, others=others) for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count)]
 
 
-def _passed(descriptor: int) -> socket.socket:
+def _passed(descriptor: int, *, others: bool) -> socket.socket:
     try:
         os.set_inheritable(descriptor, False)
         sock = socket.socket(fileno=descriptor)
@@ -368,8 +382,10 @@ def _passed(descriptor: int) -> socket.socket:
         raise CannotListen(f"the socket {descriptor} passed by systemd is not a listening stream socket")
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         host = str(sock.getsockname()[0])
-        if not ipaddress.ip_address(host).is_loopback:
-            raise CannotListen(f"{host} is not a loopback address; other machines are not served yet")
+        if not others and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            raise CannotListen(
+                f"{host} is not a loopback address; other machines are served if listen.http has such an address"
+            )
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     elif sock.family != socket.AF_UNIX:
@@ -383,13 +399,26 @@ def _no_passphrase() -> str:
     raise KeyIsEncrypted
 
 
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+def authorities_of(context: ssl.SSLContext) -> bytes:
+    """Return a digest of the certificates with which client certificates are verified; empty where none are requested."""
+    if context.verify_mode == ssl.CERT_NONE:
+        return b""
+    return sha256(b"".join(sorted(context.get_ca_certs(binary_form=True)))).digest()
+
+
+def tls_context(
+    certificate: Path, key: Path, client_authorities: str = "", *, requires_certificate: bool = False
+) -> ssl.SSLContext:
     """Return a context for TLS 1.2 or newer that offers HTTP/2 and HTTP/1.1 (ALPN).
 
-    Raises KeyIsEncrypted, and OSError or ssl.SSLError for other unusable files.
+    `client_authorities` are certificates (PEM) that verify those of clients; empty to request none. Raises KeyIsEncrypted, and
+    OSError or ssl.SSLError for other unusable files.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key, _no_passphrase)
     context.set_alpn_protocols(["h2", "http/1.1"])
+    if client_authorities:
+        context.verify_mode = ssl.CERT_REQUIRED if requires_certificate else ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=client_authorities)
     return context

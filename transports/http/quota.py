@@ -22,7 +22,7 @@ from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection, retry_after
 from ..memory import LARGE, large_messages
 from ..options import ANONYMOUS
-from .gate import unknown_origin
+from .gate import UNKNOWN_PEER, unknown_origin
 
 # States of a connection without a credential, in the order of eviction.
 REFUSED: Final = "refused"
@@ -197,6 +197,7 @@ class Seat:
         "_quota",
         "_room",
         "_sock",
+        "client",
         "evicted",
         "is_foreign",
         "peer",
@@ -209,6 +210,8 @@ class Seat:
         self.peer = peer
         self.state = state
         self.evicted = False
+        # What is known of the peer; replaced for TCP connections, and after the TLS handshake.
+        self.client = UNKNOWN_PEER
         # Returns whether the peer is known to be a process of another uid; replaced for TCP connections.
         self.is_foreign = unknown_origin
         self._quota = quota

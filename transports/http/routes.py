@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from ...validators.http_head import Head
@@ -38,7 +39,7 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
     """Return the endpoints of one server, by path."""
     table: dict[str, Endpoint] = {
         paths.mcp: StreamableHttp(backend, limits),
-        paths.sse: EventStream(backend, limits, paths.messages),
+        paths.sse: EventStream(backend, limits, paths.messages, paths.sse),
         paths.messages: MessagePost(backend, limits),
         paths.ws: WebSocket(backend, limits, log),
         paths.pipe: Pipe(backend, limits, log),
@@ -52,6 +53,12 @@ async def no_oauth(exchange: Exchange) -> None:
     refused = Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery")
     exchange.count_refusal(refused)
     await exchange.answer(404, JSON, _NO_OAUTH, id_header(refused))
+
+
+async def _send_metadata(document: bytes, exchange: Exchange) -> None:
+    if exchange.head.method not in ("GET", "HEAD"):
+        raise method_not_allowed(_HEALTH_METHODS)
+    await exchange.answer(200, JSON, document)
 
 
 async def healthz(exchange: Exchange) -> None:
@@ -85,20 +92,43 @@ def _spelled(table: Mapping[str, _Value]) -> dict[str, _Value]:
     return {spelling: value for path, value in table.items() for spelling in spellings(path)}
 
 
+def _no_right(_head: Head, principal: str, server: str) -> Rejection:
+    return Rejection(
+        403,
+        INVALID_REQUEST,
+        f"the token of {principal!r} has no right to {server!r}",
+        reason="server_denied",
+    )
+
+
+def _no_metadata(_path: str) -> bytes | None:
+    return None
+
+
 class Routes:
-    """The route table of one listener, and its public paths. `generation` grows with each change of the table."""
+    """The route table of one listener, and its public paths. `generation` grows with each change of the table.
+
+    `refusal` returns the Rejection of a principal that may not use a server, and `metadata` the document at a path of OAuth
+    discovery, or None. Each path is served below `root_path` as well.
+    """
 
     def __init__(
         self,
         table: Mapping[str, Endpoint],
         health: Mapping[str, Endpoint],
         alternatives: Callable[[str, Sequence[str]], str] | None = None,
+        refusal: Callable[[Head, str, str], Rejection] = _no_right,
+        metadata: Callable[[str], bytes | None] = _no_metadata,
+        root_path: str = "",
     ) -> None:
+        self._root_path = root_path
+        self._refusal = refusal
+        self._metadata = metadata
         self.generation = 0
         # Returns the end of the error text for an unknown server, from its name and the names that the principal may use.
         self._alternatives = alternatives
-        self._health = _spelled(health)
-        self._rights: dict[str, frozenset[str]] = {}
+        self._health = self._below_root(health)
+        self._permits: Callable[[str, str], bool] = _may_use_all
         self._owners: dict[str, str] = {}
         self.replace(table)
 
@@ -106,19 +136,28 @@ class Routes:
         self,
         table: Mapping[str, Endpoint],
         owners: Mapping[str, str] | None = None,
-        rights: Mapping[str, frozenset[str]] | None = None,
+        permits: Callable[[str, str], bool] | None = None,
     ) -> None:
         """Replace the table.
 
-        `owners` maps paths to servers. `rights` maps principals to the servers that they may use; other principals may
-        use all.
+        `owners` maps paths to servers. `permits` returns whether a principal may use a server; without, all may use all.
         """
         self.generation += 1
         # The gate requires no credential for OAuth discovery, so no such path may lead to a server.
-        closed = {path: endpoint for path, endpoint in _spelled(table).items() if not is_discovery(path)}
+        closed = {
+            path: endpoint for path, endpoint in self._below_root(table).items() if not is_discovery(path)
+        }
         self._table: dict[str, Endpoint] = {**closed, **self._health}
-        self._owners = _spelled(owners or {})
-        self._rights = dict(rights or {})
+        self._owners = self._below_root(owners or {})
+        self._permits = permits or _may_use_all
+
+    def _below_root(self, table: Mapping[str, _Value]) -> dict[str, _Value]:
+        found = _spelled(table)
+        return (
+            found
+            if not self._root_path
+            else found | {self._root_path + path: one for path, one in found.items()}
+        )
 
     def owner(self, path: str) -> str:
         """Return the name of the server that a path belongs to; empty for none."""
@@ -132,17 +171,12 @@ class Routes:
             raise method_not_allowed(b"GET, POST, DELETE")
         if endpoint is None:
             if is_discovery(path):
-                return no_oauth
+                document = self._metadata(path)
+                return no_oauth if document is None else partial(_send_metadata, document)
             raise Rejection(404, INVALID_REQUEST, self._not_found(path, principal))
-        if principal in self._rights and path in self._owners:
-            server = self._owners[path]
-            if server not in self._rights[principal]:
-                raise Rejection(
-                    403,
-                    INVALID_REQUEST,
-                    f"the token of {principal!r} has no right to {server!r}",
-                    reason="server_denied",
-                )
+        server = self._owners.get(path)
+        if server is not None and not self._permits(principal, server):
+            raise self._refusal(head, principal, server)
         return endpoint
 
     def _not_found(self, path: str, principal: str) -> str:
@@ -150,8 +184,7 @@ class Routes:
         words = path.split("/")
         if self._alternatives is None or len(words) != 4 or words[1] != "servers" or words[3] != "pipe":
             return "Not found"
-        mine = self._rights.get(principal)
         names = dict.fromkeys(
-            name for name in self._owners.values() if name and (mine is None or name in mine)
+            name for name in self._owners.values() if name and self._permits(principal, name)
         )
         return f"there is no server of this name{self._alternatives(words[2], list(names))}"

@@ -12,7 +12,7 @@ from ..poller import Poller
 from ..ports import Endpoint, Log
 from ..rate_limited_log import RateLimitedLog
 from ..ticker import Ticker
-from .gate import Gate
+from .gate import UNKNOWN_PEER, Gate, KeysNeeded, Peer, unknown_origin
 from .quota import Quota
 from .refusals import Refusals
 
@@ -37,15 +37,18 @@ class Service:
         default=attrs.Factory(lambda self: RateLimitedLog(self.log), takes_self=True), init=False, eq=False
     )
 
-    def still_admits(self, head: Head, principal: str) -> bool:
+    def still_admits(self, head: Head, principal: str, peer: Peer = UNKNOWN_PEER) -> bool:
         """Return whether a request would still be admitted: tokens and their rights may have changed since."""
         try:
-            if self.gate.admit(head) == principal:
+            if self.gate.admit(head, unknown_origin, peer) == principal:
                 self.route(head, principal)
                 return True
         except Rejection as rejection:
             # The requests of a removed server are drained elsewhere.
             return rejection.status == 404
+        except KeysNeeded:
+            # The key of the token is not among the present ones.
+            pass
         return False
 
 

@@ -25,12 +25,13 @@ REMOTE = {
 }  # fmt: skip
 LISTEN = {
     "http": '"127.0.0.1:9000"', "unix": '"/run/x.sock"', "authenticate": "true", "hosts": '["a.example"]',
-    "origins": '["http://localhost:1"]', "health": '["/alive"]',
+    "origins": '["http://localhost:1"]', "health": '["/alive"]', "token_overlap": "5", "trusted_proxies": '["127.0.0.1"]',
+    "forwarded_header": '"forwarded"', "root_path": '"/bridge"', "basic": "true",
 }  # fmt: skip
 # They need files or clients, or exclude another key. The last ones belong to other areas of the file.
 LEFT_OUT = {
     *("ca_file", "client_cert", "client_key", "cwd_allowed", "cwd_trust", "env_file", "pin", "secret_headers", "secrets"),
-    *("token", "tls_cert", "tls_key", "args"),
+    *("token", "tls_cert", "tls_key", "tls_client_ca", "tls_client_cert", "args"),
 }  # fmt: skip
 
 
@@ -48,6 +49,12 @@ WHOLE = "\n".join(
         section("servers.remote", REMOTE),
         section("servers.off", {"command": '["x"]', "enabled": "false"}),
         section("tokens.a", {"sha256": f'"{DIGEST}"', "servers": '["local"]', "tools": '{ allow = ["x"] }'}),
+        section(
+            "tokens.b",
+            {"sha256": f'"{DIGEST[::-1]}"', "expires": "2030-01-31T00:00:00Z", "methods": '["tools/*"]'},
+        ),
+        section("access_tokens", {"issuer": '"https://i.example"', "resource": '"https://r.example"'}),
+        section('access_tokens.scopes."a:b"', {"servers": '["local"]', "read_only": "true"}),
         section("aggregate", {"servers": '["local"]', "name": '"n"', "instructions": '"""\nmany\nlines"""'}),
     ]
 )
@@ -119,7 +126,7 @@ def test_check_prints_all_errors_as_json(config):
     code, shown, _ = config(WHOLE, "check", "--json")
     assert (code, json.loads(shown)) == (
         0,
-        {"file": str(config.path), "valid": True, "servers": 2, "tokens": 1, "errors": [], "warnings": []},
+        {"file": str(config.path), "valid": True, "servers": 2, "tokens": 2, "errors": [], "warnings": []},
     )
 
 

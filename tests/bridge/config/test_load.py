@@ -258,7 +258,10 @@ def test_an_empty_file_is_valid(write):
         ("listen.health = ['/control/status']", "listen: health: /control/status is already"),
         ("listen.health = ['/servers/a/mcp']", "listen: health: /servers/a/mcp is already"),
         ("listen.health = ['/readyz']", "listen: health: /readyz is already"),
-        ("listen.http = '0.0.0.0:80'", "listen: http: 0.0.0.0 is not a loopback address"),
+        (
+            "listen.http = '0.0.0.0:80'",
+            "listen: http: 0.0.0.0 can be reached by other machines, which needs TLS",
+        ),
         ("listen.http = '127.0.0.1'", "listen: http: must be ADDRESS:PORT, not '127.0.0.1'"),
         ("listen.http = '127.0.0.1:70000'", "listen: http: must be ADDRESS:PORT"),
         ("listen.http = 'example.org:80'", "neither an IP address nor localhost"),

@@ -3,6 +3,7 @@
 import attrs
 
 from mcpbridged.bridge.config.settings import AggregateConfig, ServerConfig, TokenConfig
+from mcpbridged.bridge.core.grants import Grant
 from mcpbridged.transports.options import Launch
 
 SERVER = ServerConfig("a", Launch(("server",), {"KEY": "a-long-secret", "PIN": "1"}))
@@ -42,8 +43,16 @@ def test_only_two_kinds_of_sharing_cross_the_eras():
     assert [attrs.evolve(SERVER, share=share).shares for share in ("principal", "server")] == [True] * 2
 
 
-def test_the_role_of_a_token_is_what_it_may_do_within_a_server():
+def test_the_grant_of_a_token_is_what_it_permits():
     token = TokenConfig("t", b"1")
-    assert attrs.evolve(token, servers=frozenset({"a"}), sha256=b"2").role == token.role
-    assert attrs.evolve(token, deny=("x",)).role != token.role
-    assert "sha256" not in repr(token)
+    assert attrs.evolve(token, sha256=b"2", secret="place", former=b"3").grant == token.grant == Grant()
+    for key, value in [
+        ("servers", frozenset({"a"})),
+        ("allow", ("x",)),
+        ("deny", ("x",)),
+        ("without", ("roots",)),
+        ("methods", ("tools/*",)),
+        ("read_only", True),
+    ]:
+        assert getattr(attrs.evolve(token, **{key: value}).grant, key) == value
+    assert not {"sha256", "secret", "former"} & set(repr(token).replace("=", " ").split())

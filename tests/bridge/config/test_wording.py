@@ -89,6 +89,10 @@ VALUES = [
     *(0, 1, 9, -1, 2**63, 1.5, True, False, "", "x", "a" * 5000, "027", "ab" * 32, "/healthz"),
     *([], ["x"], [1], [["x"]], ["x"] * 300, {}, {"a": "b"}, {"a": 1}, {"allow": ["x"]}, {"deny": ["tools"]}),
     *({"allow": "x"}, {"as": 1}, {"as": -1}, {"body": 1.5}, {"": ""}, dt.date(2026, 1, 1)),
+    *(
+        dt.datetime(2026, 1, 1),  # noqa: DTZ001 - without an offset
+        dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    ),
     *("session", "client", "info", "json", "auto", "lazy", ["tools"], {"deny": ["tool"]}, 3600, 3601),
 ]
 

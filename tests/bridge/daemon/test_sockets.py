@@ -7,6 +7,7 @@ import pytest
 
 from mcpbridged.bridge.config.settings import Settings
 from mcpbridged.bridge.daemon import sockets as module
+from mcpbridged.bridge.daemon.certificates import CertificateFiles
 from mcpbridged.bridge.daemon.errors import CannotStart
 from mcpbridged.bridge.daemon.sockets import Sockets, load_certificate
 
@@ -39,7 +40,7 @@ def test_a_daemon_may_have_no_tcp(environment, tmp_path):
 def test_passed_sockets_replace_tcp_and_stay(environment, tmp_path, monkeypatch, family):
     passed = socket.socket(family)
     passed.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(tmp_path / "passed"))
-    monkeypatch.setattr(module, "passed_sockets", lambda _environment: [passed])
+    monkeypatch.setattr(module, "passed_sockets", lambda _environment, *, others: [] if others else [passed])
     sockets = Sockets(Settings((), port=0, unix=tmp_path / "own"), environment)
     assert sockets.passed
     assert sockets.tcp == ([passed] if family == socket.AF_INET else [])
@@ -61,10 +62,10 @@ def test_a_port_in_use_may_be_free_later(environment, tmp_path, in_use, code):
 
 
 def test_a_certificate_that_cannot_be_used_ends_the_start(tmp_path):
-    assert load_certificate(None, None) is None
+    assert load_certificate(None) is None
     for name in ("certificate", "key"):
         (tmp_path / name).write_text("no PEM")
         (tmp_path / name).chmod(0o600)
     with pytest.raises(CannotStart, match="cannot be used") as caught:
-        load_certificate(tmp_path / "certificate", tmp_path / "key")
+        load_certificate(CertificateFiles(tmp_path / "certificate", tmp_path / "key"))
     assert caught.value.code == 78

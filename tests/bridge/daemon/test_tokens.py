@@ -1,13 +1,15 @@
 """Where the owner's token is read, and when it is outdated."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mcpbridged.bridge.config.credentials import PRINCIPAL, new_token
 from mcpbridged.bridge.config.settings import Settings, TokenConfig
 from mcpbridged.bridge.daemon.errors import CannotStart
-from mcpbridged.bridge.daemon.tokens import Tokens
+from mcpbridged.bridge.daemon.tokens import Kept, Tokens
 
 
 @pytest.fixture
@@ -67,3 +69,131 @@ def test_a_token_that_cannot_be_used_ends_the_start(environment, tmp_path, fault
         Tokens.read(Settings((), token_file=path), environment)
     assert caught.value.code == 78
     assert "token" in str(caught.value)
+
+
+# ---- tokens in files that change, and tokens with an end
+
+NOW = 1_800_000_000.0
+LATER = datetime.fromtimestamp(NOW + 100, UTC)
+
+
+@pytest.fixture
+def kept(tmp_path, environment):
+    """The tokens of a configuration that keeps that of the owner and that of `ci` in files."""
+    files = tmp_path / "owner", tmp_path / "ci"
+    values = [secret_file(file) for file in files]
+    config = tmp_path / "config.toml"
+    settings = Settings(
+        (),
+        token_source=str(files[0]),
+        tokens=(TokenConfig("ci", b"", secret=str(files[1])),),
+        token_overlap=60,
+        file=config,
+    )
+    return Tokens.read(settings, environment), files, values
+
+
+def test_tokens_in_files_are_principals(kept):
+    tokens, _, (owner, ci) = kept
+    assert [tokens.accepted.principal(token) for token in (owner, ci)] == [PRINCIPAL, "ci"]
+    assert tokens.secrets == [owner, ci]
+    assert not {owner, ci} & set(repr(tokens).split("'"))
+
+
+def test_a_changed_file_is_read_again_and_the_former_token_of_the_owner_is_valid_for_a_while(
+    kept, environment
+):
+    tokens, (file, _), (former, _) = kept
+    assert not tokens.is_outdated
+    token = secret_file(file)
+    assert tokens.is_outdated
+    renewed = tokens.renewed(environment, NOW)
+    assert not renewed.is_outdated
+    assert not renewed.faults
+    assert [renewed.accepted.principal(one) for one in (token, former)] == [PRINCIPAL, PRINCIPAL]
+    assert renewed.next_end(NOW) == NOW + 60
+    assert renewed.valid_at(NOW + 60).principal(former) is None
+    assert renewed.overlap(tokens) == 60
+    assert renewed.overlap(renewed) == 0
+
+
+def test_without_an_overlap_the_former_token_is_refused_at_once(kept, environment):
+    tokens, (file, _), (former, _) = kept
+    tokens = attrs.evolve(tokens, settings=attrs.evolve(tokens.settings, token_overlap=0))
+    secret_file(file)
+    assert tokens.renewed(environment, NOW).accepted.principal(former) is None
+
+
+def test_the_number_of_former_tokens_is_limited(kept, environment):
+    tokens, (file, _), (former, _) = kept
+    for _ in range(5):
+        secret_file(file)
+        tokens = tokens.renewed(environment, NOW)
+    assert tokens.accepted.principal(former) is None
+    assert len(tokens.former) == 4
+
+
+def test_the_changed_token_of_a_name_replaces_the_former_one_at_once(kept, environment):
+    tokens, (_, file), (_, former) = kept
+    token = secret_file(file)
+    renewed = tokens.renewed(environment, NOW)
+    assert [renewed.accepted.principal(one) for one in (token, former)] == ["ci", None]
+
+
+@pytest.mark.parametrize("fault", ["empty", "short", "missing", "readable", "same"])
+def test_a_changed_file_that_cannot_be_used_changes_nothing(kept, environment, fault):
+    tokens, files, (owner, ci) = kept
+    if fault == "missing":
+        files[0].unlink()
+    elif fault == "same":
+        files[1].write_text(owner)
+        files[0].write_text(secret_file(files[0].with_name("other")))
+    else:
+        files[0].write_text({"empty": "", "short": "abc"}.get(fault, new_token()))
+        files[0].chmod(0o644 if fault == "readable" else 0o600)
+    renewed = tokens.renewed(environment, NOW)
+    if fault == "same":
+        # The token of the owner has changed as well, so that the former one is free.
+        assert not renewed.faults
+        assert renewed.accepted.principal(owner) == "ci"
+        return
+    assert len(renewed.faults) == 1
+    assert owner not in renewed.faults[0]
+    assert [renewed.accepted.principal(token) for token in (owner, ci)] == [PRINCIPAL, "ci"]
+    # The fault is reported once for each content of the file.
+    assert not renewed.is_outdated
+
+
+def test_one_token_for_two_principals_is_refused(kept, environment):
+    tokens, files, (owner, ci) = kept
+    files[1].write_text(owner)
+    renewed = tokens.renewed(environment, NOW)
+    assert len(renewed.faults) == 1
+    assert not renewed.is_outdated
+    assert [renewed.accepted.principal(token) for token in (owner, ci)] == [PRINCIPAL, "ci"]
+
+
+def test_an_expired_token_is_not_valid():
+    old, new = b"o" * 32, b"n" * 32
+    tokens = Tokens(
+        Kept("", ""),
+        None,
+        Settings(
+            (),
+            tokens=(
+                TokenConfig("ci", new, former=old, former_expires=datetime.fromtimestamp(NOW + 50, UTC)),
+                TokenConfig("ide", b"i" * 32, expires=LATER),
+            ),
+        ),
+    )
+    tokens = attrs.evolve(tokens, kept=Kept(new_token(), ""))
+
+    def valid(at):
+        return {digest[:1]: name for digest, name in tokens.valid_at(at)._principals[1:]}
+
+    assert valid(NOW) == {b"o": "ci", b"n": "ci", b"i": "ide"}
+    assert valid(NOW + 50) == {b"n": "ci", b"i": "ide"}
+    assert valid(NOW + 100) == {b"n": "ci"}
+    assert [tokens.next_end(at) for at in (NOW, NOW + 50, NOW + 100)] == [NOW + 50, NOW + 100, float("inf")]
+    assert tokens.valid_names(NOW) == {"ci", "ide"}
+    assert tokens.valid_names(NOW + 100) == {"ci"}

@@ -58,7 +58,8 @@ async function provider(issuer) {
     adapter: Adapter,
     jwks: { keys },
     cookies: { keys: ['a key of a test'] },
-    scopes: ['openid', 'offline_access'],
+    // Some clients register with the scopes of the resource.
+    scopes: ['openid', 'offline_access', 'mcp:basic', 'mcp:secret'],
     pkce: { required: () => true },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),

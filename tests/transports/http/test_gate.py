@@ -1,13 +1,17 @@
 """Requests at the gate, in the order of its checks."""
 
+import base64
 import socket
 
 import pytest
 
 from mcpbridged.transports.http import gate as gate_module
-from mcpbridged.transports.http.gate import Gate, WrongCredentials, named_server
+from mcpbridged.transports.http.gate import Gate, KeysNeeded, Peer, Reach, WrongCredentials, named_server
 from mcpbridged.transports.options import ANONYMOUS, LOCAL
+from mcpbridged.validators.access_token import BadAccessToken
 from mcpbridged.validators.bearer import TokenSet
+from mcpbridged.validators.client_certificate import PeerCertificate
+from mcpbridged.validators.forwarded import TrustedProxies, parse_networks
 from mcpbridged.validators.origin import Site
 from mcpbridged.validators.rejection import Rejection
 
@@ -229,3 +233,151 @@ def test_only_allowed_foreign_origins_get_cors_headers():
     assert dict(shared().cors(head(headers={"Origin": PAGE})))[b"Vary"] == b"Origin"
     assert shared().cors(head(headers={"Origin": "http://localhost"})) == ()
     assert shared().cors(head()) == ()
+
+
+# ---- access tokens
+
+
+class JwtsOnly:
+    """Access tokens: `good.x.y` is accepted; every other JWT is refused; `new.x.y` needs keys that are there later."""
+
+    def __init__(self):
+        self.waited = 0
+        self.keys_help = True
+
+    def principal(self, token, path):
+        assert path == "/mcp"
+        if token.count(".") != 2:
+            return None
+        if token == "new.x.y" and not (self.waited and self.keys_help):
+            raise KeysNeeded(self._wait)
+        if token.startswith(("good", "new")):
+            return "_jwt-1"
+        raise BadAccessToken("audience")
+
+    async def _wait(self):
+        self.waited += 1
+
+    def challenge(self, path, error, description):
+        return f"Bearer path={path} error={error} {description}".encode()
+
+
+def with_jwts(**more):
+    accepted = JwtsOnly()
+    return accepted, gate(access_tokens=lambda: accepted, **more)
+
+
+def refused_token(ours, token):
+    with pytest.raises(Rejection) as caught:
+        ours.admit(head(headers={"Authorization": f"Bearer {token}"} if token else {}))
+    return caught.value
+
+
+def test_access_tokens_are_accepted_beside_tokens():
+    _, ours = with_jwts()
+    assert ours.admit(head(headers={"Authorization": "Bearer good.x.y"})) == "_jwt-1"
+    assert ours.admit(head(headers=BEARER)) == "owner"
+    assert refused_token(gate(), "good.x.y").headers == ((b"WWW-Authenticate", b"Bearer"),)
+
+
+def test_a_refusal_has_the_challenge_of_a_protected_resource():
+    _, ours = with_jwts()
+    for token, error, reason in [
+        ("", "", "credential_missing"),
+        ("bad.x.y", "invalid_token", "access_token_audience"),
+        (OTHER, "invalid_token", "credential_wrong"),
+        ("!", "invalid_token", "credential_malformed"),
+    ]:
+        refused = refused_token(ours, token)
+        assert (refused.status, refused.reason) == (401, reason)
+        [(name, value)] = refused.headers
+        assert name == b"WWW-Authenticate"
+        assert value.startswith(f"Bearer path=/mcp error={error} ".encode())
+
+
+def test_guesses_of_access_tokens_count_as_wrong_credentials():
+    _, ours = with_jwts(wrong=WrongCredentials(2))
+    assert [refused_token(ours, "bad.x.y").status for _ in range(3)] == [401, 401, 429]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("keys_help", [True, False])
+async def test_a_request_waits_once_for_keys(keys_help):
+    accepted, ours = with_jwts()
+    accepted.keys_help = keys_help
+    request = head(headers={"Authorization": "Bearer new.x.y"})
+    if keys_help:
+        assert await ours.admit_after_keys(request, lambda: False, Peer()) == "_jwt-1"
+    else:
+        with pytest.raises(Rejection) as caught:
+            await ours.admit_after_keys(request, lambda: False, Peer())
+        assert (caught.value.status, caught.value.reason) == (401, "access_token_unknown_key")
+    assert accepted.waited == 1
+
+
+# ---- other machines, certificates and HTTP Basic
+
+PROXIES = TrustedProxies(parse_networks(["10.0.0.1"]))
+FAR, PROXY, NEAR = Peer("198.51.100.7"), Peer("10.0.0.1"), Peer("127.0.0.1")
+CERTIFICATE = PeerCertificate(frozenset({"DNS:ci"}), 5)
+
+
+def reaching(peer, headers=BEARER, **keys):
+    ours = gate(reach=Reach(PROXIES, **keys))
+    try:
+        return ours.admit(head(headers=headers), lambda: False, peer)
+    except Rejection as rejection:
+        return rejection.status
+
+
+def test_another_machine_needs_tls_or_a_trusted_proxy_that_has_it():
+    secure = {**BEARER, "X-Forwarded-Proto": "https"}
+    assert reaching(FAR, needs_tls=True) == 403
+    assert reaching(FAR, secure, needs_tls=True) == 403
+    assert reaching(Peer("198.51.100.7", tls=True), needs_tls=True) == "owner"
+    assert reaching(PROXY, needs_tls=True) == 403
+    assert reaching(PROXY, secure, needs_tls=True) == "owner"
+    assert reaching(NEAR, needs_tls=True) == "owner"
+    assert reaching(Peer("::ffff:127.0.0.1"), needs_tls=True) == "owner"
+    assert reaching(FAR) == "owner"
+
+
+def test_a_principal_of_this_machine_is_refused_from_another_one():
+    here = {"here_only": frozenset({"owner"})}
+    assert reaching(NEAR, **here) == "owner"
+    assert reaching(FAR, **here) == 401
+    assert reaching(PROXY, {**BEARER, "X-Forwarded-For": "127.0.0.1"}, **here) == "owner"
+    assert reaching(PROXY, {**BEARER, "X-Forwarded-For": "198.51.100.7"}, **here) == 401
+    assert reaching(NEAR, {**BEARER, "X-Forwarded-For": "198.51.100.7"}, **here) == "owner"
+    without = gate(reach=Reach(**here))
+    assert without.admit(head(headers=BEARER), lambda: False, NEAR) == "owner"
+    assert status(without.admit, head(headers=BEARER), lambda: False, FAR) == 401
+
+
+def test_a_certificate_is_a_credential_unless_a_token_is_sent():
+    shown = Peer("198.51.100.7", tls=True, certificate=CERTIFICATE)
+    find = {"certificates": lambda found: "ci" if found == CERTIFICATE else None}
+    assert reaching(shown, {}, **find) == "ci"
+    assert reaching(shown, BEARER, **find) == "owner"
+    assert reaching(shown, {"Authorization": f"Bearer {OTHER}"}, **find) == 401
+    assert reaching(shown, {**UPGRADE, "Sec-WebSocket-Protocol": f"bearer.{OTHER}"}, **find) == 401
+    assert reaching(shown, {}) == 401
+    assert reaching(FAR, {}, **find) == 401
+    assert reaching(shown, {}, certificates=lambda _: None) == 401
+
+
+def test_basic_needs_tls_and_the_name_of_the_token():
+    def basic(user, password=TOKEN):
+        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+    secure = Peer("198.51.100.7", tls=True)
+    assert reaching(secure, basic("owner")) == 401
+    assert reaching(secure, basic("owner"), takes_basic=True) == "owner"
+    assert reaching(secure, basic("other"), takes_basic=True) == 401
+    assert reaching(secure, basic("owner", OTHER), takes_basic=True) == 401
+    assert reaching(NEAR, basic("owner"), takes_basic=True) == 403
+    assert reaching(secure, BEARER, takes_basic=True) == "owner"
+    # An access token is no password.
+    accepted = JwtsOnly()
+    ours = gate(access_tokens=lambda: accepted, reach=Reach(takes_basic=True))
+    assert status(ours.admit, head(headers=basic("_jwt-1", "good.x.y")), lambda: False, secure) == 401

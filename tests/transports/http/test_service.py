@@ -36,7 +36,7 @@ def test_a_token_that_changes_its_principal_ends_the_access(service):
 
 
 def test_a_right_that_is_withdrawn_ends_the_access(service):
-    service.route.replace({"/mcp": endpoint}, {"/mcp": "files"}, {"owner": frozenset()})
+    service.route.replace({"/mcp": endpoint}, {"/mcp": "files"}, lambda *_: False)
     assert not service.still_admits(REQUEST, "owner")
 
 
