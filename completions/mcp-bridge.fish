@@ -229,6 +229,9 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l servers -x -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l aggregates -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l expires -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l read-only
+complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l overlap -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from login' -l help

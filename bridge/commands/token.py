@@ -78,7 +78,12 @@ def _list(invocation: Invocation) -> None:
         return
     heads = ("token", "servers", *(("aggregates",) if file.aggregates else ()), *_COLUMNS)
     rows = [
-        (*_reach(name, one, with_aggregates=bool(file.aggregates)), *_rights(one), _expiry(one), _time(uses.get(name)))
+        (
+            *_reach(name, one, with_aggregates=bool(file.aggregates)),
+            *_rights(one),
+            _expiry(one),
+            _time(uses.get(name)),
+        )
         for name, one in tokens.items()
     ]
     print_line(table(heads, rows, stdout_terminal(invocation.environment)))

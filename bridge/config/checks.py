@@ -250,7 +250,7 @@ def _check_access_tokens(reading: Reading, table: AccessTokens) -> None:
     for scope, found in table.scopes.items():
         for index, server in enumerate(found.servers):
             if server not in (ALL, AGGREGATE, *reading.file.servers, *reading.file.aggregates):
-                text = f"there is no server {shown(server)}{_suggested(server, reading.file.servers)}"
+                text = f"there is no server {shown(server)}{suggested(server, reading.file.servers)}"
                 reading.add(
                     f"{where}.scopes.{scope}: servers: {text}", where, "scopes", scope, "servers", index
                 )

@@ -429,6 +429,10 @@ class Token:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for this token."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    metrics: Annotated[
+        bool,
+        Meta(description="Whether it is valid for /metrics, which is otherwise for the owner only."),
+    ] = False
     methods: Annotated[
         tuple[Text, ...],
         Meta(description="Patterns of the methods whose requests it may send, such as tools/*."),
@@ -438,10 +442,6 @@ class Token:
         Meta(
             description="Whether it may send requests that read only, and call tools that are annotated as read-only only."
         ),
-    ] = False
-    metrics: Annotated[
-        bool,
-        Meta(description="Whether it is valid for /metrics, which is otherwise for the owner only."),
     ] = False
 
     @property

@@ -71,7 +71,7 @@ class Issuer:
         """Return the Rejection of a principal that has no right to a server."""
         text = f"the token of {principal!r} has no right to {server!r}"
         if self._tokens is None or not principal.startswith(DERIVED):
-            return Rejection(403, INVALID_REQUEST, text)
+            return Rejection(403, INVALID_REQUEST, text, reason="server_denied")
         challenge = self._tokens.challenge(
             head.path, "insufficient_scope", "another scope is needed", self._tokens.scopes_for(server)
         )

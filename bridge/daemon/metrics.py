@@ -16,11 +16,11 @@ from ...transports.endpoints.rejections import method_not_allowed
 from ...transports.ports import Endpoint, Exchange
 from ...transports.ticker import LAG_BOUNDS, Lag
 from ...validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection, retry_after
-from ..core.grants import DERIVED
 from ..config.settings import METRICS, Settings
 from ..core import metric_families as families
 from ..core.call_metrics import BOUNDS, CallSeries
 from ..core.effects import OK
+from ..core.grants import DERIVED
 from ..core.metric_text import (
     END,
     OPEN_TYPE,
@@ -143,7 +143,9 @@ class Metrics:
 
 def check_right(principal: str, settings: Settings) -> None:
     """Raise Rejection 403 for a token of the configuration without the right to the metrics, and for an access token."""
-    if principal.startswith(DERIVED) or any(token.name == principal and not token.metrics for token in settings.tokens):
+    if principal.startswith(DERIVED) or any(
+        token.name == principal and not token.metrics for token in settings.tokens
+    ):
         raise Rejection(403, INVALID_REQUEST, f"the token of {principal!r} has no right to {METRICS}")
 
 

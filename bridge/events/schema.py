@@ -362,7 +362,10 @@ class OwnerTokenChanged(Event, frozen=True, kw_only=True, omit_defaults=True):
     ]
     former_valid_seconds: Annotated[
         float,
-        Meta(description="How long the former token is still accepted (seconds), absent for no longer.", examples=[60.0]),
+        Meta(
+            description="How long the former token is still accepted (seconds), absent for no longer.",
+            examples=[60.0],
+        ),
     ] = 0.0
 
 

@@ -40,7 +40,16 @@ COMMON = {
         ("admin_session_opened", "admin_session_closed", "ready", "stopping", "stopped", "reloaded"), _DAEMON
     ),
     **dict.fromkeys(
-        ("reload_failed", "tokens_changed", "owner_token_changed", "token_changed", "token_unreadable", "token_expired", "audit_changed", "audit_events_lost"),
+        (
+            "reload_failed",
+            "tokens_changed",
+            "owner_token_changed",
+            "token_changed",
+            "token_unreadable",
+            "token_expired",
+            "audit_changed",
+            "audit_events_lost",
+        ),
         _DAEMON,
     ),
 }

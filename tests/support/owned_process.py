@@ -2,6 +2,7 @@
 
 import json
 
+from mcpbridged.bridge.core.call_metrics import Recorder
 from mcpbridged.bridge.runtime.server_log import DENIALS
 from mcpbridged.transports.send_queue import CLOSED
 
@@ -13,8 +14,10 @@ class Log:
     """The log of a server (server_log.ServerLog)."""
 
     records_ends = False
+    reads_traces = False
 
     def __init__(self):
+        self.recorder = Recorder()
         self.calls = self.errors = 0
         self.events = []
         # Correlation id, reason, principal and session of each error of the bridge.

@@ -22,6 +22,7 @@ from ...support.daemon_clients import example, open_socket, stateless_request
 from ...support.daemon_process import daemon, write_config
 from ...support.exchange import FakeExchange, head
 from ...support.stateless_requests import tool
+from ...support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 ON = {"enabled": True}
@@ -98,7 +99,8 @@ async def test_the_path_is_behind_the_gate(tmp_path):
         [listed] = [one for one in json.loads(running.do("token", "list", "--json").stdout) if one["metrics"]]
         assert (listed["token"], listed["servers"]) == ("prometheus", [])
         counted = values(text_of(running))
-        assert counted["mcp_bridge_refusals_total", "forbidden"] >= 2
+        assert counted["mcp_bridge_refusals_total", "forbidden"] >= 1
+        assert counted["mcp_bridge_refusals_total", "server_denied"] == 1
         assert counted["mcp_bridge_refusals_total", "host"] == 1
 
 
@@ -117,6 +119,8 @@ async def test_requests_are_counted_by_server_tool_and_outcome(tmp_path):
             await session.answers(1)
         await stateless_request(running, "one", "tools/list")
         await stateless_request(running, "broken", "tools/list")
+        # The process of the last attempt may end a moment after the response.
+        wait_until(lambda: values(text_of(running))["mcp_bridge_processes", "broken"] == 0)
         plain, strict = text_of(running), text_of(running, Accept=OPEN)
         assert strict.endswith("# EOF\n")
         for text, parse in (

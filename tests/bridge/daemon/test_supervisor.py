@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from mcpbridged.bridge.config.settings import AggregateConfig, ServerConfig, Settings, TokenConfig
-from mcpbridged.bridge.daemon.supervisor import Supervisor, permitted_servers
+from mcpbridged.bridge.core.grants import Role
+from mcpbridged.bridge.daemon.supervisor import Supervisor, grants_of
 from mcpbridged.transports.options import member_path
 
 
@@ -51,18 +52,23 @@ def test_a_path_of_a_member_is_for_a_process_of_its_aggregate_and_principal(pid,
 
 
 @pytest.mark.parametrize(
-    ("servers", "aggregates", "found"),
+    ("servers", "aggregates", "found", "through"),
     [
-        ({"*"}, {"*"}, None),
-        ({"*"}, set(), {"git", "aggregate"}),
-        ({"*"}, {"dev"}, {"git", "aggregate", "dev"}),
-        ({"git"}, {"*"}, {"git", "dev", "ops"}),
-        (set(), {"dev"}, {"dev"}),
+        ({"*"}, {"*"}, {"*"}, set()),
+        ({"*"}, set(), {"git", "aggregate"}, set()),
+        ({"*"}, {"dev"}, {"git", "aggregate", "dev"}, {"git"}),
+        ({"git"}, {"*"}, {"git", "dev", "ops"}, {"git"}),
+        (set(), {"dev"}, {"dev"}, {"git"}),
         # The name of an aggregate in `servers` is no right to it.
-        ({"git", "dev"}, set(), {"git"}),
+        ({"git", "dev"}, set(), {"git"}, set()),
     ],
 )
-def test_the_servers_and_aggregates_of_a_token(servers, aggregates, found):
+def test_the_servers_and_aggregates_of_a_token(servers, aggregates, found, through):
     token = TokenConfig("t", b"1", frozenset(servers), aggregates=frozenset(aggregates))
     settings = Settings(tuple(config for config, _ in PROCESSES), tokens=(token,))
-    assert permitted_servers(settings).get("t") == found
+    [(name, grant)] = grants_of(settings)
+    assert (name, grant.servers, grant.through) == ("t", found, through)
+    # A member of an aggregate is no route of the token, and its permissions apply there.
+    role = Role((grant,))
+    assert role.covers("git") == bool({"*", "git"} & found)
+    assert bool(role.within("git")) == bool({"*", "git"} & (found | through))
