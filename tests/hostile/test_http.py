@@ -62,7 +62,9 @@ HEADERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("route", [*ROUTES, "initialize", "OPTIONS /mcp", "GET /nothing", "GET /.well-known/x"])
+@pytest.mark.parametrize(
+    "route", [*ROUTES, "initialize", "OPTIONS /mcp", "GET /nothing", "GET /.well-known/x"]
+)
 @pytest.mark.parametrize("change", ["none", "no credential", "another host", "another origin", "no HTTP"])
 def test_each_response_has_the_headers_that_protect_a_browser_and_no_other(bridge, session, route, change):
     method, _, target = route.partition(" ")

@@ -21,7 +21,19 @@ OPEN = {"/healthz", "/readyz"}
 # Paths that exist with a credential.
 CLOSED = {f"/servers/example/{name}" for name in ("mcp", "sse", "messages", "ws", "pipe")} | {"/messages"}
 # Upstream paths of the documents of other gateways, which must not exist.
-ELSEWHERE = {"/", "/docs", "/redoc", "/openapi.json", "/admin", "/metrics", "/version", "/debug", "/config", "/health", "/static"}
+ELSEWHERE = {
+    "/",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/admin",
+    "/metrics",
+    "/version",
+    "/debug",
+    "/config",
+    "/health",
+    "/static",
+}
 
 
 def texts_like_paths():

@@ -127,11 +127,11 @@ def test_each_known_digest_is_compared_in_constant_time(monkeypatch):
     monkeypatch.setattr(bearer, "compare_digest", recorded)
     tokens = TokenSet({TOKEN: "owner", OTHER: "guest"})
     known = [sha256(token.encode()).digest() for token in (TOKEN, OTHER)]
-    for given in (TOKEN, OTHER, "x"):
+    for tried in (TOKEN, OTHER, "x"):
         compared.clear()
-        tokens.principal(given)
+        tokens.principal(tried)
         # A match does not end the comparison, so the time does not show which token it was.
-        assert compared == [(digest, sha256(given.encode()).digest()) for digest in known]
+        assert compared == [(digest, sha256(tried.encode()).digest()) for digest in known]
 
 
 def test_no_token_is_stored():
