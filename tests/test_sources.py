@@ -18,9 +18,7 @@ MODULES = {"trio-websocket": "trio_websocket", "pyyaml": "yaml"}
 
 @cache
 def trees():
-    return {
-        file: ast.parse(file.read_text()) for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")
-    }
+    return {file: ast.parse(file.read_text()) for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}
 
 
 def public_names(tree):
