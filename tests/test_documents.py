@@ -463,6 +463,18 @@ def test_each_version_of_the_changelog_has_a_section_on_security():
         assert re.search(r"^### Security\n\n- ", version, re.MULTILINE), version.partition("\n")[0]
 
 
+def test_each_environment_variable_in_the_documents_is_used_by_the_program():
+    """Variables of examples, which only servers read, have other names."""
+    files = [path for folder in ("bridge", "transports", "systemd") for path in (ROOT / folder).rglob("*")]
+    sources = "".join(path.read_text() for path in files if path.suffix in {".py", ".service", ".socket"})
+    documents = "".join(map(read, ["README.md", "SECURITY.md", "CONTRIBUTING.md", *DOCS])) + MANUAL + FORMAT
+    documents += read("man/mcp-bridge-connect.1")
+    own = r"\b(?:MCP_BRIDGE|XDG|LISTEN|NOTIFY|WATCHDOG|CREDENTIALS|NO|FORCE|CLICOLOR)_[A-Z]+(?:_[A-Z]+)*\b"
+    found = set(re.findall(own, documents.replace("\\_", "_")))
+    assert len(found) > 5
+    assert {name for name in found if name not in sources} == set()
+
+
 def test_each_make_target_in_the_documents_exists():
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     found = set()
