@@ -165,6 +165,12 @@ metrics: .venv/.test  ## check /metrics and the alert rules with promtool (of th
 	tests/prometheus/install.sh
 	$(BIN)/python tests/prometheus/check.py
 
+posture: .venv/.test  ## check that the proof of each security claim exists; writes docs/POSTURE.md
+	$(BIN)/python tests/posture/table.py
+
+attack: .venv/.test  ## attack running daemons with malformed, oversized, forged and slow requests
+	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/hostile
+
 bench: .venv/.test  ## measure against the floor and other bridges (needs Node 20+ and a C compiler)
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
@@ -217,4 +223,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small session page web-lint metrics bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small session page web-lint metrics posture attack bench wheel install-user uninstall-user clean

@@ -460,6 +460,35 @@ def test_weaknesses_can_be_reported_in_private():
         assert f"| {severity} | within {time} |" in text
 
 
+def test_each_version_of_the_changelog_has_a_section_on_security():
+    _, *versions = re.split(r"^## ", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert versions
+    for version in versions:
+        assert re.search(r"^### Security\n\n- ", version, re.MULTILINE), version.partition("\n")[0]
+
+
+def test_each_environment_variable_in_the_documents_is_used_by_the_program():
+    """Variables of examples, which only servers read, have other names."""
+    files = [path for folder in ("bridge", "transports", "systemd") for path in (ROOT / folder).rglob("*")]
+    sources = "".join(path.read_text() for path in files if path.suffix in {".py", ".service", ".socket"})
+    documents = "".join(map(read, ["README.md", "SECURITY.md", "CONTRIBUTING.md", *DOCS])) + MANUAL + FORMAT
+    documents += read("man/mcp-bridge-connect.1")
+    own = r"\b(?:MCP_BRIDGE|XDG|LISTEN|NOTIFY|WATCHDOG|CREDENTIALS|NO|FORCE|CLICOLOR)_[A-Z]+(?:_[A-Z]+)*\b"
+    found = set(re.findall(own, documents.replace("\\_", "_")))
+    assert len(found) > 5
+    assert {name for name in found if name not in sources} == set()
+
+
+def test_each_make_target_in_the_documents_exists():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    found = set()
+    for document in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md", *DOCS):
+        for target in re.findall(r"(?:`| {4})make ([a-z-]+)", read(document)):
+            found.add(target)
+            assert target in targets, (document, target)
+    assert len(found) > 20
+
+
 def test_every_row_of_the_threat_model_names_existing_tests():
     rows = re.findall(r"^\| ([STRIDE]) \|(.*)\|(.*)\|(.*)\|$", read("docs/threat-model.md"), re.MULTILINE)
     assert {row[0] for row in rows} == set("STRIDE")

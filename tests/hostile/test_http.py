@@ -54,6 +54,50 @@ def assert_refused(bridge, data, statuses, *, closes=True):
     return reply
 
 
+POLICY = "default-src 'none'; frame-ancestors 'none'"
+# Headers that every response but an upgrade may have. Another header may show the program or let a page do more.
+HEADERS = {
+    "allow", "cache-control", "connection", "content-length", "content-security-policy", "content-type", "date", "mcp-session-id",
+    "transfer-encoding", "vary", "www-authenticate", "x-accel-buffering", "x-content-type-options", "x-request-id",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "route", [*ROUTES, "initialize", "OPTIONS /mcp", "GET /nothing", "GET /.well-known/x"]
+)
+@pytest.mark.parametrize("change", ["none", "no credential", "another host", "another origin", "no HTTP"])
+def test_each_response_has_the_headers_that_protect_a_browser_and_no_other(bridge, session, route, change):
+    method, _, target = route.partition(" ")
+    if route in ROUTES:
+        # Only an unchanged request reaches its session, which a DELETE ends.
+        request = valid_request(bridge, bridge.open_session() if change == "none" else session, route)
+    elif route == "initialize":
+        request = bridge.post(bridge.initialize())
+    else:
+        request = bridge.request(method, target)
+    match change:
+        case "no credential":
+            request = request.without_field("Authorization")
+        case "another host":
+            request = request.replace_field("Host: evil.example")
+        case "another origin":
+            request = request.add("Origin: http://evil.example")
+        case "no HTTP":
+            request = request.add("a bad field")
+    with bridge.connect() as connection:
+        connection.send(request)
+        reply = connection.head()
+    fields = [(name.lower(), value) for name, value in reply.fields]
+    if reply.status == 101:
+        assert (route, change) == ("GET /ws", "none")
+        return
+    assert [value for name, value in fields if name == "content-security-policy"] == [POLICY]
+    assert [value for name, value in fields if name == "x-content-type-options"] == ["nosniff"]
+    [caching] = [value for name, value in fields if name == "cache-control"]
+    assert "no-store" in caching.split(", ")
+    assert {name for name, _ in fields} <= HEADERS
+
+
 # ---- heads: each on every route; (case, what is done to an ordinary request, status)
 
 # fmt: off

@@ -1,11 +1,13 @@
 """Bearer tokens are read, compared and checked for strength."""
 
 from hashlib import sha256
+from hmac import compare_digest
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcpbridged.validators import bearer
 from mcpbridged.validators.bearer import (
     TokenSet,
     basic_credential,
@@ -119,6 +121,23 @@ def test_a_token_can_be_given_as_a_digest_and_be_replaced():
     assert tokens.principal(TOKEN) == "owner"
     tokens.replace(TokenSet({OTHER: "guest"}))
     assert (tokens.principal(TOKEN), tokens.principal(OTHER)) == (None, "guest")
+
+
+def test_each_known_digest_is_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def recorded(known, given):
+        compared.append((known, given))
+        return compare_digest(known, given)
+
+    monkeypatch.setattr(bearer, "compare_digest", recorded)
+    tokens = TokenSet({TOKEN: "owner", OTHER: "guest"})
+    known = [sha256(token.encode()).digest() for token in (TOKEN, OTHER)]
+    for tried in (TOKEN, OTHER, "x"):
+        compared.clear()
+        tokens.principal(tried)
+        # A match does not end the comparison, so the time does not show which token it was.
+        assert compared == [(digest, sha256(tried.encode()).digest()) for digest in known]
 
 
 def test_no_token_is_stored():

@@ -11,7 +11,12 @@ from mcpbridged.bridge.commands.examples import EXAMPLES
 from mcpbridged.bridge.commands.parser import COMMANDS
 from mcpbridged.bridge.commands.wrapper import read_arguments
 
-MANUALS = Path(__file__).parents[3] / "man"
+ROOT = Path(__file__).parents[3]
+MANUALS = ROOT / "man"
+# COMPATIBILITY.md is a report with names of commands.
+DOCUMENTS = ["README.md", "SECURITY.md", "CONTRIBUTING.md"] + [
+    f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "COMPATIBILITY.md"
+]
 
 
 def parse(line, environment):
@@ -58,3 +63,31 @@ def test_the_examples_of_the_manual_can_be_parsed():
     lines = [line.removesuffix(" &") for line in lines]
     for line in lines:
         parse(line, {"SEARCH_API_KEY": "x"})
+
+
+def lines_of(document):
+    """Return the command lines in blocks and spans of code, without comments and redirections."""
+    text = (ROOT / document).read_text()
+    found = re.findall(r"^ {4}(mcp-bridge (?!\d).*)$", text, re.MULTILINE)
+    found += re.findall(r"`(mcp-bridge [a-z-][^`\n]*)`", text)
+    return [re.split(r"\s(?:#|>|\|)", line)[0].replace(" CLIENT ", " cursor ") for line in found]
+
+
+def usage_code(line):
+    """Return the exit code of the parser: 0 for a line that would run, and 64 for wrong usage."""
+    try:
+        parse(line, {"SEARCH_API_KEY": "x"})
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_command_lines_of_the_documents_can_be_parsed(document):
+    # A command alone is often its name and no line to type.
+    lines = [line for line in lines_of(document) if line.split()[1:] not in [[name] for name in COMMANDS]]
+    assert [line for line in lines if usage_code(line) != 0] == []
+
+
+def test_the_documents_have_command_lines():
+    assert sum(len(lines_of(document)) for document in DOCUMENTS) > 50
