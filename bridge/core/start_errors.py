@@ -6,6 +6,9 @@ A server that fails at its start prints the reason on its standard streams, whic
 import re
 from typing import Final, NamedTuple
 
+from ...transports.options import Sandbox
+from .sandbox_hints import sandbox_hint
+
 # The longest part of a line that stands in an error message, (characters).
 _SHOWN: Final = 200
 # A line with a word for a credential, and a word for a missing value.
@@ -114,6 +117,8 @@ class StartFault(NamedTuple):
     # Whether the process runs without a response, and whether it has exited by itself.
     hangs: bool = False
     ended: bool = False
+    # What the process was confined to.
+    sandbox: Sandbox = Sandbox()
 
     @property
     def hint(self) -> str:
@@ -136,7 +141,7 @@ class StartFault(NamedTuple):
         shown = Output(_as_displayed(self.output.stdout), _as_displayed(self.output.stderr))
         lines = [*shown.stderr, *shown.stdout]
         for line in lines:
-            hint = _hint(line)
+            hint = sandbox_hint(line, self.sandbox) or _hint(line)
             if hint:
                 return line, hint
         own = (shown.stderr or lines or [""])[-1]
