@@ -74,7 +74,7 @@ def sandbox_of(server: Server, launch: Launch, hidden: Iterable[str]) -> Sandbox
         tuple(hidden),
         server.connect,
         preset.network if server.network is None else server.network,
-        shutil.which("bwrap", path=_BWRAP_PATH) or "" if server.sandbox == "bwrap" else "",
+        find_bwrap() if server.sandbox == "bwrap" else "",
     )
     _check_machine(sandbox)
     return sandbox
@@ -82,6 +82,11 @@ def sandbox_of(server: Server, launch: Launch, hidden: Iterable[str]) -> Sandbox
 
 def _paths(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(WORKING_DIRECTORY if path == CWD else path for path in paths)
+
+
+def find_bwrap() -> str:
+    """Return the path of bwrap(1), empty if it is not installed."""
+    return shutil.which("bwrap", path=_BWRAP_PATH) or ""
 
 
 def _check_machine(sandbox: Sandbox) -> None:

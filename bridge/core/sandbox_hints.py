@@ -18,7 +18,7 @@ _NETWORK: Final = re.compile(
     re.IGNORECASE,
 )
 _UNIX: Final = re.compile(
-    r"(?:docker\.sock|dbus|/run/\S+|unix).*(?:EACCES|permission denied)|cannot connect to the docker daemon",
+    r"(?=.*(?:EACCES|permission denied)).*(?:\.sock\b|dbus|/run/)|cannot connect to the docker daemon",
     re.IGNORECASE,
 )
 _READ_ONLY: Final = re.compile(r"read-only file system|\bEROFS\b", re.IGNORECASE)

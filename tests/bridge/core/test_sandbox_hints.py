@@ -14,7 +14,7 @@ BWRAP = Sandbox("bwrap", read=("/docs",))
 @pytest.mark.parametrize(
     ("line", "sandbox", "hint"),
     [
-        ("sudo: The \"no new privileges\" flag is set", BASIC, "no server gains privileges"),
+        ('sudo: The "no new privileges" flag is set', BASIC, "no server gains privileges"),
         ("bwrap: No permissions to create new namespace", BWRAP, "bwrap needs user namespaces"),
         ("bwrap: setting up uid map: Permission denied", BWRAP, "bwrap needs user namespaces"),
         ("bwrap: execvp /opt/x: No such file or directory", BWRAP, "does not contain the program '/opt/x'"),
