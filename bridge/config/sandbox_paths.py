@@ -112,10 +112,11 @@ def base_paths(launch: Launch) -> tuple[tuple[str, ...], tuple[str, ...]]:
     home = launch.env.get("HOME", "")
     found = dict.fromkeys(SYSTEM)
     found |= dict.fromkeys(_python_of_system())
-    for file in _executed(launch):
+    executed = [*_executed(launch)]
+    for file in executed:
         for place in _installation(file, home):
             found[place] = None
-    if home and any(PYTHON.match(program_name(path)) for path in found):
+    if home and any(PYTHON.match(program_name(path)) for path in executed):
         found[f"{home}/.local/lib"] = None
     found |= dict.fromkeys(_named_by_variables(launch.env))
     names = {*program_names(launch.argv[:1]), *map(program_name, launch.argv)}

@@ -10,6 +10,9 @@ _PRIVILEGES: Final = re.compile(
     re.IGNORECASE,
 )
 _NAMESPACES: Final = re.compile(r"^bwrap: .*(?:namespace|uid map|NETLINK_ROUTE|RTM_NEWADDR)", re.IGNORECASE)
+_MOUNTS: Final = re.compile(
+    r"^bwrap: .*(?:mount|pivot).*(?:not permitted|denied|Invalid argument)", re.IGNORECASE
+)
 _BWRAP_PROGRAM: Final = re.compile(r"^bwrap: execvp (.+): (?:No such file or directory|Permission denied)")
 _NETWORK: Final = re.compile(
     r"\b(?:ENOTFOUND|EAI_AGAIN|ENETUNREACH|ECONNREFUSED)\b|getaddrinfo|name resolution|could not resolve host"
@@ -41,6 +44,10 @@ def sandbox_hint(line: str, sandbox: Sandbox) -> str:
         return "no server gains privileges (no_new_privs): sudo and other set-user-ID programs have no effect"
     if sandbox.level == "bwrap" and _NAMESPACES.search(line):
         return "bwrap needs user namespaces, which this machine does not permit: run mcp-bridge doctor"
+    if sandbox.level == "bwrap" and _MOUNTS.search(line):
+        return (
+            "bwrap may not mount here; the unit of the daemon must permit it (SANDBOX in mcp-bridge.toml(5))"
+        )
     if sandbox.level == "bwrap" and (found := _BWRAP_PROGRAM.match(line)):
         return f"the sandbox does not contain the program {found[1][:_SHOWN]!r}: add its directory to read"
     if sandbox.level == "landlock" and _UNIX.search(line):

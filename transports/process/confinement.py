@@ -163,7 +163,7 @@ def check_abi(abi: int, *, files: bool, ports: bool) -> None:
         has = (
             f"has version {abi} of Landlock"
             if abi
-            else "has no Landlock, or it is disabled (lsm= of its command line)"
+            else "has no Landlock, or it is disabled (lsm= of its command line, SystemCallFilter= of the unit)"
         )
         what = "connect" if ports else 'sandbox = "landlock"'
         raise Unsupported(f"{what} needs Linux {_RELEASES[needed]} or newer: this kernel {has}, not {needed}")
