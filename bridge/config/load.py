@@ -50,6 +50,7 @@ from .settings import (
     changed_limits,
 )
 from .tables import BadConfig, Fault, Reading, examine, examine_text, located_in
+from .xdg import stopping_path
 
 # Secrets are read in so many threads.
 _SIDE_BY_SIDE: Final = 8
@@ -363,7 +364,7 @@ def _about(
 
 
 def _private_files(file: File, base: Path) -> Iterator[Path]:
-    """Yield the files with secrets that the configuration names."""
+    """Yield the files with secrets, and the socket, that the configuration names."""
     names = [name for server in file.servers.values() if not server.url for name in _files_outside(server)]
     names += [
         source
@@ -373,6 +374,10 @@ def _private_files(file: File, base: Path) -> Iterator[Path]:
     ]
     names += [key for server in file.servers.values() if (key := server.client_key)]
     names += [file.listen.tls_key]
+    # With bwrap a listed directory gives its sockets.
+    if isinstance(file.listen.unix, str):
+        names.append(file.listen.unix)
+        names.append(str(stopping_path(Path(file.listen.unix))))
     names += [file.listen.token] if is_file_source(file.listen.token) and file.listen.token != BOOT else []
     for name in filter(None, names):
         yield base / expand_home(name)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-PTRACE_ATTACH, IO_URING_SETUP, KEYCTL = 16, 425, {"x86_64": 250}.get(os.uname().machine, 219)
+PTRACE_SEIZE, IO_URING_SETUP, KEYCTL = 0x4206, 425, {"x86_64": 250}.get(os.uname().machine, 219)
 KEYCTL_GET_KEYRING_ID, SESSION_KEYRING = 0, -3
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 
@@ -64,7 +64,13 @@ def stream_pair(path):
 
 
 def attach(pid):
-    checked(LIBC.ptrace(PTRACE_ATTACH, int(pid), None, None))
+    """Attach to a process without stopping it. It is released when the tracer exits."""
+    tracer = os.fork()
+    if tracer == 0:
+        os._exit(ctypes.get_errno() if LIBC.ptrace(PTRACE_SEIZE, int(pid), None, None) else 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(tracer, 0)[1])
+    if code:
+        raise OSError(code, "")
 
 
 def memory(pid):

@@ -84,6 +84,7 @@ class World:
                 wide = {"read": [str(folder)], "write": [str(folder / "run"), str(self.home)]}
                 servers[f"{level}-ports"] = {**common, "sandbox": level, **files, "connect": [self.port]}
                 servers[f"{level}-wide"] = {**common, "sandbox": level, **wide}
+                servers[f"{level}-root"] = {**common, "sandbox": level, "read": ["/"]}
                 servers[f"{level}-named"] = {
                     **common,
                     "sandbox": level,
@@ -236,6 +237,29 @@ def test_the_files_of_the_bridge_are_in_no_directory_of_a_list(world, level):
         assert world.attempt(server, "read", world.home / f"link-{level}/token") in REFUSED
         assert world.attempt(server, "unmount", path) in {*REFUSED, "EINVAL"}
     assert (state / "token").read_text()
+
+
+@pytest.mark.parametrize("level", FILES)
+def test_a_file_of_the_bridge_that_is_replaced_stays_hidden(world, level):
+    """A mount over the former file would be removed with it."""
+    config = world.folder / "config.toml"
+    assert world.attempt(f"{level}-wide", "read", config) in REFUSED
+    new = world.folder / "new.toml"
+    new.write_bytes(config.read_bytes())
+    new.chmod(0o600)
+    new.replace(config)
+    assert world.attempt(f"{level}-wide", "read", config) in REFUSED
+    assert world.attempt(f"{level}-wide", "write", config) in REFUSED
+
+
+@pytest.mark.parametrize("level", FILES)
+def test_a_server_that_may_read_everything_reads_no_file_of_the_bridge(world, level):
+    server = f"{level}-root"
+    assert world.attempt(server, "read", world.home / ".ssh/id") == "the key"
+    assert world.attempt(server, "write", world.home / "new") in REFUSED
+    assert world.attempt(server, "read", world.folder / "run/state/mcp-bridge/token") in REFUSED
+    assert world.attempt(server, "read", f"/proc/{world.daemon.process.pid}/environ") in REFUSED
+    assert world.attempt(server, "unix", world.daemon.unix) in REFUSED
 
 
 @pytest.mark.parametrize("level", FILES)

@@ -247,12 +247,7 @@ def _grant_open(
         # A link needs no rule. A rule would count for the link itself.
         if path in below or os.path.islink(path):
             continue
-        count[0] += 1
-        if count[0] > MOST_ENTRIES:
-            raise ValueError(
-                f"{os.fsdecode(real)} contains files of mcp-bridge, and more than {MOST_ENTRIES} entries beside them: "
-                "name the directories that the server needs"
-            )
+        _count_entry(count, real)
         try:
             inner = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
         # Removed meanwhile, or not accessible.
@@ -381,7 +376,8 @@ def bwrap_command(
     """Return the command that executes `argv` in a file system with these entries only.
 
     An entry is a path, whether it can be written, and whether a missing path is left out. `hidden` are paths without links,
-    which are empty. `home` exists, and has these entries only. `scratch` is the directory that is /tmp. Raises ValueError for a missing path.
+    which no directory above them grants. `home` exists, and has these entries only.
+    `scratch` is the directory that is /tmp. Raises ValueError for a missing path.
     """
     directory = os.getcwdb()
     words = [
@@ -398,14 +394,15 @@ def bwrap_command(
     ]
     # Key: the destination. A later entry replaces the former: a path to write one to read.
     mounts: dict[bytes, list[bytes]] = {
-        path: [b"--dir", path] for path in (directory, home) if path.startswith(b"/") and path != b"/"
-    }
-    mounts |= {
         b"/proc": [b"--proc", b"/proc"],
         b"/dev": [b"--dev", b"/dev"],
         b"/tmp": [b"--bind", scratch, b"/tmp"],
     }
-    masks: dict[bytes, list[bytes]] = {}
+    parts: dict[bytes, list[bytes]] = {
+        path: [b"--dir", path] for path in (directory, home) if path.startswith(b"/") and path != b"/"
+    }
+    named: set[bytes] = set()
+    count = [0]
     for path, writable, optional in entries:
         place = directory if path == WORKING_DIRECTORY else os.path.normpath(path)
         if not os.path.exists(place):
@@ -415,26 +412,70 @@ def bwrap_command(
         # These are made anew, and an entry of the base would replace them.
         if optional and (is_below(place, b"/proc") or is_below(place, b"/dev")):
             continue
-        mounts[place] = [b"--bind" if writable else b"--ro-bind", place, place]
-        real = os.path.realpath(place)
-        masks |= _masks(place, real, hidden)
-    # What is named is not hidden.
-    ordered = sorted((masks | mounts).items(), key=lambda item: item[0].rstrip(b"/").count(b"/"))
-    words += [word for _, mount in ordered for word in mount]
+        mounts[place], more = _mount(place, os.path.realpath(place), hidden, count, writable=writable)
+        parts |= more
+        if not optional:
+            named.add(place)
+    # What is named precedes what lies in another directory.
+    ordered = sorted((parts | mounts).items(), key=lambda item: item[0].rstrip(b"/").count(b"/"))
+    words += _without_repetitions(ordered, named)
     if mounts.get(b"/", [b""])[0] != b"--bind":
         words += [b"--remount-ro", b"/"]
     return [*words, b"--chdir", directory, b"--", *argv]
 
 
-def _masks(place: bytes, real: bytes, hidden: "Iterable[bytes]") -> "dict[bytes, list[bytes]]":
-    """Return the mounts that hide paths below a place whose path without links is `real`, by their destinations."""
-    found: dict[bytes, list[bytes]] = {}
-    for path in hidden:
-        if path == real or not is_below(path, real) or not os.path.lexists(path):
+def _without_repetitions(mounts: "list[tuple[bytes, list[bytes]]]", named: "set[bytes]") -> "list[bytes]":
+    """Return the words of mounts, the outer before the inner, without those of paths that an outer mount has already.
+
+    An inner mount that differs from the outer is made where links of the path lead, because it cannot be made at a link.
+    """
+    words: list[bytes] = []
+    # Key: a destination. Value: whether it can be written.
+    bound: dict[bytes, bool] = {}
+    for at, mount in mounts:
+        outer = max((path for path in bound if is_below(at, path)), key=len, default=None)
+        if mount[0] == b"--dir" and outer is not None:
             continue
-        at = place.rstrip(b"/") + b"/" + path[len(real) :].lstrip(b"/")
-        if os.path.isdir(path):
-            found[at] = [b"--tmpfs", at, b"--remount-ro", at]
+        if mount[0] in (b"--bind", b"--ro-bind") and mount[1] == at:
+            writable = mount[0] == b"--bind"
+            if outer is not None and (bound[outer] == writable or (bound[outer] and at not in named)):
+                continue
+            real = at if outer is None else os.path.realpath(at)
+            bound[real] = writable
+            words += [mount[0], real, real]
         else:
-            found[at] = [b"--ro-bind", b"/dev/null", at]
-    return found
+            words += mount
+    return words
+
+
+def _mount(
+    place: bytes, real: bytes, hidden: "list[bytes]", count: "list[int]", *, writable: bool
+) -> "tuple[list[bytes], dict[bytes, list[bytes]]]":
+    """Return the mount of a place whose path without links is `real`, and those of its entries if hidden paths are below it.
+
+    An empty mount over a hidden file would be removed with the file when that is replaced.
+    """
+    below = [path for path in hidden if path != real and is_below(path, real)]
+    if not below:
+        return [b"--bind" if writable else b"--ro-bind", place, place], {}
+    found: dict[bytes, list[bytes]] = {}
+    for name in sorted(os.listdir(real)):
+        path, at = real.rstrip(b"/") + b"/" + name, place.rstrip(b"/") + b"/" + name
+        if path in below or at in (b"/proc", b"/dev", b"/tmp"):
+            continue
+        _count_entry(count, real)
+        if os.path.islink(path):
+            found[at] = [b"--symlink", os.readlink(path), at]
+            continue
+        found[at], more = _mount(at, path, below, count, writable=writable)
+        found |= more
+    return [b"--dir", place], found
+
+
+def _count_entry(count: "list[int]", directory: bytes) -> None:
+    count[0] += 1
+    if count[0] > MOST_ENTRIES:
+        raise ValueError(
+            f"{os.fsdecode(directory)} contains files of mcp-bridge, and more than {MOST_ENTRIES} entries beside them: "
+            "name the directories that the server needs"
+        )

@@ -144,6 +144,12 @@ def test_the_files_of_the_bridge_are_hidden(plan):
     }
 
 
+def test_the_socket_of_the_file_is_hidden(plan):
+    socket = plan.home.parent / "s.sock"
+    found = plan(f'sandbox = "landlock"\n[listen]\nunix = "{socket}"').launch.sandbox.hidden
+    assert {str(socket), f"{socket}.stopping"} <= {*found}
+
+
 def test_no_header_of_a_client_is_expanded_in_a_list(plan):
     keys = 'sandbox = "landlock"\nread = ["${API_KEY}"]\nenv_from_header.API_KEY = "X-Key"'
     with pytest.raises(BadConfig, match="API_KEY} is not expanded"):

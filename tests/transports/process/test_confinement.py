@@ -239,20 +239,58 @@ def test_bwrap_gets_the_mounts_from_the_root_downwards(tmp_path):
     assert {"--die-with-parent", "--unshare-pid", "--unshare-user"} <= set(found.split())
 
 
-def test_bwrap_hides_what_lies_below_an_entry_and_not_what_is_named(tmp_path):
-    for name in ("secret", "state"):
-        (tmp_path / name).mkdir()
+def test_bwrap_gets_the_entries_of_a_directory_with_hidden_paths(tmp_path):
+    for name in ("secret", "state", "open", "deep/secret", "deep/open"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "token").touch()
-    (tmp_path / "link").symlink_to(tmp_path)
-    hidden = [os.fsencode(tmp_path / name) for name in ("secret", "state", "token", "missing")]
+    (tmp_path / "link").symlink_to("open")
+    hidden = [os.fsencode(tmp_path / name) for name in ("secret", "state", "token", "missing", "deep/secret")]
     found = command([(os.fsencode(tmp_path), True, False), (hidden[1], False, False)], hidden)
-    assert f"--tmpfs {tmp_path}/secret --remount-ro {tmp_path}/secret" in found
-    assert f"--ro-bind /dev/null {tmp_path}/token" in found
-    assert f"--tmpfs {tmp_path}/state" not in found
+    for name in ("open", "deep/open"):
+        assert f"--bind {tmp_path}/{name} {tmp_path}/{name}" in found
+    assert f"--symlink open {tmp_path}/link" in found
+    assert f"--dir {tmp_path} " in found
+    assert f"--dir {tmp_path}/deep " in found
+    for name in ("secret", "token", "missing"):
+        assert f"/{name}" not in found
+    # What is named exactly is not hidden.
     assert f"--ro-bind {tmp_path}/state {tmp_path}/state" in found
-    assert "missing" not in found
-    through = command([(os.fsencode(tmp_path / "link"), False, False)], hidden)
-    assert f"--tmpfs {tmp_path}/link/secret" in through
+    (tmp_path / "way").symlink_to(tmp_path)
+    through = command([(os.fsencode(tmp_path / "way"), False, False)], hidden)
+    assert f"--ro-bind {tmp_path}/way/open {tmp_path}/way/open" in through
+    assert "/secret" not in through
+
+
+def test_the_root_directory_with_hidden_paths_keeps_its_own_proc_dev_and_tmp():
+    found = command([(b"/", False, False)], [b"/root/x"])
+    for mount in ("--proc /proc", "--dev /dev", "--bind /s /tmp", "--dir / ", "--dir /root "):
+        assert mount in found
+    assert "--ro-bind / /" not in found
+
+
+def test_bwrap_refuses_a_directory_with_too_many_entries(monkeypatch, tmp_path):
+    monkeypatch.setattr(confinement, "MOST_ENTRIES", 3)
+    for number in range(5):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(ValueError, match="more than 3 entries beside them"):
+        command([(os.fsencode(tmp_path), False, False)], [os.fsencode(tmp_path / "0")])
+
+
+def test_bwrap_mounts_a_path_once(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "link").symlink_to("inner")
+    outer, inner, link = (os.fsencode(tmp_path / name) for name in (".", "inner", "link"))
+    outer = os.path.normpath(outer)
+    # The base needs no mount in a directory of the configuration.
+    assert "inner" not in command([(inner, False, True), (outer, False, False)])
+    assert "inner" not in command([(inner, False, True), (outer, True, False)])
+    # What is named differently is mounted where its links lead.
+    assert f"--bind {tmp_path}/inner {tmp_path}/inner" in command(
+        [(link, True, False), (outer, False, False)]
+    )
+    assert f"--ro-bind {tmp_path}/inner" in command([(inner, False, False), (outer, True, False)])
+    # A file could not be made below a directory that is read only.
+    assert f"--dir {os.getcwd()}" not in command([(b"/", False, False)])
 
 
 def test_bwrap_leaves_out_missing_paths_of_the_base_only():
