@@ -54,7 +54,8 @@ def sandbox_hint(line: str, sandbox: Sandbox) -> str:
         return (
             'sandbox = "landlock" permits no Unix sockets: use sandbox = "bwrap", and name the socket in read'
         )
-    if _NETWORK.search(line):
+    # Python names no call and no path for a socket that is refused.
+    if _NETWORK.search(line) or (_REFUSED.search(line) and not _PATH.search(line) and not sandbox.network):
         return _network_hint(sandbox)
     return _file_hint(line, sandbox) if sandbox.confines_files else ""
 

@@ -4,6 +4,7 @@ A server that fails at its start prints the reason on its standard streams, whic
 """
 
 import re
+from functools import partial
 from typing import Final, NamedTuple
 
 from ...transports.options import Sandbox
@@ -140,10 +141,11 @@ class StartFault(NamedTuple):
     def _found(self) -> tuple[str, str]:
         shown = Output(_as_displayed(self.output.stdout), _as_displayed(self.output.stderr))
         lines = [*shown.stderr, *shown.stdout]
-        for line in lines:
-            hint = sandbox_hint(line, self.sandbox) or _hint(line)
-            if hint:
-                return line, hint
+        # A refusal of the sandbox is the more certain cause, also in a line after others.
+        for explain in (partial(sandbox_hint, sandbox=self.sandbox), _hint):
+            for line in lines:
+                if hint := explain(line):
+                    return line, hint
         own = (shown.stderr or lines or [""])[-1]
         return own, _ENDED if self.ended and not lines and not self._killed else ""
 

@@ -25,6 +25,8 @@ BWRAP = Sandbox("bwrap", read=("/docs",))
         ("getaddrinfo EAI_AGAIN x.example", Sandbox(network=False), "has no network"),
         ("connect EACCES 1.2.3.4:80", Sandbox("landlock", connect=(443, 53)), "ports 443, 53 only"),
         ("ENOTFOUND x.example", LANDLOCK, ""),
+        ("URLError: <urlopen error [Errno 13] Permission denied>", Sandbox(network=False), "has no network"),
+        ("PermissionError: Permission denied: '/x'", Sandbox("bwrap", network=False), "refuses /x"),
         ("EACCES: permission denied, open '/home/u/x.json'", LANDLOCK, "refuses /home/u/x.json: add its directory to read, or"),
         ("EACCES: permission denied, mkdir '/home/u/x'", LANDLOCK, "refuses /home/u/x: add its directory to write"),
         ("PermissionError: [Errno 13] Permission denied: '/docs/a'", LANDLOCK, "/docs/a: add its directory to write"),
@@ -43,6 +45,12 @@ def test_a_line_is_explained_by_the_rule_that_probably_caused_it(line, sandbox, 
 
 
 def test_a_failed_start_is_explained_by_its_sandbox_first():
-    output = Output((), ("PermissionError: [Errno 13] Permission denied: '/docs/a'",))
+    output = Output(
+        (),
+        (
+            "  open('/needed/secret')",
+            "PermissionError: [Errno 13] Permission denied: '/docs/a'",
+        ),
+    )
     assert "add its directory to write" in StartFault("exited", output, sandbox=LANDLOCK).summary
-    assert "the user of the bridge may not" in StartFault("exited", output).summary
+    assert "does it lack a credential" in StartFault("exited", output).summary
