@@ -139,6 +139,11 @@ workstation: .venv/.test  ## run ten real servers in one daemon; writes docs/WOR
 	tests/matrix/install.sh
 	$(BIN)/python tests/matrix/workstation.py
 
+sandbox: .venv/.test  ## run six real servers at each step of the sandbox and try to leave it; writes docs/SANDBOX.md (needs Node 20+, bubblewrap)
+	tests/matrix/install.sh
+	$(BIN)/python tests/sandbox/run.py --self-test
+	$(BIN)/python tests/sandbox/run.py
+
 zoo: .venv/.test  ## compare real servers of many SDKs, byte for byte, with and without the bridge (needs Node 20+)
 	tests/zoo/install.sh
 	$(BIN)/python tests/zoo/run.py --self-test
@@ -223,4 +228,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation zoo zoo-small session page web-lint metrics posture attack bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture attack bench wheel install-user uninstall-user clean

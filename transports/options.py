@@ -105,6 +105,43 @@ class Directory:
 
 
 @attrs.frozen
+class Sandbox:
+    """What a process may use beside its pipes. Paths are absolute, or WORKING_DIRECTORY.
+
+    `level` is "basic", "landlock" or "bwrap". With "basic" only `network` has an effect.
+    """
+
+    level: str = "basic"
+    # Paths that every program needs, or this one, to start. A missing path is left out.
+    base_read: tuple[str, ...] = ()
+    base_write: tuple[str, ...] = ()
+    # Paths of the configuration. A missing path fails the start.
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    # Paths that no other entry grants, except an entry for the path itself.
+    hidden: tuple[str, ...] = ()
+    # The TCP ports to connect to; empty for all.
+    connect: tuple[int, ...] = ()
+    network: bool = True
+    # The path of bwrap(1), for this level only.
+    bwrap: str = ""
+
+    @property
+    def confines_files(self) -> bool:
+        """Whether the process can use files of these lists only."""
+        return self.level != "basic"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing is confined beyond what every server process has."""
+        return not self.confines_files and self.network
+
+
+# In a list of paths of a sandbox: the working directory of the process.
+WORKING_DIRECTORY: Final = "."
+
+
+@attrs.frozen
 class Launch:
     """A command and its process attributes. `env` is the whole environment of the process."""
 
@@ -118,3 +155,9 @@ class Launch:
     private_tmp: bool = False
     # The working directory in place of `cwd`. The start fails if its path leads to another directory by then.
     directory: Directory | None = None
+    sandbox: Sandbox = Sandbox()
+
+    @property
+    def has_scratch(self) -> bool:
+        """Whether the process gets a directory of its own for temporary files."""
+        return self.private_tmp or self.sandbox.confines_files

@@ -13,6 +13,7 @@ from ..config.child_environment import SECRET_KEY, SECRET_VALUE, looks_secret
 from ..config.helper_programs import Helpers
 from ..config.remote import shown_url
 from ..config.remote_table import PROCESS_KEYS, REMOTE_KEYS
+from ..config.sandbox import described
 from ..config.schema import File, Server
 from ..config.server_names import why_not_served
 from ..config.settings import ServerConfig, Settings
@@ -51,7 +52,7 @@ def find_server(file: Path, servers: Iterable[ServerConfig], name: str) -> Serve
 def variables_of(server: ServerConfig) -> list[tuple[str, str]]:
     """Return the environment variables of the processes of a server, without secrets."""
     found = {key: "[secret]" if key in server.hidden else value for key, value in server.launch.env.items()}
-    if server.launch.private_tmp:
+    if server.launch.has_scratch:
         found["TMPDIR"] = "[private directory]"
     for variable, header in server.from_headers.items():
         otherwise = f", or {found[variable]}" if variable in found else ""
@@ -134,6 +135,8 @@ def notes_of(settings: Settings) -> dict[tuple[str, ...], list[str]]:
             found.append("pin: none (required, so the server is not started)")
         if server.remote is not None:
             found.append(f"login: {'when the server requires it' if server.remote.authorizes else 'never'}")
+        if server.remote is None and server.aggregate is None and not server.fault:
+            found += described(server.launch.sandbox)
         found += (
             f"env: {key}={'[secret]' if looks_secret(key, value) else value}"
             for key, value in variables_of(server)

@@ -34,6 +34,7 @@ from .credentials import BadCredential, check_source, expand_home, split_helper
 from .executable import NotRunnable, check_word
 from .expansion import BadExpansion, NotSet, expanded
 from .header_names import header_name
+from .sandbox import check_sandbox
 from .schema import File, Listen, Server, Token
 from .server_names import suggested
 from .settings import AGGREGATE, ALL, READY, BadLimit, changed_limits
@@ -93,7 +94,7 @@ def _check_server(reading: Reading, name: str, server: Server, environment: Mapp
         # The server fails where it is used.
         pass
     except BadCredential as fault:
-        key = "cwd" if server.cwd.startswith("~") else "command"
+        key = _with_user(server)
         reading.add(f"{where}: {key}: {fault}", *path, key)
         return
     with reading.catch(where, *path, "cwd_allowed", kinds=_BAD_VALUES):
@@ -107,11 +108,21 @@ def _check_server(reading: Reading, name: str, server: Server, environment: Mapp
             if not expand_home(directory).is_absolute() or os.pathsep in directory:
                 text = f"must hold absolute paths without {os.pathsep!r}, not {shown(directory)}"
                 reading.add(f"{where}: path: {text}", *path, "path", index)
+    for key, reason in check_sandbox(server):
+        reading.add(f"{where}: {key}: {reason}", *path, key)
     _check_variables(reading, server, where, path)
     _check_headers(reading, server, where, path)
     if server.words:
         with reading.catch(where, *path, "command", kinds=_BAD_VALUES):
             check_word(server.words[0])
+
+
+def _with_user(server: Server) -> str:
+    """Return the key that has a path with an unknown user after ~."""
+    for key, paths in (("cwd", (server.cwd,)), ("read", server.read), ("write", server.write)):
+        if any(path.startswith("~") and not path.startswith("~/") for path in paths):
+            return key
+    return "command"
 
 
 def _check_variables(reading: Reading, server: Server, where: str, path: tuple[str, ...]) -> None:

@@ -87,6 +87,8 @@ def explained(launch: Launch) -> Generator[None]:
 
 def why_not_executed(launch: Launch) -> str:
     """Return why the kernel did not execute an existing program (execve(2)); empty where the file does not show it."""
+    if launch.sandbox.confines_files:
+        return "its sandbox may not contain the program or its interpreter: add the directory to read"
     head = _head(find_program(launch.argv, launch.env) or "")
     if head is None:
         return ""

@@ -1,4 +1,4 @@
-"""Expand `~` and `${NAME}` in the words of a command and in its directory. A further `$` makes either literal: `$~`, `$${NAME}`.
+"""Expand `~` and `${NAME}` in the words of a command, in its directory and in the paths of its sandbox. A further `$` makes either literal: `$~`, `$${NAME}`.
 
 Only variables that hold no secret are expanded, because every user of the machine can read the arguments of a process.
 """
@@ -53,7 +53,7 @@ class NotSet(ValueError):
 
 
 def expanded(server: Server, environment: Mapping[str, str]) -> Server:
-    """Return a server whose command and cwd have no references. Its command has all words, and its args none.
+    """Return a server whose command, cwd, read and write have no references. Its command has all words, and its args none.
 
     Raises BadExpansion, NotSet, and BadCredential for an unknown user after ~.
     """
@@ -64,7 +64,11 @@ def expanded(server: Server, environment: Mapping[str, str]) -> Server:
         for number, word in enumerate(words)
     ]
     cwd = _word("cwd", server.cwd, environment, users=True)
-    return attrs.evolve(server, command=tuple(command), args=(), cwd=cwd)
+    read, write = (
+        tuple(_word(key, path, environment, users=True) for path in paths)
+        for key, paths in (("read", server.read), ("write", server.write))
+    )
+    return attrs.evolve(server, command=tuple(command), args=(), cwd=cwd, read=read, write=write)
 
 
 def literal(word: str) -> str:

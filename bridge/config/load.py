@@ -30,13 +30,14 @@ from .child_environment import (
     secret_names,
     withheld,
 )
-from .credentials import BadCredential, expand_home, is_file_source, read_private, read_secret
+from .credentials import BOOT, BadCredential, expand_home, is_file_source, read_private, read_secret
 from .executable import NotRunnable, check_program, why_not_there
 from .expansion import NotSet, expanded
 from .header_names import header_name
 from .helper_programs import Helpers
 from .remote import Remote
 from .remote_table import BadRemote, files_of, remote_of, with_secrets
+from .sandbox import BadSandbox, own_files, sandbox_of, why_path_missing
 from .schema import Aggregate, File, NamedAggregate, Server, Token
 from .settings import (
     AGGREGATE,
@@ -52,6 +53,7 @@ from .settings import (
     changed_limits,
 )
 from .tables import BadConfig, Fault, Reading, examine, examine_text, located_in
+from .xdg import stopping_path
 
 # Secrets are read in so many threads.
 _SIDE_BY_SIDE: Final = 8
@@ -131,8 +133,9 @@ def faults_of(server: ServerConfig) -> list[Fault]:
 def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings:
     """Return the settings of tables that have no errors."""
     limits = changed_limits(Limits(), file.limits)
+    hidden = own_files(path, environment, _private_files(file, path.parent))
     servers = [
-        _server(name, server, limits, path.parent, environment, needs_pin=file.approval)
+        _server(name, server, limits, path.parent, environment, hidden, needs_pin=file.approval)
         for name, server in file.servers.items()
         if server.enabled
     ]
@@ -179,7 +182,14 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
 
 
 def _server(
-    name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str], *, needs_pin: bool
+    name: str,
+    server: Server,
+    limits: Limits,
+    base: Path,
+    environment: Mapping[str, str],
+    hidden: tuple[str, ...],
+    *,
+    needs_pin: bool,
 ) -> ServerConfig:
     if server.url:
         return _remote_server(name, server, limits, base, environment)
@@ -219,7 +229,7 @@ def _server(
         outside=tuple(base / expand_home(name) for name in _files_outside(server)),
         pending=True,
     )
-    config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment))
+    config = attrs.evolve(config, resolver=partial(_resolve, config, server, base, environment, hidden))
     # Without other files and helpers the variables can be read at once.
     return config if server.secrets or server.env_file else config.resolved(Helpers())
 
@@ -266,32 +276,44 @@ def _resolve_remote(
 
 
 def _resolve(
-    config: ServerConfig, server: Server, base: Path, environment: Mapping[str, str], helpers: Helpers
+    config: ServerConfig,
+    server: Server,
+    base: Path,
+    environment: Mapping[str, str],
+    hidden: tuple[str, ...],
+    helpers: Helpers,
 ) -> ServerConfig:
     """Return the configuration of a server with all its variables, or with the reason why it cannot start."""
     faults: list[ServerFault] = []
-    variables, names, hidden = _variables(server, base, environment, helpers, faults)
+    variables, names, secrets = _variables(server, base, environment, helpers, faults)
     with _noted(faults, "command"):
         check_program(server.words[0])
     if not faults and config.cwd_allowed and not config.cwd_trust:
         with _noted(faults, "cwd"):
             check_directory_code(server.words, variables)
+    launch = attrs.evolve(config.launch, env=variables)
+    if not faults:
+        try:
+            launch = attrs.evolve(launch, sandbox=sandbox_of(server, launch, hidden))
+        except BadSandbox as fault:
+            faults.append(((fault.key,), str(fault)))
     if faults:
         return config.failed(faults)
-    launch = attrs.evolve(config.launch, env=variables)
     names = {*names, *config.from_headers}
     whole = attrs.evolve(
         config,
         pending=False,
         launch=launch,
-        hidden=hidden,
+        hidden=secrets,
         variables=tuple(sorted(names)),
         withheld=withheld(environment, {**config.from_headers, **variables}),
     )
     missing = why_not_there(launch)
+    key = "cwd" if missing.startswith("cwd ") else "command"
+    if not missing:
+        key, missing = why_path_missing(launch.sandbox)
     if not missing:
         return whole
-    key = "cwd" if missing.startswith("cwd ") else "command"
     return attrs.evolve(whole.failed([((key,), missing)]), not_there=True)
 
 
@@ -351,6 +373,26 @@ def _about(
         describe=wanted.describe,
         surface=wanted.surface,
     )
+
+
+def _private_files(file: File, base: Path) -> Iterator[Path]:
+    """Yield the files with secrets, and the socket, that the configuration names."""
+    names = [name for server in file.servers.values() if not server.url for name in _files_outside(server)]
+    names += [
+        source
+        for server in file.servers.values()
+        for source in server.secret_headers.values()
+        if is_file_source(source)
+    ]
+    names += [key for server in file.servers.values() if (key := server.client_key)]
+    names += [file.listen.tls_key]
+    # With bwrap a listed directory gives its sockets.
+    if isinstance(file.listen.unix, str):
+        names.append(file.listen.unix)
+        names.append(str(stopping_path(Path(file.listen.unix))))
+    names += [file.listen.token] if is_file_source(file.listen.token) and file.listen.token != BOOT else []
+    for name in filter(None, names):
+        yield base / expand_home(name)
 
 
 def _files_outside(server: Server) -> Iterator[str]:

@@ -22,7 +22,7 @@ _SHOWN: Final = frozenset(
     {
         *("aggregate", "aggregates", "approval", "calls", "config_version", "connect_seconds", "cwd_trust", "enabled"),
         *("era", "features", "format", "health", "level", "limits", "listen", "log", "name", "pin", "plain_http", "rename"),
-        *("private_tmp", "rlimits", "servers", "share", "spare", "start", "tls_cert", "tls_key", "tokens", "tools"),
+        *("private_tmp", "network", "connect", "sandbox", "sandbox_preset", "rlimits", "servers", "share", "spare", "start", "tls_cert", "tls_key", "tokens", "tools"),
         *("transport", "umask", "unix", "authenticate", "allow", "deny", "surface", "actions"),
     }
 )  # fmt: skip

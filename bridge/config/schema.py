@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from ..core.aggregate_members import DEFAULT_NAME
+from ..core.sandbox_presets import Preset
 from ..log_levels import Level
 from .access_token_settings import AccessTokens, Scope
 from .addresses import DEFAULT_PORT
@@ -293,6 +294,36 @@ class Server:
     private_tmp: Annotated[
         bool, Meta(description="Whether each process gets its own TMPDIR, removed when the process exits.")
     ] = False
+    sandbox: Annotated[
+        Literal["basic", "landlock", "bwrap"],
+        Meta(description="How far each process is confined (see SANDBOX)."),
+    ] = "basic"
+    sandbox_preset: Annotated[
+        Preset,
+        Meta(description="The well-known server whose needs are added to read, write and network."),
+    ] = ""
+    read: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=256,
+            description='With a sandbox: the paths that each process may read, absolute paths; "cwd" for the working directory.',
+        ),
+    ] = ()
+    write: Annotated[
+        tuple[Text, ...],
+        Meta(max_length=256, description="With a sandbox: the paths that each process may read and change."),
+    ] = ()
+    connect: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=65535)], ...],
+        Meta(
+            max_length=64,
+            description="With a sandbox: the TCP ports that each process may connect to; empty for all.",
+        ),
+    ] = ()
+    network: Annotated[
+        bool | None,
+        Meta(description="Whether each process may use the network; by default yes, or as the preset needs."),
+    ] = None
     env: Annotated[
         dict[str, Text], Meta(description="Environment variables; secrets belong into secrets or env_file.")
     ] = attrs.field(factory=dict[str, str])

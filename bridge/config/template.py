@@ -27,6 +27,11 @@ TEMPLATE: Final = """\
 # env.TZ = "UTC"
 # secrets.API_KEY = "exec:pass show api-key"
 # tools.deny = ["delete_*"]
+# Files and network that it may use: "landlock" (Linux 6.2) or "bwrap" (bubblewrap); see SANDBOX in the manual.
+# sandbox = "landlock"
+# read = ["~/notes"]
+# write = ["~/.cache/time"]
+# network = false
 
 # A remote server. `mcp-bridge login example` logs in, if it requires that.
 # [servers.example]

@@ -4,7 +4,11 @@ A server that fails at its start prints the reason on its standard streams, whic
 """
 
 import re
+from functools import partial
 from typing import Final, NamedTuple
+
+from ...transports.options import Sandbox
+from .sandbox_hints import sandbox_hint
 
 # The longest part of a line that stands in an error message, (characters).
 _SHOWN: Final = 200
@@ -114,6 +118,8 @@ class StartFault(NamedTuple):
     # Whether the process runs without a response, and whether it has exited by itself.
     hangs: bool = False
     ended: bool = False
+    # What the process was confined to.
+    sandbox: Sandbox = Sandbox()
 
     @property
     def hint(self) -> str:
@@ -135,10 +141,11 @@ class StartFault(NamedTuple):
     def _found(self) -> tuple[str, str]:
         shown = Output(_as_displayed(self.output.stdout), _as_displayed(self.output.stderr))
         lines = [*shown.stderr, *shown.stdout]
-        for line in lines:
-            hint = _hint(line)
-            if hint:
-                return line, hint
+        # A refusal of the sandbox is the more certain cause, also in a line after others.
+        for explain in (partial(sandbox_hint, sandbox=self.sandbox), _hint):
+            for line in lines:
+                if hint := explain(line):
+                    return line, hint
         own = (shown.stderr or lines or [""])[-1]
         return own, _ENDED if self.ended and not lines and not self._killed else ""
 

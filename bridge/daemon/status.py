@@ -55,6 +55,12 @@ class ServerStatus(msgspec.Struct, frozen=True):
     since: float = 0.0
     methods_since: float = 0.0
     used_methods: tuple[str, ...] = ()
+    # What its processes may use. The lists are empty where files are not confined.
+    sandbox: str = "basic"
+    network: bool = True
+    connect: tuple[int, ...] = ()
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -92,6 +98,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
     """Return the state of one server. `memory` is in bytes, by process session (setsid(2))."""
     server_log = server.server_log
     pids = server.pids
+    sandbox = server.config.launch.sandbox
     lines = [entry.text for entry in server_log.buffer.entries() if entry.kind == "stderr"]
     printed = [entry.text for entry in server_log.buffer.entries() if entry.kind == "stdout"]
     return ServerStatus(
@@ -123,6 +130,11 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         since=round(server_log.since, 1),
         methods_since=round(server_log.methods_since, 1),
         used_methods=_used(server_log.metrics),
+        sandbox=sandbox.level,
+        network=sandbox.network,
+        connect=sandbox.connect,
+        read=(*sandbox.read, *sandbox.base_read),
+        write=(*sandbox.write, *sandbox.base_write),
     )
 
 

@@ -46,7 +46,7 @@ class StartMonitor:
                 return
             reason = f"refused to initialize: {read_fault(message.error).message}"
             if owner.is_ordinary and not self._common.processes.another_serves(child):
-                self._start_failed(owner, StartFault(reason, self._common.processes.output(process)))
+                self._start_failed(owner, self._fault(process, reason))
             return
         self._common.log.history.on_start_succeeded()
         known = self._common.facts.known
@@ -68,9 +68,7 @@ class StartMonitor:
         self._common.log.history.on_exit(process.child.pid, exit_)
         if trio.current_time() - process.started < _SOON:
             self._common.log.history.on_start_failed(
-                StartFault(
-                    exit_.describe(), self._common.processes.output(process), ended=process.child.pid > 0
-                )
+                self._fault(process, exit_.describe(), ended=process.child.pid > 0)
             )
 
     def on_exit(self, process: ServerProcess, owner: ProcessOwner, exit_: Exit) -> None:
@@ -98,11 +96,7 @@ class StartMonitor:
         if not process.startup.over:
             before = " before its first answer" if owner.speaks_modern else " before it answered initialize"
             # The reason of a remote server is a whole sentence.
-            fault = StartFault(
-                f"{exit_.describe()}{before if pid > 0 else ''}",
-                self._common.processes.output(process),
-                ended=pid > 0,
-            )
+            fault = self._fault(process, f"{exit_.describe()}{before if pid > 0 else ''}", ended=pid > 0)
             self._start_failed(owner, fault)
             text, data = _error(fault, data, alone=alone)
         owner.on_exit(text, {**data, MEMBER: correlation_id})
@@ -155,11 +149,14 @@ class StartMonitor:
     def _silence(self, process: ServerProcess | None, reason: str) -> StartFault:
         if process is None:
             return StartFault(reason)
-        return StartFault(
-            reason,
-            self._common.processes.output(process),
-            hangs=process.child.pid > 0 and not process.startup.over,
-        )
+        hangs = process.child.pid > 0 and not process.startup.over
+        return self._fault(process, reason, hangs=hangs)
+
+    def _fault(
+        self, process: ServerProcess, reason: str, *, hangs: bool = False, ended: bool = False
+    ) -> StartFault:
+        output = self._common.processes.output(process)
+        return StartFault(reason, output, hangs, ended, self._common.checks.config.launch.sandbox)
 
 
 def _error(fault: StartFault, data: dict[str, object], *, alone: bool) -> tuple[str, dict[str, object]]:

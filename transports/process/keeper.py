@@ -15,11 +15,12 @@ continues a stopped keeper. As a subreaper it adopts and kills the descendants o
 for the fork server (spawner.py). When a parent exits, the kernel continues its children (PR_SET_PDEATHSIG with SIGCONT); they
 read the end of their socket, and kill their descendants.
 
-Protocol, one packet for each message. Daemon to fork server: `spawn SCRATCH` with five descriptors: stdin, stdout, stderr of
+Protocol, one packet for each message. Daemon to fork server: `spawn SCRATCH`, or `wrap SCRATCH` for a command that another
+program (bwrap) executes, with five descriptors: stdin, stdout, stderr of
 the server, the keeper's control socket, a file with the launch (`Launch`, written by marshal). SCRATCH is the path of a
 directory that the keeper makes, and removes after the server; it may be empty. Keeper to daemon: `keeping PID` (its own),
 then `spawned PID` or `failed ERRNO TEXT`, later `exited CODE` or `signalled NUMBER`. Daemon to keeper: `term` (SIGTERM to
-the process group of the server), `kill`.
+the process group of the server, without that other program, which would kill the server), `kill`.
 
 There is a keeper for each server, and a keeper has its own copy of each page that changes after its fork. The fork server
 therefore imports modules in C only, among them those of CPython behind `os`, `socket`, `signal` and `ctypes`. A function that
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Callable
 
-    # The command, its environment, the working directory, device and inode that it must have or (), the umask, and limits:
-    # number (RLIMIT_NOFILE, ...) and value.
+    from . import confinement
+
+    # The command, its environment, the working directory, device and inode that it must have or (), the umask, limits:
+    # number (RLIMIT_NOFILE, ...) and value, and the rules of its sandbox, if it has one.
     Launch = tuple[
         list[bytes],
         dict[bytes, bytes],
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         tuple[int, ...],
         int,
         list[tuple[int, int]],
+        "confinement.Rules | None",
     ]
 else:
     import _signal as signal
@@ -130,7 +134,8 @@ def main() -> None:
         if pid == 0:
             for descriptor in (control.detach(), *wake):
                 os.close(descriptor)
-            _keep(cgroup, unique, data.partition(b" ")[2], *descriptors)
+            verb, _, scratch = data.partition(b" ")
+            _keep(cgroup, unique, scratch, verb == b"wrap", *descriptors)
             _exit(0)
         if pid > 0:
             family.keepers[pid] = unique
@@ -293,7 +298,15 @@ def _drain(wake: int) -> None:
 
 
 def _keep(
-    parent: str, unique: str, scratch: bytes, stdin: int, stdout: int, stderr: int, control: int, launch: int
+    parent: str,
+    unique: str,
+    scratch: bytes,
+    wrapped: bool,  # noqa: FBT001 - a part of the request
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    control: int,
+    launch: int,
 ) -> None:
     """Start a server, and end all its descendants when the daemon commands it or has exited."""
     adopt_orphans()
@@ -324,7 +337,7 @@ def _keep(
         os.waitpid(pid, 0)
     else:
         _send(control, b"spawned %d" % pid)
-        _watch(control, pid, wake, cgroup)
+        _watch(control, pid, wake, cgroup, wrapped)
     _remove(scratch)
     if cgroup:
         _remove_cgroup(cgroup, _EMPTY_SECONDS)
@@ -449,7 +462,7 @@ def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: 
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         words: Launch = marshal.loads(_read(launch))  # noqa: S302 - written by the daemon
-        argv, environment, folder, identity, umask, limits = words
+        argv, environment, folder, identity, umask, limits, rules = words
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for limit, value in limits:
             hard = resource.getrlimit(limit)[1]
@@ -465,12 +478,30 @@ def _become(launch: int, standard: "tuple[int, int, int]", failed: int, cgroup: 
             os.dup2(failed, 3, inheritable=False)
         os.closerange(4, 1 << 20)
         failed = 3
+        if rules is not None:
+            argv = _confine(rules, argv, environment.get(b"HOME", b""))
         _execute(argv, environment)
     # For example OverflowError of a limit, MemoryError below RLIMIT_AS, or EOFError of a launch that was cut off.
     except Exception as fault:  # noqa: BLE001 - the daemon reports it
         os.write(failed, _reason(fault))
     finally:
         _exit(127)
+
+
+def _confine(rules: "confinement.Rules", argv: "list[bytes]", home: bytes) -> "list[bytes]":
+    """Confine this process. Return the command to execute. Raises ValueError with the reason why that is not possible."""
+    # Only here, because keepers inherit all imports. Isolated mode (-I) does not search the directory of this file.
+    folder = __file__.rpartition("/")[0]
+    sys.path.insert(0, folder)
+    import confinement  # type: ignore[import-not-found]  # noqa: PLC0415 - see above
+
+    sys.path.remove(folder)
+    try:
+        confined: list[bytes] = confinement.confine(rules, argv, home)
+    # For example OverflowError of a rule, or ImportError.
+    except Exception as fault:  # noqa: BLE001 - the daemon reports it
+        raise ValueError(f"sandbox: {fault}") from None
+    return confined
 
 
 def _change_directory(folder: bytes, identity: "tuple[int, ...]") -> None:
@@ -512,7 +543,7 @@ def _execute(argv: "list[bytes]", environment: "dict[bytes, bytes]") -> None:
     raise next((fault for fault in faults if not isinstance(fault, missing)), faults[-1])
 
 
-def _watch(control: int, pid: int, wake: int, cgroup: str) -> None:
+def _watch(control: int, pid: int, wake: int, cgroup: str, wrapped: bool) -> None:  # noqa: FBT001 - as above
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
@@ -527,7 +558,10 @@ def _watch(control: int, pid: int, wake: int, cgroup: str) -> None:
                 command = os.read(control, 16)
             except OSError:
                 command = b""
-            if command == b"term" and alive:
+            if command == b"term" and alive and wrapped:
+                for member in _members(pid):
+                    _signal_if_possible(os.kill, member, signal.SIGTERM)
+            elif command == b"term" and alive:
                 _signal_if_possible(os.killpg, pid, signal.SIGTERM)
             elif command in (b"kill", b""):
                 _kill_all(control, pid, cgroup)
@@ -580,10 +614,24 @@ def children() -> "list[int]":
 
 
 def _parent(pid: int) -> int:
+    return int(b"".join(_stat(pid)[1:2]) or 0)
+
+
+def _stat(pid: int) -> "list[bytes]":
+    """Return the state, the parent, the process group and what follows (proc_pid_stat(5)); empty after the process has exited."""
     try:
-        return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
+        return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
-        return 0
+        return []
+
+
+def _members(group: int) -> "list[int]":
+    """Return the processes of a process group, without its leader."""
+    return [
+        pid
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))
+        if pid != group and _stat(pid)[2:3] == [b"%d" % group]
+    ]
 
 
 def _send(control: int, text: bytes) -> None:

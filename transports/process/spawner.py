@@ -25,9 +25,9 @@ import attrs
 import trio
 
 from ...validators.limits import Limits
-from ..options import Launch, SpawnFailed
+from ..options import Launch, Sandbox, SpawnFailed
 from ..poller import Poller
-from . import keeper, orphans
+from . import confinement, keeper, orphans
 from .child import Child
 from .open_files import give_inherited_limit
 
@@ -38,6 +38,8 @@ _F_SETPIPE_SZ: Final = 1031
 USUAL_UMASK: Final = 0o022
 # A format of marshal that all versions of Python read and that has no references to earlier objects.
 _MARSHAL: Final = 2
+# The port of DNS (RFC 1035).
+_DNS_PORT: Final = 53
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 # Time for a keeper to report whether the program was executed (seconds).
 _REPORT_SECONDS: Final = 10.0
@@ -170,7 +172,8 @@ class Spawner:
                     theirs.append(read if writes else write)
                     os.set_blocking(ours[-1], False)
                 theirs.append(_file(_described(launch, self.umask, scratch)))
-                request, passed = b"spawn " + os.fsencode(scratch), [*theirs[:3], keepers.fileno(), theirs[3]]
+                request = _verb(launch) + b" " + os.fsencode(scratch)
+                passed = [*theirs[:3], keepers.fileno(), theirs[3]]
                 await self._answer(partial(_send, self._socket, request, passed))
             # Close the copies, so that the exit of the processes that hold the descriptors is noticed.
             finally:
@@ -293,9 +296,14 @@ def _pipe() -> tuple[int, int]:
     return read, write
 
 
+def _verb(launch: Launch) -> bytes:
+    """Return the first word of the request for a launch (keeper.py)."""
+    return b"wrap" if launch.sandbox.level == confinement.BWRAP else b"spawn"
+
+
 def _scratch(launch: Launch) -> str:
-    """Return a new path of a directory for temporary files, empty without `private_tmp`."""
-    if not launch.private_tmp:
+    """Return a new path of a directory for temporary files, empty for a launch without one."""
+    if not launch.has_scratch:
         return ""
     base = launch.env.get("TMPDIR") or "/tmp"  # noqa: S108 - a directory with a random name
     return f"{base.rstrip('/')}/mcp-bridge-{os.urandom(12).hex()}"
@@ -303,7 +311,11 @@ def _scratch(launch: Launch) -> str:
 
 def _described(launch: Launch, umask: int, scratch: str) -> bytes:
     """Return the launch for the keeper (keeper.Launch). Raises UnicodeEncodeError."""
-    environment = {**launch.env, "TMPDIR": scratch} if scratch else launch.env
+    sandbox = launch.sandbox
+    environment = {**launch.env, "TMPDIR": _temporary(sandbox, scratch)} if scratch else {**launch.env}
+    if _DNS_PORT in sandbox.connect:
+        # The C library then resolves names over TCP (resolv.conf(5)).
+        environment.setdefault("RES_OPTIONS", "use-vc")
     directory = launch.directory
     path = launch.cwd if directory is None else directory.path
     words: keeper.Launch = (
@@ -313,8 +325,36 @@ def _described(launch: Launch, umask: int, scratch: str) -> bytes:
         () if directory is None else (directory.device, directory.inode),
         umask if launch.umask is None else launch.umask,
         [(getattr(resource, f"RLIMIT_{name.upper()}"), value) for name, value in launch.rlimits.items()],
+        None if sandbox.is_default else _rules(sandbox, scratch),
     )
     return marshal.dumps(words, _MARSHAL)
+
+
+def _temporary(sandbox: Sandbox, scratch: str) -> str:
+    """Return the path that the directory for temporary files has for the process."""
+    return "/tmp" if sandbox.level == confinement.BWRAP else scratch  # noqa: S108 - a directory of the process alone
+
+
+def _rules(sandbox: Sandbox, scratch: str) -> "confinement.Rules":
+    base_read, base_write, read, write, hidden = (
+        [os.fsencode(path) for path in paths]
+        for paths in (sandbox.base_read, sandbox.base_write, sandbox.read, sandbox.write, sandbox.hidden)
+    )
+    if sandbox.level == confinement.LANDLOCK:
+        write.append(os.fsencode(scratch))
+    ports = [*sandbox.connect] if sandbox.connect and sandbox.network else None
+    return (
+        sandbox.level,
+        base_read,
+        base_write,
+        read,
+        write,
+        hidden,
+        ports,
+        sandbox.network,
+        os.fsencode(sandbox.bwrap),
+        os.fsencode(scratch),
+    )
 
 
 def _file(content: bytes) -> int:

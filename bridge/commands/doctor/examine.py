@@ -17,6 +17,7 @@ from ..threads import AT_ONCE, map_in_threads
 from .daemon import check_daemon
 from .finding import ERROR, OK, Finding
 from .machine import check_certificate, check_default_token, check_machine, compare_surroundings
+from .sandbox import check_sandboxes
 from .servers import check_replaceable, check_server
 
 
@@ -49,6 +50,7 @@ def examine(
     yield from compare_surroundings(source, environment)
     yield from check_default_token(settings, environment)
     yield from check_certificate(certificate)
+    yield from check_sandboxes(settings)
 
     def check_one(server: ServerConfig) -> list[Finding]:
         return [*check_server(server, source, environment), *check_replaceable(server)]

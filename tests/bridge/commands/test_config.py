@@ -18,6 +18,7 @@ SERVER = {
     "umask": '"027"', "rlimits": "{ nofile = 100 }", "private_tmp": "true", "env": '{ A = "1", "B" = "\\u0007é" }',
     "pass_env": '["@kubernetes"]', "withhold_env": '["LANG"]', "path": '["/bin"]', "env_from_header": '{ A_KEY = "X-Key" }',
     "env_from_header_allow": '["A_*"]', "limits": "{ body = 5000 }",
+    "sandbox": '"basic"', "network": "true",
 }  # fmt: skip
 REMOTE = {
     "url": '"https://x.example/mcp"', "transport": '"http"', "headers": '{ X-Team = "red" }', "proxy": '""',
@@ -32,6 +33,8 @@ LISTEN = {
 LEFT_OUT = {
     *("ca_file", "client_cert", "client_key", "cwd_allowed", "cwd_trust", "env_file", "pin", "secret_headers", "secrets"),
     *("token", "tls_cert", "tls_key", "tls_client_ca", "tls_client_cert", "args"),
+    # They need a kernel with Landlock.
+    *("sandbox_preset", "read", "write", "connect"),
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import marshal
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.options import SpawnFailed
+from mcpbridged.transports.options import Sandbox, SpawnFailed
 from mcpbridged.transports.process import keeper
 from mcpbridged.transports.process import spawner as spawner_module
 from mcpbridged.transports.process.spawner import Spawner
@@ -385,3 +386,41 @@ def test_no_process_outlives_a_killed_daemon(victim):
         host.kill()
         host.wait()
         host.stdout.close()
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+async def test_a_server_below_bwrap_gets_the_signal_to_terminate_and_not_bwrap(spawner):
+    """Bwrap would kill the server at once, because it exits itself."""
+    sandbox = Sandbox("bwrap", ("/usr", "/bin", "/lib", "/lib64"), bwrap=shutil.which("bwrap"))
+    script = "trap 'echo terminated; exit 7' TERM; echo ready; while :; do read -r _ || sleep 0.1; done"
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            child, output = await start(
+                spawner, nursery, "bash", "-c", script, sandbox=sandbox, limits=Limits(stop_seconds=2)
+            )
+            await output.until(1)
+            child.set_line_handler(output.line)
+            child._command_keeper(b"term")
+            await output.over.wait()
+    assert output.lines == [b"ready", b"terminated"]
+    assert output.exits[0].code == 7
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+async def test_a_daemonised_descendant_below_bwrap_ends_with_its_keeper(spawner):
+    sandbox = Sandbox("bwrap", ("/usr", "/bin", "/lib", "/lib64"), bwrap=shutil.which("bwrap"))
+    mark = f"{600 + os.getpid() % 100}.{os.getpid()}"
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            script = f"setsid sleep {mark} >/dev/null 2>&1 & sleep 0.1; echo ready; read -r _"
+            child, output = await start(spawner, nursery, "bash", "-c", script, sandbox=sandbox)
+            await output.until(1)
+            assert sleeping(mark)
+            child.kill()
+        while sleeping(mark):
+            await trio.sleep(0.01)
+
+
+def sleeping(mark):
+    found = subprocess.run(["pgrep", "-f", f"^sleep {mark}"], capture_output=True, check=False)
+    return found.stdout.split()
