@@ -30,6 +30,8 @@ class Limits:
     list_items: int = 4096
     list_pages: int = 64
     schema_bytes: int = 256 * 1024
+    argument_bytes: int = 0
+    argument_depth: int = 0
     head_seconds: float = 5
     body_rate: int = 1024
     body_grace_seconds: float = 10

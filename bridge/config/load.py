@@ -129,7 +129,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     """Return the settings of tables that have no errors."""
     limits = changed_limits(Limits(), file.limits)
     servers = [
-        _server(name, server, limits, path.parent, environment, needs_pin=file.approval)
+        _server(name, _with_features(server, file), limits, path.parent, environment, needs_pin=file.approval)
         for name, server in file.servers.items()
         if server.enabled
     ]
@@ -166,6 +166,15 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     )
 
 
+def _with_features(server: Server, file: File) -> Server:
+    """Return the table of a server with the features that are denied for all servers."""
+    common = file.features.get("deny", ())
+    if not common:
+        return server
+    denied = tuple(dict.fromkeys((*common, *server.features.get("deny", ()))))
+    return attrs.evolve(server, features={"deny": denied})
+
+
 def _server(
     name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str], *, needs_pin: bool
 ) -> ServerConfig:
@@ -199,6 +208,7 @@ def _server(
         server.tools.get("deny", ()),
         server.features.get("deny", ()),
         limits,
+        argument_bytes=tuple(server.argument_bytes.items()),
         from_headers={key: header_name(name) for key, name in server.env_from_header.items()},
         cwd_allowed=allowed,
         cwd_trust=server.cwd_trust,
@@ -227,6 +237,7 @@ def _remote_server(
         deny=server.tools.get("deny", ()),
         without=server.features.get("deny", ()),
         limits=limits,
+        argument_bytes=tuple(server.argument_bytes.items()),
         outside=tuple(base / expand_home(file) for file in (*files_of(server), *sources)),
         pending=True,
         remote=remote,

@@ -213,6 +213,12 @@ class Server:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for the server and its clients."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    argument_bytes: Annotated[
+        dict[Text, Annotated[int, Meta(ge=1, le=2**40)]],
+        Meta(
+            description="Bytes that the arguments of a tool may have, by pattern of tools, in place of limits.argument_bytes."
+        ),
+    ] = attrs.field(factory=dict[str, int])
     cwd: Annotated[
         Text,
         Meta(
@@ -471,6 +477,10 @@ class File:
         LimitTable,
         Meta(description="Limits of all servers that differ from the defaults; mcp-bridge(1) lists them."),
     ] = attrs.field(factory=dict[str, int | float])
+    features: Annotated[
+        dict[Literal["deny"], tuple[Feature, ...]],
+        Meta(description="MCP capabilities that are disabled for all servers and their clients."),
+    ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
     )

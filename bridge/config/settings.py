@@ -10,6 +10,7 @@ from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
+from ..core.argument_limits import limits_of
 from ..redaction import SHORTEST_SECRET
 from .addresses import DEFAULT_PORT
 from .child_environment import shown
@@ -36,7 +37,7 @@ ALL = "*"
 
 
 # Limits that may be 0, which turns them off.
-_CAN_BE_OFF = frozenset({"free_heap_bytes"})
+_CAN_BE_OFF = frozenset({"argument_bytes", "argument_depth", "free_heap_bytes"})
 
 
 # Why a server cannot start: the keys in its table that lead to the value, and the reason.
@@ -89,6 +90,8 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
+    # Bytes of the arguments by pattern of tools, in the order of the file.
+    argument_bytes: tuple[tuple[str, int], ...] = ()
     # The names of the variables whose values are redacted.
     hidden: frozenset[str] = frozenset()
     # Whether PRINCIPAL_VARIABLE is set for its processes. Only aggregates get it.
@@ -183,7 +186,11 @@ class ServerConfig:
     @property
     def policy(self) -> AccessPolicy:
         """Return the tools and capabilities that clients may use."""
-        return AccessPolicy(self.allow, self.deny, self.without)
+        limits = self.limits
+        arguments = limits_of(
+            self.name, limits.argument_bytes, limits.argument_depth, dict(self.argument_bytes)
+        )
+        return AccessPolicy(self.allow, self.deny, self.without, arguments=arguments)
 
 
 @attrs.frozen
