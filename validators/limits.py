@@ -52,6 +52,7 @@ class Limits:
     streams_per_session: int = 4
     in_flight: int = 128
     calls_at_once: int = 128
+    refusals_per_minute: int = 600
     held_calls: int = 16
     held_seconds: float = 10 * 60
     pause_bytes: int = 8 * 1024 * 1024

@@ -16,6 +16,8 @@ import attrs
 
 from ...transports.options import Launch, Paths
 from ...validators.limits import Limits
+from ...validators.token_bucket import Rate, parse_rate
+from ..core.request_rates import TRANSPORTS, RateTable, ServerRates, ToolRates
 from .aggregate_checks import members_of
 from .checks import check_values, oauth_helper, parse_address, socket_path
 from .child_directory import check_directory_code, client_directories
@@ -162,8 +164,42 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         otlp_endpoint=file.traces.otlp_endpoint,
         admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
+        rates=_rates(file),
         file=path,
     )
+
+
+def _rates(file: File) -> RateTable:
+    """Return the rates of all servers and tokens."""
+    common = {str(key): rate for key, text in file.rates.items() if (rate := _rate(text))}
+    return RateTable(
+        principal=common.get("principal"),
+        transports={key: common[key] for key in TRANSPORTS if key in common},
+        server=common.get("server"),
+        tools=_tool_rates(file.tool_rates),
+        servers={
+            name: ServerRates(
+                _rate(server.rates.get("principal", "")),
+                _rate(server.rates.get("server", "")),
+                _tool_rates(server.tool_rates),
+            )
+            for name, server in file.servers.items()
+            if server.rates or server.tool_rates
+        },
+        tokens={
+            name: rate
+            for name, token in file.tokens.items()
+            if (rate := _rate(token.rates.get("requests", "")))
+        },
+    )
+
+
+def _rate(text: str) -> Rate | None:
+    return parse_rate(text) if text else None
+
+
+def _tool_rates(table: Mapping[str, str]) -> ToolRates:
+    return tuple((pattern, rate) for pattern, text in table.items() if (rate := _rate(text)))
 
 
 def _with_features(server: Server, file: File) -> Server:

@@ -9,6 +9,8 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ...validators.token_bucket import FORM as RATE_FORM
+from ...validators.token_bucket import PATTERN as RATE_PATTERN
 from ..core.aggregate_members import DEFAULT_NAME
 from ..log_levels import Level
 from .addresses import DEFAULT_PORT
@@ -29,6 +31,7 @@ MOST_WORDS: Final = 256
 
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 LimitTable = dict[str, int | float]
+RateText = Annotated[str, Meta(pattern=RATE_PATTERN, extra={"form": RATE_FORM})]
 Feature = Literal[
     "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
 ]
@@ -219,6 +222,16 @@ class Server:
             description="Bytes that the arguments of a tool may have, by pattern of tools, in place of limits.argument_bytes."
         ),
     ] = attrs.field(factory=dict[str, int])
+    rates: Annotated[
+        dict[Literal["principal", "server"], RateText],
+        Meta(
+            description="Requests that each principal (principal), and that all principals together (server), may send to the server."
+        ),
+    ] = attrs.field(factory=dict[Literal["principal", "server"], str])
+    tool_rates: Annotated[
+        dict[Text, RateText],
+        Meta(description="Calls that each principal may make at the server, by pattern of tools."),
+    ] = attrs.field(factory=dict[str, str])
     cwd: Annotated[
         Text,
         Meta(
@@ -364,6 +377,10 @@ class Token:
         bool,
         Meta(description="Whether it is valid for /metrics, which is otherwise for the owner only."),
     ] = False
+    rates: Annotated[
+        dict[Literal["requests"], RateText],
+        Meta(description="Requests that it may send to all servers together, in place of rates.principal."),
+    ] = attrs.field(factory=dict[Literal["requests"], str])
 
     @property
     def permitted_servers(self) -> tuple[str, ...]:
@@ -481,6 +498,16 @@ class File:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for all servers and their clients."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    rates: Annotated[
+        dict[Literal["principal", "http", "sse", "websocket", "pipe", "server"], RateText],
+        Meta(
+            description="Requests that each principal may send in all (principal) and over each transport, and that each server gets (server)."
+        ),
+    ] = attrs.field(factory=dict[Literal["principal", "http", "sse", "websocket", "pipe", "server"], str])
+    tool_rates: Annotated[
+        dict[Text, RateText],
+        Meta(description="Calls that each principal may make at each server, by pattern of tools."),
+    ] = attrs.field(factory=dict[str, str])
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
     )

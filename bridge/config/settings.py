@@ -11,6 +11,7 @@ from ...validators.limits import Limits
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
 from ..core.argument_limits import limits_of
+from ..core.request_rates import RateTable
 from ..redaction import SHORTEST_SECRET
 from .addresses import DEFAULT_PORT
 from .child_environment import shown
@@ -278,6 +279,8 @@ class Settings:
     as_root: bool = False
     # The program that keeps the credentials for remote servers, as words; empty for a file.
     oauth_helper: tuple[str, ...] = ()
+    # How many requests clients may send. A reload changes them without a restart of any server.
+    rates: RateTable = attrs.field(factory=RateTable)
     # The configuration file, which a reload reads again.
     file: Path | None = None
 

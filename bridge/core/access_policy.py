@@ -80,7 +80,7 @@ class AccessPolicy:
             self._without |= within._without  # noqa: SLF001 - the other object is of this class
             self.restricts |= within.restricts
             arguments = within._arguments  # noqa: SLF001 - likewise
-        self._arguments = arguments
+        self._arguments: ArgumentLimits | None = arguments
         # Whether requests of the client are checked.
         self.checks = self.restricts or arguments is not None
 

@@ -19,6 +19,7 @@ from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..core.exit_codes import EX_UNAVAILABLE
+from ..core.request_rates import RateTable
 from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
@@ -152,6 +153,7 @@ class Supervisor:
         """
         configs = {config.name: config for config in wanted}
         self._configured = frozenset(configs)
+        self._parts.rates.keep(self._configured)
         before = {name: member.server.config for name, member in self._members.items()}
         changes = Changes(
             added=tuple(name for name in configs if name not in before),
@@ -213,6 +215,10 @@ class Supervisor:
         server_log.record_calls(
             logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call, spans=self._spans
         )
+
+    def limit_rates(self, table: RateTable) -> None:
+        """Limit the requests of clients to these rates from now on. Nothing is closed or restarted."""
+        self._parts.rates.configure(table)
 
     def assign(self, tokens: Iterable[TokenConfig]) -> None:
         """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""

@@ -43,6 +43,8 @@ class Sessions:
         self._finder = finder
         self._starter = starter
         self._table: SessionTable[LocalConversation] = SessionTable(common.checks.config.limits)
+        # The rates of requests (conversation.SessionHooks).
+        self.guard = common.daemon.rates.guard(common.log.name)
 
     def __iter__(self) -> Iterator[LocalConversation]:
         return iter(self._table)

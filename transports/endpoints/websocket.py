@@ -32,7 +32,8 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        queue = ConnectionQueue(self._limits, "websocket")
+        forwards = exchange.caller.forwards(head.headers)
+        queue = ConnectionQueue(self._limits, "websocket", forwards=forwards)
         exchange.attach(queue, ends_with_client=True)
         stream = exchange.upgrade()
         caller, ends_with_stream = exchange.caller.for_stream(head.headers)
