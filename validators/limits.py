@@ -70,6 +70,7 @@ class Limits:
     stdin_stall_seconds: float = 10
     stdin_bytes: int = 16 * 1024 * 1024
     stderr_rate: int = 64 * 1024
+    notifications_per_second: int = 1000
     free_heap_bytes: int = 64 * 1024 * 1024
 
 

@@ -38,7 +38,7 @@ ALL = "*"
 
 
 # Limits that may be 0, which turns them off.
-_CAN_BE_OFF = frozenset({"argument_bytes", "argument_depth", "free_heap_bytes"})
+_CAN_BE_OFF = frozenset({"argument_bytes", "argument_depth", "free_heap_bytes", "notifications_per_second"})
 
 
 # Why a server cannot start: the keys in its table that lead to the value, and the reason.

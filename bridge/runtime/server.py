@@ -27,6 +27,7 @@ from .client_environments import ClientEnvironments
 from .common_parts import DaemonParts
 from .connected_clients import ConnectedClient, StatelessClients, connected_clients
 from .conversation import LocalConversation
+from .message_reader import tick_reader
 from .multiplexed_process import MultiplexedProcess
 from .server_log import ServerLog
 from .server_parts import ServerParts
@@ -103,6 +104,7 @@ class LocalServer:
         for owner in (*self._sessions, *self._places.upstreams, *self._parts.shared.all):
             with self._tasks.guarding(owner):
                 owner.on_tick(now)
+                tick_reader(owner.on_line)
         self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
         self._parts.pool.on_tick(now)
         self._parts.common.breakers.on_tick(now)
