@@ -53,7 +53,8 @@ class WebSocket:
             writer.start()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writer.run, nursery.cancel_scope)
-                await MessageReceiver(stream, writer, self._limits, messages.receive).run()
+                receive, principal = messages.receive, exchange.principal
+                await MessageReceiver(stream, writer, self._limits, receive, principal).run()
                 nursery.cancel_scope.cancel()
         # The client has disconnected.
         except trio.BrokenResourceError:
