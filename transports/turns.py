@@ -20,21 +20,21 @@ _OPERATIONS: Final = 16
 class Turns:
     """The turns of one round. `length` is that of each turn (seconds)."""
 
-    __slots__ = ("_users", "length")
+    __slots__ = ("length", "users")
 
     def __init__(self) -> None:
         self.length = _SECONDS
         # How many turns were taken in this round.
-        self._users = 0
+        self.users = 0
 
     def begin_round(self) -> None:
         """Begin a round, whose turns depend on the number of turns in the last one."""
-        self.length = _SECONDS / self._users if self._users > 1 else _SECONDS
-        self._users = 0
+        self.length = _SECONDS / self.users if self.users > 1 else _SECONDS
+        self.users = 0
 
     def take(self) -> float:
         """Count a turn. Return its length (seconds)."""
-        self._users += 1
+        self.users += 1
         return self.length
 
     @property
@@ -53,51 +53,46 @@ class PrincipalTurns:
         # Makes the poller begin a round; None while no poller runs.
         self._wake: Callable[[], None] | None = None
         # Whether the turn of this round is free.
-        self._free = True
+        self.free = True
         # By principal, the tasks that wait, oldest first. The principal whose turn is next is first.
-        self._waiting: dict[str, deque[trio.Event]] = {}
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a task waits for a round."""
-        return bool(self._waiting)
+        self.queues: dict[str, deque[trio.Event]] = {}
 
     def connect(self, wake: Callable[[], None] | None) -> None:
         """Use the rounds of a poller, which `wake` wakes. None ends all waits."""
         self._wake = wake
         if wake is None:
-            waiting, self._waiting = self._waiting, {}
+            waiting, self.queues = self.queues, {}
             for queue in waiting.values():
                 for event in queue:
                     event.set()
 
     def begin_round(self) -> None:
         """Begin a round, in which one task may continue."""
-        self._free = not self._waiting
-        if self._waiting:
-            principal = next(iter(self._waiting))
-            queue = self._waiting.pop(principal)
+        self.free = not self.queues
+        if self.queues:
+            principal = next(iter(self.queues))
+            queue = self.queues.pop(principal)
             queue.popleft().set()
             if queue:
-                self._waiting[principal] = queue
+                self.queues[principal] = queue
 
     async def wait(self, principal: str) -> None:
         """Wait for a turn of this principal; a checkpoint where it is free."""
-        if self._wake is None or (self._free and not self._waiting):
-            self._free = False
+        if self._wake is None or (self.free and not self.queues):
+            self.free = False
             await trio.lowlevel.checkpoint()
             return
         event = trio.Event()
-        self._waiting.setdefault(principal, deque()).append(event)
+        self.queues.setdefault(principal, deque()).append(event)
         self._wake()
         try:
             await event.wait()
         except trio.Cancelled:
-            queue = self._waiting.get(principal)
+            queue = self.queues.get(principal)
             if queue is not None and event in queue:
                 queue.remove(event)
                 if not queue:
-                    del self._waiting[principal]
+                    del self.queues[principal]
             raise
 
 
@@ -117,13 +112,19 @@ def connect(wake: Callable[[], None] | None) -> None:
 
 def waiting() -> bool:
     """Return whether a task waits for the next round."""
-    return backlog_turns.waiting or large_turns.waiting
+    return bool(backlog_turns.queues or large_turns.queues)
 
 
 def begin_round() -> None:
     """Begin a round of all kinds of turns."""
-    client_turns.begin_round()
-    server_turns.begin_round()
-    operation_turns.begin_round()
-    backlog_turns.begin_round()
-    large_turns.begin_round()
+    # Most rounds have one turn of one kind, and every round has this cost.
+    if client_turns.users:
+        client_turns.begin_round()
+    if server_turns.users:
+        server_turns.begin_round()
+    if operation_turns.users:
+        operation_turns.begin_round()
+    if not backlog_turns.free:
+        backlog_turns.begin_round()
+    if not large_turns.free:
+        large_turns.begin_round()

@@ -1,7 +1,7 @@
 """`mcp-bridge rules`: show the rules of the configuration, or explain what would happen to a request and why."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...validators.jsonrpc import KNOWN_METHODS
 from ...validators.stateless_request import LISTEN
@@ -9,7 +9,7 @@ from ..config import load, rules, tables
 from ..config.locate import Locator
 from ..config.rules import KeyPath, Question, Step
 from ..config.schema import File
-from ..config.settings import Settings
+from ..config.settings import ALL, Settings
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..core.suggestion import suggestion
 from ..log import escaped
@@ -133,7 +133,7 @@ def _list(file: File, places: _Places, *, as_json: bool) -> None:
         )
         return
     for path, value in found:
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
+        shown = ", ".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
         print_line(escaped(f"{places.shown(path)}: {key_of(path)} = {shown}"))
     if not found:
         notice("the configuration has no rules: every principal may use everything")
@@ -147,8 +147,9 @@ def _rules_of(file: File) -> Iterator[tuple[KeyPath, Any]]:
         for key in ("tools", "features", "argument_bytes", "rates", "tool_rates"):
             yield from _members(("servers", name, key), getattr(server, key))
     for name, token in file.tokens.items():
-        yield ("tokens", name, "servers"), token.servers
-        for key in ("tools", "features", "rates"):
+        if token.servers != (ALL,):
+            yield ("tokens", name, "servers"), token.servers
+        for key in ("tools", "features", "rates", "limits"):
             yield from _members(("tokens", name, key), getattr(token, key))
 
 

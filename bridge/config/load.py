@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -165,6 +165,8 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         admin=AdminConfig(file.admin.enabled, file.admin.actions),
         oauth_helper=oauth_helper(file),
         rates=_rates(file),
+        connections_of=_quotas(file, "connections"),
+        sessions_of=_quotas(file, "sessions"),
         file=path,
     )
 
@@ -192,6 +194,11 @@ def _rates(file: File) -> RateTable:
             if (rate := _rate(token.rates.get("requests", "")))
         },
     )
+
+
+def _quotas(file: File, key: Literal["connections", "sessions"]) -> dict[str, int]:
+    """Return a limit of the tokens that have one of their own, by the name of the token."""
+    return {name: token.limits[key] for name, token in file.tokens.items() if key in token.limits}
 
 
 def _rate(text: str) -> Rate | None:

@@ -381,6 +381,12 @@ class Token:
         dict[Literal["requests"], RateText],
         Meta(description="Requests that it may send to all servers together, in place of rates.principal."),
     ] = attrs.field(factory=dict[Literal["requests"], str])
+    limits: Annotated[
+        dict[Literal["connections", "sessions"], Annotated[int, Meta(ge=1, le=2**31)]],
+        Meta(
+            description="Connections, and sessions at each server, that it may have at once, in place of limits.connections_per_principal and limits.sessions_per_principal."
+        ),
+    ] = attrs.field(factory=dict[Literal["connections", "sessions"], int])
 
     @property
     def permitted_servers(self) -> tuple[str, ...]:

@@ -281,6 +281,9 @@ class Settings:
     oauth_helper: tuple[str, ...] = ()
     # How many requests clients may send. A reload changes them without a restart of any server.
     rates: RateTable = attrs.field(factory=RateTable)
+    # By principal, the connections and the sessions at each server that a token may have, if they differ from the limits.
+    connections_of: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    sessions_of: Mapping[str, int] = attrs.field(factory=dict[str, int])
     # The configuration file, which a reload reads again.
     file: Path | None = None
 

@@ -19,7 +19,6 @@ from ...transports.process.spawner import Spawner
 from ..config.settings import ALL, WRAPPED, ServerConfig, Settings, TokenConfig
 from ..core.aggregate_members import Membership, line
 from ..core.exit_codes import EX_UNAVAILABLE
-from ..core.request_rates import RateTable
 from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
@@ -216,9 +215,11 @@ class Supervisor:
             logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call, spans=self._spans
         )
 
-    def limit_rates(self, table: RateTable) -> None:
-        """Limit the requests of clients to these rates from now on. Nothing is closed or restarted."""
-        self._parts.rates.configure(table)
+    def limit_clients(self, settings: Settings) -> None:
+        """Limit the requests and the sessions of clients from now on. Nothing is closed or restarted."""
+        self._parts.rates.configure(settings.rates)
+        self._parts.sessions_of.clear()
+        self._parts.sessions_of.update(settings.sessions_of)
 
     def assign(self, tokens: Iterable[TokenConfig]) -> None:
         """Apply the permissions of these tokens. Sessions and streams of a principal whose permissions changed are closed."""

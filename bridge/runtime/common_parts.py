@@ -43,6 +43,8 @@ class DaemonParts:
     numbers: Iterator[int] = attrs.field(factory=lambda: count(-1, -1))
     # How many requests clients may send to all servers.
     rates: RequestRates = attrs.field(factory=RequestRates)
+    # By principal, the sessions at each server that a token may have. The supervisor changes the content.
+    sessions_of: dict[str, int] = attrs.field(factory=dict[str, int])
 
 
 @attrs.frozen(eq=False)

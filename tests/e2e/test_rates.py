@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,7 +13,7 @@ from ..support.pipe_client import pipe
 from ..support.raw_http import BOTH, INITIALIZE, connect, message, tool_call
 from ..support.stateless_requests import tool
 from ..support.websocket_handshake import open_session
-from ..support.wire import CLOSE
+from ..support.wire import CLOSE, fresh_key
 from ..support.wire import connect as connect_socket
 
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("a", "b", "free")}
@@ -279,3 +280,50 @@ async def test_a_feature_is_denied_for_all_servers_at_once(tmp_path):
             _, answer = await stateless_request(running, server, "server/discover")
             assert "prompts" not in answer["result"]["capabilities"]
             assert ("resources" in answer["result"]["capabilities"]) is (server == "other")
+
+
+def test_a_token_has_limits_of_connections_and_sessions(tmp_path):
+    more = tables(aggregate={"servers": ["plain"]}, rates={"principal": "100000/second"})
+    more["tokens.a"]["limits"] = {"connections": 3, "sessions": 2}
+    with daemon(tmp_path, {"plain": example()}, **more) as running, ExitStack() as stack:
+
+        def opened(who):
+            connection = stack.enter_context(connect_socket(running.address))
+            fields = (f"Authorization: Bearer {TOKENS[who]}",)
+            return open_session(running, connection, *fields, target="/servers/plain/ws")
+
+        def refused(status, key):
+            with connect_socket(running.address) as connection:
+                host = "{}:{}".format(*running.address)
+                connection.send(
+                    post(host, TOKENS["a"], "/servers/plain/mcp", json.dumps(initialize_request()))
+                )
+                reply = connection.reply()
+                assert (reply.status, key in reply.body.decode()) == (status, True), reply
+
+        sockets = [opened("a"), opened("a")]
+        for socket in sockets:
+            # A call in flight, so that the session is not idle.
+            socket.send(
+                {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": tool("slow", seconds=60)}
+            )
+        refused(503, "the limit of 2 sessions of one principal")
+        third = stack.enter_context(connect_socket(running.address))
+        third.send(upgrade_request(running, TOKENS["a"]))
+        assert third.head().status == 101
+        refused(503, "the limit of 3 connections of this token is reached (tokens.a.limits.connections)")
+        # Others have the usual limits.
+        for _ in range(4):
+            opened("b")
+
+
+def post(host, token, path, body):
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}", f"Accept: {BOTH}"]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", body]
+    return "\r\n".join(lines).encode()
+
+
+def upgrade_request(running, token):
+    lines = ["GET /servers/plain/ws HTTP/1.1", "Host: {}:{}".format(*running.address), "Connection: Upgrade"]
+    lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {fresh_key()}"]
+    return "\r\n".join([*lines, f"Authorization: Bearer {token}", "", ""]).encode()

@@ -49,12 +49,12 @@ async def test_each_round_has_one_turn_and_principals_take_turns(anyio_backend):
         assert order == ["a"]
         assert len(woken) == 6
         for number in range(2, 8):
-            assert turns.waiting
+            assert turns.queues
             turns.begin_round()
             await trio.testing.wait_all_tasks_blocked()
             assert len(order) == number
     assert order == ["a", "a", "b", "c", "a", "b", "a"]
-    assert not turns.waiting
+    assert not turns.queues
     turns.begin_round()
     await turns.wait("a")
 
@@ -68,7 +68,7 @@ async def test_a_task_that_is_cancelled_takes_no_turn(anyio_backend):
             async with trio.open_nursery() as inner:
                 await started(inner, turns, order, "a", "b")
                 scope.cancel()
-        assert not turns.waiting
+        assert not turns.queues
         await started(nursery, turns, order, "c", "c")
         turns.begin_round()
         turns.begin_round()
@@ -98,7 +98,7 @@ async def test_a_poller_without_edges_begins_rounds_for_those_that_wait(anyio_ba
                     waiting.start_soon(partial(backlog_turns.wait, f"p{number % 3}"))
             nursery.cancel_scope.cancel()
     poller.close()
-    assert not backlog_turns.waiting
+    assert not backlog_turns.queues
     assert order == []
 
 
