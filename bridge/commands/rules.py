@@ -9,7 +9,7 @@ from ..config import load, rules, tables
 from ..config.locate import Locator
 from ..config.rules import KeyPath, Question, Step
 from ..config.schema import File
-from ..config.settings import ALL, Settings
+from ..config.settings import Settings
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..core.suggestion import suggestion
 from ..log import escaped
@@ -147,8 +147,9 @@ def _rules_of(file: File) -> Iterator[tuple[KeyPath, Any]]:
         for key in ("tools", "features", "argument_bytes", "rates", "tool_rates"):
             yield from _members(("servers", name, key), getattr(server, key))
     for name, token in file.tokens.items():
-        if token.servers != (ALL,):
-            yield ("tokens", name, "servers"), token.servers
+        for key in ("servers", "aggregates"):
+            if getattr(token, key) is not None:
+                yield ("tokens", name, key), getattr(token, key)
         for key in ("tools", "features", "rates", "limits"):
             yield from _members(("tokens", name, key), getattr(token, key))
 

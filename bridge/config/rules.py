@@ -65,7 +65,7 @@ def principals(settings: Settings) -> tuple[str, ...]:
 
 def servers(file: File) -> tuple[str, ...]:
     """Return the names of all servers, also of disabled ones."""
-    return (*file.servers, *((AGGREGATE,) if file.aggregate is not None else ()))
+    return (*file.servers, *((AGGREGATE,) if file.aggregate is not None else ()), *file.aggregates)
 
 
 def explain(question: Question, file: File, settings: Settings) -> tuple[Step, ...]:
@@ -91,10 +91,11 @@ def _steps(question: Question, file: File, settings: Settings) -> Iterator[Step]
             Refusal(404, INVALID_REQUEST),
         )
         return
-    yield _right(question, token)
-    if question.server == AGGREGATE:
+    yield _right(question, file, token)
+    if question.server == AGGREGATE or question.server in file.aggregates:
+        path: KeyPath = ("aggregate",) if question.server == AGGREGATE else ("aggregates", question.server)
         yield Step(
-            "members", PASSES, "each server of the aggregate applies its own rules", ("aggregate", "servers")
+            "members", PASSES, "each server of the aggregate applies its own rules", (*path, "servers")
         )
     else:
         yield _feature(question, file, server, token)
@@ -117,11 +118,14 @@ def _credential(question: Question, token: TokenConfig | None) -> Step:
     return Step("principal", PASSES, f"{text}; it may use everything that the servers allow")
 
 
-def _right(question: Question, token: TokenConfig | None) -> Step:
-    if token is None or ALL in token.servers:
-        return Step("server", PASSES, "the principal may use all servers")
-    path = ("tokens", token.name, "servers")
-    if question.server in token.servers:
+def _right(question: Question, file: File, token: TokenConfig | None) -> Step:
+    key, permitted = "servers", frozenset({ALL}) if token is None else token.servers
+    if token is not None and question.server in file.aggregates:
+        key, permitted = "aggregates", token.aggregates
+    if token is None or ALL in permitted:
+        return Step("server", PASSES, f"the principal may use all {key}")
+    path = ("tokens", token.name, key if getattr(file.tokens[token.name], key) is not None else "servers")
+    if question.server in permitted:
         return Step("server", PASSES, "the token is valid for the server", path)
     text = f"the token of {token.name!r} has no right to {question.server!r}"
     return Step("server", REFUSES, text, path, Refusal(403, INVALID_REQUEST))

@@ -9,7 +9,8 @@ from mcpbridged.bridge.config.rules import LIMITS, PASSES, REFUSES, Question
 
 from ...support.config_file import HERE
 
-TEXT = """
+TEXT = (
+    """
 rates.principal = "9/second"
 rates.websocket = "8/second"
 tool_rates."a b" = "7/second"
@@ -37,9 +38,20 @@ features.deny = ["completions"]
 rates.requests = "5/second"
 [tokens.any]
 sha256 = "CDCD"
+[tokens.few]
+sha256 = "EFEF"
+servers = ["git"]
+aggregates = ["work"]
 [aggregate]
 servers = ["git"]
-""".replace("ABAB", "ab" * 32).replace("CDCD", "cd" * 32)
+[aggregates.work]
+servers = ["git"]
+[aggregates.home]
+servers = ["free"]
+""".replace("ABAB", "ab" * 32)
+    .replace("CDCD", "cd" * 32)
+    .replace("EFEF", "ef" * 32)
+)
 READ = tables.parse(TEXT.encode())
 SETTINGS = load.plan_tables(tables.Reading(READ, TEXT), Path("/x/config.toml"), HERE)
 
@@ -53,6 +65,8 @@ def steps(*words):
     [
         (("ci", "free", "ping"), ("tokens", "ci", "servers"), 403, -32600),
         (("ci", "aggregate", "ping"), ("tokens", "ci", "servers"), 403, -32600),
+        (("ci", "work", "ping"), ("tokens", "ci", "servers"), 403, -32600),
+        (("few", "home", "ping"), ("tokens", "few", "aggregates"), 403, -32600),
         (("ci", "off", "ping"), ("servers", "off", "enabled"), 404, -32600),
         (("owner", "git", "logging/setLevel"), ("features", "deny", 0), 404, -32601),
         (("owner", "git", "prompts/get"), ("servers", "git", "features", "deny", 1), 404, -32601),
@@ -102,6 +116,10 @@ def test_a_request_that_passes_has_each_step_with_its_key():
             ("owner", "free", "tools/call", "a b"),
             [(), (), (), (), ("limits", "argument_depth"), ("rates", "principal"), ("tool_rates", "a b")],
         ),
+        (
+            ("few", "work", "ping"),
+            [("tokens", "few"), ("tokens", "few", "aggregates"), ("aggregates", "work", "servers")],
+        ),
         (("any", "aggregate", "ping"), [("tokens", "any"), (), ("aggregate", "servers")]),
     ],
 )
@@ -112,5 +130,5 @@ def test_the_paths_of_steps_are_those_of_the_file(words, paths):
 
 
 def test_the_names_are_those_of_the_file():
-    assert rules.principals(SETTINGS) == ("owner", "local", "ci", "any")
-    assert rules.servers(READ) == ("git", "free", "off", "aggregate")
+    assert rules.principals(SETTINGS) == ("owner", "local", "ci", "any", "few")
+    assert rules.servers(READ) == ("git", "free", "off", "aggregate", "work", "home")
