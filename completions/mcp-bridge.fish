@@ -22,6 +22,7 @@ complete -c mcp-bridge -n __fish_use_subcommand -a restart
 complete -c mcp-bridge -n __fish_use_subcommand -a reload
 complete -c mcp-bridge -n __fish_use_subcommand -a env
 complete -c mcp-bridge -n __fish_use_subcommand -a config
+complete -c mcp-bridge -n __fish_use_subcommand -a rules
 complete -c mcp-bridge -n __fish_use_subcommand -a approve
 complete -c mcp-bridge -n __fish_use_subcommand -a token
 complete -c mcp-bridge -n __fish_use_subcommand -a login
@@ -216,6 +217,11 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l all
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l write
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l client -x -a 'claude-desktop claude-code cursor vscode copilot windsurf zed codex continue cline roo opencode gemini qwen crush kiro goose jetbrains lmstudio mcp-proxy'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l project -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -l explain -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r

@@ -26,6 +26,7 @@ from mcpbridged.bridge.config.child_environment import GROUPS, LOADERS, STEERING
 from mcpbridged.bridge.config.credentials import default_token_directory
 from mcpbridged.bridge.config.expansion import EXPANDED
 from mcpbridged.bridge.core import exit_codes
+from mcpbridged.bridge.core.request_rates import RequestRates
 from mcpbridged.bridge.daemon.session_list import SessionStatus
 from mcpbridged.bridge.daemon.status import ServerStatus, Status
 from mcpbridged.bridge.redaction import SHORTEST_SECRET
@@ -291,7 +292,7 @@ def test_the_manual_of_the_configuration_has_every_variable_that_no_client_may_s
 
 
 def test_the_example_of_the_manual_is_a_valid_configuration():
-    example = plain(FORMAT.split(".nf\n")[1].split(".fi")[0])
+    example = plain(section_of(FORMAT, "EXAMPLES").split(".nf\n")[1].split(".fi")[0])
     file = tables.parse(example.encode())
     assert set(file.servers) == {"git", "search", "tracker"}
     # Without secrets the whole file can be read.
@@ -302,6 +303,25 @@ def test_the_example_of_the_manual_is_a_valid_configuration():
         attrs.evolve(file, servers=servers), Path("/x/config.toml"), {"HOME": "/home/me"}
     )
     assert [server.name for server in settings.servers] == ["git", "search", "tracker", "aggregate"]
+
+
+def test_the_rates_of_the_manual_are_valid():
+    example = plain(section_of(FORMAT, "RATES").split(".nf\n")[1].split(".fi")[0])
+    more = f'servers.git.command = "x"\ntokens.ci.sha256 = "{"ab" * 32}"\n'
+    settings = load.build_settings(
+        tables.parse((example + more).encode()),
+        Path("/x/config.toml"),
+        {"HOME": "/home/me", "XDG_RUNTIME_DIR": "/run"},
+    )
+    guard = RequestRates(settings.rates).guard("git")
+    written = re.findall(r"^([^ ]+) = ", example, re.MULTILINE)
+    found = {
+        applied.key.replace('"', "")
+        for principal, transport, tool in (("a", "websocket", "delete_x"), ("ci", "http", "git_push"))
+        for applied in guard.applied(principal, transport, tool)
+    }
+    # The server has a rate of its own.
+    assert found == {key.replace('"', "") for key in written} - {"rates.server"}
 
 
 PAGES = ["mcp-bridge.1", "mcp-bridge-connect.1", "mcp-bridge.toml.5"]

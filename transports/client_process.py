@@ -177,6 +177,10 @@ class Caller:
         caller = _named(named)
         return caller, caller.process is None
 
+    def forwards(self, headers: Mapping[str, str]) -> bool:
+        """Return whether the peer is the aggregate, which sends the requests of other clients on this connection."""
+        return self._trusted and PRINCIPAL_HEADER in headers
+
     def add_end_callback(self, owner: object, call: Callable[["Caller"], None]) -> None:
         """Call `call` when the stream or session ends, once for each owner."""
         self._ends[owner] = call

@@ -12,6 +12,8 @@ from typing import Final
 
 import trio
 
+from . import turns
+
 # Called with whether the other side will send no more.
 Ready = Callable[[bool], None]
 # Called with an exception of a function that the poller has called. Must not raise.
@@ -98,6 +100,9 @@ class Poller:
     def call_again(self, descriptor: int) -> None:
         """Call the function of the descriptor once more, after those of all others. Any task may call this at any time."""
         self._again[descriptor] = None
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waiting:
             self._waiting = False
             os.eventfd_write(self._waker, 1)
@@ -111,11 +116,18 @@ class Poller:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait for edges until cancelled."""
+        turns.connect(self._wake)
         task_status.started()
+        try:
+            await self._run()
+        finally:
+            turns.connect(None)
+
+    async def _run(self) -> None:
         # Whether the last round had several edges: then more are to be expected, and Trio need not watch the epoll.
         busy = False
         while True:
-            if self._again or busy:
+            if self._again or busy or turns.waiting():
                 await trio.lowlevel.checkpoint()
             else:
                 self._waiting = True
@@ -125,6 +137,7 @@ class Poller:
             members = self._callbacks
             edges = self._epoll.poll(0, _BATCH)
             busy = len(edges) > 1
+            turns.begin_round()
             self._rounds += 1
             self.round = self._rounds
             for descriptor, events in edges:

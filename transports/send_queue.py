@@ -434,13 +434,24 @@ def _replaced(message: bytes, backlog: Backlog) -> bytes:
 
 
 class ConnectionQueue(SendQueue):
-    """The queue of a client that has upgraded its connection. `transport` is websocket or pipe."""
+    """The queue of a client that has upgraded its connection. `transport` is websocket or pipe.
 
-    __slots__ = ("transport",)
+    `forwards` is whether the client is the aggregate, which sends the requests of other clients.
+    """
 
-    def __init__(self, limits: Limits, transport: str) -> None:
+    __slots__ = ("forwards", "overused", "transport")
+
+    def __init__(self, limits: Limits, transport: str, *, forwards: bool = False) -> None:
         super().__init__(limits)
         self.transport = transport
+        self.forwards = forwards
+        # Whether the connection is closed because its client has exceeded a rate too often.
+        self.overused = False
+
+
+def forwards(queue: SendQueue | None) -> bool:
+    """Return whether the client with this queue is the aggregate."""
+    return isinstance(queue, ConnectionQueue) and queue.forwards
 
 
 def transport_of(queue: SendQueue | None, otherwise: str = "http") -> str:

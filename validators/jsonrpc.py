@@ -66,7 +66,7 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _skip = json.JSONDecoder(parse_int=len, parse_float=len).raw_decode
 
 # Methods that need no check.
-_KNOWN_METHODS: Final = frozenset(
+KNOWN_METHODS: Final = frozenset(
     {"initialize", "ping", "tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list"}
     | {"resources/read", "resources/subscribe", "resources/unsubscribe", "resources/templates/list"}
     | {"completion/complete", "logging/setLevel", "notifications/initialized", "notifications/cancelled"}
@@ -135,7 +135,7 @@ def decode(text: bytes, limits: Limits, *, deep: bool = False) -> Message:
         return _response(text, envelope, limits)
     if envelope.result is not msgspec.UNSET or envelope.error is not msgspec.UNSET:
         _refuse_results(envelope)
-    if method not in _KNOWN_METHODS:
+    if method not in KNOWN_METHODS:
         check_method(method, limits)
     params = b"" if envelope.params is msgspec.UNSET else bytes(envelope.params)
     if params and params[0] != 0x7B:
@@ -345,7 +345,7 @@ def invalid(text: str) -> Rejection:
 
 
 _encode = msgspec.json.Encoder().encode
-_NAMES: Final = {method: _encode(method) for method in _KNOWN_METHODS}
+_NAMES: Final = {method: _encode(method) for method in KNOWN_METHODS}
 _ANSWER: Final = re.compile(rb'\{"jsonrpc":"2.0","id":("(?:[^"\\]|\\.)*"|[^",]+),"(?:result|error)":')
 # Payloads are joined and not formatted, because `join` copies once and `%b` several times (14 times as slow for 10 MB).
 _ID: Final = b'{"jsonrpc":"2.0","id":'

@@ -30,6 +30,8 @@ class Limits:
     list_items: int = 4096
     list_pages: int = 64
     schema_bytes: int = 256 * 1024
+    argument_bytes: int = 0
+    argument_depth: int = 0
     head_seconds: float = 5
     body_rate: int = 1024
     body_grace_seconds: float = 10
@@ -50,6 +52,7 @@ class Limits:
     streams_per_session: int = 4
     in_flight: int = 128
     calls_at_once: int = 128
+    refusals_per_minute: int = 600
     held_calls: int = 16
     held_seconds: float = 10 * 60
     pause_bytes: int = 8 * 1024 * 1024
@@ -67,6 +70,7 @@ class Limits:
     stdin_stall_seconds: float = 10
     stdin_bytes: int = 16 * 1024 * 1024
     stderr_rate: int = 64 * 1024
+    notifications_per_second: int = 1000
     free_heap_bytes: int = 64 * 1024 * 1024
 
 

@@ -59,6 +59,15 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
 
 
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--explain",
+        nargs="+",
+        metavar="WORD",
+        help="PRINCIPAL SERVER METHOD [TOOL] of a request; prints each step and the key that decides",
+    )
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -460,6 +469,7 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "reload": (_add_json,),
     "env": (_add_server, _add_json),
     "config": (_add_config,),
+    "rules": (_add_explain, _add_json),
     "approve": (partial(_add_servers, _SERVER), _add_json),
     "token": (_add_token,),
     "login": (_add_login,),

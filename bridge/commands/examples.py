@@ -42,6 +42,10 @@ EXAMPLES: Final = {
         "mcp-bridge config import ~/.cursor/mcp.json",
         "mcp-bridge config schema",
     ),
+    "rules": (
+        "mcp-bridge rules",
+        "mcp-bridge rules --explain editor github tools/call delete_repository",
+    ),
     "approve": ("mcp-bridge approve github",),
     "token": (
         "mcp-bridge token new editor --servers github files",

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "reload": "reload the configuration",
     "env": "show the environment variables of a server",
     "config": "check, show or import a configuration, or print its JSON Schema",
+    "rules": "show the rules for clients, or explain what would happen to a request",
     "approve": "pin the commands of servers by hash",
     "token": "create, list, revoke or rotate tokens",
     "login": "log in at a remote server, and keep the credentials for the daemon",

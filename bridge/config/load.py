@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -18,6 +18,8 @@ from ...transports.options import Launch, Paths
 from ...validators.client_certificate import check_name
 from ...validators.forwarded import TrustedProxies, parse_networks
 from ...validators.limits import Limits
+from ...validators.token_bucket import Rate, parse_rate
+from ..core.request_rates import TRANSPORTS, RateTable, ServerRates, ToolRates
 from .access_token_settings import settings_of as access_token_settings
 from .aggregate_checks import members_of
 from .checks import check_values, oauth_helper, parse_address, socket_path
@@ -135,7 +137,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     limits = changed_limits(Limits(), file.limits)
     hidden = own_files(path, environment, _private_files(file, path.parent))
     servers = [
-        _server(name, server, limits, path.parent, environment, hidden, needs_pin=file.approval)
+        _server(name, _with_features(server, file), limits, path.parent, environment, hidden, needs_pin=file.approval)
         for name, server in file.servers.items()
         if server.enabled
     ]
@@ -177,8 +179,58 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         access_tokens=None
         if file.access_tokens is None
         else access_token_settings(file.access_tokens, path.parent),
+        rates=_rates(file),
+        connections_of=_quotas(file, "connections"),
+        sessions_of=_quotas(file, "sessions"),
         file=path,
     )
+
+
+def _rates(file: File) -> RateTable:
+    """Return the rates of all servers and tokens."""
+    common = {str(key): rate for key, text in file.rates.items() if (rate := _rate(text))}
+    return RateTable(
+        principal=common.get("principal"),
+        transports={key: common[key] for key in TRANSPORTS if key in common},
+        server=common.get("server"),
+        tools=_tool_rates(file.tool_rates),
+        servers={
+            name: ServerRates(
+                _rate(server.rates.get("principal", "")),
+                _rate(server.rates.get("server", "")),
+                _tool_rates(server.tool_rates),
+            )
+            for name, server in file.servers.items()
+            if server.rates or server.tool_rates
+        },
+        tokens={
+            name: rate
+            for name, token in file.tokens.items()
+            if (rate := _rate(token.rates.get("requests", "")))
+        },
+    )
+
+
+def _quotas(file: File, key: Literal["connections", "sessions"]) -> dict[str, int]:
+    """Return a limit of the tokens that have one of their own, by the name of the token."""
+    return {name: token.limits[key] for name, token in file.tokens.items() if key in token.limits}
+
+
+def _rate(text: str) -> Rate | None:
+    return parse_rate(text) if text else None
+
+
+def _tool_rates(table: Mapping[str, str]) -> ToolRates:
+    return tuple((pattern, rate) for pattern, text in table.items() if (rate := _rate(text)))
+
+
+def _with_features(server: Server, file: File) -> Server:
+    """Return the table of a server with the features that are denied for all servers."""
+    common = file.features.get("deny", ())
+    if not common:
+        return server
+    denied = tuple(dict.fromkeys((*common, *server.features.get("deny", ()))))
+    return attrs.evolve(server, features={"deny": denied})
 
 
 def _server(
@@ -221,6 +273,7 @@ def _server(
         server.tools.get("deny", ()),
         server.features.get("deny", ()),
         limits,
+        argument_bytes=tuple(server.argument_bytes.items()),
         from_headers={key: header_name(name) for key, name in server.env_from_header.items()},
         cwd_allowed=allowed,
         cwd_trust=server.cwd_trust,
@@ -249,6 +302,7 @@ def _remote_server(
         deny=server.tools.get("deny", ()),
         without=server.features.get("deny", ()),
         limits=limits,
+        argument_bytes=tuple(server.argument_bytes.items()),
         outside=tuple(base / expand_home(file) for file in (*files_of(server), *sources)),
         pending=True,
         remote=remote,

@@ -10,6 +10,8 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ...validators.token_bucket import FORM as RATE_FORM
+from ...validators.token_bucket import PATTERN as RATE_PATTERN
 from ..core.aggregate_members import DEFAULT_NAME
 from ..core.sandbox_presets import Preset
 from ..log_levels import Level
@@ -32,6 +34,7 @@ MOST_WORDS: Final = 256
 
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 LimitTable = dict[str, int | float]
+RateText = Annotated[str, Meta(pattern=RATE_PATTERN, extra={"form": RATE_FORM})]
 Feature = Literal[
     "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
 ]
@@ -260,6 +263,22 @@ class Server:
         dict[Literal["deny"], tuple[Feature, ...]],
         Meta(description="MCP capabilities that are disabled for the server and its clients."),
     ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    argument_bytes: Annotated[
+        dict[Text, Annotated[int, Meta(ge=1, le=2**40)]],
+        Meta(
+            description="Bytes that the arguments of a tool may have, by pattern of tools, in place of limits.argument_bytes."
+        ),
+    ] = attrs.field(factory=dict[str, int])
+    rates: Annotated[
+        dict[Literal["principal", "server"], RateText],
+        Meta(
+            description="Requests that each principal (principal), and that all principals together (server), may send to the server."
+        ),
+    ] = attrs.field(factory=dict[Literal["principal", "server"], str])
+    tool_rates: Annotated[
+        dict[Text, RateText],
+        Meta(description="Calls that each principal may make at the server, by pattern of tools."),
+    ] = attrs.field(factory=dict[str, str])
     cwd: Annotated[
         Text,
         Meta(
@@ -474,6 +493,16 @@ class Token:
             description="Whether it may send requests that read only, and call tools that are annotated as read-only only."
         ),
     ] = False
+    rates: Annotated[
+        dict[Literal["requests"], RateText],
+        Meta(description="Requests that it may send to all servers together, in place of rates.principal."),
+    ] = attrs.field(factory=dict[Literal["requests"], str])
+    limits: Annotated[
+        dict[Literal["connections", "sessions"], Annotated[int, Meta(ge=1, le=2**31)]],
+        Meta(
+            description="Connections, and sessions at each server, that it may have at once, in place of limits.connections_per_principal and limits.sessions_per_principal."
+        ),
+    ] = attrs.field(factory=dict[Literal["connections", "sessions"], int])
 
     @property
     def permitted_servers(self) -> tuple[str, ...]:
@@ -587,6 +616,20 @@ class File:
         LimitTable,
         Meta(description="Limits of all servers that differ from the defaults; mcp-bridge(1) lists them."),
     ] = attrs.field(factory=dict[str, int | float])
+    features: Annotated[
+        dict[Literal["deny"], tuple[Feature, ...]],
+        Meta(description="MCP capabilities that are disabled for all servers and their clients."),
+    ] = attrs.field(factory=dict[Literal["deny"], tuple[Feature, ...]])
+    rates: Annotated[
+        dict[Literal["principal", "http", "sse", "websocket", "pipe", "server"], RateText],
+        Meta(
+            description="Requests that each principal may send in all (principal) and over each transport, and that each server gets (server)."
+        ),
+    ] = attrs.field(factory=dict[Literal["principal", "http", "sse", "websocket", "pipe", "server"], str])
+    tool_rates: Annotated[
+        dict[Text, RateText],
+        Meta(description="Calls that each principal may make at each server, by pattern of tools."),
+    ] = attrs.field(factory=dict[str, str])
     servers: Annotated[dict[str, Server], Meta(description="The servers by name.")] = attrs.field(
         factory=dict[str, Server]
     )

@@ -13,7 +13,9 @@ from ...validators.limits import Limits
 from ..core import grants
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
+from ..core.argument_limits import limits_of
 from ..core.grants import Grant
+from ..core.request_rates import RateTable
 from ..redaction import SHORTEST_SECRET
 from .access_token_settings import AccessTokenSettings
 from .addresses import DEFAULT_PORT
@@ -41,7 +43,7 @@ ALL: Final = grants.ALL
 
 
 # Limits that may be 0, which turns them off.
-_CAN_BE_OFF = frozenset({"free_heap_bytes"})
+_CAN_BE_OFF = frozenset({"argument_bytes", "argument_depth", "free_heap_bytes", "notifications_per_second"})
 
 
 # Why a server cannot start: the keys in its table that lead to the value, and the reason.
@@ -94,6 +96,8 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
+    # Bytes of the arguments by pattern of tools, in the order of the file.
+    argument_bytes: tuple[tuple[str, int], ...] = ()
     # The names of the variables whose values are redacted.
     hidden: frozenset[str] = frozenset()
     # Whether PRINCIPAL_VARIABLE is set for its processes. Only aggregates get it.
@@ -188,7 +192,11 @@ class ServerConfig:
     @property
     def policy(self) -> AccessPolicy:
         """Return the tools and capabilities that clients may use."""
-        return AccessPolicy(self.allow, self.deny, self.without)
+        limits = self.limits
+        arguments = limits_of(
+            self.name, limits.argument_bytes, limits.argument_depth, dict(self.argument_bytes)
+        )
+        return AccessPolicy(self.allow, self.deny, self.without, arguments=arguments)
 
 
 @attrs.frozen
@@ -298,6 +306,11 @@ class Settings:
     oauth_helper: tuple[str, ...] = ()
     # The accepted access tokens; None for none.
     access_tokens: AccessTokenSettings | None = None
+    # How many requests clients may send. A reload changes them without a restart of any server.
+    rates: RateTable = attrs.field(factory=RateTable)
+    # By principal, the connections and the sessions at each server that a token may have, if they differ from the limits.
+    connections_of: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    sessions_of: Mapping[str, int] = attrs.field(factory=dict[str, int])
     # The configuration file, which a reload reads again.
     file: Path | None = None
 

@@ -21,6 +21,7 @@ from ...validators.limits import Limits
 from ...validators.list_changes import CAPABILITY_OF
 from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
+from .argument_limits import ArgumentLimits
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
 # Features by the first word of their methods. They are named as the capabilities (MCP 2025-11-25 basic/lifecycle).
@@ -55,7 +56,7 @@ def feature_of(method: str) -> str:
 class AccessPolicy:
     """Allows tools that match a pattern of `allow` and none of `deny`, and all features but `without`.
 
-    With `within` both policies apply. The result is then the policy of one principal, so a shared cache must not store its
+    `arguments` limits the arguments of requests. With `within` both policies apply. The result is then the policy of one principal, so a shared cache must not store its
     lists.
     """
 
@@ -66,6 +67,7 @@ class AccessPolicy:
         without: Iterable[str] = (),
         *,
         within: "AccessPolicy | None" = None,
+        arguments: ArgumentLimits | None = None,
     ) -> None:
         allowed, denied = tuple(allow), tuple(deny)
         self._allow = re.compile("|".join(map(translate, allowed)) or r"(?!)")
@@ -77,6 +79,22 @@ class AccessPolicy:
         if within is not None:
             self._without |= within._without  # noqa: SLF001 - the other object is of this class
             self.restricts |= within.restricts
+            arguments = within._arguments  # noqa: SLF001 - likewise
+        self._arguments: ArgumentLimits | None = arguments
+        # Whether requests of the client are checked.
+        self.checks = self.restricts or arguments is not None
+
+    # ---- requests
+
+    def check_request(self, method: str, params: bytes, name: str, status: int) -> None:
+        """Raise the Rejection of a request that is not allowed. `name` is the tool or prompt, `status` that of a denied feature."""
+        if self.restricts:
+            if self.denied(method):
+                raise self.refusal(method, status)
+            if method == "tools/call":
+                self.check(name)
+        if self._arguments is not None:
+            self._arguments.check(method, params, name)
 
     # ---- tools
 

@@ -20,7 +20,6 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import (
     cancelled_again,
     read_cancelled,
-    read_name,
     read_request,
     read_version,
 )
@@ -201,8 +200,8 @@ class LegacySession:
         if key in pending.wire_ids:
             raise invalid(jsonrpc.ID_IN_USE)
         token, name = read_request(method, message.params, self._limits)
-        if self._policy.restricts:
-            self._check_policy(method, message.params)
+        if self._policy.checks:
+            self._policy.check_request(method, message.params, name, 200)
         wire_id = b"%d" % next(self._ids)
         pending.add(wire_id, PendingRequest(message.id, key, method, stream, token, since, name))
         # The time of a request that is held begins when the server gets it.
@@ -254,12 +253,6 @@ class LegacySession:
             )
         if full:
             raise Rejection(429, SERVER_ERROR, full, headers=retry_after(1))
-
-    def _check_policy(self, method: str, params: bytes) -> None:
-        if self._policy.denied(method):
-            raise self._policy.refusal(method, 200)
-        if method == "tools/call":
-            self._policy.check(read_name(params))
 
     def _on_notification(self, message: Notification) -> Effects:
         method = message.method

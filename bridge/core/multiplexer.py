@@ -152,11 +152,8 @@ class Multiplexer:
         if ids is not None and canonical_id(call.request.id) in ids:
             raise jsonrpc.invalid(jsonrpc.ID_IN_USE)
         policy = call.policy
-        if policy.restricts:
-            if policy.denied(method):
-                raise policy.refusal(method, 404)
-            if method == "tools/call":
-                policy.check(call.envelope.name)
+        if policy.checks:
+            policy.check_request(method, call.request.params, call.envelope.name, 404)
         if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
         envelope = call.envelope

@@ -62,20 +62,22 @@ class SessionTable(Generic[Member]):
         """Return each session, when it was opened, and when the last message of its client was noticed."""
         return iter([(entry.member, entry.opened, entry.used) for entry in self._entries.values()])
 
-    def make_room(self, principal: str) -> Member | None:
+    def make_room(self, principal: str, most: int | None = None) -> Member | None:
         """Return the session that must end before the principal can add another, None if there is room.
 
-        It is the principal's own session that was idle for longest. Raises Rejection 503 if the principal has no idle session.
+        It is the principal's own session that was idle for longest. `most` is the limit of the principal, if it differs from
+        `sessions_per_principal`. Raises Rejection 503 if the principal has no idle session.
         """
         mine = [entry for entry in self._entries.values() if entry.principal == principal]
-        if len(mine) < self._limits.sessions_per_principal and len(self._entries) < self._limits.sessions:
+        own = self._limits.sessions_per_principal if most is None else most
+        if len(mine) < own and len(self._entries) < self._limits.sessions:
             return None
         idle = [entry for entry in mine if not entry.member.busy]
         if not idle:
             raise Rejection(
                 503,
                 SERVER_ERROR,
-                f"the limit of {counted(self._limits.sessions_per_principal, 'session')} of one principal, or of "
+                f"the limit of {counted(own, 'session')} of one principal, or of "
                 f"{self._limits.sessions} in all, is reached",
                 headers=retry_after(5),
             )

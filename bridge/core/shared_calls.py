@@ -16,6 +16,7 @@ from ...validators.rejection import SERVER_ERROR
 from .abandoned_requests import AbandonedRequests
 from .attribution import MAY_ASK, Origins
 from .effects import ToServer
+from .fair_queue import FairQueue
 from .forwarded_requests import ForwardedRequests
 from .front import Front, find_front
 from .shared_effects import Effect, Effects, ToFront, failure
@@ -77,8 +78,9 @@ class SharedCalls:
         # Requests for a process that is not open yet, with their tokens, by wire id, and their bytes. `take_held` removes all.
         self._held: dict[bytes, tuple[Front, Request, bytes]] = {}
         self._held_bytes = 0
-        # Requests that wait until the server has fewer than `calls_at_once`, by wire id. `send_queued` removes entries.
-        self.queued: dict[bytes, tuple[Front, Request]] = {}
+        # Requests that wait until the server has fewer than `calls_at_once`, by wire id. The fronts take turns. `send_queued`
+        # removes entries.
+        self.queued: FairQueue[tuple[Front, Request]] = FairQueue()
         # Wire ids of the requests at the server that `calls_at_once` counts: not those that never wait, such as pings, because
         # they would delay the queued requests of others. A response or `cancel` removes an id.
         self.counted: set[bytes] = set()
@@ -122,7 +124,7 @@ class SharedCalls:
         self.by_id[message.id] = SharedCall(front, message.method, token)
         if message.method != "ping":
             if len(self.counted) >= self._limits.calls_at_once and self._is_full():
-                self.queued[message.id] = (front, message)
+                self.queued.add(front, message.id, (front, message))
                 return ()
             self.counted.add(message.id)
         return self._send(front, message)
@@ -131,9 +133,9 @@ class SharedCalls:
         """Send as many queued requests as the server may have at once."""
         effects: list[Effect] = []
         while self.queued and not self._is_full():
-            wire_id = next(iter(self.queued))
+            wire_id, queued = self.queued.pop_next()
             self.counted.add(wire_id)
-            effects.extend(self._send(*self.queued.pop(wire_id)))
+            effects.extend(self._send(*queued))
         return tuple(effects)
 
     def cancel(self, wire_id: bytes, params: bytes) -> Effects:
@@ -148,7 +150,7 @@ class SharedCalls:
             return ()
         if call.method == "initialize":
             return ()
-        if self.queued.pop(wire_id, None) is not None:
+        if self.queued.pop(wire_id) is not None:
             return ()
         self.counted.discard(wire_id)
         self._abandoned.add(wire_id)

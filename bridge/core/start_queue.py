@@ -3,6 +3,7 @@
 from ...validators.jsonrpc import Request
 from ...validators.limits import Limits
 from .effects import StartProcess, ToServer
+from .fair_queue import FairQueue
 
 Effects = tuple[ToServer | StartProcess, ...]
 
@@ -21,8 +22,8 @@ class StartQueue:
         self.held: list[ToServer] = []
         # Wire ids of calls that are sent or held. `remove` drops an id.
         self._sent: set[bytes] = set()
-        # Calls that wait for others to end, by wire id, oldest first.
-        self.queued: dict[bytes, ToServer] = {}
+        # Calls that wait for others to end, by wire id. Principals take turns.
+        self.queued: FairQueue[ToServer] = FairQueue()
 
     @property
     def size(self) -> int:
@@ -40,7 +41,7 @@ class StartQueue:
     def send_call(self, wire_id: bytes, order: ToServer) -> Effects:
         """Send a call now, when the server has started, or when another call has ended."""
         if len(self._sent) >= self._at_once:
-            self.queued[wire_id] = order
+            self.queued.add(order.request.principal if order.request is not None else "", wire_id, order)
             return ()
         self._sent.add(wire_id)
         return (order,) if self.running else self.send(order)
@@ -49,8 +50,7 @@ class StartQueue:
         """Send as many calls as the server may have at once."""
         effects: list[ToServer | StartProcess] = []
         while self.queued and len(self._sent) < self._at_once:
-            wire_id = next(iter(self.queued))
-            order = self.queued.pop(wire_id)
+            wire_id, order = self.queued.pop_next()
             self._sent.add(wire_id)
             effects.extend(self.send(order))
         return tuple(effects)
@@ -63,7 +63,7 @@ class StartQueue:
         """Remove a call that has ended."""
         self._sent.discard(wire_id)
         if self.queued:
-            self.queued.pop(wire_id, None)
+            self.queued.pop(wire_id)
 
     def remove_held(self, wire_id: bytes) -> None:
         """Remove a request that is held for the start."""

@@ -296,6 +296,7 @@ class Daemon:
                     nursery.start_soon(SpanExporter(self._spans, send, self._log).run)
                 self._record_calls(self._config.settings)
                 self._supervisor.assign(self._config.settings)
+                self._limit_clients(self._config.settings)
                 await self._supervisor.apply(self._config.settings.servers)
                 # Most secrets are read by then, so that `ready` is true of all servers.
                 with trio.move_on_after(_SECRETS_SECONDS):
@@ -382,6 +383,7 @@ class Daemon:
             self._issuer.use(found.access_tokens, self._nursery)
         self._record_calls(found)
         self._supervisor.assign(found)
+        self._limit_clients(found)
         changes = attrs.evolve(await self._supervisor.apply(found.servers), stale=stale, **changed_tokens)
         self._on_permissions_changed()
         names = {key: ",".join(value) for key, value in attrs.asdict(changes).items() if key != "warnings"}
@@ -393,6 +395,10 @@ class Daemon:
         self._log.info("reloaded", **names)
         self._notifier.ready(self._summary())
         return attrs.evolve(changes, warnings=tuple(config.certificate_faults))
+
+    def _limit_clients(self, settings: Settings) -> None:
+        self._supervisor.limit_clients(settings)
+        self._listeners.quota.most_of = settings.connections_of
 
     def _record_calls(self, settings: Settings) -> None:
         self._supervisor.record_calls(

@@ -152,6 +152,7 @@ class Supervisor:
         """
         configs = {config.name: config for config in wanted}
         self._configured = frozenset(configs)
+        self._parts.rates.keep(self._configured)
         before = {name: member.server.config for name, member in self._members.items()}
         changes = Changes(
             added=tuple(name for name in configs if name not in before),
@@ -213,6 +214,12 @@ class Supervisor:
         server_log.record_calls(
             logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call, spans=self._spans
         )
+
+    def limit_clients(self, settings: Settings) -> None:
+        """Limit the requests and the sessions of clients from now on. Nothing is closed or restarted."""
+        self._parts.rates.configure(settings.rates)
+        self._parts.sessions_of.clear()
+        self._parts.sessions_of.update(settings.sessions_of)
 
     def assign(self, settings: Settings) -> None:
         """Apply the permissions of the tokens. Sessions and streams of a principal whose permissions changed are closed."""

@@ -9,6 +9,7 @@ import attrs
 from ...transports.options import Directory
 from ...transports.poller import Poller
 from ...transports.ports import ServerConnection
+from ..core.request_rates import RequestRates
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .connector import Connector
@@ -40,6 +41,10 @@ class DaemonParts:
     make_authorizer: "MakeAuthorizer | None" = None
     # The numbers of connections to remote servers, in the place of pids.
     numbers: Iterator[int] = attrs.field(factory=lambda: count(-1, -1))
+    # How many requests clients may send to all servers.
+    rates: RequestRates = attrs.field(factory=RequestRates)
+    # By principal, the sessions at each server that a token may have. The supervisor changes the content.
+    sessions_of: dict[str, int] = attrs.field(factory=dict[str, int])
 
 
 @attrs.frozen(eq=False)

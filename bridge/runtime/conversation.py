@@ -15,11 +15,12 @@ import trio
 from ...transports import client_process
 from ...transports.correlation import MEMBER, data_of, id_of, new_id
 from ...transports.ports import ServerConnection
-from ...transports.send_queue import SendQueue, transport_of
+from ...transports.send_queue import SendQueue, forwards, transport_of
 from ...transports.server_io import OnLine, ignore
 from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
+from ...validators.mcp_params import read_name
 from ...validators.rejection import SERVER_ERROR, Rejection
 from ..core import legacy_session
 from ..core.access_policy import AccessPolicy
@@ -43,6 +44,7 @@ from ..core.era_trial import OVER, EraTrial, Exited, Failure, TimedOut, Verdict
 from ..core.event_store import Stream
 from ..core.legacy_session import KillProcess, LegacySession
 from ..core.link import Link, LinkEffect, StartTimer
+from ..core.request_rates import ServerGuard
 from .link_owner import LinkOwner
 from .message_reader import MessageReader
 from .pace import SessionProcess
@@ -77,6 +79,11 @@ _RareEffect = (
 
 class SessionHooks(Protocol):
     """The server, as a session uses it."""
+
+    @property
+    def guard(self) -> ServerGuard:
+        """The rates of requests to the server."""
+        ...
 
     def start_process(self, conversation: "LocalConversation") -> None:
         """Start another process."""
@@ -218,6 +225,8 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 since = server_log.begin(message.params) if server_log.reads_traces else monotonic()
             if self.draining:
                 raise self._log.refuse(message, since, stopping(self.draining))
+            if self._hooks.guard.on:
+                self._check_rates(message, since)
             server_log.calls += 1
         stream: Stream | None = None
         if queue is not None:
@@ -239,6 +248,18 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 self._log.refuse(message, since, rejection)
             raise
         self._perform(effects if self._link.translator is None else self._link.through(effects))
+
+    def _check_rates(self, message: Request, since: float | None) -> None:
+        # The request that opened the session was counted before its process was started.
+        if message.method == "initialize" and self._session.phase == legacy_session.NEW:
+            return
+        guard, pipe = self._hooks.guard, self._streams.pipe
+        tool = read_name(message.params) if guard.reads_tools and message.method == "tools/call" else None
+        try:
+            guard.take(self.principal, self.transport, tool, monotonic(), forwarded=forwards(pipe))
+        except Rejection as rejection:
+            self._log.server_log.refused()
+            raise self._log.refuse(message, since, rejection) from None
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:
         """Send an error for one message of a batch (ports.Conversation)."""

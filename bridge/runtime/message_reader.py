@@ -6,15 +6,17 @@ logged three times and dropped.
 
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from ...transports.ports import Log
-from ...transports.server_io import Overlong, Rest
+from ...transports.server_io import OnLine, Overlong, Rest
 from ...validators import jsonrpc
 from ...validators.json_object import LARGE, decoded_once
-from ...validators.jsonrpc import Message, Response, call_of_invalid_line, wire_id
+from ...validators.jsonrpc import Message, Notification, Response, call_of_invalid_line, wire_id
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
+from ..core.notification_flow import NotificationFlow
 
 # How many lines of a process that are no messages are logged, and how much of each (bytes).
 _SHOWN: Final = 3
@@ -26,10 +28,11 @@ INVALID_RESPONSE: Final = {"reason": "invalid response"}
 class MessageReader:
     """Pass each message to `message`, and to `spoiled` the id of each call whose response is not valid, with the reason.
 
-    Ids of responses are those of the bridge, even where the server returns them as strings or fractions.
+    Notifications above `limits.notifications_per_second` are dropped or held (`NotificationFlow`). `on_tick` passes on those that
+    are held. Ids of responses are those of the bridge, even where the server returns them as strings or fractions.
     """
 
-    __slots__ = ("_invalid_lines", "_limits", "_log", "_message", "_on_invalid_line")
+    __slots__ = ("_flow", "_invalid_lines", "_limits", "_log", "_message", "_on_invalid_line")
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class MessageReader:
         self._message = message
         self._on_invalid_line = spoiled
         self._invalid_lines = 0
+        most = limits.notifications_per_second
+        self._flow = NotificationFlow(most, monotonic()) if most else None
 
     def on_line(self, line: bytes | Overlong) -> Rest:
         """Read a line. Returns a function that passes on a large message, which is decoded at once; None for others."""
@@ -59,12 +64,34 @@ class MessageReader:
                 return partial(self._on_rejected, line, rejection)
             self._on_rejected(line, rejection)
             return None
-        if type(message) is Response and not message.id.isdigit():
-            message = _with_wire_id(message)
+        if type(message) is Response:
+            if not message.id.isdigit():
+                message = _with_wire_id(message)
+        elif self._is_surplus(message):
+            return None
         if len(line) > LARGE:
             return partial(self._hand_on, message)
         self._message(message)
         return None
+
+    def _is_surplus(self, message: Message) -> bool:
+        return (
+            self._flow is not None
+            and type(message) is Notification
+            and not self._flow.admits(message, monotonic())
+        )
+
+    def on_tick(self) -> None:
+        """Pass on the notifications that were held and may pass now. Log how many were dropped."""
+        flow = self._flow
+        if flow is None:
+            return
+        dropped = flow.take_dropped()
+        if dropped:
+            most = self._limits.notifications_per_second
+            self._log.warning("notifications_dropped", count=dropped, notifications_per_second=most)
+        for message in flow.due(monotonic()):
+            self._message(message)
 
     def _hand_on(self, message: Message) -> None:
         with decoded_once():
@@ -90,7 +117,8 @@ class MessageReader:
         except Rejection as rejection:
             self._on_no_message(text, f"the server's answer is not valid: {rejection.text}", rejection.text)
         else:
-            self._message(_with_wire_id(message) if type(message) is Response else message)
+            if not self._is_surplus(message):
+                self._message(_with_wire_id(message) if type(message) is Response else message)
 
     def _on_no_message(self, line: bytes, text: str, reason: str = "") -> None:
         self._invalid_lines += 1
@@ -99,6 +127,13 @@ class MessageReader:
         raw_id = call_of_invalid_line(line)
         if raw_id:
             self._on_invalid_line(raw_id, text)
+
+
+def tick_reader(on_line: OnLine) -> None:
+    """Call `on_tick` of the reader that has this line handler. Other handlers belong to an owner that has ended."""
+    reader = getattr(on_line, "__self__", None)
+    if isinstance(reader, MessageReader):
+        reader.on_tick()
 
 
 def _with_wire_id(answer: Response) -> Response:

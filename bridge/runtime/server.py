@@ -13,7 +13,7 @@ import trio
 from ...transports.client_process import UNKNOWN, Caller
 from ...transports.open_pipes import OpenPipes
 from ...transports.ports import ModernRequest
-from ...transports.send_queue import OPEN, SendQueue
+from ...transports.send_queue import OPEN, SendQueue, forwards, transport_of
 from ...transports.ticker import HELD_UP
 from ...validators.jsonrpc import Notification
 from ...validators.rejection import Rejection
@@ -28,6 +28,7 @@ from .client_environments import ClientEnvironments
 from .common_parts import DaemonParts
 from .connected_clients import ConnectedClient, StatelessClients, connected_clients
 from .conversation import LocalConversation
+from .message_reader import tick_reader
 from .multiplexed_process import MultiplexedProcess
 from .policies import RoleTable
 from .server_log import ServerLog
@@ -68,6 +69,8 @@ class LocalServer:
         self._policies = parts.common.policies
         self._places = parts.places
         self._sessions = parts.sessions
+        # The rates of requests.
+        self._guard = daemon.rates.guard(config.name)
 
     # ---- from the start to the end
 
@@ -103,6 +106,7 @@ class LocalServer:
         for owner in (*self._sessions, *self._places.upstreams, *self._parts.shared.all):
             with self._tasks.guarding(owner):
                 owner.on_tick(now)
+                tick_reader(owner.on_line)
         self._pipes = {queue for queue in self._pipes if queue.state == OPEN}
         self._parts.pool.on_tick(now)
         self._parts.common.breakers.on_tick(now)
@@ -323,6 +327,9 @@ class LocalServer:
         """Open the session of a legacy client (ports.Backend)."""
         began = monotonic()
         try:
+            if self._guard.on:
+                transport = transport_of(queue, otherwise="sse")
+                self._guard.take(principal, transport, None, began, forwarded=forwards(queue))
             client_environment = await self._environments.find(principal, headers)
             conversation = await self._sessions.open(principal, client_environment, queue, lasts=lasts)
         except Rejection as rejection:
@@ -353,6 +360,8 @@ class LocalServer:
         try:
             if self._tasks.closed:
                 raise stopping(self._tasks.closed)
+            if self._guard.on:
+                self._check_rates(principal, request, queue, pipe=pipe)
             if pipe and queue not in self._pipes:
                 self._pipes.add(queue)
             client_environment = await self._environments.find(principal, headers)
@@ -383,7 +392,18 @@ class LocalServer:
         if found is None:
             return None
         since = self._begin(request) if self.server_log.records_ends else None
+        if self._guard.on:
+            try:
+                self._check_rates(principal, request, queue, pipe=pipe)
+            except Rejection as rejection:
+                self._refused(principal, request, queue, since, rejection)
+                raise
         return self._request(found, principal, request, queue, since, caller, pipe=pipe)
+
+    def _check_rates(self, principal: str, request: ModernRequest, queue: SendQueue, *, pipe: bool) -> None:
+        tool = request.envelope.name if request.request.method == "tools/call" else None
+        carrier = queue if pipe else None
+        self._guard.take(principal, transport_of(carrier), tool, monotonic(), forwarded=forwards(carrier))
 
     def _begin(self, request: ModernRequest) -> float:
         """Return the time of a request whose end is recorded."""

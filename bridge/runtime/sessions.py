@@ -43,6 +43,8 @@ class Sessions:
         self._finder = finder
         self._starter = starter
         self._table: SessionTable[LocalConversation] = SessionTable(common.checks.config.limits)
+        # The rates of requests (conversation.SessionHooks).
+        self.guard = common.daemon.rates.guard(common.log.name)
 
     def __iter__(self) -> Iterator[LocalConversation]:
         return iter(self._table)
@@ -77,7 +79,7 @@ class Sessions:
         """
         self._common.tasks.check_open()
         self._common.breakers.check(principal, client_environment)
-        idle = self._table.make_room(principal)
+        idle = self._table.make_room(principal, self._common.daemon.sessions_of.get(principal))
         if idle is not None:
             idle.end("its principal has too many sessions and this one was idle longest")
         config = self._common.checks.config

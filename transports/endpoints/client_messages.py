@@ -25,10 +25,11 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import read_cancelled
 from ...validators.rejection import Rejection
 from ...validators.stateless_request import check_meta, check_supported, is_modern, read_envelope
+from ...validators.token_bucket import RATE_LIMIT, Rate, TokenBucket
 from ..client_process import Caller
 from ..correlation import data_of
 from ..ports import Backend, Conversation, ModernRequest, Upstream
-from ..send_queue import SendQueue
+from ..send_queue import ConnectionQueue, SendQueue
 from .receiver import Rest
 from .streamable_http import read_batch, receive_batch
 
@@ -60,6 +61,8 @@ class ClientMessages:
         # Servers that stateless requests were sent to, in order. Idle entries are removed when another is added.
         self._upstreams: dict[Upstream, None] = {}
         self._queue = queue
+        # Counts requests that exceed a rate, None before the first.
+        self._refusals: TokenBucket | None = None
         self._limits = limits
         self._count_refusal = count_refusal
 
@@ -138,12 +141,13 @@ class ClientMessages:
             return
         if len(text) > LARGE:
             await trio.lowlevel.checkpoint()
-        refused = receive_batch(conversation, messages, None)
+        refused = receive_batch(conversation, messages, None, self._note_refusal)
         if refused is not None:
             self._count_refusal(refused)
 
     def _on_rejection(self, text: bytes, message: Message | None, rejection: Rejection) -> None:
         self._refuse(text, message, rejection)
+        self._note_refusal(rejection)
         if (
             rejection.close
             and self._conversation is None
@@ -151,6 +155,25 @@ class ClientMessages:
         ):
             # The server of this connection has ended. On a new connection the client may get another.
             self._queue.close(rejection.text)
+
+    def _note_refusal(self, rejection: Rejection) -> None:
+        """Close a WebSocket whose client exceeds a rate again and again."""
+        queue = self._queue
+        if rejection.reason != RATE_LIMIT or not isinstance(queue, ConnectionQueue):
+            return
+        # The aggregate sends the requests of other clients. A pipe has one client on this machine, as stdio has.
+        if queue.forwards or queue.transport != "websocket" or queue.overused:
+            return
+        now = trio.current_time()
+        if self._refusals is None:
+            most = self._limits.refusals_per_minute
+            self._refusals = TokenBucket(Rate(most, 60, most), now)
+        if not self._refusals.wait(now):
+            self._refusals.take()
+            return
+        most = self._limits.refusals_per_minute
+        queue.overused = True
+        queue.close(f"more than {most} requests in a minute exceeded a rate (limits.refusals_per_minute)")
 
     def _refuse(self, text: bytes, message: Message | None, rejection: Rejection) -> None:
         """Send errors for a message that was refused, or for a text that cannot be read."""

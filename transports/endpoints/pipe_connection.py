@@ -13,6 +13,7 @@ from ...validators.limits import Limits
 from ...validators.pipe_lines import DRAIN, SLEEP, WAKE, LineReader, end_line, is_control
 from ...validators.rejection import Rejection
 from ..client_process import Caller
+from ..options import ANONYMOUS
 from ..ports import Backend, ByteStream
 from ..rate_limited_log import RateLimitedLog
 from ..send_queue import DISCONNECTED, SendQueue
@@ -64,7 +65,7 @@ class PipeConnection:
         )
         self._nap = Nap(queue, lent, self._on_fault)
         self._writer = LineWriter(stream, queue, self._nap)
-        self._receiver = LineReceiver(stream, limits, self._on_line)
+        self._receiver = LineReceiver(stream, limits, self._on_line, principal)
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
@@ -176,8 +177,10 @@ class LineWriter(MessageWriter):
 class LineReceiver(Receiver[bytes]):
     """Receive the lines of one client, and pass them to `on_text` in order."""
 
-    def __init__(self, stream: ByteStream, limits: Limits, on_text: OnText) -> None:
-        super().__init__(stream, on_text)
+    def __init__(
+        self, stream: ByteStream, limits: Limits, on_text: OnText, principal: str = ANONYMOUS
+    ) -> None:
+        super().__init__(stream, on_text, principal)
         self._reader = LineReader(limits.body, limits.json_depth)
 
     async def finish(self) -> None:

@@ -12,13 +12,13 @@ from typing import Final, Generic, TypeVar
 import trio
 
 from ...validators.rejection import Rejection
+from ..options import ANONYMOUS
 from ..ports import ByteStream
+from ..turns import backlog_turns, client_turns
 
 # Bytes that are read at once: few, since they can hold a thousand messages, and many in the middle of a large message.
 READ: Final = 8 * 1024
 _READ_LARGE: Final = 64 * 1024
-# Time that the input of one client may occupy the event loop (seconds).
-_TURN_SECONDS: Final = 0.002
 
 # Work of the task, which precedes all further input.
 Rest = Callable[[], Awaitable[None]]
@@ -52,8 +52,9 @@ class _Unfinished:
 class Receiver(Generic[Event]):
     """Receive the input of one client, and pass its messages to `on_text` in order. A subclass finds them in the bytes."""
 
-    def __init__(self, stream: ByteStream, on_text: OnText) -> None:
+    def __init__(self, stream: ByteStream, on_text: OnText, principal: str = ANONYMOUS) -> None:
         self._stream = stream
+        self._principal = principal
         self._on_text = on_text
         self._stack = ExitStack()
         self._unfinished = _Unfinished(stream, self._stack)
@@ -125,12 +126,12 @@ class Receiver(Generic[Event]):
                 return
 
     async def _begin_turn(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._end = time.perf_counter() + _TURN_SECONDS
+        await backlog_turns.wait(self._principal)
+        self._end = time.perf_counter() + client_turns.take()
 
     def _on_input(self, data: bytes) -> bool:
         """Handle input in the callback (ports.OnInput)."""
-        self._end = time.perf_counter() + _TURN_SECONDS
+        self._end = time.perf_counter() + client_turns.take()
         self._rest = self._feed(data)
         return self._rest is None and not self._is_large and not self._held
 

@@ -387,11 +387,14 @@ def _refuse_initialize(messages: list[Message]) -> None:
 
 
 def receive_batch(
-    conversation: Conversation, messages: list[Message], queue: SendQueue | None
+    conversation: Conversation,
+    messages: list[Message],
+    queue: SendQueue | None,
+    on_refused: "Callable[[Rejection], None] | None" = None,
 ) -> Rejection | None:
     """Pass several messages to a session. A refused request gets an error of its own; the others continue.
 
-    Returns why the first of the other messages was refused, because it has no response that could be an error.
+    `on_refused` is called for each refused request. Returns why the first of the other messages was refused, because it has no response that could be an error.
     """
     first: Rejection | None = None
     for message in messages:
@@ -400,6 +403,8 @@ def receive_batch(
         except Rejection as rejection:
             if isinstance(message, Request):
                 conversation.refuse(message, rejection, queue)
+                if on_refused is not None:
+                    on_refused(rejection)
             else:
                 first = first or rejection
     return first

@@ -32,7 +32,8 @@ class WebSocket:
         if head.method != "GET":
             raise method_not_allowed(b"GET")
         check_upgrade(head.headers, head.upgrade, head.version)
-        queue = ConnectionQueue(self._limits, "websocket")
+        forwards = exchange.caller.forwards(head.headers)
+        queue = ConnectionQueue(self._limits, "websocket", forwards=forwards)
         exchange.attach(queue, ends_with_client=True)
         stream = exchange.upgrade()
         caller, ends_with_stream = exchange.caller.for_stream(head.headers)
@@ -52,7 +53,8 @@ class WebSocket:
             writer.start()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writer.run, nursery.cancel_scope)
-                await MessageReceiver(stream, writer, self._limits, messages.receive).run()
+                receive, principal = messages.receive, exchange.principal
+                await MessageReceiver(stream, writer, self._limits, receive, principal).run()
                 nursery.cancel_scope.cancel()
         # The client has disconnected.
         except trio.BrokenResourceError:

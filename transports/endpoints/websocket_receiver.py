@@ -8,6 +8,7 @@ import trio
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 from ...validators.ws_frames import TOO_BIG, Close, Event, FrameReader, Ping, Text
+from ..options import ANONYMOUS
 from ..ports import UpgradedStream
 from .receiver import READ, OnText, Receiver, Rest
 from .websocket_writer import FrameWriter
@@ -19,8 +20,15 @@ _DROP_SECONDS: Final = 60.0
 class MessageReceiver(Receiver[Event]):
     """Receive the frames of one client, and pass text messages to `on_text` in order."""
 
-    def __init__(self, stream: UpgradedStream, writer: FrameWriter, limits: Limits, on_text: OnText) -> None:
-        super().__init__(stream, on_text)
+    def __init__(
+        self,
+        stream: UpgradedStream,
+        writer: FrameWriter,
+        limits: Limits,
+        on_text: OnText,
+        principal: str = ANONYMOUS,
+    ) -> None:
+        super().__init__(stream, on_text, principal)
         self._writer = writer
         self._reader = FrameReader(limits.body, limits.json_depth)
         # Since when a refused message is dropped (seconds), 0 for none.

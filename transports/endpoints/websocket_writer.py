@@ -16,7 +16,7 @@ from ...validators.ws_frames import (
 )
 from ..ports import Log, UpgradedStream
 from ..rate_limited_log import RateLimitedLog
-from ..send_queue import DISCONNECTED, OVERFLOWED, SendQueue
+from ..send_queue import DISCONNECTED, OVERFLOWED, ConnectionQueue, SendQueue
 from .message_writer import MessageWriter
 
 # Time that a client may leave pings unanswered (seconds), because its program may be stopped, which its kernel does not
@@ -160,7 +160,8 @@ class FrameWriter(MessageWriter):
         if self._queue.state == OVERFLOWED:
             await self.send_close(TRY_LATER, "more is waiting for this client than may (limits.unsent_bytes)")
         else:
-            await self.send_close(GOING_AWAY, self._queue.close_reason or _ENDED)
+            overused = isinstance(self._queue, ConnectionQueue) and self._queue.overused
+            await self.send_close(TRY_LATER if overused else GOING_AWAY, self._queue.close_reason or _ENDED)
         # The response of the client ends the reading, which cancels this.
         await trio.sleep(_CLOSE_SECONDS)
 

@@ -246,6 +246,8 @@ class Connection:
         if principal != self._principal or control:
             self._seat.identify(principal, control=control)
             self._principal = exchange.principal = principal
+            if stream.plain is not None:
+                stream.plain.principal = principal
         admission.admitted = True
         # An idle connection must not occupy one of the few places of control endpoints.
         stream.close = stream.close or control

@@ -6,6 +6,7 @@ import select
 import socket
 from collections.abc import Callable, Generator
 from functools import lru_cache, partial
+from typing import Final
 
 import trio
 
@@ -19,9 +20,13 @@ from ..ports import Continuation, OnInput, UpgradedStream
 from ..send_queue import SendQueue
 from ..socket_owner import owner_of_far_end
 from ..ticker import TICK
+from ..turns import large_turns
 from .http1_stream import Http1Stream, Wait
 from .responses import JSON_LINE, REASONS, SAFE_LINES, STREAM_LINES, header_lines
 from .wire import ONE_SEND, READ
+
+# From this size (bytes) on, a body is handled in a turn of its own.
+_LARGE: Final = 64 * 1024
 
 
 @lru_cache(maxsize=1)
@@ -88,6 +93,8 @@ class Http1Exchange:
             if head.expect_continue:
                 await stream.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = await stream.read_body(length, self.principal)
+            if len(body) > _LARGE:
+                await large_turns.wait(self.principal)
         self.body_pending = False
         return body
 

@@ -14,7 +14,7 @@ import itertools
 import socket
 import termios
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Final
 
 from ...validators.counted import counted
@@ -58,6 +58,8 @@ class Quota:
         self._on_evict = on_evict
         # Without connections of the control endpoints.
         self._total = 0
+        # By principal, the limits that differ from `connections_per_principal`. The daemon replaces it.
+        self.most_of: Mapping[str, int] = {}
         self._by_account: dict[str, int] = {}
         # By account, when its last connection was closed (seconds since the epoch). Bounded by `_MOST_CLOSED`.
         self._closed: dict[str, float] = {}
@@ -121,7 +123,9 @@ class Quota:
         if account == _CONTROL:
             if count >= limits.connections_control:
                 raise _full(" to control endpoints", "connections_control", count)
-        elif count >= limits.connections_per_principal:
+        elif count >= self.most_of.get(account, limits.connections_per_principal):
+            if account in self.most_of:
+                raise _full(" of this token", f"tokens.{account}.limits.connections", count)
             raise _full(" of one principal", "connections_per_principal", count)
         elif self._total >= limits.connections:
             raise _full("", "connections", limits.connections)
@@ -288,8 +292,9 @@ def _full(kind: str, key: str, limit: int) -> Rejection:
     return Rejection(
         503,
         INVALID_REQUEST,
-        f"the limit of {counted(limit, 'connection')}{kind} is reached (limits.{key})",
+        f"the limit of {counted(limit, 'connection')}{kind} is reached "
+        f"({key if key.startswith('tokens.') else f'limits.{key}'})",
         headers=retry_after(1),
         close=True,
-        reason=key,
+        reason="connections_per_principal" if key.startswith("tokens.") else key,
     )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from ..options import ANONYMOUS
 from ..poller import WakeUpSlot
 from ..ports import OnInput
+from ..turns import backlog_turns, operation_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 READ: Final = 64 * 1024
 # Data up to this size (bytes) is sent in one call.
 ONE_SEND: Final = 64 * 1024
-# Operations without a wait, after which other tasks get a turn.
-_FAIR: Final = 16
 
 
 def unread_by_peer(sock: socket.socket) -> int:
@@ -55,6 +55,8 @@ class PlainWire:
         self._slot = slot
         # Replaced where descriptors come with the bytes. Raises OSError.
         self.receive_bytes: Callable[[int], bytes] = sock.recv
+        # Written by the connection when its credential is known.
+        self.principal = ANONYMOUS
         self._unblocked = 0
         self._hung_up = False
         # True, because the first request may precede the registration.
@@ -181,9 +183,10 @@ class PlainWire:
 
     async def _take_turns(self) -> None:
         self._unblocked += 1
-        if self._unblocked >= _FAIR:
+        if self._unblocked >= operation_turns.operations:
             self._unblocked = 0
-            await trio.lowlevel.checkpoint()
+            operation_turns.take()
+            await backlog_turns.wait(self.principal)
 
 
 class TlsWire:

@@ -9,14 +9,13 @@ from typing import Final
 from ..memory import LARGE, large_messages
 from ..poller import Poller
 from ..server_io import OnLine, Overlong, Watchers, ignore
+from ..turns import server_turns
 from .lines import LARGE_LINE, LineSplitter
 
 # Bytes that are read at once. In the middle of a large line: as many as a pipe holds.
 _READ: Final = 64 * 1024
 _READ_LARGE: Final = 256 * 1024
-# Time that the output of one server may occupy the event loop (seconds).
-_TURN_SECONDS: Final = 0.002
-# The same after its exit (seconds). Not much is left to read, and callers must get errors within 200 ms.
+# Time that the output of a server may occupy the event loop after its exit (seconds). Not much is left to read, and callers must get errors within 200 ms.
 DRAIN_SECONDS: Final = 0.1
 
 
@@ -78,7 +77,7 @@ class StdoutReader:
             return
         self._filling = False
         self.turns += 1
-        end = time.perf_counter() + (DRAIN_SECONDS if self.draining else _TURN_SECONDS)
+        end = time.perf_counter() + (DRAIN_SECONDS if self.draining else server_turns.take())
         goes_on = self._pass_on(end) and time.perf_counter() <= end if self._pending else self.fault is None
         while goes_on:
             held = self._splitter.held

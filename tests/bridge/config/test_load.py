@@ -149,7 +149,7 @@ def test_an_empty_file_is_valid(write):
             "log: level: must be 'debug', 'info', 'warning', 'error' or 'none', not the string 'loud'",
         ),
         ("limits.body = 'x'", "limits"),
-        ("limits.nothing = 1", "limits: there is no limit 'nothing'; there are batch"),
+        ("limits.nothing = 1", "limits: there is no limit 'nothing'; there are argument_bytes"),
         ("limits.body = 0", "limits: body must be more than 0 and less than 2^40, not 0"),
         (
             "limits.free_heap_bytes = -1",

@@ -10,6 +10,7 @@ from mcpbridged.bridge.core.access_policy import EVERYTHING
 from mcpbridged.bridge.core.client_environment import NOTHING
 from mcpbridged.bridge.core.era_trial import OVER, EraTrial
 from mcpbridged.bridge.core.event_store import Stream
+from mcpbridged.bridge.core.request_rates import RequestRates
 from mcpbridged.bridge.eras.modern_adapter import ModernAdapter
 from mcpbridged.bridge.runtime.conversation import LocalConversation
 from mcpbridged.transports.send_queue import CLOSED, OPEN, SendQueue
@@ -32,9 +33,10 @@ DISCOVERED = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "ca
 class Hooks:
     """What the session requests of its server (conversation.SessionHooks)."""
 
-    def __init__(self):
+    def __init__(self, table=None):
         self.orders = []
         self.timers = []
+        self.guard = RequestRates(table).guard("server")
 
     def start_process(self, conversation):
         self.orders.append("start")

@@ -1,6 +1,6 @@
 import pytest
 
-from mcpbridged.bridge.runtime.message_reader import MessageReader
+from mcpbridged.bridge.runtime.message_reader import MessageReader, tick_reader
 from mcpbridged.transports.server_io import Overlong
 from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits
@@ -83,3 +83,35 @@ def test_r04b_a_large_line_is_decoded_in_one_turn_and_handed_on_in_the_next():
 def test_t7_an_id_that_the_server_has_made_a_string_of_is_the_number_that_it_was():
     said = on_line(b'{"jsonrpc":"2.0","id":"7","result":{}}', b'[{"jsonrpc":"2.0","id":8.0,"error":{}}]')
     assert said.messages == [Response(b"7", b"{}", b""), Response(b"8", b"", b"{}")]
+
+
+def test_surplus_notifications_are_dropped_or_held_and_responses_always_pass():
+    messages, log = [], Said()
+    limits = Limits(notifications_per_second=1)
+    reader = MessageReader(limits, log, messages.append, lambda raw_id, text: None)
+    answer = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+    progress = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1}}'
+    changed = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
+    for line in [progress] * 100 + [changed] * 100 + [answer] * 100 + [b"[%b,%b]" % (progress, answer)]:
+        reader.on_line(line)
+    assert sum(type(message) is Response for message in messages) == 101
+    # One more may have come while the lines were read.
+    assert 10 <= len(messages) - 101 <= 15
+    tick_reader(reader.on_line)
+    [(event, fields)] = log.warnings
+    assert (event, fields["notifications_per_second"]) == ("notifications_dropped", 1)
+    assert 85 <= fields["count"] <= 91
+    tick_reader(reader.on_line)
+    assert len(log.warnings) == 1
+    tick_reader(lambda line: None)
+
+
+def test_without_a_limit_every_notification_passes():
+    messages = []
+    reader = MessageReader(
+        Limits(notifications_per_second=0), Said(), messages.append, lambda raw_id, text: None
+    )
+    for _ in range(100_000):
+        reader.on_line(NOTE)
+    tick_reader(reader.on_line)
+    assert len(messages) == 100_000

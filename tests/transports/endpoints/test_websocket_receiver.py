@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.transports.endpoints import receiver, websocket_receiver
+from mcpbridged.transports import turns as turns_module
+from mcpbridged.transports.endpoints import websocket_receiver
 from mcpbridged.transports.endpoints.websocket import WebSocket
 from mcpbridged.transports.endpoints.websocket_writer import FrameWriter
 from mcpbridged.transports.http.wire import PlainWire
@@ -262,7 +263,7 @@ async def test_callbacks_and_the_task_give_the_same_messages_and_closes(monkeypa
     pieces = stream_of(rng)
     if rng.random() < 0.5:
         # Each turn has one frame.
-        monkeypatch.setattr(receiver, "_TURN_SECONDS", 0.0)
+        monkeypatch.setattr(turns_module, "_SECONDS", 1e-9)
     in_callbacks = await converse(pieces, seed)
     assert callbacks
     callbacks.clear()
@@ -343,7 +344,7 @@ async def test_batches_large_frames_and_closes_are_left_to_the_task(callbacks, d
 
 async def test_a_burst_is_handled_without_further_edges(callbacks, monkeypatch):
     """The kernel reports one edge for input that takes several reads."""
-    monkeypatch.setattr(receiver, "_TURN_SECONDS", 10.0)
+    monkeypatch.setattr(turns_module, "_SECONDS", 10.0)
     async with serving(Backend([])) as server, session(server) as client:
         callbacks.clear()
         client.send(b"".join(call(number, size=50) for number in range(1, 1001)))
@@ -353,19 +354,19 @@ async def test_a_burst_is_handled_without_further_edges(callbacks, monkeypatch):
 
 
 async def test_pieces_of_a_large_message_let_others_have_their_turns(monkeypatch):
-    begin, turns = websocket_receiver.MessageReceiver._begin_turn, []
+    begin, begun = websocket_receiver.MessageReceiver._begin_turn, []
 
     async def counted(receiver):
-        turns.append(receiver)
+        begun.append(receiver)
         await begin(receiver)
 
     monkeypatch.setattr(websocket_receiver.MessageReceiver, "_begin_turn", counted)
-    monkeypatch.setattr(receiver, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns_module, "_SECONDS", 1e-9)
     async with serving(Backend([])) as server, session(server) as client:
-        turns.clear()
+        begun.clear()
         client.send(call(1, size=200_000))
         await client.until(lambda: len(client.frames) == 2)
-    assert len(turns) > 2
+    assert len(begun) > 2
 
 
 @pytest.mark.parametrize("data", [frame(PONG), call(1)])
@@ -388,7 +389,7 @@ async def test_input_in_callbacks_shows_that_the_client_is_there(monkeypatch, ca
 # A turn has one frame, or as many as one read.
 @pytest.mark.parametrize(("seconds", "most"), [(0.0, 2), (1.0, 205)])
 async def test_a_flood_of_small_frames_lets_others_have_their_turns(monkeypatch, seconds, most):
-    monkeypatch.setattr(receiver, "_TURN_SECONDS", seconds)
+    monkeypatch.setattr(turns_module, "_SECONDS", max(seconds, 1e-9))
     events, flood = [], frame(TEXT, b'{"jsonrpc":"2.0","method":"flood"}') * 2000
     async with serving(Backend(events)) as server, session(server) as first, session(server) as second:
         events.clear()

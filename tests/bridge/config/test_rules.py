@@ -1,0 +1,134 @@
+"""What the configuration allows a request, and which key decides."""
+
+from pathlib import Path
+
+import pytest
+
+from mcpbridged.bridge.config import load, rules, tables
+from mcpbridged.bridge.config.rules import LIMITS, PASSES, REFUSES, Question
+
+from ...support.config_file import HERE
+
+TEXT = (
+    """
+rates.principal = "9/second"
+rates.websocket = "8/second"
+tool_rates."a b" = "7/second"
+limits.in_flight = 5
+limits.argument_depth = 4
+features.deny = ["logging"]
+[servers.git]
+command = "true"
+tools.allow = ["git_*", "log"]
+tools.deny = ["x", "git_push"]
+features.deny = ["roots", "prompts"]
+limits.argument_bytes = 100
+argument_bytes."git_*" = 200
+rates.server = "6/second"
+[servers.free]
+command = "true"
+[servers.off]
+command = "true"
+enabled = false
+[tokens.ci]
+sha256 = "ABAB"
+servers = ["git", "off"]
+tools.deny = ["git_l*"]
+features.deny = ["completions"]
+rates.requests = "5/second"
+[tokens.any]
+sha256 = "CDCD"
+[tokens.few]
+sha256 = "EFEF"
+servers = ["git"]
+aggregates = ["work"]
+[aggregate]
+servers = ["git"]
+[aggregates.work]
+servers = ["git"]
+[aggregates.home]
+servers = ["free"]
+""".replace("ABAB", "ab" * 32)
+    .replace("CDCD", "cd" * 32)
+    .replace("EFEF", "ef" * 32)
+)
+READ = tables.parse(TEXT.encode())
+SETTINGS = load.plan_tables(tables.Reading(READ, TEXT), Path("/x/config.toml"), HERE)
+
+
+def steps(*words):
+    return rules.explain(Question(*words), READ, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "status", "code"),
+    [
+        (("ci", "free", "ping"), ("tokens", "ci", "servers"), 403, -32600),
+        (("ci", "aggregate", "ping"), ("tokens", "ci", "servers"), 403, -32600),
+        (("ci", "work", "ping"), ("tokens", "ci", "servers"), 403, -32600),
+        (("few", "home", "ping"), ("tokens", "few", "aggregates"), 403, -32600),
+        (("ci", "off", "ping"), ("servers", "off", "enabled"), 404, -32600),
+        (("owner", "git", "logging/setLevel"), ("features", "deny", 0), 404, -32601),
+        (("owner", "git", "prompts/get"), ("servers", "git", "features", "deny", 1), 404, -32601),
+        (("ci", "git", "completion/complete"), ("tokens", "ci", "features", "deny", 0), 404, -32601),
+        (("owner", "git", "tools/call", "git_push"), ("servers", "git", "tools", "deny", 1), 200, -32602),
+        (("owner", "git", "tools/call", "other"), ("servers", "git", "tools", "allow"), 200, -32602),
+        (("ci", "git", "tools/call", "git_log"), ("tokens", "ci", "tools", "deny", 0), 200, -32602),
+    ],
+)
+def test_a_refusal_is_the_last_step_and_names_the_deciding_value(words, path, status, code):
+    *before, last = steps(*words)
+    assert all(step.result != REFUSES and step.refusal is None for step in before)
+    assert (last.result, last.path, tuple(last.refusal)) == (REFUSES, path, (status, code))
+
+
+def test_a_request_that_passes_has_each_step_with_its_key():
+    found = steps("ci", "git", "tools/call", "git_diff")
+    assert [(step.name, step.result, step.path) for step in found] == [
+        ("principal", PASSES, ("tokens", "ci")),
+        ("server", PASSES, ("tokens", "ci", "servers")),
+        ("feature", PASSES, ()),
+        ("tools of servers.git", PASSES, ("servers", "git", "tools", "allow", 0)),
+        ("tools of tokens.ci", PASSES, ()),
+        ("arguments", LIMITS, ("servers", "git", "argument_bytes", "git_*")),
+        ("arguments", LIMITS, ("limits", "argument_depth")),
+        ("rate", LIMITS, ("tokens", "ci", "rates", "requests")),
+        ("rate", LIMITS, ("servers", "git", "rates", "server")),
+        ("rate", LIMITS, ("rates", "websocket")),
+        ("requests", LIMITS, ("limits", "in_flight")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "paths"),
+    [
+        (
+            ("any", "free", "ping"),
+            [("tokens", "any"), (), (), ("rates", "principal"), ("rates", "websocket")],
+        ),
+        (("owner", "free", "tools/list"), [(), (), (), ("rates", "principal"), ("rates", "websocket")]),
+        # A tool that is not given may be denied.
+        (
+            ("local", "git", "tools/call"),
+            [(), (), (), ("servers", "git", "tools"), ("servers", "git", "limits", "argument_bytes")],
+        ),
+        (
+            ("owner", "free", "tools/call", "a b"),
+            [(), (), (), (), ("limits", "argument_depth"), ("rates", "principal"), ("tool_rates", "a b")],
+        ),
+        (
+            ("few", "work", "ping"),
+            [("tokens", "few"), ("tokens", "few", "aggregates"), ("aggregates", "work", "servers")],
+        ),
+        (("any", "aggregate", "ping"), [("tokens", "any"), (), ("aggregate", "servers")]),
+    ],
+)
+def test_the_paths_of_steps_are_those_of_the_file(words, paths):
+    found = [step.path for step in steps(*words)]
+    assert found[: len(paths)] == paths
+    assert all(step.result != REFUSES for step in steps(*words))
+
+
+def test_the_names_are_those_of_the_file():
+    assert rules.principals(SETTINGS) == ("owner", "local", "ci", "any", "few")
+    assert rules.servers(READ) == ("git", "free", "off", "aggregate", "work", "home")

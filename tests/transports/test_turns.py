@@ -1,0 +1,126 @@
+"""Turns of clients and servers in the rounds of the poller."""
+
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+
+from mcpbridged.transports.poller import Poller
+from mcpbridged.transports.turns import PrincipalTurns, Turns, backlog_turns
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_turns_are_the_shorter_the_more_there_were_in_the_last_round(anyio_backend):
+    turns = Turns()
+    assert (turns.take(), turns.operations) == (0.002, 16)
+    turns.begin_round()
+    assert turns.length == 0.002
+    for _ in range(4):
+        turns.take()
+    turns.begin_round()
+    assert (turns.length, turns.operations) == (0.0005, 4)
+    for _ in range(1000):
+        turns.take()
+    turns.begin_round()
+    assert turns.operations == 1
+    turns.begin_round()
+    assert turns.length == 0.002
+
+
+async def started(nursery, turns, order, *principals):
+    """Start tasks that wait for a turn one after the other. The first needs none."""
+    for principal in principals:
+
+        async def take(principal):
+            await turns.wait(principal)
+            order.append(principal)
+
+        nursery.start_soon(take, principal)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_each_round_has_one_turn_and_principals_take_turns(anyio_backend):
+    turns, order, woken = PrincipalTurns(), [], []
+    turns.connect(lambda: woken.append(True))
+    async with trio.open_nursery() as nursery:
+        await started(nursery, turns, order, "a", "a", "a", "a", "b", "c", "b")
+        assert order == ["a"]
+        assert len(woken) == 6
+        for number in range(2, 8):
+            assert turns.queues
+            turns.begin_round()
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(order) == number
+    assert order == ["a", "a", "b", "c", "a", "b", "a"]
+    assert not turns.queues
+    turns.begin_round()
+    await turns.wait("a")
+
+
+async def test_a_task_that_is_cancelled_takes_no_turn(anyio_backend):
+    turns, order = PrincipalTurns(), []
+    turns.connect(lambda: None)
+    async with trio.open_nursery() as nursery:
+        await started(nursery, turns, order, "a")
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as inner:
+                await started(inner, turns, order, "a", "b")
+                scope.cancel()
+        assert not turns.queues
+        await started(nursery, turns, order, "c", "c")
+        turns.begin_round()
+        turns.begin_round()
+    assert order == ["a", "c", "c"]
+
+
+async def test_without_a_poller_no_task_waits(anyio_backend):
+    turns, order = PrincipalTurns(), []
+    async with trio.open_nursery() as nursery:
+        await started(nursery, turns, order, "a", "a", "a")
+        assert order == ["a"] * 3
+        turns.connect(lambda: None)
+        await started(nursery, turns, order, "a", "a")
+        # The poller ends.
+        turns.connect(None)
+    assert order == ["a"] * 5
+
+
+async def test_a_poller_without_edges_begins_rounds_for_those_that_wait(anyio_backend):
+    poller, order = Poller(), []
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(poller.run)
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as waiting:
+                for number in range(50):
+                    waiting.start_soon(partial(backlog_turns.wait, f"p{number % 3}"))
+            nursery.cancel_scope.cancel()
+    poller.close()
+    assert not backlog_turns.queues
+    assert order == []
+
+
+async def test_a_quiet_client_waits_for_one_turn_of_a_flood(anyio_backend):
+    poller, handled = Poller(), []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(poller.run)
+
+        async def flood():
+            while True:
+                handled.append("flood")
+                await backlog_turns.wait("flooder")
+
+        for _ in range(200):
+            nursery.start_soon(flood)
+        with trio.fail_after(20):
+            while len(handled) < 1000:
+                await trio.lowlevel.checkpoint()
+            for _ in range(20):
+                before = len(handled)
+                await backlog_turns.wait("quiet")
+                # Two rounds at most, each with one turn of the flood.
+                assert len(handled) - before <= 3
+        nursery.cancel_scope.cancel()
+    poller.close()
