@@ -137,7 +137,15 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
     limits = changed_limits(Limits(), file.limits)
     hidden = own_files(path, environment, _private_files(file, path.parent))
     servers = [
-        _server(name, _with_features(server, file), limits, path.parent, environment, hidden, needs_pin=file.approval)
+        _server(
+            name,
+            _with_features(server, file),
+            limits,
+            path.parent,
+            environment,
+            hidden,
+            needs_pin=file.approval,
+        )
         for name, server in file.servers.items()
         if server.enabled
     ]
