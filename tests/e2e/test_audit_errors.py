@@ -36,7 +36,10 @@ async def event_with(running, correlation_id):
     with trio.fail_after(20):
         while not (found := [one for one in events(running) if one.get("correlation_id") == correlation_id]):
             await trio.sleep(0.02)
-    (event,) = found
+        (event,) = found
+        # The log is read by a thread.
+        while not any(correlation_id in line for line in running.lines):
+            await trio.sleep(0.02)
     assert sum(correlation_id in line for line in running.lines) == 1
     return event
 

@@ -12,6 +12,7 @@ import trio
 import trio_websocket
 
 from ..support.bridge_process import EXAMPLE, REPOSITORY, Bridge
+from ..support.correlation import constant
 from ..support.processes import threads_of
 from ..support.raw_http import BOTH, Connection, connect
 from ..support.stateless_requests import ASKABLE, PREFIX, SUBSCRIPTION, headers_of, request, tool
@@ -118,8 +119,9 @@ async def test_an_unsupported_revision_is_refused_with_the_supported_revisions(b
         await send(connection, body, **{"MCP-Protocol-Version": "2099-01-01"})
         answer = await connection.answer()
     assert answer.status == 400
-    assert answer.json["error"]["code"] == -32022
-    assert answer.json["error"]["data"] == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
+    error = constant(answer.json["error"])
+    assert error["code"] == -32022
+    assert error["data"] == {"supported": ["2026-07-28"], "requested": "2099-01-01"}
 
 
 @pytest.mark.parametrize("verb", ["GET", "DELETE"])
@@ -403,22 +405,19 @@ async def test_input_rounds_of_two_principals_are_kept_apart(start_bridge, tmp_p
         second = await first_round(bob, "bob?")
         assert len(bridge.children()) == 2
         # A state of the other principal is refused, for the same call and for another.
-        assert await retry(bob, first, question="alice?") == (
-            200,
-            {"jsonrpc": "2.0", "id": 2, "error": INVALID},
-        )
-        assert (await retry(alice, second, question="bob?"))[1]["error"] == INVALID
-        assert (await retry(bob, {**second, "requestState": first["requestState"]}, question="bob?"))[1][
-            "error"
-        ] == INVALID
+        status, answer = await retry(bob, first, question="alice?")
+        assert (status, answer["id"], constant(answer["error"])) == (200, 2, INVALID)
+        assert constant((await retry(alice, second, question="bob?"))[1]["error"]) == INVALID
+        foreign = {**second, "requestState": first["requestState"]}
+        assert constant((await retry(bob, foreign, question="bob?"))[1]["error"]) == INVALID
         answers = [
             (await retry(alice, first, question="alice?"))[1],
             (await retry(bob, second, {"action": "decline"}, "bob?"))[1],
         ]
         assert [one["result"]["content"][0]["text"] for one in answers] == ["accept: blue", "decline: "]
         # No state is valid twice.
-        assert (await retry(alice, first, question="alice?"))[1]["error"] == INVALID
-        assert (await retry(bob, second, question="bob?"))[1]["error"] == INVALID
+        assert constant((await retry(alice, first, question="alice?"))[1]["error"]) == INVALID
+        assert constant((await retry(bob, second, question="bob?"))[1]["error"]) == INVALID
 
 
 TASKS = """
@@ -444,7 +443,7 @@ async def test_a_task_on_a_process_of_all_principals_is_its_callers_only(start_b
         _, begun = await exchange(alice, "tools/call", tool("any"))
         assert begun["result"]["taskId"] == "T"
         await send(bob, get, **{"Mcp-Name": "T"})
-        assert (await bob.answer()).json["error"] == {"code": -32602, "message": "Unknown task"}
+        assert constant((await bob.answer()).json["error"]) == {"code": -32602, "message": "Unknown task"}
         await send(alice, get, **{"Mcp-Name": "T"})
         assert (await alice.answer()).json["result"]["status"] == "completed"
 
@@ -452,7 +451,7 @@ async def test_a_task_on_a_process_of_all_principals_is_its_callers_only(start_b
 async def test_a_state_is_valid_for_the_same_arguments_only(bridge):
     async with connect(bridge) as connection:
         result = await first_round(connection)
-        assert (await retry(connection, result, question="another?"))[1]["error"] == INVALID
+        assert constant((await retry(connection, result, question="another?"))[1]["error"]) == INVALID
         status, answer = await retry(connection, result)
         assert status == 200
         assert answer["result"]["content"][0]["text"] == "accept: blue"
@@ -465,7 +464,7 @@ async def test_a_state_does_not_outlive_the_bridge(tmp_path, start_bridge):
     bridge.stop()
     bridge = start_bridge()
     async with connect(bridge) as connection:
-        assert (await retry(connection, result))[1]["error"] == INVALID
+        assert constant((await retry(connection, result))[1]["error"]) == INVALID
         fresh = await first_round(connection)
         assert (await retry(connection, fresh))[1]["result"]["content"][0]["text"] == "accept: blue"
 
@@ -478,7 +477,7 @@ async def test_a_state_does_not_outlive_the_server(start_bridge):
         os.kill(server, signal.SIGKILL)
         while not any("process_exited" in line for line in bridge.lines):
             await trio.sleep(0.01)
-        assert (await retry(connection, result))[1]["error"] == INVALID
+        assert constant((await retry(connection, result))[1]["error"]) == INVALID
         assert (await retry(connection, await first_round(connection)))[0] == 200
 
 

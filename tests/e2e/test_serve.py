@@ -20,6 +20,7 @@ import trio_websocket
 from mcpbridged.bridge.commands.control_client import follow
 
 from ..support.bridge_process import EXAMPLE, MODERN, PROGRAM, Bridge
+from ..support.correlation import constant
 from ..support.daemon_clients import example, open_socket, stateless_request
 from ..support.daemon_process import Daemon, ServiceManager, child, daemon, write_config
 from ..support.raw_http import BOTH, INITIALIZE, connect
@@ -1050,7 +1051,7 @@ async def test_a_call_is_cancelled_after_a_time_without_progress(tmp_path):
         async with AsyncExitStack() as stack:
             opened = await open_socket(running, "one", stack)
             await opened.begin(1, {"name": "slow", "arguments": slow})
-            assert (await opened.answers(1))[1]["error"]["data"] == {"reason": "timeout"}
+            assert constant((await opened.answers(1))[1]["error"])["data"] == {"reason": "timeout"}
 
 
 # ---- limits of a process

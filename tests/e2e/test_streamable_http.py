@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from ..support.bridge_process import Bridge
+from ..support.correlation import constant
 from ..support.raw_http import BOTH, INITIALIZE, Connection, Event, Session, connect, message, tool_call
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +71,7 @@ async def test_a_session_that_was_ended_is_not_found(bridge: Bridge) -> None:
         unknown = Session(bridge, "x" * len(session.id))
         never = await unknown.post(connection, tool_call("echo", 1, text="hello"))
         assert (gone.status, never.status) == (404, 404)
-        assert gone.body == never.body
+        assert constant(gone.json["error"]) == constant(never.json["error"])
         assert await session.end(connection) == 404
 
 

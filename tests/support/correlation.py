@@ -1,6 +1,7 @@
 """Correlation ids in texts: find them, and compare what is left."""
 
 import re
+from typing import Any
 
 _ALONE = re.compile(rb',?"data":\{"correlationId":"[0-9a-f]{16}"\}')
 _MEMBER = re.compile(rb',?"correlationId":"([0-9a-f]{16})"')
@@ -20,3 +21,9 @@ def ids_in(text: bytes) -> list[str]:
 def header_ids(text: bytes) -> list[str]:
     """Return the correlation ids in the header fields of a text."""
     return [match.decode() for match in _HEADER.findall(text)]
+
+
+def constant(error: dict[str, Any]) -> dict[str, Any]:
+    """Return an error without its correlation id, and without `data` if that has nothing else."""
+    data = {key: value for key, value in error.get("data", {}).items() if key != "correlationId"}
+    return {key: value for key, value in error.items() if key != "data"} | ({"data": data} if data else {})
