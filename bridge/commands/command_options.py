@@ -151,6 +151,11 @@ def _add_restart(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="restart every server")
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
+    parser.add_argument("--all", action="store_true", help="check every server")
+
+
 def _add_servers(text: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", nargs="+", metavar="NAME", help=text)
 
@@ -452,6 +457,7 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "logout": (_add_login,),
     "client-config": (_add_client_config, _add_json),
     "admin": (_add_open,),
+    "check": (_add_check, _add_json),
     "doctor": (_add_json,),
     "completion": (_add_shell,),
     "help": (_add_topic,),

@@ -56,6 +56,7 @@ EXAMPLES: Final = {
         "mcp-bridge client-config cursor github --http",
     ),
     "admin": ("mcp-bridge admin", "mcp-bridge admin --open"),
+    "check": ("mcp-bridge check github", "mcp-bridge check --all --json"),
     "doctor": ("mcp-bridge doctor",),
     "completion": ("mcp-bridge completion bash",),
     "help": ("mcp-bridge help", "mcp-bridge help status"),

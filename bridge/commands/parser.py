@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "logout": "erase the credentials for a remote server, and revoke them if possible",
     "client-config": "print the configuration snippet for a client",
     "admin": "print a link that opens the page of the daemon in a browser",
+    "check": "examine the tools, prompts and resources that servers offer, and report what is wrong or suspicious",
     "doctor": "diagnose this machine and the configuration, and suggest fixes",
     "completion": "print the completion script for a shell",
     "help": "show the help of a command",

@@ -56,20 +56,20 @@ _INJECTED: Final = (
     (
         ERROR,
         "injected-instruction",
-        "tells the model to ignore other instructions",
+        "directs the model to ignore other instructions",
         re.compile(_IGNORE, re.IGNORECASE),
     ),
     (
         ERROR,
         "hides-from-user",
-        "tells the model to hide something from the user",
+        "directs the model to hide something from the user",
         re.compile(_HIDE, re.IGNORECASE),
     ),
     (ERROR, "instruction-markup", "has markup that imitates instructions to the model", re.compile(_MARKUP)),
     (
         ERROR,
         "requests-secret-file",
-        "tells the model to read a file with secrets",
+        "directs the model to read a file with secrets",
         re.compile(rf"{_ORDER}[^.\n]{{0,80}}?(?:{_PRIVATE_FILES})", re.IGNORECASE),
     ),
     (WARNING, "names-secret-file", "names a file with secrets", re.compile(_PRIVATE_FILES, re.IGNORECASE)),
