@@ -220,6 +220,8 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l project -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l definitions
+complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l yes
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a new
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a list

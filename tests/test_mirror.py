@@ -115,6 +115,10 @@ TESTED_AS_A_WHOLE = {
         "bridge/commands/check.py",
         "bridge/commands/server_lists.py",
     },
+    "tests/e2e/test_definitions.py": {
+        "bridge/commands/approve_definitions.py",
+        "bridge/runtime/definitions.py",
+    },
     "tests/e2e/test_login.py": {
         "bridge/commands/login.py",
         "bridge/oauth/factory.py",

@@ -151,6 +151,15 @@ def _add_restart(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="restart every server")
 
 
+def _add_approve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--definitions",
+        action="store_true",
+        help="approve changed tools, prompts and resource templates instead of the command",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --definitions: approve without a question")
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
     parser.add_argument("--all", action="store_true", help="check every server")
@@ -451,7 +460,7 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "reload": (_add_json,),
     "env": (_add_server, _add_json),
     "config": (_add_config,),
-    "approve": (partial(_add_servers, _SERVER), _add_json),
+    "approve": (partial(_add_servers, _SERVER), _add_approve, _add_json),
     "token": (_add_token,),
     "login": (_add_login,),
     "logout": (_add_login,),

@@ -42,7 +42,7 @@ EXAMPLES: Final = {
         "mcp-bridge config import ~/.cursor/mcp.json",
         "mcp-bridge config schema",
     ),
-    "approve": ("mcp-bridge approve github",),
+    "approve": ("mcp-bridge approve github", "mcp-bridge approve --definitions github"),
     "token": (
         "mcp-bridge token new editor --servers github files",
         "mcp-bridge token list",

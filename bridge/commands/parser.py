@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "reload": "reload the configuration",
     "env": "show the environment variables of a server",
     "config": "check, show or import a configuration, or print its JSON Schema",
-    "approve": "pin the commands of servers by hash",
+    "approve": "pin the commands of servers by hash, or approve changed definitions",
     "token": "create, list, revoke or rotate tokens",
     "login": "log in at a remote server, and keep the credentials for the daemon",
     "logout": "erase the credentials for a remote server, and revoke them if possible",

@@ -30,6 +30,7 @@ from ...validators.session_replay import REPLAYED, SessionReplay
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
 from .call_metrics import Recorder
+from .definition_guard import GUARDED, USED
 from .effects import (
     CANCELLED,
     OK,
@@ -258,8 +259,8 @@ class LegacySession:
     def _check_policy(self, method: str, params: bytes) -> None:
         if self._policy.denied(method):
             raise self._policy.refusal(method, 200)
-        if method == "tools/call":
-            self._policy.check(read_name(params))
+        if method in USED:
+            self._policy.check_use(method, read_name(params))
 
     def _on_notification(self, message: Notification) -> Effects:
         method = message.method
@@ -430,6 +431,8 @@ class LegacySession:
         if wire_id not in pending.by_wire_id:
             return self._on_unmatched(message)
         request = pending.remove(wire_id)
+        if self._policy.guard is not None and request.method in GUARDED:
+            message = self._policy.guard.on_list(request.method, message)
         if self._policy.restricts:
             message = self._policy.answer(request.method, message, self._limits)
         if request.method == "initialize":

@@ -33,6 +33,7 @@ from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
 from .call_metrics import Recorder
 from .call_timeouts import CallTimeouts
+from .definition_guard import GUARDED, USED
 from .effects import (
     CANCELLED,
     OK,
@@ -155,8 +156,8 @@ class Multiplexer:
         if policy.restricts:
             if policy.denied(method):
                 raise policy.refusal(method, 404)
-            if method == "tools/call":
-                policy.check(call.envelope.name)
+            if method in USED:
+                policy.check_use(method, call.envelope.name)
         if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
         envelope = call.envelope
@@ -398,8 +399,11 @@ class Multiplexer:
                 return (LogDebug("response_not_awaited"),)
             return (LogDebug("response_unmatched", ("server", wire_id)),)
         call = self._remove(wire_id)
-        if call.policy.restricts:
-            message = call.policy.answer(call.request.method, message, self._limits)
+        policy = call.policy
+        if policy.guard is not None and call.request.method in GUARDED:
+            message = policy.guard.on_list(call.request.method, message)
+        if policy.restricts:
+            message = policy.answer(call.request.method, message, self._limits)
         effects = self._answer(call, message)
         if call.since is not None:
             counts = self._recorder.counts

@@ -55,6 +55,8 @@ class ServerStatus(msgspec.Struct, frozen=True):
     since: float = 0.0
     methods_since: float = 0.0
     used_methods: tuple[str, ...] = ()
+    # The tools, prompts and resource templates that are not approved.
+    pending_definitions: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -123,6 +125,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         since=round(server_log.since, 1),
         methods_since=round(server_log.methods_since, 1),
         used_methods=_used(server_log.metrics),
+        pending_definitions=server.pending_definitions,
     )
 
 

@@ -50,7 +50,7 @@ def test_an_approval_of_commands_is_not_for_remote_servers():
 
 
 def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
-    both = {"enabled", "share", "era", "start", "tools", "features", "limits"}
+    both = {"enabled", "share", "era", "start", "tools", "features", "definitions", "limits"}
     assert {*PROCESS_KEYS, *REMOTE_KEYS, *both} == {field.name for field in Server.__attrs_attrs__}
     assert not set(PROCESS_KEYS) & set(REMOTE_KEYS)
 
