@@ -245,6 +245,11 @@ def _add_add(added: argparse.ArgumentParser) -> None:
 
 def _add_service(service: argparse.ArgumentParser) -> None:
     service.add_argument("action", choices=["install", "uninstall", "status"])
+    service.add_argument(
+        "--check-timer",
+        action="store_true",
+        help="for install: check the servers once a day too (mcp-bridge check --all)",
+    )
     service.add_argument("--json", action="store_true", help="print JSON, for status")
 
 

@@ -163,11 +163,14 @@ class ServerParts:
         self.starter.warm()
 
     def notify_lists(self, methods: Iterable[str]) -> None:
-        """Send list_changed to all clients, as if the server had, for lists with these methods."""
+        """Send list_changed for lists with these methods to all clients, as if the server had.
+
+        A process of the modern era is left out: its notifications name a subscription, and the next list has the change.
+        """
         lists = {_LIST_OF[method] for method in methods}
         for process in tuple(self.common.processes):
             owner = process.current_owner
-            if owner is None or process.liveness is None:
+            if owner is None or process.liveness is None or owner.speaks_modern:
                 continue
             for name in sorted(lists):
                 with self.common.tasks.guarding(owner):

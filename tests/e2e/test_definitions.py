@@ -2,12 +2,16 @@
 
 import json
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+import trio
+import trio_websocket
 
+from ..support.daemon_clients import open_socket
 from ..support.daemon_process import CHILDREN, Daemon, daemon, write_config
 from ..support.sdk import SDK_WARNINGS, client_of
+from ..support.stateless_requests import request
 
 pytestmark = [pytest.mark.anyio, *SDK_WARNINGS]
 SCHEMA = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
@@ -218,3 +222,53 @@ async def test_a_change_of_a_member_is_blocked_in_the_aggregate(tmp_path):
         offer(tmp_path, changed(description="x"))
         listed = json.loads(running.do("tools", "aggregate", "--json").stdout)
         assert [one["name"] for one in listed] == ["one__other"]
+
+
+@pytest.mark.parametrize("client_era", ERAS)
+async def test_clients_of_a_legacy_server_are_notified_of_an_approval(tmp_path, client_era):
+    content = {**WHOLE, "era": "legacy"}
+    with daemon(tmp_path, {"one": server(tmp_path, content, definitions="block")}) as running:
+        async with seen(running), AsyncExitStack() as stack:
+            stack.enter_context(trio.fail_after(20))
+            if client_era == "legacy":
+                socket = await open_socket(running, "one", stack)
+                connection = socket._connection
+            else:
+                connection = await stack.enter_async_context(
+                    trio_websocket.open_websocket_url(
+                        running.url("one", "ws"),
+                        subprotocols=["mcp"],
+                        extra_headers=[*running.headers.items()],
+                    )
+                )
+                listen = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+                await connection.send_message(json.dumps(listen))
+                assert "acknowledged" in await connection.get_message()
+            offer(tmp_path, {**changed(description="x"), "era": "legacy"})
+            listed = json.loads(running.do("tools", "one", "--json").stdout)
+            assert [one["name"] for one in listed] == ["other"]
+            running.do("approve", "--definitions", "--yes", "one")
+            message = json.loads(await connection.get_message())
+            assert message["method"] == "notifications/tools/list_changed"
+
+
+async def test_a_change_of_a_remote_server_is_blocked(tmp_path):
+    far, near = tmp_path / "far", tmp_path / "near"
+    far.mkdir()
+    with daemon(far, {"one": server(far, WHOLE, definitions="off")}) as remote:
+        secret = near / "token"
+        near.mkdir(mode=0o700)
+        secret.write_text(remote.headers["Authorization"])
+        secret.chmod(0o600)
+        table = {
+            "url": remote.url("one"),
+            "definitions": "block",
+            "secret_headers": {"Authorization": str(secret)},
+        }
+        with daemon(near, {"one": table}) as running:
+            async with seen(running) as client:
+                offer(far, changed(description="x"))
+                assert await tools_of(client) == ["other"]
+                assert await call_fails(client)
+                running.do("approve", "--definitions", "--yes", "one")
+                assert await tools_of(client) == ["read", "other"]
