@@ -20,7 +20,7 @@ from ...validators.limits import Limits
 from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INVALID_PARAMS, Rejection
 from .definition_changes import differences
-from .definitions import KINDS, PROMPT, RESOURCE, TOOL, Kind, canonical
+from .definitions import KINDS, PROMPT, RESOURCE, TOOL, Kind, canonical, of_any_era
 from .errors import fault_text
 
 # The lists that are compared. The resources of many servers are data that changes.
@@ -32,8 +32,8 @@ MOST: Final = 4096
 # Of one definition, and of all of a server (bytes). Beyond them the hash is recorded and the text is not.
 _LARGEST_FORM: Final = 64 * 1024
 _LARGEST_TOTAL: Final = 2 * 1024 * 1024
-# Forms on one page that differ and are compared by their canonical form (bytes). Further ones count as changed.
-_MOST_COMPARED: Final = 256 * 1024
+# Texts on one page that differ and are compared by their canonical form (bytes). Further ones count as changed.
+_MOST_COMPARED: Final = 128 * 1024
 # Reports that are remembered, so that none is repeated.
 _MOST_REPORTS: Final = 1024
 _CHANGED: Final = "definition_changed"
@@ -41,9 +41,9 @@ _ADDED: Final = "definition_added"
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
-    """A version of a definition: the hash of its form, and the form, empty if it is too large to be recorded.
+    """A version of a definition: the hash of its text, and the text, empty if it is too large to be recorded.
 
-    The form is JSON with sorted members. Two forms can differ and have the same canonical form (definitions.py).
+    Two texts can differ and have the same canonical form (definitions.py).
     """
 
     hash: str
@@ -94,8 +94,6 @@ class DefinitionGuard:
         self._size = 0
         # Whether the record has changed since it was stored.
         self._dirty = False
-        # The hashes of texts that are approved; emptied by an approval.
-        self._texts: set[bytes] = set()
         # How much may still be compared beyond its hash on this page (bytes).
         self._room = 0
         # Kind, name and hash of what was reported.
@@ -163,7 +161,6 @@ class DefinitionGuard:
                 one.approved |= one.pending
                 one.pending.clear()
                 changed.append(method)
-        self._texts.clear()
         if changed:
             self._save()
         return changed
@@ -174,27 +171,22 @@ class DefinitionGuard:
         """Record the definitions of a page, and return those that a client may get."""
         record = self._kind(kind.name)
         self._room = _MOST_COMPARED
-        kept = [item for item in items if self._is_unchanged(kind, record, item)]
+        kept = [item for item in items if self._is_approved(kind, record, item)]
         if is_last and not record.complete:
             record.complete = self._dirty = True
         if self._dirty:
             self._save()
         return kept
 
-    def _is_unchanged(self, kind: Kind, record: KindRecord, item: msgspec.Raw) -> bool:
-        """Return whether a definition is approved. A repeated text of one is recognised without decoding it."""
-        key = hashlib.blake2b(item, person=kind.member[:16].encode()).digest()
-        if key in self._texts and not record.pending:
-            return True
-        unchanged = self._is_approved(kind, record, item)
-        if unchanged and len(self._texts) < MOST * len(GUARDED):
-            self._texts.add(key)
-        return unchanged
-
     def _is_approved(self, kind: Kind, record: KindRecord, item: msgspec.Raw) -> bool:
+        """Record a definition, and return whether it is approved."""
         name, seen = _read(kind, item)
         approved = record.approved.get(name)
         if approved is not None and (approved.hash == seen.hash or self._is_equal(approved, seen)):
+            if approved.hash != seen.hash:
+                # The next equal text needs no comparison.
+                self._drop(approved)
+                record.approved[name] = self._bounded(seen)
             if name in record.pending:
                 self._drop(record.pending.pop(name))
                 self._dirty = True
@@ -218,7 +210,7 @@ class DefinitionGuard:
         self._room -= len(one.form) + len(other.form)
         if not one.form or not other.form or self._room < 0:
             return False
-        return canonical(_value(one.form)) == canonical(_value(other.form))
+        return canonical(of_any_era(_value(one.form))) == canonical(of_any_era(_value(other.form)))
 
     def _report_once(self, event: str, kind: str, name: str, hash_: str) -> None:
         key = (kind, name, hash_)
@@ -260,13 +252,10 @@ def _all(record: KindRecord) -> Iterator[Seen]:
 
 
 def _read(kind: Kind, item: msgspec.Raw) -> tuple[str, Seen]:
-    """Return the name and the version of a definition. One that cannot be decoded is compared as it is."""
+    """Return the name and the version of a definition."""
     name = json_object.string(json_object.peek(item).get(kind.identity))
-    try:
-        form = msgspec.json.encode(msgspec.json.decode(item), order="sorted")
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        form = bytes(item)
-    return name, Seen(_hash(form), form.decode("utf-8", "replace"))
+    text = bytes(item)
+    return name, Seen(_hash(text), text.decode("utf-8", "replace"))
 
 
 def _hash(form: bytes) -> str:
@@ -275,10 +264,14 @@ def _hash(form: bytes) -> str:
 
 def _described(approved: Seen | None, seen: Seen) -> list[str]:
     if approved is None:
-        return differences({}, _value(seen.form)) if seen.form else ["new, and too large to be shown"]
+        return (
+            differences({}, of_any_era(_value(seen.form)))
+            if seen.form
+            else ["new, and too large to be shown"]
+        )
     if not approved.form or not seen.form:
         return ["changed, and too large to be compared"]
-    return differences(_value(approved.form), _value(seen.form))
+    return differences(of_any_era(_value(approved.form)), of_any_era(_value(seen.form)))
 
 
 def _value(form: str) -> Any:  # noqa: ANN401 - JSON

@@ -19,6 +19,7 @@ RESOURCE: Final = "resource"
 INSTRUCTIONS: Final = "instructions"
 # Deeper values keep their order (levels). A message has at most `limits.json_depth` levels.
 _DEEPEST: Final = 200
+_HEADER: Final = "x-mcp-header"
 # Lists of strings whose order has no meaning.
 _SETS: Final = frozenset({"required", "type"})
 
@@ -67,6 +68,22 @@ def canonical(content: object) -> str:
     return json.dumps(_ordered(content, "", 0), sort_keys=True, separators=(",", ":"))
 
 
+def of_any_era(content: object) -> object:
+    """Return a definition without the members that depend on the era of the client.
+
+    A client of the other era than the server gets it translated: without `execution`, without header annotations that are not
+    valid, and with an output schema of no object inside of one, or without it.
+    """
+    if not isinstance(content, dict):
+        return content
+    found = {key: value for key, value in cast("dict[str, object]", content).items() if key != "execution"}
+    if "inputSchema" in found:
+        found["inputSchema"] = _without_annotations(found["inputSchema"], 0)
+    if not _describes_object(found.get("outputSchema")):
+        found.pop("outputSchema", None)
+    return found
+
+
 def digest(form: str) -> str:
     """Return the hash of a canonical form."""
     return f"sha256:{hashlib.sha256(form.encode()).hexdigest()}"
@@ -75,6 +92,32 @@ def digest(form: str) -> str:
 def _name(kind: Kind, item: object) -> str:
     found: object = cast("Mapping[str, object]", item).get(kind.identity) if isinstance(item, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def _describes_object(schema: object) -> bool:
+    """Return whether a translation keeps an output schema: it describes an object, and not only one around a value."""
+    if not isinstance(schema, dict):
+        return False
+    found = cast("Mapping[str, object]", schema)
+    properties = found.get("properties")
+    is_around_value = (
+        not {*found} - {"$schema", "type", "properties", "required"}
+        and found.get("required") == ["result"]
+        and isinstance(properties, dict)
+        and {*cast("dict[str, object]", properties)} == {"result"}
+    )
+    return found.get("type") == "object" and not is_around_value
+
+
+def _without_annotations(value: object, depth: int) -> object:
+    if depth > _DEEPEST:
+        return value
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value).items()
+        return {key: _without_annotations(one, depth + 1) for key, one in members if key != _HEADER}
+    if isinstance(value, list):
+        return [_without_annotations(one, depth + 1) for one in cast("list[object]", value)]
+    return value
 
 
 def _ordered(value: object, member: str, depth: int) -> object:

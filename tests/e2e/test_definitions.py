@@ -272,3 +272,23 @@ async def test_a_change_of_a_remote_server_is_blocked(tmp_path):
                 assert await call_fails(client)
                 running.do("approve", "--definitions", "--yes", "one")
                 assert await tools_of(client) == ["read", "other"]
+
+
+@pytest.mark.parametrize("first", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+async def test_clients_of_both_eras_get_the_same_definitions(tmp_path, era, first):
+    header = {"type": "object", "properties": {"a": {"type": "string", "x-mcp-header": "not valid"}}}
+    tool = {
+        **READ,
+        "inputSchema": header if era == "legacy" else SCHEMA,
+        "execution": {"taskSupport": "optional"},
+        "outputSchema": {"type": "array", "items": {"type": "string"}}
+        if era == "modern"
+        else {"type": "object"},
+    }
+    content = {**WHOLE, "era": era, "tools": [tool, OTHER]}
+    with daemon(tmp_path, {"one": server(tmp_path, content, definitions="block")}) as running:
+        for client_era in (first, *(one for one in ERAS if one != first), first):
+            async with client_of(running, "one", "http", MODES[client_era]) as client:
+                assert await tools_of(client) == ["read", "other"]
+        assert running.status()["servers"][0]["pending_definitions"] == 0

@@ -252,3 +252,11 @@ def test_the_record_of_an_empty_store_is_complete_after_an_empty_list():
     assert world.names() == []
     assert world.stored == {"tool": KindRecord(complete=True)}
     assert world.names(READ) == []
+
+
+def test_a_list_for_a_client_of_the_other_era_is_no_change():
+    world = World()
+    assert world.names({**READ, "execution": {"taskSupport": "forbidden"}}) == ["read"]
+    assert world.names(READ) == ["read"]
+    assert world.names({**READ, "execution": {"taskSupport": "forbidden"}}) == ["read"]
+    assert world.reports == []

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from mcpbridged.bridge.core.definitions import KINDS, Definition, canonical, definitions_in, digest
+from mcpbridged.bridge.core.definitions import (
+    KINDS,
+    Definition,
+    canonical,
+    definitions_in,
+    digest,
+    of_any_era,
+)
 
 TOOL = {
     "name": "read",
@@ -64,3 +71,37 @@ def test_a_definition_is_named_by_its_kind():
     assert [one.content for one in found] == [TOOL, {"name": 1}, "text"]
     (template,) = definitions_in(KINDS[2], [{"uriTemplate": "a://{b}", "name": "x"}])
     assert template == Definition("resource template", "a://{b}", {"uriTemplate": "a://{b}", "name": "x"})
+
+
+def test_members_that_depend_on_the_era_of_the_client_are_removed():
+    around = {"type": "object", "properties": {"result": {"type": "string"}}, "required": ["result"]}
+    tool = {
+        "name": "a",
+        "execution": {"taskSupport": "optional"},
+        "inputSchema": {"anyOf": [{"properties": {"b": {"x-mcp-header": "C", "type": "string"}}}]},
+    }
+    expected = {"name": "a", "inputSchema": {"anyOf": [{"properties": {"b": {"type": "string"}}}]}}
+    for output in ({"type": "string"}, around, {**around, "$schema": "s"}, None, []):
+        assert of_any_era({**tool, "outputSchema": output}) == expected
+    assert of_any_era(tool) == expected
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"type": "object"},
+        {"type": "object", "properties": [], "required": ["result"]},
+        {"type": "object", "properties": {"result": {}, "more": {}}, "required": ["result"]},
+        {"type": "object", "properties": {"result": {}}, "required": ["result"], "title": "x"},
+    ],
+)
+def test_an_output_schema_of_an_object_stays(output):
+    assert of_any_era({"outputSchema": output}) == {"outputSchema": output}
+
+
+def test_no_object_and_a_deep_schema_stay():
+    assert of_any_era("text") == "text"
+    value: object = "end"
+    for _ in range(300):
+        value = [value]
+    assert of_any_era({"inputSchema": value}) == {"inputSchema": value}
