@@ -41,7 +41,7 @@ def _differences(path: str, old: object, new: object, depth: int) -> Iterator[st
     elif path.rpartition(".")[2] == "required" and isinstance(old, list) and isinstance(new, list):
         yield from _in_required(path, cast("Sequence[object]", old), cast("Sequence[object]", new))
     else:
-        yield from _in_values(path or "value", old, new)
+        yield from _in_values(path or "value", cast("object", old), cast("object", new))
 
 
 def _in_objects(path: str, old: Mapping[str, object], new: Mapping[str, object], depth: int) -> Iterator[str]:
