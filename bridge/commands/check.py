@@ -8,7 +8,7 @@ import attrs
 
 from ...validators.counted import counted
 from ..config.package_spec import find_package
-from ..config.settings import AGGREGATE, CONTROL
+from ..config.settings import CONTROL, ServerConfig
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..core.findings import ERROR, WARNING, Finding
 from ..core.server_check import Offer, about_server, check_offer, tools_of_others
@@ -23,6 +23,8 @@ from .server_lists import read_offer
 from .text_width import wrapped
 from .threads import AT_ONCE, map_in_threads
 
+# The module of the command of an aggregate (config/load.py).
+_AGGREGATE: Final = "mcpbridged.bridge.aggregate.server"
 _INDENT: Final = " " * 8
 
 
@@ -36,7 +38,8 @@ def check(invocation: Invocation) -> int:
     for name in options.servers:
         if name not in states:
             raise ErrorResponse(f"there is no server {name!r}{alternatives(name, [*states])}")
-    names = [*dict.fromkeys(options.servers)] or [name for name in states if name != AGGREGATE]
+    own = [name for name, state in states.items() if not _is_aggregate(state)]
+    names = [*dict.fromkeys(options.servers)] or own
     with Progress() as progress:
         tally = progress.count("checked", len(names))
         offers = [*map_in_threads(lambda name: read_offer(unix, name), names, AT_ONCE, tally.one_more)]
@@ -56,6 +59,11 @@ def check(invocation: Invocation) -> int:
     return EX_FAILED if errors else EX_OK
 
 
+def _is_aggregate(state: Mapping[str, Any]) -> bool:
+    """Return whether a server has the definitions of others, which are checked by themselves."""
+    return _AGGREGATE in state["command"]
+
+
 def _about_state(state: Mapping[str, Any], offer: Offer) -> list[Finding]:
     """Return the findings about the command of a server and the use of its capabilities."""
     found: list[Finding] = []
@@ -69,10 +77,10 @@ def _about_state(state: Mapping[str, Any], offer: Offer) -> list[Finding]:
                 f"pin a version, such as {package.spec}@1.2.3",
             )
         )
-    if state["name"] != AGGREGATE:
+    if not _is_aggregate(state):
         found += [
             about_server(WARNING, "capability-unused", one.text, "; ".join([one.fix, *one.commands]))
-            for one in unused_features(state, (), offer.capabilities, time.time())
+            for one in unused_features(state, ServerConfig(offer.server), offer.capabilities, time.time())
         ]
     return found
 

@@ -112,6 +112,12 @@ def test_servers_that_cannot_be_checked(tmp_path):
             assert running.do("check", *words, check=False).returncode == 64
 
 
+def test_an_aggregate_is_checked_by_its_members(tmp_path):
+    servers = {"good": server(tmp_path, "good", GOOD)}
+    with daemon(tmp_path, servers, aggregate={"servers": ["good"]}) as running:
+        assert running.do("check", "--all").stdout == "good: 5 definitions: no findings\n"
+
+
 def test_without_a_daemon_the_exit_code_is_69(tmp_path):
     with daemon(tmp_path, {"example": {"command": EXAMPLE}}) as running:
         pass

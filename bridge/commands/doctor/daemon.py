@@ -138,7 +138,7 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
         yield Finding(OK, f"{server['where']}: responded after {time.monotonic() - began:.1f} s")
         capabilities: Any = found.get("capabilities")
         offered = cast("dict[str, Any]", capabilities) if isinstance(capabilities, dict) else {}
-        yield from unused_features(server, config.without, offered, time.time())
+        yield from unused_features(server, config, offered, time.time())
 
 
 def _pending_definitions(server: dict[str, Any]) -> Iterator[Finding]:

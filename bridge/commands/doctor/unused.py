@@ -4,7 +4,7 @@ Nothing is reported of a server or a token that may be new, because a client may
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ....validators.counted import counted
@@ -59,12 +59,9 @@ def unused_server(server: Mapping[str, Any], config: ServerConfig, now: float) -
 
 
 def unused_features(
-    server: Mapping[str, Any], without: Sequence[str], offered: Collection[str], now: float
+    server: Mapping[str, Any], config: ServerConfig, offered: Collection[str], now: float
 ) -> Iterator[Finding]:
-    """Yield the finding about the capabilities that a server offers and no client has used. `now` is in seconds.
-
-    `without` are the features that its configuration denies.
-    """
+    """Yield the finding about the capabilities that a server offers and no client has used. `now` is in seconds."""
     since = server.get("methods_since", 0)
     used = set(server.get("used_methods", ()))
     # A server without any use has a finding of its own.
@@ -74,7 +71,7 @@ def unused_features(
         return
     unused = [name for name, methods in _METHODS.items() if name in offered and not methods & used]
     if unused:
-        denied = json.dumps([*without, *unused])
+        denied = json.dumps([*config.without, *unused])
         yield Finding(
             WARNING,
             f"servers.{server['name']}: no client has used its {' and '.join(unused)} for {_days(now - since)}",

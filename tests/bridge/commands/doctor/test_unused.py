@@ -30,7 +30,7 @@ def about(server, config=None, **changes):
 
 
 def features(offered=OFFERED, without=(), **changes):
-    return [*unused_features({**COUNTED, **changes}, without, offered, NOW)]
+    return [*unused_features({**COUNTED, **changes}, ServerConfig("git", without=without), offered, NOW)]
 
 
 def test_tokens_are_reported_after_a_week():
