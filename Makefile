@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml $(shell find setup.py bridge entry transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
-DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
+DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service systemd/mcp-bridge-check.service systemd/mcp-bridge-check.timer completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
@@ -210,7 +210,7 @@ install-user:  ## install for this user: program, systemd units, manual pages an
 	@$(HERE)/mcp-bridge/venv/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(HERE)/mcp-bridge/venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall .
 	@ln -sf $(HERE)/mcp-bridge/venv/bin/mcp-bridge $(LINK)
-	@install -m 644 systemd/mcp-bridge.service systemd/mcp-bridge.socket $(UNITS)
+	@install -m 644 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge-check.service systemd/mcp-bridge-check.timer $(UNITS)
 	@install -m 644 man/mcp-bridge.1 man/mcp-bridge-connect.1 $(HERE)/man/man1
 	@install -m 644 man/mcp-bridge.toml.5 $(HERE)/man/man5
 	@install -m 644 completions/mcp-bridge $(HERE)/bash-completion/completions
@@ -220,7 +220,7 @@ install-user:  ## install for this user: program, systemd units, manual pages an
 	@echo "next: mcp-bridge add NAME -- COMMAND ARGS..., then mcp-bridge service install"
 
 uninstall-user:  ## remove what install-user installed; the configuration stays
-	rm -rf $(HERE)/mcp-bridge/venv $(LINK) $(UNITS)/mcp-bridge.service $(UNITS)/mcp-bridge.socket
+	rm -rf $(HERE)/mcp-bridge/venv $(LINK) $(UNITS)/mcp-bridge.service $(UNITS)/mcp-bridge.socket $(UNITS)/mcp-bridge-check.service $(UNITS)/mcp-bridge-check.timer
 	rm -f $(HERE)/man/man1/mcp-bridge.1 $(HERE)/man/man1/mcp-bridge-connect.1 $(HERE)/man/man5/mcp-bridge.toml.5 $(HERE)/bash-completion/completions/mcp-bridge
 	rm -f $(HERE)/zsh/site-functions/_mcp-bridge $(HERE)/fish/vendor_completions.d/mcp-bridge.fish
 	@rmdir $(HERE)/mcp-bridge 2>/dev/null || test ! -d $(HERE)/mcp-bridge || echo "$(HERE)/mcp-bridge is not empty"

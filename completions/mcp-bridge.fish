@@ -29,6 +29,7 @@ complete -c mcp-bridge -n __fish_use_subcommand -a login
 complete -c mcp-bridge -n __fish_use_subcommand -a logout
 complete -c mcp-bridge -n __fish_use_subcommand -a client-config
 complete -c mcp-bridge -n __fish_use_subcommand -a admin
+complete -c mcp-bridge -n __fish_use_subcommand -a check
 complete -c mcp-bridge -n __fish_use_subcommand -a doctor
 complete -c mcp-bridge -n __fish_use_subcommand -a completion
 complete -c mcp-bridge -n __fish_use_subcommand -a help
@@ -110,6 +111,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -a status
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l check-timer
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l help
@@ -225,6 +227,8 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l definitions
+complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l yes
 complete -c mcp-bridge -n '__fish_seen_subcommand_from approve' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a new
 complete -c mcp-bridge -n '__fish_seen_subcommand_from token' -a list
@@ -290,6 +294,11 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from admin' -l open
+complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -s h
+complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -l help
+complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -l all
+complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l config -r
@@ -307,4 +316,4 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from version' -l json
-complete -c mcp-bridge -n '__fish_seen_subcommand_from remove enable disable logs tap tools call prompts prompt resources read connect restart env approve token login logout client-config help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from remove enable disable logs tap tools call prompts prompt resources read connect restart env approve token login logout client-config check help' -a '(mcp-bridge __complete (commandline -opc)[2..] 2>/dev/null)'

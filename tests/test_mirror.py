@@ -12,6 +12,7 @@ DECLARATIONS = {
     "bridge/commands/doctor/finding.py",
     "bridge/core/effects.py",
     "bridge/core/exit_codes.py",
+    "bridge/core/findings.py",
     "bridge/core/requests.py",
     "bridge/core/shared_effects.py",
     "bridge/daemon/errors.py",
@@ -109,6 +110,14 @@ TESTED_AS_A_WHOLE = {
         "bridge/oauth/entries.py",
         "bridge/oauth/exchange.py",
         "bridge/oauth/flow.py",
+    },
+    "tests/e2e/test_check.py": {
+        "bridge/commands/check.py",
+        "bridge/commands/server_lists.py",
+    },
+    "tests/e2e/test_definitions.py": {
+        "bridge/commands/approve_definitions.py",
+        "bridge/runtime/definitions.py",
     },
     "tests/e2e/test_login.py": {
         "bridge/commands/login.py",

@@ -15,7 +15,14 @@ from .reload import report_change
 
 
 def approve(invocation: Invocation) -> int:
-    """Write the pin of each named server into the configuration, and print what it covers. Raises BadConfig and PinMismatch."""
+    """Write the pin of each named server into the configuration, and print what it covers. Raises BadConfig and PinMismatch.
+
+    With `--definitions` the definitions of the servers are approved instead.
+    """
+    if invocation.options.definitions:
+        from .approve_definitions import approve_definitions  # noqa: PLC0415 - only with this option
+
+        return approve_definitions(invocation)
     source = invocation.source
     servers = [one for one in resolved(source.file, source.environment).servers if one.aggregate is None]
     text = source.file.read_bytes().decode()

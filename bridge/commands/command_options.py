@@ -160,6 +160,20 @@ def _add_restart(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="restart every server")
 
 
+def _add_approve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--definitions",
+        action="store_true",
+        help="approve changed tools, prompts and resource templates instead of the command",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --definitions: approve without a question")
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
+    parser.add_argument("--all", action="store_true", help="check every server")
+
+
 def _add_servers(text: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", nargs="+", metavar="NAME", help=text)
 
@@ -240,6 +254,11 @@ def _add_add(added: argparse.ArgumentParser) -> None:
 
 def _add_service(service: argparse.ArgumentParser) -> None:
     service.add_argument("action", choices=["install", "uninstall", "status"])
+    service.add_argument(
+        "--check-timer",
+        action="store_true",
+        help="for install: check the servers once a day too (mcp-bridge check --all)",
+    )
     service.add_argument("--json", action="store_true", help="print JSON, for status")
 
 
@@ -470,12 +489,13 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "env": (_add_server, _add_json),
     "config": (_add_config,),
     "rules": (_add_explain, _add_json),
-    "approve": (partial(_add_servers, _SERVER), _add_json),
+    "approve": (partial(_add_servers, _SERVER), _add_approve, _add_json),
     "token": (_add_token,),
     "login": (_add_login,),
     "logout": (_add_login,),
     "client-config": (_add_client_config, _add_json),
     "admin": (_add_open,),
+    "check": (_add_check, _add_json),
     "doctor": (_add_json,),
     "completion": (_add_shell,),
     "help": (_add_topic,),

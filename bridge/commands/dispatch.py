@@ -55,6 +55,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "logout": ("login", "logout"),
     "client-config": ("client_config", "client_config"),
     "admin": ("admin", "admin"),
+    "check": ("check", "check"),
     "doctor": ("doctor.command", "doctor"),
     "completion": ("completion", "completion"),
     "help": ("help", "help_"),

@@ -46,7 +46,7 @@ EXAMPLES: Final = {
         "mcp-bridge rules",
         "mcp-bridge rules --explain editor github tools/call delete_repository",
     ),
-    "approve": ("mcp-bridge approve github",),
+    "approve": ("mcp-bridge approve github", "mcp-bridge approve --definitions github"),
     "token": (
         "mcp-bridge token new editor --servers github files",
         "mcp-bridge token list",
@@ -60,6 +60,7 @@ EXAMPLES: Final = {
         "mcp-bridge client-config cursor github --http",
     ),
     "admin": ("mcp-bridge admin", "mcp-bridge admin --open"),
+    "check": ("mcp-bridge check github", "mcp-bridge check --all --json"),
     "doctor": ("mcp-bridge doctor",),
     "completion": ("mcp-bridge completion bash",),
     "help": ("mcp-bridge help", "mcp-bridge help status"),

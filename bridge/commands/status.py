@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final, NoReturn
 
+from ...validators.counted import counted
 from ..config.child_environment import named
 from ..config.settings import CONTROL
 from ..core.exit_codes import EX_OK
@@ -148,8 +149,8 @@ def page(state: dict[str, Any], terminal: Terminal, *, table_first: bool = False
     for reason in state.get("warnings", ()):
         lines.extend(_lines(f"warning: {reason}", terminal))
     if state.get("refusals"):
-        counted = ", ".join(f"{kind} {count}" for kind, count in state["refusals"].items())
-        lines.extend(_lines(f"rejected requests: {counted}", terminal))
+        refused = ", ".join(f"{kind} {count}" for kind, count in state["refusals"].items())
+        lines.extend(_lines(f"rejected requests: {refused}", terminal))
     for server in servers:
         for note in _notes(server):
             lines.extend(_lines(note, terminal))
@@ -247,7 +248,10 @@ def _notes(server: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {_last(server)} {server['last_exit']}{past}"
             yield from (f"  {line}" for line in server["stderr"])
         yield from (f"{name}: {text}" for text in _withheld(server))
-    # A daemon from before an update does not send the directories.
+    # A daemon from before an update does not send the last two.
+    if pending := server.get("pending_definitions", 0):
+        count = counted(pending, "definition")
+        yield f"{name}: {count} not approved: see `mcp-bridge approve --definitions {name}`"
     for pid, directory in server.get("directories", {}).items():
         yield f"{name}: process {pid} runs in {directory}"
 

@@ -145,6 +145,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
             environment,
             hidden,
             needs_pin=file.approval,
+            definitions=file.definitions,
         )
         for name, server in file.servers.items()
         if server.enabled
@@ -250,9 +251,10 @@ def _server(
     hidden: tuple[str, ...],
     *,
     needs_pin: bool,
+    definitions: str,
 ) -> ServerConfig:
     if server.url:
-        return _remote_server(name, server, limits, base, environment)
+        return _remote_server(name, server, limits, base, environment, definitions)
     try:
         server = expanded(server, environment)
     except NotSet as fault:
@@ -287,6 +289,7 @@ def _server(
         cwd_trust=server.cwd_trust,
         pin=server.pin,
         needs_pin=needs_pin,
+        definitions=server.definitions or definitions,
         outside=tuple(base / expand_home(name) for name in _files_outside(server)),
         pending=True,
     )
@@ -296,7 +299,12 @@ def _server(
 
 
 def _remote_server(
-    name: str, server: Server, limits: Limits, base: Path, environment: Mapping[str, str]
+    name: str,
+    server: Server,
+    limits: Limits,
+    base: Path,
+    environment: Mapping[str, str],
+    definitions: str,
 ) -> ServerConfig:
     remote = remote_of(server, base)
     limits = changed_limits(limits, server.limits)
@@ -314,6 +322,7 @@ def _remote_server(
         outside=tuple(base / expand_home(file) for file in (*files_of(server), *sources)),
         pending=True,
         remote=remote,
+        definitions=server.definitions or definitions,
     )
     config = attrs.evolve(
         config, resolver=partial(_resolve_remote, config, remote, server, base, environment)

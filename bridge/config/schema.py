@@ -392,6 +392,12 @@ class Server:
             description="The hash of what the command executes, as written by `mcp-bridge approve NAME`.",
         ),
     ] = ""
+    definitions: Annotated[
+        Literal["", "off", "warn", "block"],
+        Meta(
+            description="What happens to tools, prompts and resource templates that are not approved; empty for the value of the file."
+        ),
+    ] = ""
     limits: Annotated[
         LimitTable,
         Meta(description="Limits of this server that differ from [limits]; mcp-bridge(1) lists them."),
@@ -600,6 +606,12 @@ class File:
 
     config_version: Annotated[int, Meta(ge=1, description="The version of this format.")] = VERSION
     approval: Annotated[bool, Meta(description="Whether a server without a pin is refused.")] = False
+    definitions: Annotated[
+        Literal["off", "warn", "block"],
+        Meta(
+            description="Whether changed definitions of servers are ignored (off), reported (warn) or also kept from clients (block)."
+        ),
+    ] = "warn"
     listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
         factory=Listen
     )

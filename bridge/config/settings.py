@@ -115,6 +115,8 @@ class ServerConfig:
     # The hash of what the command executes (runtime/pinning.py); empty without a pin.
     pin: str = ""
     needs_pin: bool = False
+    # Whether changes of the definitions that it lists are ignored, reported or kept from clients: off, warn or block.
+    definitions: str = "off"
     # The names of the variables that only this server has. They are part of the pin.
     variables: tuple[str, ...] = ()
     # The names of the variables of the daemon that are not passed. They follow from the other fields.

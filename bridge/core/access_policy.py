@@ -22,6 +22,7 @@ from ...validators.list_changes import CAPABILITY_OF
 from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from .argument_limits import ArgumentLimits
+from .definition_guard import USED, DefinitionGuard
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
 # Features by the first word of their methods. They are named as the capabilities (MCP 2025-11-25 basic/lifecycle).
@@ -74,6 +75,8 @@ class AccessPolicy:
         self._deny = re.compile("|".join(map(translate, denied)) or r"(?!)")
         self._without = frozenset(without)
         self._within = within
+        # Compares the lists of the server with approved ones, None if they are not compared. Set by the owner of the policy.
+        self.guard: DefinitionGuard | None = None
         # Whether anything is denied. If not, no payload is parsed.
         self.restricts = allowed != ("*",) or bool(denied or self._without)
         if within is not None:
@@ -91,8 +94,8 @@ class AccessPolicy:
         if self.restricts:
             if self.denied(method):
                 raise self.refusal(method, status)
-            if method == "tools/call":
-                self.check(name)
+            if method in USED:
+                self.check_use(method, name)
         if self._arguments is not None:
             self._arguments.check(method, params, name)
 
@@ -103,6 +106,20 @@ class AccessPolicy:
         if self._within is not None and not self._within.allows(name):
             return False
         return self._allow.match(name) is not None and self._deny.match(name) is None
+
+    def guarded_by(self, guard: DefinitionGuard | None) -> "AccessPolicy":
+        """Apply a guard too, and return this policy. What it blocks is denied."""
+        self.guard = guard
+        self.restricts |= guard is not None and guard.blocks
+        self.checks |= self.restricts
+        return self
+
+    def check_use(self, method: str, name: str) -> None:
+        """Raise the Rejection of an unknown tool or prompt if a request may not use that with this name."""
+        if method == "tools/call":
+            self.check(name)
+        if self.guard is not None:
+            self.guard.check(method, name)
 
     def check(self, name: str) -> None:
         """Raise the Rejection of an unknown tool if the tool with this name is not allowed."""

@@ -128,6 +128,7 @@ class GrantPolicy(AccessPolicy):
         without = frozenset[str].intersection(*shared) if shared else frozenset(_REQUESTS)
         super().__init__(without=without, within=within)
         self.restricts |= all(narrow.restricts for narrow in self._narrow)
+        self.checks |= self.restricts
 
     def allows(self, name: str) -> bool:
         """Return whether the tool with this name is listed."""
@@ -139,7 +140,7 @@ class GrantPolicy(AccessPolicy):
             super().allows(name)
             and any(narrow.permits("tools/call") and narrow.shows(name) for narrow in self._narrow)
         ):
-            raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}")
+            raise Rejection(200, INVALID_PARAMS, f"Unknown tool: {name}", reason="tool_denied")
 
     def denied(self, method: str) -> bool:
         """Return whether a method, or its feature, is denied."""
@@ -153,7 +154,12 @@ class GrantPolicy(AccessPolicy):
         """Return the Rejection of a method that is denied."""
         if super().denied(method):
             return super().refusal(method, status)
-        return Rejection(status, METHOD_NOT_FOUND, "the method is not permitted for this credential")
+        return Rejection(
+            status,
+            METHOD_NOT_FOUND,
+            "the method is not permitted for this credential",
+            reason="method_denied",
+        )
 
     def _filter(self, found: Members, limits: Limits) -> bool:
         if self._read_only is not None:

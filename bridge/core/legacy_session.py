@@ -29,6 +29,7 @@ from ...validators.session_replay import REPLAYED, SessionReplay
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
 from .call_metrics import Recorder
+from .definition_guard import GUARDED
 from .effects import (
     CANCELLED,
     OK,
@@ -423,6 +424,8 @@ class LegacySession:
         if wire_id not in pending.by_wire_id:
             return self._on_unmatched(message)
         request = pending.remove(wire_id)
+        if self._policy.guard is not None and request.method in GUARDED:
+            message = self._policy.guard.on_list(request.method, message)
         if self._policy.restricts:
             message = self._policy.answer(request.method, message, self._limits)
         if request.method == "initialize":

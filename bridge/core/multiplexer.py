@@ -33,6 +33,7 @@ from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
 from .call_metrics import Recorder
 from .call_timeouts import CallTimeouts
+from .definition_guard import GUARDED
 from .effects import (
     CANCELLED,
     OK,
@@ -395,8 +396,11 @@ class Multiplexer:
                 return (LogDebug("response_not_awaited"),)
             return (LogDebug("response_unmatched", ("server", wire_id)),)
         call = self._remove(wire_id)
-        if call.policy.restricts:
-            message = call.policy.answer(call.request.method, message, self._limits)
+        policy = call.policy
+        if policy.guard is not None and call.request.method in GUARDED:
+            message = policy.guard.on_list(call.request.method, message)
+        if policy.restricts:
+            message = policy.answer(call.request.method, message, self._limits)
         effects = self._answer(call, message)
         if call.since is not None:
             counts = self._recorder.counts

@@ -32,6 +32,7 @@ from ..config.xdg import state_directory
 from ..core.exit_codes import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_UNAVAILABLE
 from ..core.span_queue import SpanQueue
 from ..log import LineLog
+from ..runtime.definition_store import DefinitionStore
 from ..runtime.era_store import EraStore
 from .announcements import announce, summary, warn_of_certificate
 from .audit_file import CannotOpen, fault_of
@@ -216,6 +217,7 @@ class Daemon:
             log,
             self._version,
             era_store=EraStore(state_directory(environment) / "eras.json"),
+            definition_store=DefinitionStore(state_directory(environment) / "definitions"),
             make_authorizer=Logins(environment, _base_of(settings), settings.oauth_helper),
         )
         self._notifier = Notifier(environment)

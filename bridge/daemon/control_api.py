@@ -1,4 +1,4 @@
-"""Answer the requests of the commands: status, sessions, reload, restart, logs and tap. Served on the Unix socket only.
+"""Answer the requests of the commands: status, sessions, reload, restart, definitions, logs and tap. Served on the Unix socket only.
 
 No request can start a program, or read a file, that the configuration does not name.
 """
@@ -62,6 +62,7 @@ class ControlApi:
             f"{CONTROL}/tokens": self._answer_tokens,
             f"{CONTROL}/reload": self._answer_reload,
             f"{CONTROL}/restart": self._answer_restart,
+            f"{CONTROL}/definitions": self._answer_definitions,
             f"{CONTROL}/logs": self._answer_logs,
             f"{CONTROL}/tap": self._answer_tap,
         }
@@ -98,6 +99,24 @@ class ControlApi:
         except ValueError as fault:
             raise Rejection(409, INVALID_REQUEST, str(fault)) from None
         await exchange.answer(200, JSON, b"{}")
+
+    async def _answer_definitions(self, exchange: Exchange) -> None:
+        """Return what is not approved of a server (GET), or approve it, if its state is still that of the query (POST)."""
+        state = parse_qs(exchange.head.query).get("state", [""])[0]
+        _check(exchange, "POST" if state else "GET")
+        server = self._named(exchange)
+        guard = server.definitions
+        if state:
+            try:
+                server.approve_definitions(state)
+            except ValueError as fault:
+                raise Rejection(409, INVALID_REQUEST, str(fault)) from None
+        found = (
+            {"state": "", "changes": ()}
+            if guard is None
+            else {"state": guard.state, "changes": guard.changes()}
+        )
+        await exchange.answer(200, JSON, msgspec.json.encode(found))
 
     async def _answer_logs(self, exchange: Exchange) -> None:
         _check(exchange, "GET")

@@ -61,6 +61,8 @@ class ServerStatus(msgspec.Struct, frozen=True):
     connect: tuple[int, ...] = ()
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+    # The tools, prompts and resource templates that are not approved.
+    pending_definitions: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -135,6 +137,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         connect=sandbox.connect,
         read=(*sandbox.read, *sandbox.base_read),
         write=(*sandbox.write, *sandbox.base_write),
+        pending_definitions=server.pending_definitions,
     )
 
 

@@ -23,6 +23,7 @@ from ..core.grants import Grant, Roles
 from ..core.span_queue import SpanQueue
 from ..log import LineLog
 from ..runtime.common_parts import DaemonParts
+from ..runtime.definition_store import DefinitionStore
 from ..runtime.era_store import EraStore
 from ..runtime.server import LocalServer
 from ..runtime.server_log import OnCall, ServerLog
@@ -74,9 +75,10 @@ class Supervisor:
         version: str,
         *,
         era_store: EraStore | None = None,
+        definition_store: DefinitionStore | None = None,
         make_authorizer: "MakeAuthorizer | None" = None,
     ) -> None:
-        self._parts = DaemonParts(spawner, poller, version, era_store, make_authorizer)
+        self._parts = DaemonParts(spawner, poller, version, era_store, definition_store, make_authorizer)
         self._log = log
         # Whether each request of a client is logged, and counted by method and tool. `record_calls` sets them.
         self._logs_calls = self._counts_calls = False

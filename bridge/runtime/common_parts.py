@@ -13,6 +13,7 @@ from ..core.request_rates import RequestRates
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .connector import Connector
+from .definition_store import DefinitionStore
 from .era_facts import EraFacts
 from .era_store import EraStore
 from .owner_control import OwnerControl
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 class DaemonParts:
     """Handed down to each server. Without `era_store` no era is stored across restarts of the daemon.
 
+    Without `definition_store` no definition is compared.
     Without a `spawner` all servers are remote. Without `make_authorizer` no login is made at remote servers.
     """
 
@@ -38,6 +40,7 @@ class DaemonParts:
     poller: Poller
     version: str = "0"
     era_store: EraStore | None = None
+    definition_store: DefinitionStore | None = None
     make_authorizer: "MakeAuthorizer | None" = None
     # The numbers of connections to remote servers, in the place of pids.
     numbers: Iterator[int] = attrs.field(factory=lambda: count(-1, -1))

@@ -4,6 +4,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from ..core.access_policy import AccessPolicy
+from ..core.definition_guard import DefinitionGuard
 from ..core.grant_policy import GrantPolicy, ReadOnlyTools
 from ..core.grants import Role
 
@@ -19,8 +20,11 @@ class RoleTable(Protocol):
 class PolicyTable:
     """The policy of the server with this name, and the narrower ones of principals with a role. `roles` may change."""
 
-    def __init__(self, common: AccessPolicy, roles: RoleTable, server: str = "") -> None:
-        self.common = common
+    def __init__(
+        self, common: AccessPolicy, roles: RoleTable, server: str = "", guard: DefinitionGuard | None = None
+    ) -> None:
+        self.common = common.guarded_by(guard)
+        self._guard = guard
         self._roles = roles
         self._server = server
         self._read_only = ReadOnlyTools()
@@ -34,6 +38,6 @@ class PolicyTable:
             return self.common
         policy = self._narrowed.get(role)
         if policy is None:
-            policy = GrantPolicy(role.within(self._server), self.common, self._read_only)
+            policy = GrantPolicy(role.within(self._server), self.common, self._read_only).guarded_by(self._guard)
             self._narrowed[role] = policy
         return policy

@@ -21,6 +21,7 @@ from ..config.settings import ServerConfig
 from ..core import extensions
 from ..core.attribution import Client
 from ..core.client_environment import NOTHING
+from ..core.definition_guard import DefinitionGuard
 from ..core.effects import RequestFinished, failed_with, finished
 from ..core.grants import Roles
 from ..core.requests import ClientRequest
@@ -313,6 +314,21 @@ class LocalServer:
     def eras(self) -> dict[str, bool | None]:
         """Whether the server speaks each era, None where that is not known."""
         return self._parts.common.facts.known
+
+    @property
+    def pending_definitions(self) -> int:
+        """The number of tools, prompts and resource templates that are not approved."""
+        return self._parts.definitions.pending
+
+    @property
+    def definitions(self) -> DefinitionGuard | None:
+        """Compares what the server lists with what is approved; None if it is not compared."""
+        return self._parts.definitions.guard
+
+    def approve_definitions(self, state: str) -> None:
+        """Approve what is pending, if it is in this state, and notify clients. Raises ValueError."""
+        if self.definitions is not None:
+            self._parts.notify_lists(self.definitions.approve(state))
 
     # ---- ports.Backend
 

@@ -30,7 +30,7 @@ SHOWN_SESSION: Final = 8
 # The reason of the failure of a call whose time limit has passed.
 TIMED_OUT: Final = "no response within the time limit"
 # Reasons of rejections by the access policy (`core.access_policy`).
-DENIALS: Final = frozenset({"tool_denied", "feature_denied"})
+DENIALS: Final = frozenset({"tool_denied", "feature_denied", "method_denied"})
 # How much of an id without a request is logged (bytes).
 _SHOWN_ID: Final = 64
 

@@ -1,15 +1,18 @@
 """The parts of one server, and what they need of each other (`owner_control.OwnerControl`)."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import trio
 
+from ...validators.jsonrpc import notification
 from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
 from ..config.settings import ServerConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .common_parts import CommonParts, DaemonParts
 from .connector import Connector, ProcessConnector
+from .definitions import Definitions
 from .era_discovery import EraDiscovery
 from .era_facts import EraFacts
 from .era_moves import EraMoves
@@ -30,6 +33,12 @@ from .start_checks import StartChecks
 from .start_monitor import StartMonitor
 from .tasks import ServerTasks
 
+# The list that list_changed names, by the method that lists it (MCP 2025-11-25 server/resources).
+_LIST_OF: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/templates/list": "resources",
+}
 # The time between two looks at the calls in flight of processes that are replaced (seconds).
 _ROUND: Final = 0.02
 
@@ -46,13 +55,14 @@ class ServerParts:
     ) -> None:
         tasks = ServerTasks(log, self.end)
         checks = StartChecks(config, log, tasks)
+        self.definitions = Definitions(checks, log, tasks, daemon.definition_store)
         self.common = common = CommonParts(
             daemon=daemon,
             log=log,
             tasks=tasks,
             checks=checks,
             connector=_connector(config, daemon, log),
-            policies=PolicyTable(config.policy, roles, config.name),
+            policies=PolicyTable(config.policy, roles, config.name, self.definitions.guard),
             breakers=CircuitBreakers(log, remote=config.remote is not None),
             processes=ProcessTable(log),
             facts=EraFacts(checks, log, tasks, daemon.era_store),
@@ -151,6 +161,20 @@ class ServerParts:
             owner.read_on()
         self.common.tasks.start_soon(self._discard, leaving)
         self.starter.warm()
+
+    def notify_lists(self, methods: Iterable[str]) -> None:
+        """Send list_changed for lists with these methods to all clients, as if the server had.
+
+        A process of the modern era is left out: its notifications name a subscription, and the next list has the change.
+        """
+        lists = {_LIST_OF[method] for method in methods}
+        for process in tuple(self.common.processes):
+            owner = process.current_owner
+            if owner is None or process.liveness is None or owner.speaks_modern:
+                continue
+            for name in sorted(lists):
+                with self.common.tasks.guarding(owner):
+                    owner.on_line(notification(f"notifications/{name}/list_changed", b""))
 
     async def _discard(self, leaving: dict[ProcessOwner, None]) -> None:
         end = trio.current_time() + self.common.checks.config.limits.drain_seconds

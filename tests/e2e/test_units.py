@@ -12,6 +12,7 @@ from ..support.bridge_process import PROGRAM, REPOSITORY
 
 UNITS = REPOSITORY / "systemd"
 SERVICE, SOCKET, TEMPLATE = "mcp-bridge.service", "mcp-bridge.socket", "mcp-bridge@.service"
+CHECK, TIMER = "mcp-bridge-check.service", "mcp-bridge-check.timer"
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 
@@ -43,7 +44,9 @@ def placed(folder: Path, name: str, *, program: Path = PROGRAM) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("manager", "names"), [("--user", (SERVICE, SOCKET)), ("--system", (TEMPLATE,))], ids=["user", "system"]
+    ("manager", "names"),
+    [("--user", (SERVICE, SOCKET)), ("--user", (CHECK, TIMER)), ("--system", (TEMPLATE,))],
+    ids=["user", "check", "system"],
 )
 def test_systemd_accepts_the_units(tmp_path, manager, names):
     paths = [placed(tmp_path, name) for name in names]
@@ -59,9 +62,11 @@ def test_systemd_finds_a_fault_in_a_unit(tmp_path):
     assert "/no/such/mcp-bridge" in analyze(tmp_path, "verify", "--user", str(missing)).stderr
 
 
-# What `systemd-analyze security` calls the exposure, in tenths.
+# What `systemd-analyze security` calls the exposure, in tenths. The check has no setting that needs a user namespace.
 @pytest.mark.parametrize(
-    ("manager", "name", "most"), [("--user", SERVICE, 30), ("--system", TEMPLATE, 20)], ids=["user", "system"]
+    ("manager", "name", "most"),
+    [("--user", SERVICE, 30), ("--user", CHECK, 65), ("--system", TEMPLATE, 20)],
+    ids=["user", "check", "system"],
 )
 def test_the_exposure_of_a_unit_is_low(tmp_path, manager, name, most):
     path = placed(tmp_path, name)

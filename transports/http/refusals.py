@@ -51,7 +51,7 @@ _EVENTS: Final = {
     "server_denied": "policy_denied",
 }
 # Kinds whose events `bridge.runtime` writes, because it has the name of what was denied.
-_WRITTEN_ELSEWHERE: Final = frozenset({"tool_denied", "feature_denied"})
+_WRITTEN_ELSEWHERE: Final = frozenset({"tool_denied", "feature_denied", "method_denied"})
 
 
 class Refusals:

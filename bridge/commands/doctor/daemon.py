@@ -122,6 +122,7 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
             f"{server['where']}: a process does not respond; it hangs or is busy",
             f"run mcp-bridge restart {server['name']} to replace it",
         )
+    yield from _pending_definitions(server)
     yield from _memory(server)
     yield from unused_server(server, config, time.time())
     began = time.monotonic()
@@ -138,6 +139,19 @@ def _running(unix: Path, server: dict[str, Any], config: ServerConfig) -> Iterat
         capabilities: Any = found.get("capabilities")
         offered = cast("dict[str, Any]", capabilities) if isinstance(capabilities, dict) else {}
         yield from unused_features(server, config, offered, time.time())
+
+
+def _pending_definitions(server: dict[str, Any]) -> Iterator[Finding]:
+    """Yield the finding about definitions that are not approved."""
+    # A daemon from before an update does not send them.
+    if pending := server.get("pending_definitions", 0):
+        command = f"mcp-bridge approve --definitions {server['name']}"
+        yield Finding(
+            WARNING,
+            f"servers.{server['name']}: {counted(pending, 'definition')} changed or new since the approval",
+            "look at the differences, then approve them or remove the server",
+            (command,),
+        )
 
 
 def _failed(server: dict[str, Any]) -> Finding:

@@ -22,9 +22,21 @@ from ..output import notice, print_line
 from ..own_program import EPHEMERAL, own_program
 from .packaged_files import NotPackaged, documents, unit_template
 from .systemctl import SystemctlFailed, UserManager
-from .unit_files import SERVICE, SOCKET, addresses_of, command_of, service_unit, socket_unit
+from .unit_files import (
+    CHECK,
+    SERVICE,
+    SOCKET,
+    TIMER,
+    addresses_of,
+    command_of,
+    service_unit,
+    socket_unit,
+    timer_unit,
+)
 
 _UNITS: Final = (SERVICE, SOCKET)
+# They are installed with `--check-timer` only.
+_CHECK_UNITS: Final = (CHECK, TIMER)
 # The variables of this shell that decide where the daemon finds its files, with their defaults below the home directory.
 _PLACES: Final = {
     "XDG_CACHE_HOME": ".cache",
@@ -41,6 +53,8 @@ def service(invocation: Invocation) -> int:
     options = invocation.options
     if options.json and options.action != "status":
         raise BadUsage("--json is for service status only")
+    if options.check_timer and options.action != "install":
+        raise BadUsage("--check-timer is for service install only")
     try:
         match options.action:
             case "install":
@@ -74,9 +88,9 @@ def _install(invocation: Invocation) -> int:
         notice(f"wrote {file}, which has no server yet; add one with `mcp-bridge add NAME -- COMMAND`")
     settings = load.plan(file, environment)
     variables = _variables(environment)
-    words = [*program, "serve"]
-    if file != xdg.default_path({"HOME": environment.get("HOME", ""), **variables}):
-        words += ["--config", str(file)]
+    is_usual = file == xdg.default_path({"HOME": environment.get("HOME", ""), **variables})
+    named = [] if is_usual else ["--config", str(file)]
+    words = [*program, "serve", *named]
     addresses = _addresses(settings, environment)
     texts = {SERVICE: service_unit(unit_template(SERVICE), words, variables)}
     if addresses:
@@ -87,6 +101,10 @@ def _install(invocation: Invocation) -> int:
         manager.do("stop", *present)
     for name, text in texts.items():
         _put(manager.units / name, text.encode())
+    if invocation.options.check_timer:
+        check = service_unit(unit_template(CHECK), [*program, "check", "--all", *named], variables, CHECK)
+        _put(manager.units / CHECK, check.encode())
+        _put(manager.units / TIMER, timer_unit(unit_template(TIMER)).encode())
     for source, target in documents(environment):
         _put(target, source.read_bytes())
     manager.do("daemon-reload")
@@ -98,6 +116,9 @@ def _install(invocation: Invocation) -> int:
         except SystemctlFailed as fault:
             _explain_failure(manager, name)
             raise Unreachable(str(fault).splitlines()[0]) from None
+    if invocation.options.check_timer:
+        manager.do("enable", "--now", TIMER)
+        notice(f"the servers are checked once a day: journalctl --user --unit {CHECK}")
     print_line(f"the service runs: {command_of(texts[SERVICE])}")
     notice(f"configuration: {file}")
     notice(f"PATH of the servers: {variables['PATH']}; run this command again when it has changed")
@@ -118,10 +139,11 @@ def _uninstall(invocation: Invocation) -> int:
         reachable = False
     else:
         reachable = True
-    present = [name for name in _UNITS if (manager.units / name).exists()]
+    units = (*_UNITS, *_CHECK_UNITS)
+    present = [name for name in units if (manager.units / name).exists()]
     if present and reachable:
         manager.do("disable", "--now", *present)
-    own = [*(manager.units / name for name in _UNITS), *(target for _, target in documents(environment))]
+    own = [*(manager.units / name for name in units), *(target for _, target in documents(environment))]
     removed = [path for path in own if path.is_file()]
     for path in removed:
         path.unlink()

@@ -5,6 +5,8 @@ from typing import Final
 
 SERVICE: Final = "mcp-bridge.service"
 SOCKET: Final = "mcp-bridge.socket"
+CHECK: Final = "mcp-bridge-check.service"
+TIMER: Final = "mcp-bridge-check.timer"
 _EXEC: Final = "ExecStart="
 _LISTEN: Final = "ListenStream="
 # What systemd would expand or remove in a quoted word (systemd.syntax(7), systemd.unit(5)).
@@ -12,7 +14,9 @@ _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n
 _HEAD: Final = "# Written by `mcp-bridge service install`, which replaces it; put changes into `systemctl --user edit {name}`.\n"
 
 
-def service_unit(template: str, words: Sequence[str], variables: Mapping[str, str]) -> str:
+def service_unit(
+    template: str, words: Sequence[str], variables: Mapping[str, str], name: str = SERVICE
+) -> str:
     """Return the service unit for a command and the variables that it needs besides those of the user manager."""
     lines: list[str] = []
     for line in template.splitlines():
@@ -22,7 +26,7 @@ def service_unit(template: str, words: Sequence[str], variables: Mapping[str, st
             lines += [f"Environment={_quoted(f'{name}={value}')}" for name, value in variables.items()]
         else:
             lines.append(line)
-    return _HEAD.format(name=SERVICE.removesuffix(".service")) + "\n".join(lines) + "\n"
+    return _HEAD.format(name=name.removesuffix(".service")) + "\n".join(lines) + "\n"
 
 
 def socket_unit(template: str, addresses: Sequence[str]) -> str:
@@ -32,6 +36,11 @@ def socket_unit(template: str, addresses: Sequence[str]) -> str:
     rest = [line for line in lines if not line.startswith(_LISTEN)]
     rest[first:first] = [_LISTEN + address for address in addresses]
     return _HEAD.format(name=SOCKET) + "\n".join(rest) + "\n"
+
+
+def timer_unit(template: str) -> str:
+    """Return the timer unit of the check."""
+    return _HEAD.format(name=TIMER) + template
 
 
 def _quoted(word: str) -> str:

@@ -57,6 +57,7 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
         "start",
         "tools",
         "features",
+        "definitions",
         "argument_bytes",
         "rates",
         "tool_rates",

@@ -7,7 +7,9 @@ import pytest
 
 from mcpbridged.bridge.config.schema import Feature
 from mcpbridged.bridge.core.access_policy import _FEATURES, EVERYTHING, AccessPolicy, feature_of
+from mcpbridged.bridge.core.definition_guard import DefinitionGuard, KindRecord, Seen
 from mcpbridged.validators.jsonrpc import Response
+from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
 
@@ -223,3 +225,25 @@ def test_a_policy_within_another_denies_what_either_denies_and_is_private():
     found = b'{"capabilities":{},"cacheScope":"public"}'
     assert answered(role, "server/discover", found) == found.replace(b"public", b"private")
     assert answered(role, "initialize", b'{"capabilities":{}}') == b'{"capabilities":{}}'
+
+
+def test_a_policy_with_a_guard_checks_the_use_of_prompts_and_tools():
+    def guard(*, blocks):
+        def load():
+            return {
+                "tool": KindRecord(True, pending={"t": Seen("1")}),
+                "prompt": KindRecord(True, pending={"p": Seen("1")}),
+            }
+
+        return DefinitionGuard(load, print, print, blocks=blocks, limits=Limits())
+
+    assert not AccessPolicy().guarded_by(None).restricts
+    assert not AccessPolicy().guarded_by(guard(blocks=False)).restricts
+    policy = AccessPolicy(deny=("denied",)).guarded_by(guard(blocks=True))
+    assert policy.restricts
+    for method, name in (("tools/call", "t"), ("tools/call", "denied"), ("prompts/get", "p")):
+        with pytest.raises(Rejection, match=f"Unknown (tool|prompt): {name}"):
+            policy.check_use(method, name)
+    for method, name in (("tools/call", "p"), ("prompts/get", "t"), ("prompts/get", "denied")):
+        policy.check_use(method, name)
+    AccessPolicy().check_use("prompts/get", "p")

@@ -26,6 +26,8 @@ from mcpbridged.validators.jsonrpc import Notification, Request, Response, decod
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
 
+from ...support.definition_guards import guard_of
+
 LIMITS = Limits()
 ASKABLE = b'{"roots":{},"sampling":{},"elicitation":{}}'
 INITIALIZE = (
@@ -1359,6 +1361,24 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     ask(session, b"10", "tools/list", b"{}")
     [(_, failed)] = told(session.on_server_message(Response(b"4", b"", b'{"code":-1,"message":"no"}')))
     assert failed["error"]["message"] == "no"
+
+
+def test_a_definition_that_is_not_approved_is_neither_listed_nor_used():
+    counter = itertools.count(1)
+    policy = AccessPolicy().guarded_by(guard_of(tool="b", prompt="p"))
+    session = LegacySession(LIMITS, lambda: f"k{next(counter)}", None, policy)
+    session.on_client_message(Request(b"0", "initialize", INITIALIZE), session.call_stream(SendQueue()))
+    session.on_server_message(Response(b"1", b'{"protocolVersion":"2025-11-25"}', b""))
+    with pytest.raises(Rejection, match="Unknown tool: b"):
+        ask(session, b"7", params=b'{"name":"b"}')
+    with pytest.raises(Rejection, match="Unknown prompt: p"):
+        ask(session, b"7", "prompts/get", b'{"name":"p"}')
+    assert len(said(ask(session, b"8", params=b'{"name":"a"}')[1])) == 1
+    ask(session, b"9", "tools/list", b"{}")
+    [(_, listed)] = told(
+        session.on_server_message(Response(b"3", b'{"tools":[{"name":"a"},{"name":"b"}]}', b""))
+    )
+    assert listed["result"] == {"tools": [{"name": "a"}]}
 
 
 def test_a_denied_feature_passes_in_no_direction():

@@ -17,6 +17,7 @@ from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
+from ...support.definition_guards import guard_of
 from ...support.multiplexer_talk import (
     ACK,
     PREFIX,
@@ -799,6 +800,18 @@ def test_a_tool_that_is_not_chosen_is_neither_listed_nor_called():
     talk = Talk(policy=AccessPolicy(("a*",)))
     with pytest.raises(Rejection, match="Unknown tool: b"):
         talk.ask("x", "tools/call", params(name="b"))
+    assert len(sent_to_server(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
+    talk.ask("z", "tools/list")
+    [(_, listed, _)] = sent_to_clients(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))
+    assert listed["result"] == {"tools": [{"name": "a"}]}
+
+
+def test_a_definition_that_is_not_approved_is_neither_listed_nor_used():
+    talk = Talk(policy=AccessPolicy().guarded_by(guard_of(tool="b", prompt="p")))
+    with pytest.raises(Rejection, match="Unknown tool: b"):
+        talk.ask("x", "tools/call", params(name="b"))
+    with pytest.raises(Rejection, match="Unknown prompt: p"):
+        talk.ask("x", "prompts/get", params(name="p"))
     assert len(sent_to_server(talk.ask("y", "tools/call", params(name="a"))[1])) == 1
     talk.ask("z", "tools/list")
     [(_, listed, _)] = sent_to_clients(talk.answer(2, {"tools": [{"name": "a"}, {"name": "b"}]}))

@@ -281,3 +281,22 @@ def test_after_su(machine):
     done = machine.do("install", XDG_RUNTIME_DIR="")
     assert done.returncode == 0, done.stderr
     assert os.path.exists(machine.units)
+
+
+def test_the_timer_of_the_check_is_installed_and_removed(machine):
+    assert machine.do("install").returncode == 0
+    assert not (machine.units / "mcp-bridge-check.timer").exists()
+    machine.calls()
+    done = machine.do("install", "--check-timer")
+    assert done.returncode == 0, done.stderr
+    assert machine.calls()[-1] == "enable --now mcp-bridge-check.timer"
+    assert lines(machine.unit("mcp-bridge-check.service"), "ExecStart") == [f"{PROGRAM} check --all"]
+    assert lines(machine.unit("mcp-bridge-check.timer"), "OnCalendar") == ["daily"]
+    assert "journalctl --user --unit mcp-bridge-check.service" in done.stderr
+    assert machine.do("uninstall", "--check-timer").returncode == 64
+    assert machine.do("uninstall").returncode == 0
+    assert (
+        machine.calls()[0]
+        == "disable --now mcp-bridge.service mcp-bridge.socket mcp-bridge-check.service mcp-bridge-check.timer"
+    )
+    assert not [*machine.units.iterdir()]

@@ -6,10 +6,12 @@ import subprocess
 import pytest
 
 from mcpbridged.bridge.commands.systemd_service.unit_files import (
+    CHECK,
     addresses_of,
     command_of,
     service_unit,
     socket_unit,
+    timer_unit,
 )
 
 from ....support.bridge_process import REPOSITORY
@@ -75,3 +77,14 @@ def test_systemd_accepts_the_units(tmp_path):
     )
     ours = [line for line in done.stderr.splitlines() if "mcp-bridge" in line]
     assert (done.returncode, ours) == (0, []), done.stderr
+
+
+def test_the_units_of_the_check_name_themselves():
+    template = (REPOSITORY / "systemd/mcp-bridge-check.service").read_text()
+    unit = service_unit(template, ["/bin/true", "check", "--all"], {}, CHECK)
+    assert command_of(unit) == "/bin/true check --all"
+    assert "systemctl --user edit mcp-bridge-check`" in unit.splitlines()[0]
+    timer = (REPOSITORY / "systemd/mcp-bridge-check.timer").read_text()
+    first, rest = timer_unit(timer).split("\n", 1)
+    assert "systemctl --user edit mcp-bridge-check.timer`" in first
+    assert rest == timer
