@@ -109,7 +109,10 @@ class PolicyDenied(Event, frozen=True, kw_only=True, omit_defaults=True):
 
     reason: Annotated[
         str,
-        Meta(description="tool_denied, feature_denied, method_denied or server_denied.", examples=["tool_denied"]),
+        Meta(
+            description="tool_denied, feature_denied, method_denied or server_denied.",
+            examples=["tool_denied"],
+        ),
     ]
     method: Annotated[str, Meta(description="The method of the request.", examples=["tools/call"])] = ""
     name: Annotated[

@@ -38,6 +38,8 @@ class PolicyTable:
             return self.common
         policy = self._narrowed.get(role)
         if policy is None:
-            policy = GrantPolicy(role.within(self._server), self.common, self._read_only).guarded_by(self._guard)
+            policy = GrantPolicy(role.within(self._server), self.common, self._read_only).guarded_by(
+                self._guard
+            )
             self._narrowed[role] = policy
         return policy
