@@ -34,6 +34,7 @@ def differences(old: object, new: object) -> list[str]:
 def _differences(path: str, old: object, new: object, depth: int) -> Iterator[str]:
     if _same(old, new):
         return
+    both = (old, new)
     if depth < _DEEPEST and isinstance(old, dict) and isinstance(new, dict):
         yield from _in_objects(
             path, cast("Mapping[str, object]", old), cast("Mapping[str, object]", new), depth
@@ -41,7 +42,7 @@ def _differences(path: str, old: object, new: object, depth: int) -> Iterator[st
     elif path.rpartition(".")[2] == "required" and isinstance(old, list) and isinstance(new, list):
         yield from _in_required(path, cast("Sequence[object]", old), cast("Sequence[object]", new))
     else:
-        yield from _in_values(path or "value", cast("object", old), cast("object", new))
+        yield from _in_values(path or "value", *both)
 
 
 def _in_objects(path: str, old: Mapping[str, object], new: Mapping[str, object], depth: int) -> Iterator[str]:
