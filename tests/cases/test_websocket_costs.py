@@ -10,6 +10,7 @@ from mcpbridged.transports.endpoints.websocket import WebSocket
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
+from ..support.correlation import constant, without_ids
 from ..support.loop_budget import running
 from ..support.serving import TOKEN, listening
 from ..support.wire import TEXT, frame
@@ -44,7 +45,7 @@ def test_r15_a_websocket_message_over_its_limit_is_refused_under_its_id(bridge, 
             socket.send(text)
         refusal = socket.message()
         assert refusal["id"] == id_
-        assert refusal["error"] == {
+        assert constant(refusal["error"]) == {
             "code": -32600,
             "message": f"a message of more than {BODY} bytes, the limit (limits.body)",
         }
@@ -186,8 +187,9 @@ async def test_r06_a_refusal_after_the_upgrade_is_a_message_and_a_close_frame():
     refusal = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no more servers"}}'
     reason = b"no more servers"
     close = bytes([0x88, 2 + len(reason)]) + (1001).to_bytes(2, "big") + reason
-    assert rest == bytes([0x81, len(refusal)]) + refusal + close
-    assert [(kind, event) for kind, event, _ in log.events] == [("info", "websocket_closed")]
+    assert (rest[0], rest[1]) == (0x81, len(rest) - 2 - len(close))
+    assert without_ids(rest[2:]) == refusal + close
+    assert ("info", "websocket_closed") in [(kind, event) for kind, event, _ in log.events]
 
 
 @pytest.mark.anyio
