@@ -178,7 +178,7 @@ class AggregateServer:
             raise Rejection(200, INVALID_PARAMS, unknown_tool(name))
         member, own_name = found
         response = await member.request("tools/call", merge.with_name(params, own_name))
-        error = self._members.tools.error(response.error, own_name, name)
+        error = self._members.tools.error_as_offered(response.error, own_name, name)
         return response if error is response.error else Response(response.id, b"", error)
 
     def _member_of_prompt(self, name: str) -> tuple[Member, str]:

@@ -77,7 +77,7 @@ class ToolNames:
         """Return the tools that the configuration names, and that are none of the tools of the servers."""
         return [name for name in {**self._new, **self._descriptions} if name not in names]
 
-    def error(self, error: bytes, own: str, offered: str) -> bytes:
+    def error_as_offered(self, error: bytes, own: str, offered: str) -> bytes:
         """Return the error of a call. A server knows an unknown tool by its own name only."""
         if not error or offered not in self._old:
             return error

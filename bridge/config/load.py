@@ -457,13 +457,15 @@ def _private_files(file: File, base: Path) -> Iterator[Path]:
     ]
     names += [key for server in file.servers.values() if (key := server.client_key)]
     names += [file.listen.tls_key]
-    # With bwrap a listed directory gives its sockets.
-    if isinstance(file.listen.unix, str):
-        names.append(file.listen.unix)
-        names.append(str(stopping_path(Path(file.listen.unix))))
     names += [file.listen.token] if is_file_source(file.listen.token) and file.listen.token != BOOT else []
     for name in filter(None, names):
         yield base / expand_home(name)
+    # With bwrap a listed directory gives its sockets.
+    if isinstance(file.listen.unix, str) and file.listen.unix:
+        socket = base / expand_home(file.listen.unix)
+        yield socket
+        if socket.name:
+            yield stopping_path(socket)
 
 
 def _files_outside(server: Server) -> Iterator[str]:

@@ -127,7 +127,7 @@ SOME = "[servers.a]\ncommand = ['true']\n"
         ('[log]\n# for machines\nformat = "json"\n[servers.a\n', "config.toml:4:11: ] is missing"),
         ("log.format = 'json'\n[[[\n", "config.toml:2:"),
         ("log = {level = 'info', format = 'json'}\n[servers\n", "config.toml:2:"),
-        ("[log]\nformat = 'json'\n[listen]\nhttp = '0.0.0.0:1'\n", "not a loopback"),
+        ("[log]\nformat = 'json'\n[listen]\nhttp = '0.0.0.0:1'\n", "can be reached by other machines"),
         ("[log]\nformat = 'json'\n[listen]\ntoken = '/no/such/file'\n" + SOME, "listen: token: "),
     ],
 )  # fmt: skip

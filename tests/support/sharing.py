@@ -225,7 +225,7 @@ TRANSPORTS = {"http": over_http, "sse": over_sse, "ws": over_websocket, "connect
 @contextlib.asynccontextmanager
 async def session(running, transport, server, capabilities=None, version="2025-11-25"):
     """Yield an initialized session with the server of this name or at this path, or for "" with the aggregate."""
-    path = server if server.startswith("/") or not server else f"/servers/{server}"
+    path = f"/servers/{server}" if server and not server.startswith("/") else server or ""
     async with TRANSPORTS[transport](running, path) as client:
         client.initialize_result = await client.initialize(
             ASKABLE if capabilities is None else capabilities, version

@@ -109,12 +109,12 @@ def test_the_error_of_a_server_that_does_not_have_a_tool_names_it_as_the_client_
     code, message, own, offered, shown
 ):
     error = json.dumps({"code": code, "message": message, "data": {"x": 1}}).encode()
-    found = json.loads(names(rename={"git__log": "history"}).error(error, own, offered))
+    found = json.loads(names(rename={"git__log": "history"}).error_as_offered(error, own, offered))
     assert found == {"code": code, "message": shown, "data": {"x": 1}}
 
 
 def test_a_result_has_no_error_to_change():
-    assert names().error(b"", "log", "git__log") == b""
+    assert names().error_as_offered(b"", "log", "git__log") == b""
 
 
 def test_an_error_names_tools_that_are_similar():

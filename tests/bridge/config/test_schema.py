@@ -30,6 +30,7 @@ BOOLEANS = {
     "Listen.http": "127.0.0.1:8808",  # false is no TCP
     "Listen.unix": True,  # the socket has mode 0600
     "Listen.authenticate": True,
+    "Listen.basic": False,
     "Log.calls": False,
     "Audit.enabled": True,
     "Audit.calls": False,
@@ -40,7 +41,11 @@ BOOLEANS = {
     "Server.enabled": True,  # of a server that the file names
     "Server.cwd_trust": False,
     "Server.private_tmp": False,
+    "Server.network": None,  # as the sandbox and the preset say
     "Token.metrics": False,
+    # A token may write unless it is limited, as before there was the key.
+    "Token.read_only": False,
+    "Scope.read_only": False,
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from mcpbridged.bridge.core.client_environment import NOTHING, ClientEnvironment
 from mcpbridged.bridge.core.start_errors import Output
 from mcpbridged.bridge.runtime.start_monitor import StartMonitor
+from mcpbridged.transports.options import Launch
 from mcpbridged.transports.server_io import Exit
 from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.limits import Limits
@@ -77,7 +78,7 @@ class World:
         )
         breaker = SimpleNamespace(on_failure=self._fail)
         common = SimpleNamespace(
-            checks=SimpleNamespace(config=SimpleNamespace(limits=Limits())),
+            checks=SimpleNamespace(config=SimpleNamespace(limits=Limits(), launch=Launch((), {}))),
             breakers=SimpleNamespace(find=lambda *_: breaker),
             processes=processes,
             facts=facts,
