@@ -3,6 +3,7 @@
 No process is started, and no secret is read, before the whole file is known to be valid.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -459,7 +460,9 @@ def _private_files(file: File, base: Path) -> Iterator[Path]:
     names += [file.listen.tls_key]
     names += [file.listen.token] if is_file_source(file.listen.token) and file.listen.token != BOOT else []
     for name in filter(None, names):
-        yield base / expand_home(name)
+        # A path that cannot be expanded is reported by the server or listener that uses it.
+        with contextlib.suppress(BadCredential):
+            yield base / expand_home(name)
     # With bwrap a listed directory gives its sockets.
     if isinstance(file.listen.unix, str) and file.listen.unix:
         socket = base / expand_home(file.listen.unix)
