@@ -20,7 +20,7 @@ from ..support.wire import connect as connect_socket
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("a", "b", "free")}
 SERVERS = {
     "plain": example(),
-    "tools": example(tool_rates={'"ech*"': "2/hour"}),
+    "tools": example(tool_rates={"ech*": "2/hour"}),
     "own": example(rates={"server": "3/hour"}),
     "member": example(),
     "small": example(argument_bytes={"think": 1000}, limits={"argument_bytes": 100, "argument_depth": 3}),

@@ -56,7 +56,7 @@ def test_a_server_has_its_paths_below_its_name():
 
 
 def test_the_environment_of_a_launch_is_not_printed():
-    assert "hidden" not in repr(Launch(("server",), {"TOKEN": "hidden"}))
+    assert "mcpb_s3cr3t" not in repr(Launch(("server",), {"TOKEN": "mcpb_s3cr3t"}))
 
 
 def test_the_path_of_a_member_names_the_aggregate_whose_process_may_use_it():
