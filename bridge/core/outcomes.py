@@ -17,6 +17,8 @@ IS_ERROR: Final = b'"isError"'
 _TRUE: Final = re.compile(rb'"isError"[ \t\r\n]*+:[ \t\r\n]*+true')
 # The end of an ordinary result of the Python SDK. The last of repeated members counts.
 FALSE_AT_END: Final = b'"isError":false}'
+# The member as most serializers write it.
+FALSE: Final = b'"isError":false'
 # A larger result is not searched (bytes).
 LARGEST: Final = 64 * 1024
 
