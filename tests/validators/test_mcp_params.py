@@ -191,3 +191,11 @@ def test_a_progress_token_is_replaced_in_params_of_very_many_members():
     with pytest.raises(Rejection, match="specification does not name") as caught:
         mcp_params.with_progress_token(b'{"x":"_meta",%b' % params[1:], b"7")
     assert caught.value.code == INVALID_PARAMS
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [(b'{"name":"a"}', "a"), (b'{"arguments":{},"name":"\\u00e9"}', "\u00e9"), (b"{}", ""), (b"", "")],
+)
+def test_the_name_of_accepted_params_is_read(params, name):
+    assert mcp_params.read_name(params) == name

@@ -7,6 +7,7 @@ import pytest
 
 from mcpbridged.bridge.config.schema import Feature
 from mcpbridged.bridge.core.access_policy import _FEATURES, EVERYTHING, AccessPolicy, feature_of
+from mcpbridged.bridge.core.argument_limits import ArgumentLimits
 from mcpbridged.bridge.core.definition_guard import DefinitionGuard, KindRecord, Seen
 from mcpbridged.validators.jsonrpc import Response
 from mcpbridged.validators.limits import Limits
@@ -247,3 +248,12 @@ def test_a_policy_with_a_guard_checks_the_use_of_prompts_and_tools():
     for method, name in (("tools/call", "p"), ("prompts/get", "t"), ("prompts/get", "denied")):
         policy.check_use(method, name)
     AccessPolicy().check_use("prompts/get", "p")
+
+
+def test_a_policy_that_denies_nothing_checks_arguments_if_they_are_limited():
+    policy = AccessPolicy(arguments=ArgumentLimits("git", 10, 0, {}))
+    assert (policy.restricts, policy.checks) == (False, True)
+    policy.check_request("tools/call", b'{"name":"a","arguments":{}}', "a", 200)
+    with pytest.raises(Rejection) as refused:
+        policy.check_request("tools/call", b'{"name":"a","arguments":{"text":"0123456789"}}', "a", 200)
+    assert refused.value.reason == "argument_limit"
