@@ -4,7 +4,7 @@ Every check adds its errors to a `Reading`, so that a user sees all of them at o
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
@@ -337,18 +337,14 @@ def socket_path(unix: bool | str, environment: Mapping[str, str]) -> Path | None
     return path
 
 
-def check_token_servers(name: str, servers: Iterable[str], file: File) -> None:
+def check_token_servers(name: str, servers: Collection[str], file: File) -> None:
     """Check that the servers of a token exist. Raises BadConfig."""
-    faults = [
-        Fault(
-            f"tokens.{name}: servers: there is no server {shown(server)}{_instead(server, file)}",
-            ("tokens", name, "servers", index),
-        )
-        for index, server in enumerate(servers)
+    missing = {
+        server: f"there is no server {shown(server)}{_instead(server, file)}"
+        for server in servers
         if server not in (ALL, AGGREGATE, *file.servers)
-    ]
-    if faults:
-        raise BadConfig(faults=faults)
+    }
+    _refuse_missing(name, "servers", servers, missing)
 
 
 def _instead(server: str, file: File) -> str:
@@ -357,15 +353,22 @@ def _instead(server: str, file: File) -> str:
     return suggested(server, file.servers)
 
 
-def check_token_aggregates(name: str, aggregates: Iterable[str], file: File) -> None:
+def check_token_aggregates(name: str, aggregates: Collection[str], file: File) -> None:
     """Check that the aggregates of a token exist. Raises BadConfig."""
-    faults = [
-        Fault(
-            f"tokens.{name}: aggregates: there is no table [aggregates.{shown(one)[1:-1]}]{suggested(one, file.aggregates)}",
-            ("tokens", name, "aggregates", index),
-        )
-        for index, one in enumerate(aggregates)
+    missing = {
+        one: f"there is no table [aggregates.{shown(one)[1:-1]}]{suggested(one, file.aggregates)}"
+        for one in aggregates
         if one not in (ALL, *file.aggregates)
+    }
+    _refuse_missing(name, "aggregates", aggregates, missing)
+
+
+def _refuse_missing(name: str, key: str, given: Collection[str], missing: Mapping[str, str]) -> None:
+    """Raise BadConfig if entries of a list of a token are missing. `missing` has a text for each."""
+    faults = [
+        Fault(f"tokens.{name}: {key}: {missing[one]}", ("tokens", name, key, index))
+        for index, one in enumerate(given)
+        if one in missing
     ]
     if faults:
         raise BadConfig(faults=faults)
