@@ -11,7 +11,23 @@ import time
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
+from mcpbridged.bridge.config.access_token_settings import AccessTokenSettings
+
 ISSUER = "https://issuer.example"
+# What a daemon needs of the issuer. Tests replace what they are about.
+SETTINGS = AccessTokenSettings(
+    ISSUER,
+    "https://mcp.example",
+    "",
+    None,
+    "",
+    frozenset(),
+    ("ES256", "RS256"),
+    "scope",
+    60,
+    600,
+    {},
+)
 
 
 def part(value):

@@ -5,7 +5,6 @@ import json
 import attrs
 import pytest
 
-from mcpbridged.bridge.config.access_token_settings import AccessTokenSettings
 from mcpbridged.bridge.core.grants import Grant, Roles
 from mcpbridged.bridge.oauth import access_tokens
 from mcpbridged.bridge.oauth.access_tokens import AccessTokens
@@ -14,23 +13,14 @@ from mcpbridged.transports.http.gate import KeysNeeded
 from mcpbridged.validators.access_token import BadAccessToken
 from mcpbridged.validators.rejection import Rejection
 
+from ...support import issuer
 from ...support.issuer import ISSUER, Issuer
 
-BASE = "https://mcp.example"
+BASE = issuer.SETTINGS.resource
 PATH = "/servers/git/mcp"
 THEIRS = Issuer()
-SETTINGS = AccessTokenSettings(
-    ISSUER,
-    BASE,
-    "",
-    None,
-    "",
-    frozenset(),
-    ("ES256", "RS256"),
-    "scope",
-    60,
-    600,
-    {"mcp": Grant(), "mcp:git": Grant(servers=frozenset({"git"}))},
+SETTINGS = attrs.evolve(
+    issuer.SETTINGS, scopes={"mcp": Grant(), "mcp:git": Grant(servers=frozenset({"git"}))}
 )
 
 

@@ -7,27 +7,15 @@ import pytest
 import trio
 import trio.testing
 
-from mcpbridged.bridge.config.access_token_settings import AccessTokenSettings
 from mcpbridged.bridge.oauth import key_source
 from mcpbridged.bridge.oauth.key_source import PAUSE_SECONDS, KeySource, KeysUnreadable
 
+from ...support import issuer
 from ...support.issuer import ISSUER, Issuer
 
 pytestmark = pytest.mark.anyio
 THEIRS = Issuer()
-SETTINGS = AccessTokenSettings(
-    ISSUER,
-    "https://mcp.example",
-    f"{ISSUER}/jwks",
-    None,
-    "",
-    frozenset(),
-    ("ES256", "RS256"),
-    "scope",
-    60,
-    600,
-    {},
-)
+SETTINGS = attrs.evolve(issuer.SETTINGS, keys_url=f"{ISSUER}/jwks")
 
 
 class Log:
