@@ -67,9 +67,12 @@ class KeySource:
 
     @property
     def can_refresh(self) -> bool:
-        """Return whether the keys may be requested because a token names an unknown one, or are being requested."""
+        """Return whether the keys may be requested because a token names an unknown one, or are being requested.
+
+        A file is read again by itself, so that only its first reading is worth waiting for.
+        """
         if self._settings.keys_file is not None:
-            return False
+            return self._attempted == -math.inf
         return self._wanted.is_set() or trio.current_time() >= self._attempted + PAUSE_SECONDS
 
     async def refreshed(self) -> None:
@@ -83,6 +86,7 @@ class KeySource:
         while True:
             if self._settings.keys_file is not None:
                 await self._read_file(self._settings.keys_file)
+                self._end_attempt()
                 await trio.sleep(_FILE_SECONDS)
                 continue
             self._wanted.set()
@@ -106,6 +110,9 @@ class KeySource:
             self._report(str(fault))
             if self.keys and trio.current_time() > self._succeeded + _STALE_SECONDS:
                 self._use(())
+        self._end_attempt()
+
+    def _end_attempt(self) -> None:
         self._attempted = trio.current_time()
         done, self._done = self._done, trio.Event()
         done.set()

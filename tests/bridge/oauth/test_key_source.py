@@ -1,6 +1,7 @@
 """When the keys of an issuer are requested, and which are kept."""
 
 import json
+import os
 
 import attrs
 import pytest
@@ -159,8 +160,8 @@ async def test_a_file_is_read_again_when_it_has_changed(tmp_path):
                 await trio.sleep(0.02)
 
     async def work(source):
-        assert not source.can_refresh
         await until(lambda: "issuer_keys_unreadable" in source.log.events)
+        assert not source.can_refresh
         file.write_text(json.dumps(THEIRS.jwks("ec")))
         await until(lambda: [key.kid for key in source.keys] == ["ec"])
         file.write_text(" " * 100_000)
@@ -168,5 +169,22 @@ async def test_a_file_is_read_again_when_it_has_changed(tmp_path):
         assert [key.kid for key in source.keys] == ["ec"]
         file.write_text(json.dumps(THEIRS.jwks("rsa")))
         await until(lambda: [key.kid for key in source.keys] == ["rsa"])
+
+    await with_source(work, settings)
+
+
+async def test_a_request_of_a_client_waits_for_the_first_reading_of_a_file(tmp_path):
+    """A pipe in place of the file delays the reading until something is written."""
+    file = tmp_path / "jwks.json"
+    os.mkfifo(file)
+    settings = attrs.evolve(SETTINGS, keys_url="", keys_file=file)
+
+    async def work(source):
+        assert source.can_refresh
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(source.refreshed)
+            await trio.to_thread.run_sync(file.write_text, json.dumps(THEIRS.jwks("ec")))
+        assert [key.kid for key in source.keys] == ["ec"]
+        assert not source.can_refresh
 
     await with_source(work, settings)
