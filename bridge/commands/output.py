@@ -36,12 +36,13 @@ def stdout_terminal(environment: Mapping[str, str]) -> "Terminal":
 def notice(text: str) -> None:
     """Write a line to stderr, escaped and after the name of the program; on a terminal it is broken between words.
 
-    A line that begins with spaces is the output of a program, and stays as it is.
+    A line that begins with a space is the output of a program, or a line of a file with a mark below its column. It stays as it is,
+    without the name.
     """
     from ..log import escaped, write_stderr  # noqa: PLC0415 - `mcp-bridge --version` writes no notice
 
-    line = f"mcp-bridge: {escaped(text)}"
-    write_stderr(f"{line if text.startswith(' ') else fitted(line)}\n")
+    line = escaped(text)
+    write_stderr(f"{line if text.startswith(' ') else fitted(f'mcp-bridge: {line}')}\n")
 
 
 def fitted(line: str) -> str:
@@ -56,11 +57,5 @@ def fitted(line: str) -> str:
 
 def notice_of_faults(fault: "ReportedError") -> None:
     """Write an error to stderr, or all errors of a configuration; on a terminal with the lines of the file, if they may be shown."""
-    from ..log import escaped, write_stderr  # noqa: PLC0415 - see `notice`
-
     for line in fault.lines(with_source=sys.stderr.isatty()):
-        if line.startswith("    "):
-            # Below its error, so that the mark is below its column.
-            write_stderr(f"{escaped(line)}\n")
-        else:
-            notice(line)
+        notice(line)

@@ -19,7 +19,7 @@ def test_a_notice_is_broken_between_words_and_the_output_of_a_server_is_not(tmp_
     assert session.text.split("\r\n")[:3] == [
         "mcp-bridge: no daemon is running; start it with `mcp-bridge",
         "  serve`, or as a service",
-        "mcp-bridge:    File 'a', line 1, in the output of a server that is wider than the terminal",
+        "   File 'a', line 1, in the output of a server that is wider than the terminal",
     ]
 
 
