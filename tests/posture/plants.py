@@ -58,7 +58,9 @@ def faults(plants: tuple[Plant, ...], root: Path = ROOT) -> list[str]:
         number = (root / plant.file).read_text().count(plant.old)
         if number != 1:
             found.append(f"{plant.gate}: {plant.old!r} occurs {number} times in {plant.file}")
-        found += [f"{plant.gate}: {test} does not exist" for test in plant.tests if not (root / test).is_file()]
+        found += [
+            f"{plant.gate}: {test} does not exist" for test in plant.tests if not (root / test).is_file()
+        ]
     return found
 
 

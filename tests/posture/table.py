@@ -61,12 +61,13 @@ def faults(claims: tuple[Claim, ...], root: Path = ROOT) -> list[str]:
         if claim.state != "done" and not claim.reason:
             found.append(f"row {claim.row}: there is no reason")
         found += [
-            f"row {claim.row}: {proof} does not exist" for proof in claim.proof if not _exists(proof, root)
+            f"row {claim.row}: {proof} does not exist" for proof in claim.proof if not exists(proof, root)
         ]
     return found
 
 
-def _exists(proof: str, root: Path) -> bool:
+def exists(proof: str, root: Path = ROOT) -> bool:
+    """Return whether a test, a make target or a document exists."""
     if proof.startswith("make "):
         return bool(re.search(rf"^{re.escape(proof[5:])}:", (root / "Makefile").read_text(), re.MULTILINE))
     path, _, name = proof.partition("::")
