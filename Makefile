@@ -57,7 +57,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 FIRST := tests/cases/test_[a-s]*.py
 SECOND := tests/e2e
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/validators tests/test_*.py
+BESIDE := tests/bridge tests/security tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "running four parts in parallel; the output of three comes last"
@@ -173,6 +173,9 @@ metrics: .venv/.test  ## check /metrics and the alert rules with promtool (of th
 posture: .venv/.test  ## check that the proof of each security claim exists; writes docs/POSTURE.md
 	$(BIN)/python tests/posture/table.py
 
+plants: .venv/.test  ## break one gate after the other in a copy, and see its test fail; writes docs/PLANTED-FAULTS.md
+	$(BIN)/python -m tests.posture.plants
+
 attack: .venv/.test  ## attack running daemons with malformed, oversized, forged and slow requests
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/hostile
 
@@ -228,4 +231,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture attack bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean

@@ -2,6 +2,7 @@
 
 import pytest
 
+from .posture import plants
 from .posture.table import CLAIMS, DOCUMENT, ROWS, Claim, document, faults, read
 
 DONE = tuple(Claim(row, "p", "done", ("make test",)) for row in range(1, ROWS + 1))
@@ -54,3 +55,30 @@ def test_a_missing_row_is_a_fault():
 def test_proofs_that_exist_are_no_faults():
     proofs = ("make test", "docs/threat-model.md", "tests/test_posture.py::test_a_missing_row_is_a_fault")
     assert faults(with_row(Claim(7, "p", "done", proofs))) == []
+
+
+def test_the_planted_faults_fit_the_code():
+    assert plants.faults(plants.read(plants.PLANTS.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"old": "return everything"}, "occurs 0 times"),
+        ({"old": "return"}, "times in bridge/core/grants.py"),
+        ({"tests": ("tests/none.py",)}, "tests/none.py does not exist"),
+        ({"tests": ()}, "names no test"),
+    ],
+)
+def test_a_planted_fault_that_does_not_fit_is_reported(change, fault):
+    given = {"gate": "g", "file": "bridge/core/grants.py", "new": "", "tests": ("tests/test_posture.py",)}
+    plant = plants.Plant(**{**given, "old": "return ALL in self.servers or server in self.servers", **change})
+    (found,) = plants.faults((plant,))
+    assert fault in found
+
+
+def test_the_document_of_planted_faults_has_each_of_them():
+    rows = [
+        line.split(" | ")[0][2:] for line in plants.DOCUMENT.read_text().splitlines() if line.startswith("| ")
+    ]
+    assert rows[1:] == [plant.gate for plant in plants.read(plants.PLANTS.read_text())], "run make plants"

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from .table import exists
+
 ROOT: Final = Path(__file__).parents[2]
 PLANTS: Final = ROOT / "tests/posture/plants.toml"
 DOCUMENT: Final = ROOT / "docs/PLANTED-FAULTS.md"
@@ -58,9 +60,7 @@ def faults(plants: tuple[Plant, ...], root: Path = ROOT) -> list[str]:
         number = (root / plant.file).read_text().count(plant.old)
         if number != 1:
             found.append(f"{plant.gate}: {plant.old!r} occurs {number} times in {plant.file}")
-        found += [
-            f"{plant.gate}: {test} does not exist" for test in plant.tests if not (root / test).is_file()
-        ]
+        found += [f"{plant.gate}: {test} does not exist" for test in plant.tests if not exists(test, root)]
     return found
 
 
