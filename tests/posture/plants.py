@@ -60,6 +60,8 @@ def faults(plants: tuple[Plant, ...], root: Path = ROOT) -> list[str]:
         number = (root / plant.file).read_text().count(plant.old)
         if number != 1:
             found.append(f"{plant.gate}: {plant.old!r} occurs {number} times in {plant.file}")
+        if not plant.tests:
+            found.append(f"{plant.gate}: it names no test")
         found += [f"{plant.gate}: {test} does not exist" for test in plant.tests if not exists(test, root)]
     return found
 
