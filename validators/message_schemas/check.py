@@ -22,7 +22,7 @@ import msgspec
 
 from ..json_object import UNREADABLE
 from ..lone_surrogates import decoded
-from .shapes import ParamsShape, ResultShape, Revision, decoder_of
+from .shapes import ParamsShape, ResultShape, Revision, check
 
 Side = Literal["client", "server"]
 _SERVER: Final = "server"
@@ -99,7 +99,7 @@ def _typed_fault(
 
 def _fault_of(shape: Any, text: bytes | msgspec.Raw) -> Fault | None:  # noqa: ANN401 - a type as msgspec reads it
     try:
-        decoded(decoder_of(shape), text)
+        check(shape, text)
     except msgspec.ValidationError as error:
         return _read(str(error))
     except UNREADABLE:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import fields
@@ -13,6 +13,19 @@ from ..lone_surrogates import decoded
 Integer = Annotated[float, msgspec.Meta(multiple_of=1)]
 
 
+# The most objects of a text for each of which Python code runs (two microseconds).
+MOST_OBJECTS: Final = 16 * 1024
+
+
+class _Count:
+    """How many more such objects the text that is being decoded may have."""
+
+    left = MOST_OBJECTS
+
+
+_count: Final = _Count()
+
+
 class AnyObject(msgspec.Struct, gc=False):
     """An object of any members."""
 
@@ -21,13 +34,16 @@ class AnyOf(msgspec.Struct, gc=False):
     """An object of one of several types that no member tells apart.
 
     Subclasses name the types, and have the members of all of them as raw texts, which are then decoded for each type. No other
-    member is looked into, because a server could send millions of values.
+    member is looked into, and a text may have `MOST_OBJECTS` of them, because a peer could send millions of values.
     """
 
     any_of: ClassVar[tuple[type[msgspec.Struct], ...]] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError, which msgspec reports with the place of the object, unless it is of one of the types."""
+        _count.left -= 1
+        if _count.left < 0:
+            raise ValueError(f"More than {MOST_OBJECTS} objects of several types")
         found: dict[_Member, bool] = {}
         for members in _members_of(type(self)):
             if all(_fits(self, member, found) for member in members):
@@ -94,6 +110,12 @@ class Revision(NamedTuple):
     error: Any
     # Any result, for a `resultType` of an extension.
     any_result: Any
+
+
+def check(shape: Any, text: bytes | msgspec.Raw) -> None:  # noqa: ANN401 - a type as msgspec reads it
+    """Decode a JSON text as this type. Raises msgspec.ValidationError for another value, and other ValueErrors for no JSON."""
+    _count.left = MOST_OBJECTS
+    decoded(decoder_of(shape), text)
 
 
 @cache

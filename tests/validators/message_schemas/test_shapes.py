@@ -6,7 +6,14 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from mcpbridged.validators.message_schemas.shapes import AnyObject, AnyOf, Integer, decoder_of
+from mcpbridged.validators.message_schemas.shapes import (
+    MOST_OBJECTS,
+    AnyObject,
+    AnyOf,
+    Integer,
+    check,
+    decoder_of,
+)
 
 
 class Text(Struct):
@@ -61,6 +68,14 @@ def test_a_value_that_is_no_object_is_refused(text):
 def test_other_members_are_not_decoded():
     """Otherwise a message of millions of values would hold the event loop."""
     assert decoder_of(Contents)(b'{"uri":"u","text":"t","x":[1e999]}').text == Raw(b'"t"')
+
+
+def test_a_text_has_a_limited_number_of_such_objects():
+    """Otherwise the smallest ones, 16 MiB of them, would hold the event loop for more than a second."""
+    for _ in range(2):
+        check(list[Contents], b"[" + b",".join([b'{"uri":"","text":""}'] * MOST_OBJECTS) + b"]")
+    with pytest.raises(msgspec.ValidationError, match="More than 16384 objects"):
+        check(list[Contents], b"[" + b",".join([b'{"uri":"","text":""}'] * (MOST_OBJECTS + 1)) + b"]")
 
 
 def test_any_object_ignores_its_members():
