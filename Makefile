@@ -90,6 +90,9 @@ quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute
 	case "$$changed" in *.py*) $(BIN)/mypy && $(BIN)/lint-imports --no-logo ;; esac
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider $(QUICK)
 
+schemas: .venv/.test  ## write the types of validate = "strict" from the official JSON Schemas in tests/specification
+	$(BIN)/python -m tests.specification.generate
+
 conformance: .venv/.test  ## run the official conformance suite and the official TypeScript clients (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/run.py

@@ -99,6 +99,13 @@ TESTED_AS_A_WHOLE = {
         "bridge/runtime/shared_processes.py",
         "bridge/runtime/start_checks.py",
     },
+    "tests/validators/message_schemas/test_check_revisions.py": {
+        "validators/message_schemas/revision_2024_11_05.py",
+        "validators/message_schemas/revision_2025_03_26.py",
+        "validators/message_schemas/revision_2025_06_18.py",
+        "validators/message_schemas/revision_2025_11_25.py",
+        "validators/message_schemas/revision_2026_07_28.py",
+    },
     "tests/bridge/config/test_load.py": {
         "bridge/config/checks.py",
         "bridge/config/trust.py",

@@ -36,7 +36,13 @@ def top_level(requirements):
 
 
 def test_95_of_100_public_names_have_a_docstring():
-    names = [node for tree in trees().values() for node in public_names(tree)]
+    # Classes of generated modules have the names of definitions in the schemas of MCP.
+    names = [
+        node
+        for file, tree in trees().items()
+        if not file.match("message_schemas/revision_*.py")
+        for node in public_names(tree)
+    ]
     documented = [node for node in names if ast.get_docstring(node)]
     assert len(names) > 1000
     assert len(documented) / len(names) >= 0.95

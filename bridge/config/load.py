@@ -147,6 +147,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
             hidden,
             needs_pin=file.approval,
             definitions=file.definitions,
+            validate=server.validate or file.validate,
         )
         for name, server in file.servers.items()
         if server.enabled
@@ -253,9 +254,10 @@ def _server(
     *,
     needs_pin: bool,
     definitions: str,
+    validate: str,
 ) -> ServerConfig:
     if server.url:
-        return _remote_server(name, server, limits, base, environment, definitions)
+        return _remote_server(name, server, limits, base, environment, definitions, validate)
     try:
         server = expanded(server, environment)
     except NotSet as fault:
@@ -291,6 +293,7 @@ def _server(
         pin=server.pin,
         needs_pin=needs_pin,
         definitions=server.definitions or definitions,
+        validate=validate,
         outside=tuple(base / expand_home(name) for name in _files_outside(server)),
         pending=True,
     )
@@ -306,6 +309,7 @@ def _remote_server(
     base: Path,
     environment: Mapping[str, str],
     definitions: str,
+    validate: str,
 ) -> ServerConfig:
     remote = remote_of(server, base)
     limits = changed_limits(limits, server.limits)
@@ -324,6 +328,7 @@ def _remote_server(
         pending=True,
         remote=remote,
         definitions=server.definitions or definitions,
+        validate=validate,
     )
     config = attrs.evolve(
         config, resolver=partial(_resolve_remote, config, remote, server, base, environment)
@@ -419,7 +424,14 @@ def _aggregates(
         launch = Launch(words, variables, umask=0o077)
         found.append(
             ServerConfig(
-                name, launch, "modern", "principal", limits=limits, knows_principal=True, aggregate=about
+                name,
+                launch,
+                "modern",
+                "principal",
+                limits=limits,
+                knows_principal=True,
+                aggregate=about,
+                validate=file.validate,
             )
         )
     return found

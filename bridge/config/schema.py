@@ -398,6 +398,10 @@ class Server:
             description="What happens to tools, prompts and resource templates that are not approved; empty for the value of the file."
         ),
     ] = ""
+    validate: Annotated[
+        Literal["", "envelope", "strict"],
+        Meta(description="How far messages are checked; empty for the value of the file."),
+    ] = ""
     limits: Annotated[
         LimitTable,
         Meta(description="Limits of this server that differ from [limits]; mcp-bridge(1) lists them."),
@@ -612,6 +616,12 @@ class File:
             description="Whether changed definitions of servers are ignored (off), reported (warn) or also kept from clients (block)."
         ),
     ] = "warn"
+    validate: Annotated[
+        Literal["envelope", "strict"],
+        Meta(
+            description="Whether messages are checked as JSON-RPC messages (envelope), or also against the schemas of MCP (strict)."
+        ),
+    ] = "envelope"
     listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
         factory=Listen
     )

@@ -27,6 +27,9 @@ from .remote import Remote
 WRAPPED = "stdio"
 # The name of the server that combines others.
 AGGREGATE = "aggregate"
+# The envelope of each message is checked, or also its params and its result against the schema of the revision.
+ENVELOPE = "envelope"
+STRICT = "strict"
 PRINCIPAL_VARIABLE = "MCP_BRIDGE_PRINCIPAL"
 # The variable with the name of an aggregate of [aggregates], for its processes.
 AGGREGATE_VARIABLE = "MCP_BRIDGE_AGGREGATE"
@@ -117,6 +120,8 @@ class ServerConfig:
     needs_pin: bool = False
     # Whether changes of the definitions that it lists are ignored, reported or kept from clients: off, warn or block.
     definitions: str = "off"
+    # How far its messages and those of its clients are checked: ENVELOPE or STRICT.
+    validate: str = ENVELOPE
     # The names of the variables that only this server has. They are part of the pin.
     variables: tuple[str, ...] = ()
     # The names of the variables of the daemon that are not passed. They follow from the other fields.

@@ -7,7 +7,9 @@ import msgspec
 
 from ...validators import json_object
 from ...validators.json_object import Members
-from ...validators.revisions import COMPLETIONS_SINCE, LATEST_LEGACY, LEGACY_REVISIONS
+from ...validators.mcp_params import read_version
+from ...validators.rejection import Rejection
+from ...validators.revisions import COMPLETIONS_SINCE, LATEST_LEGACY, LEGACY_REVISIONS, known_revision
 
 # Methods that pass between eras, with the capability that the server must have declared for them.
 CORE_METHODS: Final = {
@@ -111,3 +113,11 @@ def is_ordinary(params: bytes | msgspec.Raw) -> bool:
 
 def _copied(found: Members) -> Members:
     return {name: msgspec.Raw(bytes(value)) for name, value in found.items()}
+
+
+def revision_named(params: bytes) -> str:
+    """Return the revision whose rules hold for a peer with these params or this result of `initialize`."""
+    try:
+        return known_revision(read_version(params))
+    except Rejection:
+        return LATEST_LEGACY

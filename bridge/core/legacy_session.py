@@ -24,7 +24,7 @@ from ...validators.mcp_params import (
     read_version,
 )
 from ...validators.rejection import INVALID_PARAMS, SERVER_ERROR, TIMEOUT, Rejection, retry_after
-from ...validators.revisions import DEFAULT_REVISION
+from ...validators.revisions import DEFAULT_REVISION, known_revision
 from ...validators.session_replay import REPLAYED, SessionReplay
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
@@ -44,7 +44,7 @@ from .effects import (
 )
 from .errors import initialize_late, initialize_refused, no_id, read_fault, timeout_data
 from .event_store import EventStore, Stream
-from .handshake import is_ordinary
+from .handshake import is_ordinary, revision_named
 from .held_messages import HeldMessages
 from .outcomes import outcome_of
 from .pending_requests import PendingRequest, PendingRequests
@@ -138,6 +138,19 @@ class LegacySession:
     def version(self) -> str:
         """The negotiated revision, empty before."""
         return self._server.version
+
+    def revision_of(self, message: Message) -> str:
+        """Return the revision whose rules hold for a message of the client: the negotiated one, before that the requested one."""
+        if self.version:
+            return known_revision(self.version)
+        if isinstance(message, Request) and message.method == "initialize":
+            return revision_named(message.params)
+        return revision_named(self._replay.initialize)
+
+    def method_answered(self, message: Response) -> str:
+        """Return the method of the request of the server that a response of the client answers, empty if there is none."""
+        request = self._server.requests.get(jsonrpc.wire_id(message.id))
+        return "" if request is None else request.method
 
     @property
     def in_flight(self) -> int:

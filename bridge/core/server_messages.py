@@ -96,7 +96,7 @@ class ServerMessages:
             if not self._streams.has_listened and self._pending.may_ask_without_stream():
                 return (self._to_server(Response(message.id, b"", without_stream(_NO_STREAM))),)
             stream = Stream(None, listens=True)
-        wire_id = self.requests.add(message.id, stream)
+        wire_id = self.requests.add(message.id, method, stream)
         text = jsonrpc.request(wire_id, method, message.params)
         if not self.ready or not is_open or (stream.queue is None and not stream.key):
             return self._queue(text, wire_id)

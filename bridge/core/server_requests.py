@@ -24,6 +24,7 @@ class ServerRequest(NamedTuple):
     """A request of the server that the client has not answered."""
 
     server_id: bytes
+    method: str
     stream: Stream
     # When it was received (seconds).
     since: float
@@ -66,11 +67,11 @@ class ServerRequests:
         """Return the wire id of the request with this id of the server, None if there is none."""
         return self._wire_ids.get(_canonical(server_id))
 
-    def add(self, server_id: bytes, stream: Stream) -> bytes:
+    def add(self, server_id: bytes, method: str, stream: Stream) -> bytes:
         """Add a request that is sent on this stream, and return its wire id."""
         wire_id = b"%d" % self._next_id
         self._next_id += 1
-        self._by_wire_id[wire_id] = ServerRequest(server_id, stream, self._now)
+        self._by_wire_id[wire_id] = ServerRequest(server_id, method, stream, self._now)
         self._wire_ids[_canonical(server_id)] = wire_id
         return wire_id
 

@@ -104,6 +104,38 @@ class Refused(_Refusal, frozen=True, kw_only=True, omit_defaults=True):
     """Requests or connections were refused for another reason than their credential."""
 
 
+class MessageInvalid(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A message was refused because it does not fit the schema of MCP (`validate = "strict"`)."""
+
+    reason: Annotated[
+        str,
+        Meta(
+            description="What the schema expects at the path. It has no value of the message.",
+            examples=["Expected `str`, got `int`"],
+        ),
+    ]
+    sender: Annotated[
+        Literal["client", "server"], Meta(description="The sender of the message.", examples=["client"])
+    ]
+    method: Annotated[
+        str,
+        Meta(
+            description="The method of the message, or that of the request that it answers.",
+            examples=["tools/call"],
+        ),
+    ]
+    revision: Annotated[str, Meta(description="The revision whose schema was used.", examples=["2025-11-25"])]
+    path: Annotated[
+        str,
+        Meta(
+            description="The place in the params, the result or the error. Keys of maps are omitted.",
+            examples=["$.arguments"],
+        ),
+    ]
+    count: Count
+    earlier: Earlier = ""
+
+
 class PolicyDenied(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A request was refused because the access policy denies the tool, the feature or the server."""
 

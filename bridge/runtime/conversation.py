@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from typing import Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 import trio
 
@@ -46,11 +46,10 @@ from ..core.legacy_session import KillProcess, LegacySession
 from ..core.link import Link, LinkEffect, StartTimer
 from ..core.request_rates import ServerGuard
 from .link_owner import LinkOwner
-from .message_reader import MessageReader
 from .pace import SessionProcess
 from .process_owner import ProcessOwner, send_line
 from .routes import LegacyRoute, ModernRoute, error_of
-from .server_log import DENIALS, TIMED_OUT, ServerLog
+from .server_log import DENIALS, SHOWN_SESSION, TIMED_OUT, ServerLog
 from .session_log import SessionLog
 from .session_streams import SessionStreams
 from .shared_process import SharedProcess
@@ -75,6 +74,9 @@ _RareEffect = (
     | Unassigned
     | LogDebug
 )
+
+if TYPE_CHECKING:
+    from .message_gate import MessageGate
 
 
 class SessionHooks(Protocol):
@@ -166,7 +168,7 @@ class LocalConversation(LinkOwner[SessionProcess]):
         self._route: LegacyRoute | ModernRoute | None = None
         if ids is not None:
             self._route = LegacyRoute(self, partial(hooks.find_shared, self))
-        reader = MessageReader(limits, server_log, self._from_server, self._on_invalid_line)
+        reader = self._reader(limits, server_log)
         # Reads a line of the process (ProcessOwner). Replaced by `end`, because the reader refers to this object.
         self.on_line: OnLine = reader.on_line
 
@@ -241,6 +243,9 @@ class LocalConversation(LinkOwner[SessionProcess]):
             # Otherwise the response to the cancellation would wait behind what it ends.
             self._streams.backlog.extend()
         try:
+            gate = self._log.server_log.gate
+            if gate is not None:
+                message = self._checked(message, gate)
             effects = self._session.on_client_message(message, stream, since)
         except Rejection as rejection:
             if isinstance(message, Request):
@@ -248,6 +253,16 @@ class LocalConversation(LinkOwner[SessionProcess]):
                 self._log.refuse(message, since, rejection)
             raise
         self._perform(effects if self._link.translator is None else self._link.through(effects))
+
+    def _checked(self, message: Message, gate: "MessageGate") -> Message:
+        """Return the message that the session gets. Raises Rejection for one that does not fit its schema."""
+        return gate.from_client(
+            message,
+            self._session.revision_of(message),
+            answered=self._session.method_answered(message) if isinstance(message, Response) else "",
+            principal=self.principal,
+            session=self.id[:SHOWN_SESSION],
+        )
 
     def _check_rates(self, message: Request, since: float | None) -> None:
         # The request that opened the session was counted before its process was started.

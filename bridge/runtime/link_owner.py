@@ -4,9 +4,12 @@ from typing import ClassVar, Generic, TypeVar
 
 from ...transports.ports import ServerConnection
 from ...validators.jsonrpc import Message, Request, Response
+from ...validators.limits import Limits
 from ..core.errors import fault_text
-from .message_reader import INVALID_RESPONSE
+from .message_reader import INVALID_RESPONSE, MessageReader
 from .pace import PacedProcess
+from .process_owner import send_line
+from .server_log import ServerLog
 
 P = TypeVar("P", bound=PacedProcess)
 
@@ -38,6 +41,20 @@ class LinkOwner(Generic[P]):
             self._from_server(Response(message.id, b"", fault_text(self.error_code, reason)))
         else:
             self._message_dropped(reason)
+
+    def _reader(self, limits: Limits, server_log: ServerLog) -> MessageReader:
+        """Return the reader of the lines of the process."""
+        gate = server_log.gate
+        return MessageReader(
+            limits,
+            server_log,
+            self._from_server,
+            self._on_invalid_line,
+            None if gate is None else gate.for_server(self._on_invalid_line, self._send_line),
+        )
+
+    def _send_line(self, line: bytes) -> None:
+        send_line(self._process.child, line)
 
     def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(self.error_code, text, INVALID_RESPONSE)))

@@ -7,7 +7,7 @@ logged three times and dropped.
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ...transports.ports import Log
 from ...transports.server_io import OnLine, Overlong, Rest
@@ -17,6 +17,9 @@ from ...validators.jsonrpc import Message, Notification, Response, call_of_inval
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 from ..core.notification_flow import NotificationFlow
+
+if TYPE_CHECKING:
+    from .message_gate import ServerGate
 
 # How many lines of a process that are no messages are logged, and how much of each (bytes).
 _SHOWN: Final = 3
@@ -29,10 +32,11 @@ class MessageReader:
     """Pass each message to `message`, and to `spoiled` the id of each call whose response is not valid, with the reason.
 
     Notifications above `limits.notifications_per_second` are dropped or held (`NotificationFlow`). `on_tick` passes on those that
-    are held. Ids of responses are those of the bridge, even where the server returns them as strings or fractions.
+    are held. Ids of responses are those of the bridge, even where the server returns them as strings or fractions. `gate` refuses
+    messages that do not fit their schema.
     """
 
-    __slots__ = ("_flow", "_invalid_lines", "_limits", "_log", "_message", "_on_invalid_line")
+    __slots__ = ("_flow", "_invalid_lines", "_limits", "_log", "_message", "_on_invalid_line", "gate")
 
     def __init__(
         self,
@@ -40,10 +44,13 @@ class MessageReader:
         log: Log,
         message: Callable[[Message], None],
         spoiled: Callable[[bytes, str], None],
+        gate: "ServerGate | None" = None,
     ) -> None:
         self._limits = limits
         self._log = log
-        self._message = message
+        # Without a gate no message passes through one more call.
+        self._message = message if gate is None else partial(_pass_if_admitted, gate.admits, message)
+        self.gate = gate
         self._on_invalid_line = spoiled
         self._invalid_lines = 0
         most = limits.notifications_per_second
@@ -127,6 +134,20 @@ class MessageReader:
         raw_id = call_of_invalid_line(line)
         if raw_id:
             self._on_invalid_line(raw_id, text)
+
+
+def _pass_if_admitted(
+    admits: Callable[[Message], bool], receive: Callable[[Message], None], message: Message
+) -> None:
+    if admits(message):
+        receive(message)
+
+
+def note_sent(on_line: OnLine, line: bytes) -> None:
+    """Record a line to the process whose reader has this line handler, for the checks of its responses."""
+    reader = getattr(on_line, "__self__", None)
+    if isinstance(reader, MessageReader) and reader.gate is not None:
+        reader.gate.on_sent(line)
 
 
 def tick_reader(on_line: OnLine) -> None:

@@ -17,6 +17,7 @@ from ...validators import jsonrpc
 from ...validators.jsonrpc import Message, Notification, Request, Response
 from ...validators.limits import Limits
 from ...validators.rejection import INTERNAL_ERROR, Rejection
+from ...validators.revisions import MODERN_REVISION
 from ..core import multiplexer as multiplexing
 from ..core.attribution import Client, Origin
 from ..core.client_environment import NOTHING, ClientEnvironment
@@ -38,7 +39,6 @@ from ..core.requests import ClientRequest
 from ..eras.legacy_adapter import LegacyAdapter
 from .attachment import Attachment
 from .link_owner import LinkOwner
-from .message_reader import MessageReader
 from .moved_requests import MovedRequests
 from .pace import StatelessProcess
 from .process_owner import send_line
@@ -102,7 +102,7 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         self._moved = MovedRequests()
         # Whether a request has come since the last `on_tick`.
         self._used = False
-        reader = MessageReader(limits, server_log, self._from_server, self._on_invalid_line)
+        reader = self._reader(limits, server_log)
         # Reads a line of the process (ProcessOwner). Replaced by `end`, because the reader refers to this object.
         self.on_line: OnLine = reader.on_line
 
@@ -192,9 +192,19 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
 
     def cancel(self, queue: object, raw_id: bytes, params: bytes = b"") -> None:
         """Cancel one request of a client. `params` are those of its notification, if it has sent one."""
+        if params and not self._fits(Notification("notifications/cancelled", params)):
+            return
         self._moved.cancel(queue, raw_id, params)
         self._process.extend(queue)
         self._perform(self._link.through(self._multiplexer.on_cancelled(queue, raw_id, params=params)))
+
+    def _fits(self, message: Notification) -> bool:
+        try:
+            if self._log.gate is not None:
+                self._log.gate.from_client(message, MODERN_REVISION, principal=self._principal_alone())
+        except Rejection:
+            return False
+        return True
 
     def notify(self, message: Notification, client: Client) -> None:  # noqa: ARG002 - a subclass names the client
         """Send a notification of a client."""

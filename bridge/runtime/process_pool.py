@@ -15,6 +15,7 @@ from ..config.settings import PRINCIPAL_VARIABLE
 from ..core.client_environment import NOTHING
 from .common_parts import CommonParts
 from .connector import NO_VARIABLES
+from .message_reader import note_sent
 from .process_owner import ProcessOwner
 from .process_table import ServerProcess
 from .start_monitor import StartMonitor
@@ -153,7 +154,9 @@ class ProcessPool:
 
         startup = Startup(child, self._limits, partial(self._common.log.stdout, child.pid), on_first_response)
         process = ServerProcess(child, startup, trio.current_time(), owner)
-        child.watchers = self._common.log.taps.watch(process)
+        # The checks of messages need the methods of the requests that the process gets.
+        always = None if self._common.log.gate is None else partial(_note_sent, process)
+        child.watchers = self._common.log.taps.watch(process, always)
         if owner is not None:
             startup.attach(owner.on_line)
         self._common.processes.add(process)
@@ -193,6 +196,11 @@ async def _dispose_of(child: ServerConnection) -> None:
     with trio.CancelScope() as over:
         over.cancel()
         await child.run(_ignore, _ignore)
+
+
+def _note_sent(process: ServerProcess, direction: str, line: bytes) -> None:
+    if direction == "to server" and process.owner is not None:
+        note_sent(process.owner.on_line, line)
 
 
 def _ignore(_output: object) -> None:

@@ -17,6 +17,7 @@ from ...transports.send_queue import OPEN, SendQueue, forwards, transport_of
 from ...transports.ticker import HELD_UP
 from ...validators.jsonrpc import Notification
 from ...validators.rejection import Rejection
+from ...validators.revisions import MODERN_REVISION
 from ..config.settings import ServerConfig
 from ..core import extensions
 from ..core.attribution import Client
@@ -442,6 +443,8 @@ class LocalServer:
         message, envelope, headers = request
         policy = self._policies.find(principal)
         try:
+            if self.server_log.gate is not None:
+                self.server_log.gate.from_client(message, MODERN_REVISION, principal=principal)
             upstream.request(
                 ClientRequest(
                     principal, message, envelope, headers, queue, pipe, policy, since, client, caller

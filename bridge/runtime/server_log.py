@@ -6,7 +6,7 @@ Text is escaped and redacted by the log before it is stored.
 import time
 from collections.abc import Iterable, Mapping
 from time import monotonic
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ...transports.correlation import id_of
 from ...transports.counted_events import CountedEvents
@@ -23,6 +23,9 @@ from ..redaction import Redactor
 from .log_buffer import TAIL, TAIL_CHARACTERS, Entry, LogBuffer
 from .start_history import StartHistory
 from .taps import Taps
+
+if TYPE_CHECKING:
+    from .message_gate import MessageGate
 
 # How many characters of a session id are logged, too few to use the session.
 SHOWN_SESSION: Final = 8
@@ -84,6 +87,8 @@ class ServerLog:
         self.history = StartHistory(self)
         # Receive each message of the server.
         self.taps = Taps()
+        # Refuses messages that do not fit their schema, None without `validate = "strict"`. `ServerParts` sets it.
+        self.gate: MessageGate | None = None
         self._log = log
         self._rate_limited = RateLimitedLog(self)
         # Events that a client can cause at will. The server calls `tick` and `flush`.

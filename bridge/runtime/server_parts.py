@@ -7,7 +7,7 @@ import trio
 
 from ...validators.jsonrpc import notification
 from ...validators.rejection import SERVER_ERROR, Rejection, retry_after
-from ..config.settings import ServerConfig
+from ..config.settings import STRICT, ServerConfig
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .common_parts import CommonParts, DaemonParts
@@ -55,6 +55,10 @@ class ServerParts:
     ) -> None:
         tasks = ServerTasks(log, self.end)
         checks = StartChecks(config, log, tasks)
+        if config.validate == STRICT:
+            from .message_gate import MessageGate  # noqa: PLC0415 - other servers need no schemas
+
+            log.gate = MessageGate(log.counted)
         self.definitions = Definitions(checks, log, tasks, daemon.definition_store)
         self.common = common = CommonParts(
             daemon=daemon,

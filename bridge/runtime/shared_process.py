@@ -105,7 +105,14 @@ class SharedProcess:
         self._members = SharedMembers(hooks.on_fault)
         self._child: ServerConnection | None = None
         # ProcessOwner.on_line.
-        self.on_line = MessageReader(limits, server_log, self._from_server, self._on_invalid_line).on_line
+        gate = server_log.gate
+        self.on_line = MessageReader(
+            limits,
+            server_log,
+            self._from_server,
+            self._on_invalid_line,
+            None if gate is None else gate.for_server(self._on_invalid_line, self._send_line),
+        ).on_line
         # How many log messages of the server may be logged until the next tick.
         self._log_budget = _LOGGED
 
@@ -206,6 +213,9 @@ class SharedProcess:
         self._child = child
         self._members.on_start()
         self._perform(self._upstream.on_start())
+
+    def _send_line(self, line: bytes) -> None:
+        send_line(self._child, line)
 
     def _on_invalid_line(self, wire_id: bytes, text: str) -> None:
         self._from_server(Response(wire_id, b"", fault_text(INTERNAL_ERROR, text, INVALID_RESPONSE)))

@@ -47,8 +47,10 @@ class Taps:
     def __init__(self) -> None:
         # Added by `add`, removed by `remove`.
         self._taps: list[Tap] = []
-        # Key: a process. Value: a function for each tap. Added by `watch`, removed by `unwatch`.
+        # Key: a process. Value: the function that always gets its messages, if any, and a function for each tap. Added by
+        # `watch`, removed by `unwatch`.
         self._watchers: dict[TappedProcess, list[Callable[[str, bytes], None]]] = {}
+        self._always: dict[TappedProcess, Callable[[str, bytes], None]] = {}
 
     def __bool__(self) -> bool:
         """Return whether there is a tap."""
@@ -64,8 +66,12 @@ class Taps:
         self._taps = [one for one in self._taps if one is not tap]
         self._renew()
 
-    def watch(self, process: TappedProcess) -> list[Callable[[str, bytes], None]]:
-        """Return the list of functions that get each message of a process. It changes with the taps."""
+    def watch(
+        self, process: TappedProcess, always: Callable[[str, bytes], None] | None = None
+    ) -> list[Callable[[str, bytes], None]]:
+        """Return the list of functions that get each message of a process. It changes with the taps. `always` is the first."""
+        if always is not None:
+            self._always[process] = always
         watchers = self._watchers[process] = []
         self._renew()
         return watchers
@@ -73,7 +79,12 @@ class Taps:
     def unwatch(self, process: TappedProcess) -> None:
         """Drop a process that has exited."""
         self._watchers.pop(process, None)
+        self._always.pop(process, None)
 
     def _renew(self) -> None:
         for process, watchers in self._watchers.items():
-            watchers[:] = [partial(tap, process) for tap in self._taps]
+            always = self._always.get(process)
+            watchers[:] = [
+                *([] if always is None else [always]),
+                *(partial(tap, process) for tap in self._taps),
+            ]

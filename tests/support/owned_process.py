@@ -15,6 +15,7 @@ class Log:
 
     records_ends = False
     reads_traces = False
+    gate = None
 
     def __init__(self):
         self.recorder = Recorder()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.core.handshake import initialize_params, is_ordinary
+from mcpbridged.bridge.core.handshake import initialize_params, is_ordinary, revision_named
 
 
 def test_an_initialize_of_the_bridge_is_ordinary():
@@ -23,3 +23,17 @@ def test_an_initialize_of_the_bridge_is_ordinary():
 )
 def test_params_that_are_not_ordinary(params):
     assert not is_ordinary(params)
+
+
+@pytest.mark.parametrize(
+    ("payload", "revision"),
+    [
+        (b'{"protocolVersion":"2025-03-26"}', "2025-03-26"),
+        (b'{"protocolVersion":"2025-07-01"}', "2025-06-18"),
+        (b'{"protocolVersion":"2026-07-28"}', "2025-11-25"),
+        (b'{"protocolVersion":5}', "2025-11-25"),
+        (b"", "2025-11-25"),
+    ],
+)
+def test_the_rules_for_a_peer_are_those_of_the_revision_that_it_names(payload, revision):
+    assert revision_named(payload) == revision

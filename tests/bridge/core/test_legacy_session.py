@@ -104,6 +104,27 @@ def test_a_server_that_names_no_revision_gets_the_first_http_one():
     assert session.version == "2025-03-26"
 
 
+def test_the_rules_for_a_client_are_those_of_the_revision_that_it_requests_and_then_of_the_negotiated_one():
+    session = LegacySession(LIMITS, lambda: "k")
+    ping = Request(b"9", "ping", b"")
+    assert session.revision_of(ping) == "2025-11-25"
+    first = Request(b"0", "initialize", INITIALIZE.replace(b"2025-11-25", b"2025-06-18"))
+    assert session.revision_of(first) == "2025-06-18"
+    session.on_client_message(first, session.call_stream(SendQueue()))
+    assert session.revision_of(ping) == "2025-06-18"
+    session.on_server_message(Response(b"1", b'{"protocolVersion":"2024-12-31"}', b""))
+    assert session.revision_of(ping) == "2024-11-05"
+
+
+def test_a_response_of_the_client_answers_the_method_of_the_server():
+    session = make()
+    ask(session)
+    [effect] = session.on_server_message(Request(b'"q"', "roots/list", b""))
+    answered = Response(b"%d" % json.loads(effect.message)["id"], b'{"roots":[]}', b"")
+    assert session.method_answered(answered) == "roots/list"
+    assert session.method_answered(Response(b"999", b"{}", b"")) == ""
+
+
 def test_a_refused_initialize_may_be_tried_again():
     session = LegacySession(LIMITS, lambda: "k")
     session.on_client_message(Request(b"1", "initialize", INITIALIZE), session.call_stream(SendQueue()))

@@ -1,7 +1,8 @@
 import pytest
 
-from mcpbridged.bridge.runtime.message_reader import MessageReader, tick_reader
+from mcpbridged.bridge.runtime.message_reader import MessageReader, note_sent, tick_reader
 from mcpbridged.transports.server_io import Overlong
+from mcpbridged.validators.json_object import LARGE
 from mcpbridged.validators.jsonrpc import Notification, Response
 from mcpbridged.validators.limits import Limits
 
@@ -115,3 +116,39 @@ def test_without_a_limit_every_notification_passes():
         reader.on_line(NOTE)
     tick_reader(reader.on_line)
     assert len(messages) == 100_000
+
+
+class Gate:
+    """Admits responses whose request was sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def on_sent(self, line):
+        self.sent.append(line)
+
+    def admits(self, message):
+        return message.id in self.sent
+
+
+def test_a_message_that_the_gate_does_not_admit_is_not_passed_on():
+    messages, gate, limits = [], Gate(), Limits(notifications_per_second=0)
+    reader = MessageReader(limits, Said(), messages.append, lambda raw_id, text: None, gate)
+    note_sent(reader.on_line, b"1")
+    small = b'{"jsonrpc":"2.0","id":%d,"result":{}}'
+    large = b'{"jsonrpc":"2.0","id":%d,"result":{"a":"' + b"x" * LARGE + b'"}}'
+    for form in (small, large):
+        for number in (1, 2):
+            rest = reader.on_line(form % number)
+            if rest is not None:
+                rest()
+    assert [message.id for message in messages] == [b"1", b"1"]
+    reader.on_line(b"[%b,%b]" % (small % 2, small % 1))
+    assert len(messages) == 3
+
+
+def test_lines_to_a_server_are_recorded_only_for_a_reader_with_a_gate():
+    reader = MessageReader(Limits(), Said(), print, lambda raw_id, text: None)
+    note_sent(reader.on_line, b"1")
+    note_sent(lambda line: None, b"1")
+    assert reader.gate is None

@@ -30,6 +30,23 @@ def test_each_tap_gets_the_messages_of_each_process():
     assert before == after == []
 
 
+def test_a_function_that_always_gets_the_messages_is_the_first_and_remains():
+    taps, seen, process = Taps(), [], Hashable(1)
+    watchers = taps.watch(process, lambda direction, line: seen.append((direction, line)))
+    # No command or page follows the messages.
+    assert not taps
+    for tap in (print, repr):
+        taps.add(tap)
+    assert len(watchers) == 3
+    watchers[0]("to server", b"x")
+    for tap in (print, repr):
+        taps.remove(tap)
+    watchers[0]("to client", b"y")
+    assert (len(watchers), seen) == (1, [("to server", b"x"), ("to client", b"y")])
+    taps.unwatch(process)
+    assert taps.watch(process) == []
+
+
 def test_a_process_that_has_exited_gets_no_further_tap():
     taps, process = Taps(), Hashable(1)
     watchers = taps.watch(process)
