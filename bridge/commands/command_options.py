@@ -55,7 +55,7 @@ def _filled(parser: Parser, name: str, form: str) -> Parser:
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
+    serve.add_argument("--allow-root", action="store_true", help="run also as root, and every server too")
     serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
 
 
@@ -258,6 +258,11 @@ def _add_service(service: argparse.ArgumentParser) -> None:
         "--check-timer",
         action="store_true",
         help="for install: check the servers once a day too (mcp-bridge check --all)",
+    )
+    service.add_argument(
+        "--allow-root",
+        action="store_true",
+        help="for install: run the service of root, and every server, as root",
     )
     service.add_argument("--json", action="store_true", help="print JSON, for status")
 
