@@ -303,6 +303,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l checklist
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a bash
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a zsh

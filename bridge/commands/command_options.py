@@ -169,6 +169,14 @@ def _add_approve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="with --definitions: approve without a question")
 
 
+def _add_checklist(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checklist",
+        action="store_true",
+        help="print the deployment checklist, with the lines that do what is not done",
+    )
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
     parser.add_argument("--all", action="store_true", help="check every server")
@@ -501,7 +509,7 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "client-config": (_add_client_config, _add_json),
     "admin": (_add_open,),
     "check": (_add_check, _add_json),
-    "doctor": (_add_json,),
+    "doctor": (_add_checklist, _add_json),
     "completion": (_add_shell,),
     "help": (_add_topic,),
     "version": (_add_json,),
