@@ -44,6 +44,7 @@ SECTIONS = {
     "[listen]": schema.Listen,
     "[log]": schema.Log,
     "[audit]": schema.Audit,
+    "[errors]": schema.Errors,
     "[metrics]": schema.Metrics,
     "[traces]": schema.Traces,
     "[admin]": schema.Admin,

@@ -182,6 +182,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         log_calls=file.log.calls,
         counts_calls=file.metrics.enabled or file.admin.enabled,
         audit=AuditConfig(file.audit.enabled, _file(file.audit.file, path.parent), file.audit.calls),
+        shows_output=file.errors.stderr == "owner",
         metrics=file.metrics.enabled,
         otlp_endpoint=file.traces.otlp_endpoint,
         admin=AdminConfig(file.admin.enabled, file.admin.actions),

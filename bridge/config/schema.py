@@ -145,6 +145,18 @@ class Audit:
 
 
 @attrs.frozen
+class Errors:
+    """[errors]: what errors of the bridge contain."""
+
+    stderr: Annotated[
+        Literal["owner", "never"],
+        Meta(
+            description="Who gets the last lines of the output of a process that has ended: the only principal that it has served (owner), or no client (never)."
+        ),
+    ] = "owner"
+
+
+@attrs.frozen
 class Metrics:
     """[metrics]: counters and latencies by server, method and tool, at /metrics."""
 
@@ -617,6 +629,9 @@ class File:
     )
     log: Annotated[Log, Meta(description="The log on stderr.")] = attrs.field(factory=Log)
     audit: Annotated[Audit, Meta(description="The audit log.")] = attrs.field(factory=Audit)
+    errors: Annotated[Errors, Meta(description="What errors of the bridge contain.")] = attrs.field(
+        factory=Errors
+    )
     metrics: Annotated[Metrics, Meta(description="Counters and latencies by server, method and tool.")] = (
         attrs.field(factory=Metrics)
     )
@@ -669,6 +684,7 @@ def json_schema() -> dict[str, Any]:
         Listen,
         Log,
         Audit,
+        Errors,
         Metrics,
         Traces,
         Admin,

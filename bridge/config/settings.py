@@ -297,6 +297,8 @@ class Settings:
     log_calls: bool = False
     # Whether requests are counted by method and tool, for `metrics` and for the page at /admin.
     counts_calls: bool = False
+    # Whether an error has the last lines of the output of a process, for the only principal that it has served.
+    shows_output: bool = True
     # Whether /metrics is served.
     metrics: bool = False
     # The URL of the OTLP collector; empty for none.

@@ -399,7 +399,9 @@ class Daemon:
         return attrs.evolve(changes, warnings=tuple(config.certificate_faults))
 
     def _limit_clients(self, settings: Settings) -> None:
+        """Limit what clients may send, hold and see from now on."""
         self._supervisor.limit_clients(settings)
+        self._supervisor.show_output(shown=settings.shows_output)
         self._listeners.quota.most_of = settings.connections_of
 
     def _record_calls(self, settings: Settings) -> None:

@@ -263,7 +263,12 @@ def _cors(context: _Context) -> _Result:
 def _debug(context: _Context) -> _Result:
     if context.settings.log_level == "debug":
         return OPEN, "the level of the log is debug", [_line("log", "level", "info")]
-    return BY_DEFAULT, "an error has a code and an id, and no traceback"
+    if not context.settings.shows_output:
+        return DONE, "an error has a code and an id, no traceback, and no output of a server"
+    return (
+        BY_DEFAULT,
+        "an error has a code and an id, and no traceback; errors.stderr withholds output of servers",
+    )
 
 
 def _backup(context: _Context) -> _Result:
