@@ -180,6 +180,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         log_level=file.log.level,
         log_format=file.log.format,
         log_calls=file.log.calls,
+        log_file=_file(file.log.file, path.parent),
         counts_calls=file.metrics.enabled or file.admin.enabled,
         audit=AuditConfig(file.audit.enabled, _file(file.audit.file, path.parent), file.audit.calls),
         shows_output=file.errors.stderr == "owner",

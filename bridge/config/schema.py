@@ -123,11 +123,14 @@ class Listen:
 
 @attrs.frozen
 class Log:
-    """[log]: the log on stderr."""
+    """[log]: the log on stderr, or in a file."""
 
     level: Annotated[Level, Meta(description="Log level.")] = "info"
     format: Annotated[Literal["text", "json"], Meta(description="Log format.")] = "text"
     calls: Annotated[bool, Meta(description="Log one line per client request (access log).")] = False
+    file: Annotated[
+        Text, Meta(description="The file that the log is appended to; empty for the log on stderr.")
+    ] = ""
 
 
 @attrs.frozen
@@ -627,7 +630,7 @@ class File:
     listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
         factory=Listen
     )
-    log: Annotated[Log, Meta(description="The log on stderr.")] = attrs.field(factory=Log)
+    log: Annotated[Log, Meta(description="The log.")] = attrs.field(factory=Log)
     audit: Annotated[Audit, Meta(description="The audit log.")] = attrs.field(factory=Audit)
     errors: Annotated[Errors, Meta(description="What errors of the bridge contain.")] = attrs.field(
         factory=Errors

@@ -283,8 +283,10 @@ def _incidents(_context: _Context) -> _Result:
 
 
 def _rotation(context: _Context) -> _Result:
-    if context.settings.audit.file is not None:
-        return DONE, f"{context.settings.audit.file} has mode 0600 and is opened again on SIGHUP"
+    files = [*filter(None, (context.settings.log_file, context.settings.audit.file))]
+    if files:
+        verb = "have" if len(files) > 1 else "has"
+        return DONE, f"{' and '.join(map(str, files))} {verb} mode 0600, opened again on SIGHUP"
     if "JOURNAL_STREAM" in context.around.environment or context.around.unit:
         return DONE, "the log goes to the journal"
     state = context.around.state

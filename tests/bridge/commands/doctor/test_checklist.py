@@ -177,6 +177,8 @@ def test_by_default_most_items_need_nothing(tmp_path):
         (SERVER + "argument_bytes = { '*' = 5 }\n", "validation rules", "have limits"),
         (SERVER + "rlimits = { as = 5 }\n", "resource limits", "each server has rlimits"),
         (SERVER + "secrets.KEY = '/x'\n", "secrets", "outside of the configuration"),
+        ("[log]\nfile = '/x/log'\n", "log rotation", "/x/log has mode 0600"),
+        ("[log]\nfile = '/x/log'\n[audit]\nfile = '/x/audit'\n", "log rotation", "/x/log and /x/audit have mode 0600"),
         ("[errors]\nstderr = 'never'\n", "debug mode", "no output of a server"),
         ("[listen]\norigins = ['http://a.example']\n", "CORS", "only these origins: http://a.example"),
         (f"{TOKEN}expires = 2030-01-31T00:00:00Z\n", "timeouts, rotation", "each named token has an end"),
