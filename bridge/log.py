@@ -1,4 +1,4 @@
-"""Write events to stderr, one line for each, as text or JSON.
+"""Write events to stderr or a file, one line for each, as text or JSON.
 
 A peer or a server cannot forge a line or control a terminal: control characters are escaped and lines are cut. Known secrets
 are redacted in every form that `redaction` finds.
@@ -30,6 +30,8 @@ _LONGEST_WAIT: Final = 0.1
 _SHARE: Final = 0.1
 # A pipe that is writable by poll(2) accepts this much without blocking: PIPE_BUF in pipe(7) (bytes).
 _AT_ONCE: Final = 4096
+# The time between two lines on stderr about lines that a file did not take (seconds).
+_PAUSE: Final = 60.0
 # Moves to the begin of the line and erases it (ECMA-48).
 _ERASE_LINE: Final = "\r\x1b[K"
 # C0, DEL, C1, line separators, and characters that reorder or hide text (bidi, zero width, tags).
@@ -45,6 +47,16 @@ class AuditSink(Protocol):
 
     def __call__(self, level: str, event: str, fields: Mapping[str, object], /) -> bool:
         """Record an event. Return whether the log has it as well."""
+        ...
+
+
+class LineFile(Protocol):
+    """A file that lines are appended to. `reason` is why the last line was lost."""
+
+    reason: str
+
+    def write(self, lines: bytes, /) -> int:
+        """Append these lines, and return how many of them could not be written in whole."""
         ...
 
 
@@ -69,6 +81,10 @@ class LineLog:
         self.secrets_generation = 0
         # Receives each event. Set by the daemon.
         self.audit: AuditSink = _no_audit
+        # Gets the lines in place of stderr. Set by the daemon.
+        self.file: LineFile | None = None
+        # When a loss was written to stderr (seconds).
+        self._loss_shown_at = -_PAUSE
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Redact these secrets, until each was unhidden as often as it was hidden."""
@@ -114,9 +130,14 @@ class LineLog:
             self._write("error", event, fields)
 
     def always(self, level: str, event: str, text: str, **fields: object) -> None:
-        """Write an event at any level of the log: the text alone, or in JSON the fields, by default the text as `reason`."""
+        """Write an event at any level of the log: the text alone, or in JSON the fields, by default the text as `reason`.
+
+        It is written to stderr, and to the file if there is one.
+        """
         fields = fields or {"reason": text}
         self.audit(level, event, fields)
+        if self.file is not None:
+            self._append(self.file, level, event, fields)
         if self._json:
             self._out.write(self._line(level, event, fields))
         else:
@@ -156,6 +177,9 @@ class LineLog:
         )
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if self.file is not None:
+            self._append(self.file, level, event, fields)
+            return
         if not self._out.is_writable(wait=not self._dropped):
             self._dropped += 1
             self.dropped_in_all += 1
@@ -165,12 +189,32 @@ class LineLog:
             self._dropped = 0
         self._out.write(self._line(level, event, fields))
 
-    def _line(self, level: str, event: str, fields: dict[str, object]) -> str:
+    def _append(self, file: LineFile, level: str, event: str, fields: dict[str, object]) -> None:
+        """Append an event to the file. Lines that it does not take are counted, and the next line names their number."""
+        lines = self._line(level, event, fields, dated=True)
+        gap = self._dropped
+        if gap:
+            lines = self._line("warning", "log_lines_dropped", {"count": gap}, dated=True) + lines
+        lost = file.write(lines.encode(errors="backslashreplace"))
+        if not lost:
+            self._dropped = 0
+            return
+        # If no line was written, that of the gap was not written either.
+        self._dropped = gap + 1 if lost == 1 + bool(gap) else 1
+        self.dropped_in_all += 1
+        now = time.monotonic()
+        if now - self._loss_shown_at >= _PAUSE and self._out.is_writable(wait=False):
+            self._loss_shown_at = now
+            self._out.write(self._line("error", "log_file_lost_lines", {"reason": file.reason}))
+
+    def _line(self, level: str, event: str, fields: Mapping[str, object], *, dated: bool = False) -> str:
+        """Return the line of an event. In a file a line of text begins with its time, which stderr gets from its reader."""
         plain = {key: self.plain(value) for key, value in fields.items()}
+        now = iso(time.time()) if self._json or dated else ""
         if self._json:
-            line = json.dumps({"ts": iso(time.time()), "level": level, "event": event, **plain})
+            line = json.dumps({"ts": now, "level": level, "event": event, **plain})
         else:
-            line = f"mcp-bridge: {level}: {event_text(event, plain)}"
+            line = f"{now or 'mcp-bridge:'} {level}: {event_text(event, plain)}"
         return f"{line}\n"
 
     def plain(self, value: object, longest: int = _LONGEST) -> object:

@@ -112,6 +112,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l check-timer
+complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l allow-root
 complete -c mcp-bridge -n '__fish_seen_subcommand_from service' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from status' -l help
@@ -302,6 +303,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from check' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l config -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l checklist
 complete -c mcp-bridge -n '__fish_seen_subcommand_from doctor' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a bash
 complete -c mcp-bridge -n '__fish_seen_subcommand_from completion' -a zsh

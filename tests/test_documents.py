@@ -44,6 +44,7 @@ SECTIONS = {
     "[listen]": schema.Listen,
     "[log]": schema.Log,
     "[audit]": schema.Audit,
+    "[errors]": schema.Errors,
     "[metrics]": schema.Metrics,
     "[traces]": schema.Traces,
     "[admin]": schema.Admin,
@@ -516,6 +517,19 @@ def test_every_row_of_the_threat_model_names_existing_tests():
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
         assert named, threat
         assert tests.count("`") == 2 * len(named), threat
+        for file, name in named:
+            assert re.search(rf"^(?:async )?def {name}\(", read(file), re.MULTILINE), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("document", ["SECURITY.md", "docs/incident.md"])
+def test_each_claim_of_the_security_documents_names_existing_tests(document):
+    _, _, table = read(document).partition("\n## What this page relies on\n")
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)[1:]
+    assert len(rows) > 5
+    for claim, tests in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert named, claim
+        assert tests.count("`") == 2 * len(named), claim
         for file, name in named:
             assert re.search(rf"^(?:async )?def {name}\(", read(file), re.MULTILINE), f"{file}::{name}"
 

@@ -55,7 +55,7 @@ def _filled(parser: Parser, name: str, form: str) -> Parser:
 
 
 def _add_serve(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("--allow-root", action="store_true", help="do not warn when running as root")
+    serve.add_argument("--allow-root", action="store_true", help="run also as root, and every server too")
     serve.add_argument("--log-format", choices=["text", "json"], help="log format (default: see log.format)")
 
 
@@ -169,6 +169,14 @@ def _add_approve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="with --definitions: approve without a question")
 
 
+def _add_checklist(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checklist",
+        action="store_true",
+        help="print the deployment checklist, with the lines that do what is not done",
+    )
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="NAME", nargs="*", help=_SERVER)
     parser.add_argument("--all", action="store_true", help="check every server")
@@ -258,6 +266,11 @@ def _add_service(service: argparse.ArgumentParser) -> None:
         "--check-timer",
         action="store_true",
         help="for install: check the servers once a day too (mcp-bridge check --all)",
+    )
+    service.add_argument(
+        "--allow-root",
+        action="store_true",
+        help="for install: run the service of root, and every server, as root",
     )
     service.add_argument("--json", action="store_true", help="print JSON, for status")
 
@@ -496,7 +509,7 @@ _OPTIONS: Final[Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ..
     "client-config": (_add_client_config, _add_json),
     "admin": (_add_open,),
     "check": (_add_check, _add_json),
-    "doctor": (_add_json,),
+    "doctor": (_add_checklist, _add_json),
     "completion": (_add_shell,),
     "help": (_add_topic,),
     "version": (_add_json,),

@@ -1,7 +1,9 @@
 """`mcp-bridge serve`: run the servers of a configuration file."""
 
+import os
 import sys
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -14,12 +16,18 @@ from .init import write_template
 from .invocation import Invocation
 from .output import notice, notice_of_faults
 
+_AS_ROOT: Final = "serve is not run as root (uid 0), because each server would run as root too; use an ordinary user, or pass --allow-root"
+
 
 def serve(invocation: Invocation) -> int:
     """Run the daemon until a signal stops it, and return its exit code."""
     from ..daemon.app import run  # noqa: PLC0415 - the other commands need no event loop
 
     options, file = invocation.options, invocation.file
+    if os.geteuid() == 0 and not options.allow_root:
+        form = options.log_format or tables.read_log_format(file)
+        LineLog(form=form).always("error", "cannot_start", _AS_ROOT, reason=_AS_ROOT, code=EX_CONFIG)
+        return EX_CONFIG
     if not file.is_symlink() and not file.exists() and _is_interactive():
         _offer(file)
     form = options.log_format or tables.read_log_format(file)

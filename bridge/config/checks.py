@@ -57,6 +57,9 @@ def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
         if server.enabled:
             _check_server(reading, name, server, environment)
     _check_listen(reading, file.listen, environment)
+    for section, name in (("log", file.log.file), ("audit", file.audit.file)):
+        with reading.catch(f"{section}: file", section, "file", kinds=_BAD_VALUES):
+            expand_home(name)
     check_aggregates(reading)
     _check_tokens(reading)
     if file.access_tokens is not None:

@@ -123,11 +123,14 @@ class Listen:
 
 @attrs.frozen
 class Log:
-    """[log]: the log on stderr."""
+    """[log]: the log on stderr, or in a file."""
 
     level: Annotated[Level, Meta(description="Log level.")] = "info"
     format: Annotated[Literal["text", "json"], Meta(description="Log format.")] = "text"
     calls: Annotated[bool, Meta(description="Log one line per client request (access log).")] = False
+    file: Annotated[
+        Text, Meta(description="The file that the log is appended to; empty for the log on stderr.")
+    ] = ""
 
 
 @attrs.frozen
@@ -142,6 +145,18 @@ class Audit:
         ),
     ] = ""
     calls: Annotated[bool, Meta(description="Whether each request of a client is an audit event.")] = False
+
+
+@attrs.frozen
+class Errors:
+    """[errors]: what errors of the bridge contain."""
+
+    stderr: Annotated[
+        Literal["owner", "never"],
+        Meta(
+            description="Who gets the last lines of the output of a process that has ended: the only principal that it has served (owner), or no client (never)."
+        ),
+    ] = "owner"
 
 
 @attrs.frozen
@@ -625,8 +640,11 @@ class File:
     listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
         factory=Listen
     )
-    log: Annotated[Log, Meta(description="The log on stderr.")] = attrs.field(factory=Log)
+    log: Annotated[Log, Meta(description="The log.")] = attrs.field(factory=Log)
     audit: Annotated[Audit, Meta(description="The audit log.")] = attrs.field(factory=Audit)
+    errors: Annotated[Errors, Meta(description="What errors of the bridge contain.")] = attrs.field(
+        factory=Errors
+    )
     metrics: Annotated[Metrics, Meta(description="Counters and latencies by server, method and tool.")] = (
         attrs.field(factory=Metrics)
     )
@@ -679,6 +697,7 @@ def json_schema() -> dict[str, Any]:
         Listen,
         Log,
         Audit,
+        Errors,
         Metrics,
         Traces,
         Admin,

@@ -300,8 +300,12 @@ class Settings:
     # --log-format of the command line, which takes precedence over the file; empty without it.
     log_format_given: str = ""
     log_calls: bool = False
+    # The file of the log; None for stderr.
+    log_file: Path | None = None
     # Whether requests are counted by method and tool, for `metrics` and for the page at /admin.
     counts_calls: bool = False
+    # Whether an error has the last lines of the output of a process, for the only principal that it has served.
+    shows_output: bool = True
     # Whether /metrics is served.
     metrics: bool = False
     # The URL of the OTLP collector; empty for none.
@@ -356,7 +360,7 @@ class Settings:
                 self.origins,
                 self.health,
             ),
-            "log": (self.log_level, self.log_format),
+            "log": (self.log_level, self.log_format, self.log_file),
             "limits": (self.limits,),
             "oauth": (self.oauth_helper,),
             "traces": (self.otlp_endpoint,),

@@ -31,6 +31,7 @@ from .schema import (
     VERSION,
     Admin,
     Aggregate,
+    Errors,
     File,
     Listen,
     Log,
@@ -316,6 +317,7 @@ _SINGLE: Final[dict[str, Any]] = {
     "log": Log,
     "oauth": OAuthStore,
     "metrics": Metrics,
+    "errors": Errors,
     "traces": Traces,
     "admin": Admin,
 }

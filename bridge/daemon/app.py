@@ -43,6 +43,7 @@ from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
 from .issuer import Issuer
 from .listeners import Listeners, is_loopback
+from .log_file import log_file_fault, open_log_file, reopen_log_file
 from .logins import Logins
 from .metrics import Metrics
 from .page_state import page_state
@@ -102,6 +103,8 @@ def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
         faults.append(Fault(str(fault), ("listen", "token")))
     if settings.audit.file is not None and (reason := fault_of(settings.audit.file)):
         faults.append(Fault(f"audit: file: {reason}", ("audit", "file")))
+    if reason := log_file_fault(settings):
+        faults.append(Fault(f"log: file: {reason}", ("log", "file")))
     if faults:
         raise BadConfig(faults=faults)
     return certificate
@@ -126,6 +129,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
             return EX_OK
         log.hide(tokens.secrets)
         sockets = Sockets(settings, environment)
+        _open_log(log, settings)
         log.audit = audit = _open_audit(log, settings)
     except CannotStart as fault:
         log.always("error", "cannot_start", str(fault), reason=str(fault), code=fault.code)
@@ -146,6 +150,14 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         sockets.close()
         audit.close()
     return EX_OK
+
+
+def _open_log(log: LineLog, settings: Settings) -> None:
+    """Open the file of the log, if there is one. Raises CannotStart."""
+    try:
+        open_log_file(log, settings)
+    except CannotOpen as fault:
+        raise CannotStart(EX_CONFIG, f"log: file: {fault}") from None
 
 
 def _open_audit(log: LineLog, settings: Settings) -> AuditLog:
@@ -318,6 +330,7 @@ class Daemon:
                 gc.set_threshold(10_000, 20, 50)
                 async for number in signals:
                     if number == signal.SIGHUP:
+                        reopen_log_file(self._log)
                         self._audit.reopen()
                         self._reloader.start_reload()
                     elif number in _STOP_SIGNALS:
@@ -399,7 +412,9 @@ class Daemon:
         return attrs.evolve(changes, warnings=tuple(config.certificate_faults))
 
     def _limit_clients(self, settings: Settings) -> None:
+        """Limit what clients may send, hold and see from now on."""
         self._supervisor.limit_clients(settings)
+        self._supervisor.show_output(shown=settings.shows_output)
         self._listeners.quota.most_of = settings.connections_of
 
     def _record_calls(self, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The audit file: lines are appended, and the file is opened again after a rotation.
+"""The audit file, and that of the log: lines are appended, and the file is opened again after a rotation.
 
 An error of write(2) is no exception, because a full disk must not stop the daemon: the lines are lost.
 """
@@ -15,7 +15,7 @@ _MODE: Final = 0o600
 
 
 class CannotOpen(ValueError):
-    """The audit file cannot be opened; the text names the file and the reason."""
+    """The file cannot be opened; the text names the file and the reason."""
 
 
 class AuditFile:
@@ -52,7 +52,7 @@ class AuditFile:
 
 
 def fault_of(path: Path) -> str:
-    """Return why the file cannot be an audit file, empty if it can. No file is created."""
+    """Return why the file cannot be used, empty if it can. No file is created."""
     try:
         found = path.lstat()
     except FileNotFoundError:

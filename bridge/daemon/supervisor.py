@@ -86,6 +86,8 @@ class Supervisor:
         self._audit_call: OnCall | None = None
         # Gets a span of each request; None without an exporter.
         self._spans: SpanQueue | None = None
+        # Whether errors have the output of processes. `show_output` sets it.
+        self._shows_output = True
         # By name, in the order of the configuration. An entry is removed when its server begins to drain.
         self._members: dict[str, _Member] = {}
         # By name. A log is kept over restarts and changes, and dropped once a removed server is drained and no command follows it.
@@ -217,6 +219,12 @@ class Supervisor:
             logs=self._logs_calls, counts=self._counts_calls, audit=self._audit_call, spans=self._spans
         )
 
+    def show_output(self, *, shown: bool) -> None:
+        """Set whether errors have the output of processes that have served one principal."""
+        self._shows_output = shown
+        for server_log in self._server_logs.values():
+            server_log.history.shows_output = shown
+
     def limit_clients(self, settings: Settings) -> None:
         """Limit the requests and the sessions of clients from now on. Nothing is closed or restarted."""
         self._parts.rates.configure(settings.rates)
@@ -243,6 +251,7 @@ class Supervisor:
             for observer in self.log_observers:
                 observer(server_log)
         self._record_calls(server_log)
+        server_log.history.shows_output = self._shows_output
         # An aggregate forwards requests, and the members check the permissions of the principal.
         roles = None if config.knows_principal else self.roles
         server = LocalServer(config, self._parts, server_log, roles)

@@ -226,6 +226,15 @@ class RequestFailed(Event, frozen=True, kw_only=True, omit_defaults=True):
     earlier: Earlier = ""
 
 
+class AnswerUnmatched(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A response was dropped, because its id is that of no request: it came too late, twice, or was forged."""
+
+    reason: Annotated[str, Meta(description="no_request.", examples=["no_request"])]
+    sender: Annotated[str, Meta(description="server, or client.", examples=["server"])]
+    id: Annotated[str, Meta(description="The beginning of the id of the last one.", examples=["17"])]
+    count: Count
+
+
 class InternalError(Event, frozen=True, kw_only=True, omit_defaults=True):
     """The bridge has failed. The log has the traceback (`fault`), which the audit file does not have."""
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ...transports.correlation import id_of
 from ...transports.counted_events import CountedEvents
 from ...transports.options import Directory
-from ...transports.rate_limited_log import RateLimitedLog
 from ...validators.rejection import Rejection
 from ..core.call_metrics import CallMetrics, Recorder
 from ..core.effects import RequestFinished
@@ -90,7 +89,6 @@ class ServerLog:
         # Refuses messages that do not fit their schema, None without `validate = "strict"`. `ServerParts` sets it.
         self.gate: MessageGate | None = None
         self._log = log
-        self._rate_limited = RateLimitedLog(self)
         # Events that a client can cause at will. The server calls `tick` and `flush`.
         self.counted = CountedEvents(self)
 
@@ -216,7 +214,8 @@ class ServerLog:
     def unmatched(self, sender: str, raw_id: bytes) -> None:
         """Count and log a response whose id matches no request."""
         self.unmatched_answers += 1
-        self._rate_limited.info("answer_unmatched", sender=sender, id=raw_id[:_SHOWN_ID])
+        kind = ("answer_unmatched", sender)
+        self.counted.add("answer_unmatched", kind, reason="no_request", sender=sender, id=raw_id[:_SHOWN_ID])
 
     # ---- the processes and their output
 

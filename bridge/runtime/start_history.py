@@ -1,7 +1,7 @@
 """Record the starts and exits of the processes of one server, and why the last start has failed."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from ...transports.ports import Log
@@ -37,6 +37,8 @@ class StartHistory:
         # The names of the variables that are set in the daemon and not passed to the server. Written by `StartChecks`.
         self.withheld: tuple[str, ...] = ()
         self._failed = False
+        # Whether clients may see the output of processes. The supervisor sets it.
+        self.shows_output = True
         # The times of the starts by pid, of time.monotonic(). Added by `on_start`, the oldest is removed at the limit.
         self._since: dict[int, float] = {}
 
@@ -81,12 +83,16 @@ class StartHistory:
             self.fault = None
             self._log.info("start_succeeded")
 
+    def may_show(self, principals: Collection[str]) -> bool:
+        """Return whether an error may have the output of a process that has served these principals."""
+        return self.shows_output and len(principals) <= 1
+
     def last_failure(self, principal: str) -> str:
         """Return how the last process has failed, after "the server", as far as this principal may see it."""
         fault = self.fault
         if fault is None:
             return self.last_exit
-        return fault.summary if self._fault_of <= {principal} else fault.reason
+        return fault.summary if self.shows_output and self._fault_of <= {principal} else fault.reason
 
     def _note(self, how: str) -> None:
         self.last_exit, self.last_exit_at, self.recovered = how, time.time(), False

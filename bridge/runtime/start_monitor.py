@@ -86,7 +86,7 @@ class StartMonitor:
         correlation_id = new_id()
         self._common.log.history.on_exit(pid, exit_, correlation_id)
         # The output may be about any principal that the process has served.
-        alone = len(owner.principals) <= 1
+        alone = self._common.log.history.may_show(owner.principals)
         data: dict[str, object] = {
             "reason": "exited",
             "code": exit_.code,
@@ -109,7 +109,9 @@ class StartMonitor:
         )
         self._common.facts.cache.on_start_failed()
         self._note(owner, fault)
-        return _error(fault, {"reason": "not started"}, alone=len(owner.principals) <= 1)
+        return _error(
+            fault, {"reason": "not started"}, alone=self._common.log.history.may_show(owner.principals)
+        )
 
     def on_client_left(self, owner: ProcessOwner, waited: float) -> None:
         """Record a failed start where a client has left after waiting so long (seconds) for the first response."""

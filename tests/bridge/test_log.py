@@ -281,3 +281,78 @@ def test_a_text_that_is_always_written_keeps_the_line_below_it(capsys):
     log.show_progress("")
     erase = "\r\x1b[K"
     assert capsys.readouterr().err == f"{erase}waiting{erase}mcp-bridge: ready\nwaiting{erase}"
+
+
+class TakenFile:
+    """A file that takes lines, or as many as `room` allows."""
+
+    reason = "No space left on device"
+
+    def __init__(self):
+        self.text, self.room = "", None
+
+    def write(self, lines):
+        taken = lines if self.room is None else b"".join(lines.splitlines(keepends=True)[: self.room])
+        self.text += taken.decode()
+        return lines.count(b"\n") - taken.count(b"\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_file_gets_the_lines_with_their_time_in_place_of_stderr(form):
+    out = io.StringIO()
+    log = LineLog("info", form, out=out)
+    log.file = file = TakenFile()
+    log.hide(["a long secret"])
+    log.info("started", pid=7, word="a long secret")
+    log.debug("hidden")
+    [line] = file.text.splitlines()
+    if form == "json":
+        found = json.loads(line)
+        assert (found["event"], found["word"]) == ("started", "[secret]")
+    else:
+        moment, _, rest = line.partition(" ")
+        assert dt.datetime.fromisoformat(moment).tzinfo
+        assert rest == "info: started pid=7 word=[secret]"
+    assert out.getvalue() == ""
+
+
+def test_what_is_always_written_is_on_stderr_and_in_the_file(capsys):
+    log = LineLog("none", "text")
+    log.file = file = TakenFile()
+    log.always("info", "ready", "ready on http://x", url="http://x")
+    assert capsys.readouterr().err == "mcp-bridge: ready on http://x\n"
+    assert file.text.endswith(" info: ready url=http://x\n")
+
+
+def test_lines_that_a_file_does_not_take_are_counted_and_shown_on_stderr_once():
+    out = io.StringIO()
+    log = LineLog(out=out)
+    log.file = file = TakenFile()
+    file.room = 0
+    for number in range(3):
+        log.info("lost", number=number)
+    file.room = None
+    log.info("kept")
+    log.info("kept")
+    assert [line.partition(": ")[2] for line in file.text.splitlines()] == [
+        "log_lines_dropped count=3",
+        "kept",
+        "kept",
+    ]
+    assert log.dropped_in_all == 3
+    assert out.getvalue() == 'mcp-bridge: error: log_file_lost_lines reason="No space left on device"\n'
+
+
+def test_a_gap_that_was_written_is_not_counted_again():
+    log = LineLog(out=io.StringIO())
+    log.file = file = TakenFile()
+    file.room = 0
+    log.info("lost")
+    # There is room for the line of the gap, and not for that of the event.
+    file.room = 1
+    log.info("lost")
+    file.room = None
+    log.info("kept")
+    shown = [line.partition(": ")[2] for line in file.text.splitlines()]
+    assert shown == ["log_lines_dropped count=1", "log_lines_dropped count=1", "kept"]
+    assert log.dropped_in_all == 2

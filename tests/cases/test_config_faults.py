@@ -179,7 +179,13 @@ def keys_of(cls):
 
 def test_no_value_of_any_key_causes_a_traceback(monkeypatch):
     """Check every key with a value of every kind, and some hundred files with several such keys."""
-    sections = {"listen": schema.Listen, "log": schema.Log, "aggregate": schema.Aggregate}
+    sections = {
+        "listen": schema.Listen,
+        "log": schema.Log,
+        "audit": schema.Audit,
+        "errors": schema.Errors,
+        "aggregate": schema.Aggregate,
+    }
     named = {"servers": schema.Server, "tokens": schema.Token}
     trials = [{name: value} for name in keys_of(schema.File) for value in VALUES]
     for name, cls in (sections | named).items():

@@ -201,7 +201,7 @@ def test_r12_without_a_token_the_daemon_does_not_start_and_a_reload_keeps_the_fo
         assert "listen: token: the helper 'cat' exited with 1" in refused.stderr
         assert get(running.url("example"), TOKEN, BODY)[0] == 200
     done = subprocess.run(
-        [PROGRAM, "serve", "--config", str(running.config)],
+        [PROGRAM, "serve", "--allow-root", "--config", str(running.config)],
         env=running.variables,
         capture_output=True,
         text=True,
@@ -304,7 +304,7 @@ def test_r9_the_end_while_a_helper_gives_the_token_leaves_nothing(tmp_path):
     helper = script(tmp_path, "helper", f"echo $$ >{started}\nsleep 1000")
     write_config(tmp_path / "config.toml", {"one": {"command": EXAMPLE}}, listen={"token": f"exec:{helper}"})
     with subprocess.Popen(
-        [PROGRAM, "serve", "--config", str(tmp_path / "config.toml")],
+        [PROGRAM, "serve", "--allow-root", "--config", str(tmp_path / "config.toml")],
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "MCP_BRIDGE_TEST_MARK": "x"},
         stderr=subprocess.DEVNULL,
     ) as process:

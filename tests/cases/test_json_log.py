@@ -90,7 +90,7 @@ def test_h7_every_line_of_the_daemon_is_an_event(tmp_path, by):
     write_config(tmp_path / "config.toml", servers, **tables)
     words = ["--log-format", "json"] if by == "option" else []
     code, found = started(
-        tmp_path, "serve", "--config", str(tmp_path / "config.toml"), *words,
+        tmp_path, "serve", "--allow-root", "--config", str(tmp_path / "config.toml"), *words,
         until=("ready", "variables_not_passed", "stderr", "process_exited"), MCP_BRIDGE_TEST_MARK="x", LEFT_OUT="x",
     )  # fmt: skip
     names = [event["event"] for event in found]
@@ -135,11 +135,11 @@ def test_h7_why_the_daemon_does_not_start_is_an_event(tmp_path, text, reason):
     path = tmp_path / "config.toml"
     path.write_text(text)
     path.chmod(0o600)
-    assert reason in failed(tmp_path, "serve", "--config", str(path), code=78)
+    assert reason in failed(tmp_path, "serve", "--allow-root", "--config", str(path), code=78)
 
 
 def test_h7_the_option_counts_where_the_file_cannot_be_read(tmp_path):
-    words = ["serve", "--log-format", "json", "--config"]
+    words = ["serve", "--allow-root", "--log-format", "json", "--config"]
     assert "there is no such file" in failed(tmp_path, *words, str(tmp_path / "none.toml"), code=78)
     (tmp_path / "open.toml").write_text(SOME)
     (tmp_path / "open.toml").chmod(0o666)

@@ -113,6 +113,44 @@ async def test_r8_a_process_of_one_principal_still_says_what_it_wrote(running, s
     assert error["data"]["stderr"][-2:] == ["of alice", "last of alice"]
 
 
+# ---- errors.stderr
+
+AT_START = [sys.executable, "-I", "-S", "-c", "import sys; sys.exit('what the start wrote')"]
+SILENT = [*AT_START[:-1], "import sys, time; print('what the start wrote', file=sys.stderr); time.sleep(60)"]
+NEVER = {"errors": {"stderr": "never"}}
+
+
+async def test_with_never_no_error_has_output_and_the_user_finds_it(tmp_path):
+    servers = {
+        "own": {"command": SERVER},
+        "broken": {"command": AT_START, "era": "legacy"},
+        "silent": {"command": SILENT, "era": "legacy", "limits": {"start_seconds": 1}},
+    }
+    with daemon(tmp_path, servers, **NEVER) as running:
+        for server, arguments in (("own", {"last": "the last line"}), ("broken", {}), ("silent", {})):
+            # The second error may be that of the circuit breaker, which repeats how the last start has failed.
+            for _ in range(3):
+                error = (await ask(running, server, "owner", "exit", **arguments))["error"]
+                shown = json.dumps(error)
+                assert "the last line" not in shown
+                assert "what the start wrote" not in shown
+                assert not error.get("data", {}).get("stderr")
+                assert not error.get("data", {}).get("stdout")
+        assert "the last line" in running.do("logs", "own").stdout
+        assert "what the start wrote" in running.do("logs", "broken").stdout
+        assert "what the start wrote" in running.do("status").stdout
+
+
+async def test_a_reload_changes_whether_errors_have_output_and_restarts_nothing(tmp_path):
+    with daemon(tmp_path, {"own": {"command": SERVER}}, **NEVER) as running:
+        text = running.config.read_text()
+        for value, shown in (("owner", True), ("never", False)):
+            running.config.write_text(text.replace('"never"', f'"{value}"'))
+            assert "kept" in running.do("reload").stdout
+            error = (await ask(running, "own", "owner", "exit", last="the last line"))["error"]
+            assert ("the last line" in json.dumps(error)) is shown
+
+
 # ---- without secrets
 
 JSON = json.dumps(SECRET, ensure_ascii=False)[1:-1]

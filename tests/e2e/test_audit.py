@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import stat
+import sys
 from contextlib import contextmanager
 
 import pytest
 import trio
 
+from tests.support.bridge_process import REPOSITORY
 from tests.support.daemon_clients import example
 from tests.support.daemon_process import Daemon, write_config
 
@@ -99,7 +101,7 @@ def test_a_file_that_cannot_be_used_is_an_error_of_the_start_and_of_the_check(tm
     running = Daemon.__new__(Daemon)
     running.folder, running.config = tmp_path, tmp_path / "config.toml"
     os.makedirs(tmp_path / "run", mode=0o700)
-    for command in (["serve"], ["config", "check"]):
+    for command in (["serve", "--allow-root"], ["config", "check"]):
         done = running.do(*command, check=False)
         assert done.returncode == 78, done
         assert "audit: file: " in done.stderr
@@ -152,3 +154,26 @@ async def test_pins_and_tokens_that_change_are_events_of_their_own(tmp_path):
         assert token not in text
         assert before not in text
         assert running.token not in text
+
+
+async def test_responses_to_no_request_are_audit_events_with_an_exact_count(tmp_path):
+    file = tmp_path / CONTENT
+    flooding = [
+        sys.executable,
+        str(REPOSITORY / "tests/support/servers/inserting.py"),
+        "unmatched",
+        "0",
+        "50",
+    ]
+    with daemon(tmp_path, {"one": {"command": flooding}}, audit={"file": CONTENT}) as running:
+        for _ in range(3):
+            assert running.do("call", "one", "echo").returncode == 0
+        [status] = running.status()["servers"]
+        # They are at the default level of the log too, and neither has a line for each.
+        assert any("answer_unmatched" in line for line in running.lines)
+    found = named(file, "answer_unmatched")
+    assert sum(event["count"] for event in found) == status["unmatched"] >= 150
+    assert len(found) < 50
+    for event in found:
+        assert (event["sender"], event["server"], event["reason"]) == ("server", "one", "no_request")
+        assert "no-such-request" in event["id"]

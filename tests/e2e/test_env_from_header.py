@@ -260,7 +260,7 @@ def test_an_unsafe_configuration_is_refused(tmp_path, keys, reason):
         tmp_path / "config.toml", {"one": {"command": child("variables.py"), "pass_env": [], **keys}}
     )
     done = subprocess.run(
-        [PROGRAM, "serve", "--config", str(tmp_path / "config.toml")],
+        [PROGRAM, "serve", "--allow-root", "--config", str(tmp_path / "config.toml")],
         capture_output=True,
         text=True,
         timeout=30,

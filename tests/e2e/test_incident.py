@@ -22,7 +22,8 @@ _MANAGED = ("systemctl ", "journalctl ")
 def chapters():
     """Return the shell lines below each heading."""
     found = {}
-    for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]:
+    # The last chapter names the tests.
+    for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:-1]:
         title, _, text = chapter.partition("\n")
         found[title] = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     return found

@@ -1164,7 +1164,7 @@ async def test_a_server_that_exits_at_once_is_not_started_endlessly(tmp_path):
 def test_a_second_daemon_does_not_replace_the_first(tmp_path):
     with daemon(tmp_path) as running:
         second = subprocess.run(
-            [PROGRAM, "serve", "--config", str(running.config)],
+            [PROGRAM, "serve", "--allow-root", "--config", str(running.config)],
             env=running.variables,
             capture_output=True,
             text=True,
@@ -1209,7 +1209,11 @@ def test_an_unusable_configuration_prevents_the_start(tmp_path, change, reason):
     change(path)
     began = time.monotonic()
     done = subprocess.run(
-        [PROGRAM, "serve", "--config", str(path)], capture_output=True, text=True, timeout=20, check=False
+        [PROGRAM, "serve", "--allow-root", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
     assert done.returncode == 78
     assert reason in done.stderr
@@ -1229,7 +1233,7 @@ def test_an_unusable_configuration_prevents_the_start(tmp_path, change, reason):
         ("mcpb_0123456789abcdefghijklmnopqrstuvwxyz", ("config", "check"), 0, ""),
         (
             "mcpb_0123456789abcdefghijklmnopqrstuvwxyz",
-            ("serve",),
+            ("serve", "--allow-root"),
             78,
             "{runtime} cannot be made: Not a directory",
         ),

@@ -407,7 +407,7 @@ def test_a_command_that_executes_what_the_directory_has_is_a_configuration_error
     write_config(cloned.parent.parent / "config.toml", config_of(cloned, command))
     file = cloned.parent.parent / "config.toml"
     line = file.read_text().splitlines().index('cwd = "client"') + 1
-    for words in (["config", "check"], ["serve"]):
+    for words in (["config", "check"], ["serve", "--allow-root"]):
         done = subprocess.run(
             [PROGRAM, *words, "--config", str(file)], capture_output=True, text=True, timeout=30, check=False
         )

@@ -14,6 +14,7 @@ from ..invocation import Invocation
 from ..output import print_line, stdout_terminal
 from ..progress import Progress
 from ..text_width import wrapped
+from .checklist_report import print_checklist
 from .examine import examine
 from .finding import ERROR, KINDS, OK, WARNING, Finding
 
@@ -25,7 +26,9 @@ _NOUNS: Final = {ERROR: "error", WARNING: "warning"}
 
 
 def doctor(invocation: Invocation) -> int:
-    """Print the findings, and return 1 if one of them is an error."""
+    """Print the findings, and return 1 if one of them is an error; or print the checklist."""
+    if invocation.options.checklist:
+        return print_checklist(invocation)
     with Progress() as progress:
         findings = [*examine(invocation.file, invocation.environment, invocation.source, progress)]
     findings.sort(key=lambda finding: KINDS.index(finding.kind))

@@ -47,14 +47,20 @@ _PLACES: Final = {
 # The exit statuses of systemd for restrictions that it cannot apply (systemd.exec(5)): CGROUP, CAPABILITIES, NAMESPACE, SECCOMP.
 _SANDBOX: Final = ("218", "219", "226", "228")
 
+_AS_ROOT: Final = (
+    "a service of root would run each server as root (uid 0); install it as an ordinary user, use the unit mcp-bridge@.service, "
+    "or pass --allow-root"
+)
+
 
 def service(invocation: Invocation) -> int:
     """Carry out one of the actions of `service`. Raises BadUsage, BadConfig and Unreachable."""
     options = invocation.options
     if options.json and options.action != "status":
         raise BadUsage("--json is for service status only")
-    if options.check_timer and options.action != "install":
-        raise BadUsage("--check-timer is for service install only")
+    for option in ("check_timer", "allow_root"):
+        if getattr(options, option) and options.action != "install":
+            raise BadUsage(f"--{option.replace('_', '-')} is for service install only")
     try:
         match options.action:
             case "install":
@@ -73,6 +79,8 @@ def service(invocation: Invocation) -> int:
 
 def _install(invocation: Invocation) -> int:
     environment = invocation.environment
+    if os.geteuid() == 0 and not invocation.options.allow_root:
+        raise BadConfig(_AS_ROOT)
     manager = UserManager(environment)
     manager.check()
     program = _program()
@@ -90,7 +98,8 @@ def _install(invocation: Invocation) -> int:
     variables = _variables(environment)
     is_usual = file == xdg.default_path({"HOME": environment.get("HOME", ""), **variables})
     named = [] if is_usual else ["--config", str(file)]
-    words = [*program, "serve", *named]
+    root = ["--allow-root"] if invocation.options.allow_root else []
+    words = [*program, "serve", *root, *named]
     addresses = _addresses(settings, environment)
     texts = {SERVICE: service_unit(unit_template(SERVICE), words, variables)}
     if addresses:

@@ -1,5 +1,6 @@
 """The start of `mcp-bridge serve`: the offer to write a file, and what it prints."""
 
+import json
 import os
 import pty
 import signal
@@ -51,7 +52,7 @@ def test_a_terminal_is_offered_a_new_file(tmp_path, answer):
 
 def test_without_a_terminal_the_command_that_writes_a_file_is_named(tmp_path):
     done = subprocess.run(
-        [PROGRAM, "serve"],
+        [PROGRAM, "serve", "--allow-root"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -75,3 +76,64 @@ def test_the_file_and_the_address_of_each_server_are_printed(tmp_path):
     assert f"mcp-bridge: server one: {base}/servers/one/mcp" in text
     assert f"mcp-bridge: server Two_2: {base}/servers/Two_2/mcp" in text
     assert text.index("server Two_2: ") < text.index("ready on http")
+
+
+IS_ROOT = os.geteuid() == 0
+
+
+def refused_as_root(folder, *words):
+    return subprocess.run(
+        [PROGRAM, "serve", "--config", str(folder / "config.toml"), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=variables(folder),
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root is refused")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_root_is_refused_before_anything_is_read_or_written(tmp_path, form):
+    marker = tmp_path / "ran"
+    listen = {"token": f"exec:touch {marker}", "http": "127.0.0.1:0"}
+    write_config(tmp_path / "config.toml", {"one": {"command": EXAMPLE}}, listen=listen)
+    done = refused_as_root(tmp_path, "--log-format", form)
+    assert (done.returncode, done.stdout) == (78, "")
+    [line] = done.stderr.splitlines()
+    if form == "json":
+        event = json.loads(line)
+        assert (event["event"], event["code"]) == ("cannot_start", 78)
+        line = event["reason"]
+    assert "root (uid 0)" in line
+    assert "each server would run as root too" in line
+    assert "--allow-root" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
+
+
+def test_an_ordinary_user_needs_no_option(tmp_path):
+    # In a namespace of its own the program has the user id of nobody and the files of the tests.
+    user = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if IS_ROOT else []
+    probe = [*user, PROGRAM, "--version"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode != 0:
+        pytest.skip("the kernel permits no user namespaces")
+    tmp_path.chmod(0o700)
+    write_config(tmp_path / "config.toml", {"one": {"command": EXAMPLE}}, listen={"http": "127.0.0.1:0"})
+    with subprocess.Popen(
+        [*user, PROGRAM, "serve", "--config", str(tmp_path / "config.toml")],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=variables(tmp_path),
+    ) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "ready on" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        lines += process.stderr.readlines()
+        assert process.wait(20) == 0, lines
+    assert "ready on" in "".join(lines)
+    assert "root" not in "".join(lines).replace(str(tmp_path), "")

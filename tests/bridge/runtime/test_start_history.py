@@ -116,3 +116,13 @@ def test_only_a_principal_that_alone_was_served_gets_the_output_of_a_failed_star
 def test_a_connection_to_a_remote_server_has_no_exit(history, log):
     history.on_exit(-7, Exit(reason="cannot be reached: x"))
     assert log.events == [("connection_failed", {"how": "cannot be reached: x", "pid": -7})]
+
+
+def test_output_is_for_the_only_principal_of_a_process_and_may_be_for_none(history):
+    history.on_start_failed(FAULT, ["alice"])
+    assert [history.may_show(names) for names in ((), ("alice",), ("alice", "bob"))] == [True, True, False]
+    assert "a line about someone" in history.last_failure("alice")
+    assert "a line about someone" not in history.last_failure("bob")
+    history.shows_output = False
+    assert not history.may_show(["alice"])
+    assert history.last_failure("alice") == "exited with code 1"

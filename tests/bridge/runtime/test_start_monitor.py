@@ -61,6 +61,7 @@ class World:
             remember=lambda: None,
         )
         history = SimpleNamespace(
+            may_show=lambda principals: len(principals) <= 1,
             on_start_failed=lambda fault, principals=(): self.faults.append((fault.reason, principals)),
             on_start_succeeded=self._succeed,
             on_exit=lambda pid, _exit, correlation_id="": self.died.append((pid, correlation_id)),

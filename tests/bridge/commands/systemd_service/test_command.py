@@ -10,6 +10,9 @@ import pytest
 
 from ....support.bridge_process import PROGRAM
 
+# Only root needs the option.
+ROOT = ("--allow-root",) if os.geteuid() == 0 else ()
+SERVE = " ".join(["serve", *ROOT])
 # Stands for systemctl and loginctl: it appends its arguments to a file, and prints what the test has written for them.
 FAKE = """#!{python}
 import os, sys
@@ -46,13 +49,14 @@ class Machine:
         (self.bin / f"{program}.{action}").write_text(f"{code}\n{text}")
 
     def do(self, *words, program=(PROGRAM,), **variables):
+        root = ROOT if words[0] == "install" else ()
         usual = {
             "HOME": str(self.home),
             "PATH": f"{self.bin}:/usr/bin:/bin",
             "XDG_RUNTIME_DIR": str(self.home / "run"),
         }
         return subprocess.run(
-            [*program, "service", *words],
+            [*program, "service", *words, *root],
             env={**usual, **variables},
             capture_output=True,
             text=True,
@@ -88,7 +92,7 @@ def test_the_service_is_installed(machine):
         "start mcp-bridge.socket",
         "start mcp-bridge.service",
     ]
-    assert lines(machine.unit(), "ExecStart") == [f"{PROGRAM} serve"]
+    assert lines(machine.unit(), "ExecStart") == [f"{PROGRAM} {SERVE}"]
     assert lines(machine.unit(), "Environment") == [f"PATH={machine.bin}:/usr/bin:/bin"]
     assert lines(machine.unit("mcp-bridge.socket"), "ListenStream") == [
         "127.0.0.1:8808",
@@ -124,7 +128,7 @@ def test_the_units_have_the_configuration_and_the_surroundings(machine, tmp_path
         XDG_CACHE_HOME=str(machine.home / ".cache"),
     )
     assert done.returncode == 0, done.stderr
-    assert lines(machine.unit(), "ExecStart") == [f'{PROGRAM} serve --config "{config}"']
+    assert lines(machine.unit(), "ExecStart") == [f'{PROGRAM} {SERVE} --config "{config}"']
     assert lines(machine.unit(), "Environment") == [
         f"PATH={machine.bin}:/usr/bin",
         f"XDG_STATE_HOME={tmp_path}/state",
@@ -135,7 +139,7 @@ def test_the_units_have_the_configuration_and_the_surroundings(machine, tmp_path
 def test_the_configuration_below_another_directory_needs_no_option(machine, tmp_path):
     done = machine.do("install", XDG_CONFIG_HOME=str(tmp_path / "etc"))
     assert done.returncode == 0, done.stderr
-    assert lines(machine.unit(), "ExecStart") == [f"{PROGRAM} serve"]
+    assert lines(machine.unit(), "ExecStart") == [f"{PROGRAM} {SERVE}"]
     assert f"XDG_CONFIG_HOME={tmp_path}/etc" in lines(machine.unit(), "Environment")
     machine.respond("systemctl", "show-environment", f"XDG_CONFIG_HOME={tmp_path}/theirs\n")
     assert machine.do("install").returncode == 0
@@ -164,7 +168,7 @@ def test_without_tcp_and_unix_addresses_for_systemd_there_is_no_socket(machine):
 def test_the_module_can_be_the_program_of_the_service(machine):
     done = machine.do("install", program=(sys.executable, "-m", "mcpbridged"))
     assert done.returncode == 0, done.stderr
-    assert lines(machine.unit(), "ExecStart") == [f"{sys.executable} -m mcpbridged serve"]
+    assert lines(machine.unit(), "ExecStart") == [f"{sys.executable} -m mcpbridged {SERVE}"]
 
 
 def test_a_program_in_a_cache_is_refused(machine, tmp_path):
@@ -265,7 +269,7 @@ def test_the_state_is_shown(machine):
     assert "active    active\nenabled   enabled\npid       7\n" in done.stdout
     assert "\x1b" not in done.stdout
     state = json.loads(machine.do("status", "--json").stdout)
-    assert state["command"] == f"{PROGRAM} serve"
+    assert state["command"] == f"{PROGRAM} {SERVE}"
     assert state["addresses"] == ["127.0.0.1:8808", "%t/mcp-bridge/mcp-bridge.sock"]
     assert (state["installed"], state["active"], state["linger"], state["pid"]) == (True, "active", "yes", 7)
     machine.respond("systemctl", "show", "ActiveState=failed\n")
@@ -300,3 +304,15 @@ def test_the_timer_of_the_check_is_installed_and_removed(machine):
         == "disable --now mcp-bridge.service mcp-bridge.socket mcp-bridge-check.service mcp-bridge-check.timer"
     )
     assert not [*machine.units.iterdir()]
+
+
+@pytest.mark.skipif(not ROOT, reason="only root is refused")
+def test_a_service_of_root_needs_the_option(machine, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", ())
+    done = machine.do("install")
+    assert (done.returncode, machine.calls()) == (78, [])
+    assert "a service of root would run each server as root (uid 0)" in done.stderr
+    assert "--allow-root" in done.stderr
+    assert not machine.units.exists()
+    assert not machine.config.exists()
+    assert machine.do("status", "--allow-root").returncode == 64
