@@ -15,6 +15,7 @@ import trio
 from ...transports.http.gate import WrongCredentials
 from ...transports.memory import HeapTrimmer, keep_freed_memory
 from ...transports.poller import Poller
+from ...transports.process import orphans
 from ...transports.process.cgroup import can_hold, delegated
 from ...transports.process.open_files import fit_limits, raise_soft_limit
 from ...transports.process.spawner import Spawner
@@ -71,7 +72,7 @@ _WAITING_SECONDS = 0.5
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # SIGUSR1 and SIGUSR2 are ignored, because their default action would end the process.
-_SIGNALS = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_SIGNALS = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
 
 def run(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -317,7 +318,9 @@ class Daemon:
                 gc.freeze()
                 gc.set_threshold(10_000, 20, 50)
                 async for number in signals:
-                    if number == signal.SIGHUP:
+                    if number == signal.SIGCHLD:
+                        orphans.reap()
+                    elif number == signal.SIGHUP:
                         self._audit.reopen()
                         self._reloader.start_reload()
                     elif number in _STOP_SIGNALS:
