@@ -158,6 +158,11 @@ zoo-small: .venv/.test  ## run a part of `make zoo` that takes a minute (needs N
 	$(BIN)/python tests/zoo/run.py --small
 	$(BIN)/python tests/zoo/run.py --small --share principal
 
+BASE ?=
+container: .venv/.test  ## build the container image and run it with podman (BASE=IMAGE, or mmdebstrap); exit code 77 and NOT RUN without the tools
+	@$(BIN)/python tests/container/build.py $(if $(BASE),--base $(BASE)) >build/container-image; code=$$?; \
+	if [ $$code -eq 0 ]; then MCP_BRIDGE_IMAGE=$$(cat build/container-image) $(BIN)/python -m pytest --quiet -p no:cacheprovider tests/container/test_image.py; else exit $$code; fi
+
 session: .venv/.test  ## record a terminal session with tmux, from an empty home to a call; writes docs/SESSION.md
 	tests/session/install.sh
 	$(BIN)/python tests/session/record.py
@@ -234,4 +239,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container

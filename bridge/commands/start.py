@@ -18,6 +18,12 @@ def main() -> "NoReturn":
             "run it in WSL 2, in a container or on a virtual machine with Linux\n"
         )
         sys.exit(69)
+    from posix import getpid  # noqa: PLC0415 - see the module's docstring
+
+    if getpid() == 1:
+        from .first_process import exit_on_stop_signals  # noqa: PLC0415 - in a container only
+
+        exit_on_stop_signals()
     words = sys.argv[1:]
     if len(words) == 2 and words[0] == "connect" and is_name(words[1]):
         from .connect_pump import run_plain  # noqa: PLC0415 - see the module's docstring

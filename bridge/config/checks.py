@@ -162,6 +162,11 @@ def _check_listen(reading: Reading, listen: Listen, environment: Mapping[str, st
         parse_address(listen.http)
     with reading.catch("listen", "listen", "unix", kinds=_BAD_VALUES):
         socket_path(listen.unix, environment)
+    for index, source in enumerate(listen.request_state_keys):
+        with reading.catch(
+            "listen: request_state_keys", "listen", "request_state_keys", index, kinds=_BAD_VALUES
+        ):
+            check_source(source)
     if listen.http is False and listen.unix is False:
         reading.add("listen: both http and unix are false, so that no client can connect", "listen", "unix")
     pair = ("tls_cert", "tls_key")

@@ -20,7 +20,7 @@ from ..core.exit_codes import EX_CONFIG, ReportedError
 from .child_environment import looks_random
 from .command_files import find_command_files
 from .helper_programs import HelperFailed, Helpers
-from .private_group import others_can_write
+from .private_group import others_can_read, others_can_write
 from .xdg import runtime_directory, state_directory
 
 PRINCIPAL: Final = "owner"
@@ -49,15 +49,16 @@ class BadCredential(ReportedError):
     exit_code = EX_CONFIG
 
 
-def read_token(path: Path) -> str:
+def read_token(path: Path, *, is_credential: bool = False) -> str:
     """Return the token in a file. Raises BadCredential."""
-    return _check_content(path, read_private(path, "token file"))
+    content = read_credential(path) if is_credential else read_private(path, "token file")
+    return _check_content(path, content)
 
 
-def read_private(path: Path, what: str, shown: str | None = None) -> bytes:
+def read_private(path: Path, what: str, shown: str | None = None, *, roots: bool = False) -> bytes:
     """Return the content of a small file that only its owner can read. Raises BadCredential.
 
-    `what` is the kind of file in an error. `shown` replaces the path of a missing file there; empty hides the path.
+    With `roots` it may belong to root, and a group may read it whose only member is this user. `what` is the kind of file in an error. `shown` replaces the path of a missing file there; empty hides the path.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,18 +72,30 @@ def read_private(path: Path, what: str, shown: str | None = None) -> bytes:
         raise BadCredential(f"the {what} {name} {reason}{_PLACES if name != str(path) else ''}") from None
     # Checked and read by descriptor, so that both are the same file.
     try:
-        _check_file(path, os.fstat(descriptor), what)
+        _check_file(path, os.fstat(descriptor), what, roots=roots)
         return os.read(descriptor, _LARGEST + 1)
     finally:
         os.close(descriptor)
 
 
-def _check_file(path: Path, found: os.stat_result, what: str) -> None:
+def read_credential(path: Path) -> bytes:
+    """Return the content of a credential that the service manager has passed. Raises BadCredential.
+
+    Unlike another secret it may be root's file, and a link in a directory that only root and this user can change: the kubelet
+    passes a Secret as links to files of root that a group of the pod can read.
+    """
+    if path.is_symlink():
+        check_trusted(path)
+        path = _way_to(path)[-1]
+    return read_private(path, "credential", roots=True)
+
+
+def _check_file(path: Path, found: os.stat_result, what: str, *, roots: bool) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise BadCredential(f"the {what} {path} is not a regular file")
-    if found.st_uid != os.geteuid():
+    if found.st_uid != os.geteuid() and not (roots and found.st_uid == 0):
         raise BadCredential(f"the {what} {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
-    if found.st_mode & 0o077:
+    if others_can_read(path, found) if roots else found.st_mode & 0o077:
         raise BadCredential(
             f"the {what} {path} has mode {found.st_mode & 0o777:04o}; others must have no access: "
             f"chmod 600 {shlex.quote(str(path))}"
@@ -115,7 +128,7 @@ def read_secret(
         directory = environment.get("CREDENTIALS_DIRECTORY")
         if not directory or "/" in rest:
             raise BadCredential(f"there is no credential {rest!r}: systemd has passed none (LoadCredential=)")
-        content = read_private(Path(directory) / rest, "credential")
+        content = read_credential(Path(directory) / rest)
     else:
         content = read_private(base / expand_home(source), "secret file", _shown_name(source))
     try:

@@ -164,6 +164,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
         authenticate=file.listen.authenticate,
         token_source=file.listen.token,
         token_overlap=file.listen.token_overlap,
+        state_key_sources=file.listen.request_state_keys,
         tokens=tuple(_token(name, token) for name, token in file.tokens.items()),
         tls_certificate=_file(file.listen.tls_cert, path.parent),
         tls_key=_file(file.listen.tls_key, path.parent),
@@ -473,6 +474,7 @@ def _private_files(file: File, base: Path) -> Iterator[Path]:
     names += [key for server in file.servers.values() if (key := server.client_key)]
     names += [file.listen.tls_key]
     names += [file.listen.token] if is_file_source(file.listen.token) and file.listen.token != BOOT else []
+    names += filter(is_file_source, file.listen.request_state_keys)
     for name in filter(None, names):
         # A path that cannot be expanded is reported by the server or listener that uses it.
         with contextlib.suppress(BadCredential):

@@ -71,6 +71,13 @@ class Listen:
             description="For how long the former token is valid after the file of the token has changed (seconds).",
         ),
     ] = 60
+    request_state_keys: Annotated[
+        tuple[Text, ...],
+        Meta(
+            max_length=4,
+            description="Where the keys of requestState are kept that all replicas share (see SECRETS); the first one signs.",
+        ),
+    ] = ()
     tls_cert: Annotated[Text, Meta(description="TLS certificate chain (PEM).")] = ""
     tls_key: Annotated[Text, Meta(description="TLS private key (PEM).")] = ""
     tls_client_ca: Annotated[

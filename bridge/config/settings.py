@@ -279,6 +279,8 @@ class Settings:
     token_source: str = attrs.field(default="", repr=False)
     # For how long the former token of the owner is valid after its file has changed (seconds).
     token_overlap: float = 60
+    # The places of the keys that sign `requestState`; empty for a random key.
+    state_key_sources: tuple[str, ...] = attrs.field(default=(), repr=False)
     tokens: tuple[TokenConfig, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None

@@ -15,6 +15,7 @@ import trio
 from ...transports.http.gate import WrongCredentials
 from ...transports.memory import HeapTrimmer, keep_freed_memory
 from ...transports.poller import Poller
+from ...transports.process import orphans
 from ...transports.process.cgroup import can_hold, delegated
 from ...transports.process.open_files import fit_limits, raise_soft_limit
 from ...transports.process.spawner import Spawner
@@ -53,6 +54,7 @@ from .sd_notify import Notifier
 from .sockets import Sockets, certificate_files, load_certificate
 from .span_export import SpanExporter, otlp_sender
 from .start_progress import progress_width, report_starts
+from .state_keys import read_state_keys
 from .status import Status, status
 from .supervisor import Changes, Supervisor, pin_changes, token_changes
 from .token_uses import TokenUses
@@ -72,7 +74,7 @@ _WAITING_SECONDS = 0.5
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # SIGUSR1 and SIGUSR2 are ignored, because their default action would end the process.
-_SIGNALS = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_SIGNALS = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
 
 def run(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -101,6 +103,10 @@ def check(settings: Settings, environment: Mapping[str, str]) -> Loaded | None:
             Tokens.read(settings, environment)
     except CannotStart as fault:
         faults.append(Fault(str(fault), ("listen", "token")))
+    try:
+        read_state_keys(settings, environment)
+    except CannotStart as fault:
+        faults.append(Fault(str(fault), ("listen", "request_state_keys")))
     if settings.audit.file is not None and (reason := fault_of(settings.audit.file)):
         faults.append(Fault(f"audit: file: {reason}", ("audit", "file")))
     if reason := log_file_fault(settings):
@@ -120,6 +126,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         with _ended_by_signal(helpers) as is_ended:
             try:
                 tokens = Tokens.read(settings, environment, helpers)
+                state_keys = read_state_keys(settings, environment, helpers)
             except CannotStart:
                 if is_ended():
                     return EX_OK
@@ -127,7 +134,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         # The signal may have come while no helper was running.
         if is_ended():
             return EX_OK
-        log.hide(tokens.secrets)
+        log.hide([*tokens.secrets, *state_keys])
         sockets = Sockets(settings, environment)
         _open_log(log, settings)
         log.audit = audit = _open_audit(log, settings)
@@ -140,7 +147,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
     spawner = Spawner.start(_cgroup(log), umask, settings.log_format)
     try:
         config = RunningConfig(settings, tokens, sockets)
-        trio.run(Daemon(config, environment, log, audit, spawner, limits).run)
+        trio.run(Daemon(config, environment, log, audit, spawner, limits, state_keys).run)
         log.info("stopped")
     except Exception as fault:  # noqa: BLE001 - the boundary of the process
         log.error("internal_error", fault=fault)
@@ -213,6 +220,7 @@ class Daemon:
         audit: AuditLog,
         spawner: Spawner,
         limits: Limits,
+        state_keys: tuple[str, ...] = (),
     ) -> None:
         settings = config.settings
         self._config = config
@@ -232,6 +240,7 @@ class Daemon:
             definition_store=DefinitionStore(state_directory(environment) / "definitions"),
             make_authorizer=Logins(environment, _base_of(settings), settings.oauth_helper),
         )
+        self._supervisor.use_state_keys(state_keys)
         self._notifier = Notifier(environment)
         # Spans for the collector; None without one.
         self._spans = SpanQueue() if settings.otlp_endpoint else None
@@ -329,7 +338,9 @@ class Daemon:
                 gc.freeze()
                 gc.set_threshold(10_000, 20, 50)
                 async for number in signals:
-                    if number == signal.SIGHUP:
+                    if number == signal.SIGCHLD:
+                        orphans.reap()
+                    elif number == signal.SIGHUP:
                         reopen_log_file(self._log)
                         self._audit.reopen()
                         self._reloader.start_reload()
@@ -394,6 +405,8 @@ class Daemon:
         changed_tokens = token_changes(config.settings.tokens, found.tokens)
         config.settings = found
         self._reloader.use_tokens(new.tokens)
+        self._log.hide([*new.state_keys])
+        self._supervisor.use_state_keys(new.state_keys)
         if self._nursery is not None:
             self._issuer.use(found.access_tokens, self._nursery)
         self._record_calls(found)

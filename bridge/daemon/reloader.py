@@ -25,6 +25,7 @@ from .certificates import Loaded
 from .errors import CannotStart
 from .running_config import RunningConfig
 from .sd_notify import Notifier
+from .state_keys import read_state_keys
 from .supervisor import Changes
 from .tokens import Tokens
 
@@ -34,10 +35,11 @@ _TOKEN_SECONDS = 0.5
 
 @attrs.frozen
 class NewConfig:
-    """A configuration that a reload has read, its tokens and certificate, and its audit file, which is open."""
+    """A configuration that a reload has read, its secrets and certificate, and its audit file, which is open."""
 
     settings: Settings
     tokens: Tokens
+    state_keys: tuple[str, ...]
     certificate: Loaded | None
     audit_file: AuditFile | None
 
@@ -147,7 +149,7 @@ class Reloader:
             raise ValueError("there is no configuration file: the command line named the server")
         self._notifier.reloading()
         try:
-            found, tokens = await off_loop(
+            found, tokens, state_keys = await off_loop(
                 partial(_read_all, settings.file, self._environment, settings.log_format_given),
                 settings.limits.helper_seconds,
             )
@@ -164,7 +166,7 @@ class Reloader:
             audit_file = open_file(found.audit)
         except CannotOpen as fault:
             raise self._failed(f"audit: file: {fault}") from None
-        return await self._apply(NewConfig(found, tokens, certificate, audit_file))
+        return await self._apply(NewConfig(found, tokens, state_keys, certificate, audit_file))
 
     def _failed(self, reason: str) -> ValueError:
         if not self._is_stopping:
@@ -224,9 +226,10 @@ class Reloader:
 
 def _read_all(
     path: Path, environment: Mapping[str, str], log_format: str, helpers: Helpers
-) -> tuple[Settings, Tokens]:
+) -> tuple[Settings, Tokens, tuple[str, ...]]:
     settings = plan(path, environment, log_format)
     helpers.seconds = settings.limits.helper_seconds
     # The token first: without it nothing of the rest is used.
     tokens = Tokens.read(settings, environment, helpers)
-    return resolved(settings, helpers), tokens
+    state_keys = read_state_keys(settings, environment, helpers)
+    return resolved(settings, helpers), tokens, state_keys

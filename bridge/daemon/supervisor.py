@@ -103,6 +103,10 @@ class Supervisor:
         self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
 
+    def use_state_keys(self, keys: tuple[str, ...]) -> None:
+        """Sign the states of modern servers with the first of these keys, and accept those of all; none for random keys."""
+        self._parts.state_keys.keys = tuple(key.encode() for key in keys)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the servers until cancelled. All their processes have exited then."""
         async with trio.open_nursery() as nursery:

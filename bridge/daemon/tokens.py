@@ -197,7 +197,7 @@ class Tokens:
                 # Generated where it is missing.
                 value = default_token(self.settings.token_source, environment)[1]
             else:
-                value = read_token(kept.file)
+                value = read_token(kept.file, is_credential=kept.source.startswith(_CREDENTIAL))
         except BadCredential as fault:
             faults.append(f"{where}{fault}")
             return attrs.evolve(kept, identity=identity)
@@ -252,9 +252,12 @@ def expired(token: TokenConfig, now: float) -> bool:
 
 
 def identity_of(path: Path) -> tuple[int, ...]:
-    """Return what a change of a file changes; empty for a missing file."""
+    """Return what a change of a file changes; empty for a missing file.
+
+    A credential may be a link to a link that is replaced, so links are followed.
+    """
     try:
-        found = path.lstat()
+        found = path.stat()
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -10,6 +10,7 @@ from ...transports.options import Directory
 from ...transports.poller import Poller
 from ...transports.ports import ServerConnection
 from ..core.request_rates import RequestRates
+from ..core.request_state import SharedKeys
 from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .connector import Connector
@@ -46,6 +47,8 @@ class DaemonParts:
     numbers: Iterator[int] = attrs.field(factory=lambda: count(-1, -1))
     # How many requests clients may send to all servers.
     rates: RequestRates = attrs.field(factory=RequestRates)
+    # The keys of the states of modern servers. The supervisor changes the content.
+    state_keys: SharedKeys = attrs.field(factory=SharedKeys)
     # By principal, the sessions at each server that a token may have. The supervisor changes the content.
     sessions_of: dict[str, int] = attrs.field(factory=dict[str, int])
 

@@ -12,7 +12,7 @@ from ...validators.rejection import INVALID_PARAMS, Rejection
 from ...validators.stateless_request import Envelope
 from ..core.attribution import Client
 from ..core.client_environment import ClientEnvironment
-from ..core.request_state import INVALID_STATE, StateSigner
+from ..core.request_state import INVALID_STATE, SharedKeys, StateSigner
 from .multiplexed_process import MultiplexedProcess
 from .placement import Declared, ForwardingUpstream, Key, Place
 
@@ -33,8 +33,11 @@ def _lookup(principal: str, client_environment: ClientEnvironment, caller: Calle
 class PlaceTable:
     """The places of one server, and the signer of the states that name them."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str, shared: SharedKeys) -> None:
+        # Signs the states of held calls, which no other daemon can continue.
         self._signer = StateSigner(secrets.token_bytes(32))
+        # From this the signers of the states of modern servers are derived. The states of another server are refused.
+        self._shared_signer = StateSigner(secrets.token_bytes(32), shared=shared, purposes=(server.encode(),))
         # By name; added by `add`, removed by `remove`.
         self._places: dict[str, Place] = {}
         # By key; the places for new calls. Replaced by `add`, removed by `remove` and `replace_all`.
@@ -156,4 +159,4 @@ class PlaceTable:
         # Another process may continue from the state of a modern server, if it has the same variables and directory.
         directory = client_environment.directory
         parts = (client_environment.variables, directory and attrs.astuple(directory))
-        return self._signer.derive(repr(parts).encode())
+        return self._shared_signer.derive(repr(parts).encode())

@@ -76,7 +76,7 @@ class ServerParts:
         self.discovery = discovery = EraDiscovery(common)
         self.monitor = monitor = StartMonitor(common, discovery)
         self.pool = pool = ProcessPool(common, monitor)
-        self.places = places = PlaceTable()
+        self.places = places = PlaceTable(config.name, daemon.state_keys)
         self.shared = shared = SharedProcesses(common, discovery, monitor)
         self.finder = finder = PlaceFinder(common, places, discovery, shared)
         self.starter = starter = ProcessStarter(common, discovery, monitor, pool, shared)

@@ -8,6 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -312,3 +313,22 @@ def test_r9_the_end_while_a_helper_gives_the_token_leaves_nothing(tmp_path):
         process.terminate()
         assert process.wait(20) == 0
     wait_until(lambda: not os.path.exists(f"/proc/{pid}") or b"" == _command(pid))
+
+
+def test_what_a_helper_leaves_behind_does_not_stay_as_a_zombie(tmp_path):
+    # The daemon adopts it, as the first process of a container adopts every process there.
+    helper = script(
+        tmp_path,
+        "helper",
+        f"(sleep 0.5; touch {tmp_path}/ended) >/dev/null 2>&1 &\necho secret-of-the-helper",
+    )
+    servers = {"one": {"command": EXAMPLE, "secrets": {"K": f"exec:{helper}"}}}
+
+    def zombies():
+        children = set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [child for child in children if ") Z " in Path(f"/proc/{child}/stat").read_text()]
+
+    with daemon(tmp_path, servers) as running:
+        pid = running.process.pid
+        wait_until((tmp_path / "ended").exists, what="the end of the process that the helper has left")
+        wait_until(lambda: not zombies(), what="the absence of zombies")

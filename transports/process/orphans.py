@@ -48,6 +48,23 @@ def sweep(kept: Collection[int]) -> bool:
         _STARTING.release()
 
 
+def reap() -> None:
+    """Remove the zombies among the adopted children. The exit status of a tracked process is left to its owner.
+
+    In a container the daemon is the first process, which adopts whatever commands leave behind there.
+    """
+    # A process that is being started cannot be distinguished. Its exit is another occasion.
+    if not _STARTING.acquire(blocking=False):
+        return
+    try:
+        for pid in keeper.children():
+            if pid not in _own:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+    finally:
+        _STARTING.release()
+
+
 def _session(pid: int) -> int:
     try:
         return os.getsid(pid)

@@ -33,7 +33,7 @@ LISTEN = {
 # They need files or clients, or exclude another key. The last ones belong to other areas of the file.
 LEFT_OUT = {
     *("ca_file", "client_cert", "client_key", "cwd_allowed", "cwd_trust", "env_file", "pin", "secret_headers", "secrets"),
-    *("token", "tls_cert", "tls_key", "tls_client_ca", "tls_client_cert", "args"),
+    *("request_state_keys", "token", "tls_cert", "tls_key", "tls_client_ca", "tls_client_cert", "args"),
     # They need a kernel with Landlock.
     *("sandbox_preset", "read", "write", "connect"),
 }  # fmt: skip

@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from mcpbridged.bridge.config import credentials, private_group
 from mcpbridged.bridge.config.credentials import (
     BOOT,
     BadCredential,
@@ -12,8 +13,12 @@ from mcpbridged.bridge.config.credentials import (
     check_trusted,
     default_token,
     is_unmapped_root,
+    read_credential,
+    read_secret,
     read_token,
 )
+
+from ...support.kubelet_volume import write_volume
 
 GOOD = "mcpb_0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -146,3 +151,55 @@ def test_a_key_may_be_read_by_a_group(tmp_path, mode):
 
 def test_without_a_uid_map_no_uid_is_an_unmapped_root():
     assert not is_unmapped_root(65534, "", "")
+
+
+# ---- credentials of a service manager or a pod
+
+
+def test_a_credential_in_the_layout_of_the_kubelet_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(private_group.os, "getgroups", lambda: [54321])
+    write_volume(tmp_path / "secrets", {"key": GOOD}, group=54321 if os.geteuid() == 0 else os.getegid())
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path / "secrets")}
+    assert read_secret("credential:key", environment, tmp_path) == GOOD
+    # Another file of the same kind is not a credential.
+    with pytest.raises(BadCredential, match="symbolic link"):
+        read_secret(str(tmp_path / "secrets" / "key"), {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "reason"),
+    [(0o444, 54321, "0444"), (0o440, 12345, "0440"), (0o460, 54321, "0460")],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to a group")
+def test_a_credential_that_others_can_read_is_refused(tmp_path, monkeypatch, mode, group, reason):
+    monkeypatch.setattr(private_group.os, "getgroups", lambda: [54321])
+    write_volume(tmp_path / "secrets", {"key": GOOD}, group=group, mode=mode)
+    with pytest.raises(BadCredential, match=reason):
+        read_credential(tmp_path / "secrets" / "key")
+
+
+def test_a_link_that_others_could_replace_is_no_credential(tmp_path):
+    directory = tmp_path / "open"
+    directory.mkdir()
+    directory.chmod(0o777)
+    (directory / "key").symlink_to(keep(tmp_path / "token"))
+    with pytest.raises(BadCredential, match="others could change it"):
+        read_credential(directory / "key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to a user")
+def test_a_credential_of_another_user_is_refused(tmp_path):
+    path = keep(tmp_path / "token")
+    os.chown(path, 54321, -1)
+    with pytest.raises(BadCredential, match="belongs to uid 54321"):
+        read_credential(path)
+
+
+def test_only_a_credential_may_belong_to_root(tmp_path, monkeypatch):
+    path = keep(tmp_path / "token", mode=0o400)
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of root")
+    monkeypatch.setattr(credentials.os, "geteuid", lambda: 65532)
+    assert read_credential(path).decode() == GOOD + "\n"
+    with pytest.raises(BadCredential, match="belongs to uid 0, not to uid 65532"):
+        read_token(path)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcpbridged.bridge.core.request_state import StateSigner, binding
+from mcpbridged.bridge.core.request_state import SharedKeys, StateSigner, binding
 
 SIGNER = StateSigner(b"key")
 MINE = binding("me", "tools/call", "t")
@@ -79,3 +79,51 @@ def test_a_changed_state_or_one_of_another_call_names_no_process(spoiled):
     assert SIGNER.process_of(MINE, sealed[:spoiled] + other + sealed[spoiled + 1 :]) is None
     assert SIGNER.process_of(binding("you", "tools/call", "t"), sealed) is None
     assert StateSigner(b"another").process_of(MINE, sealed) is None
+
+
+# ---- keys that several daemons share
+
+
+def shared_signers(*keys):
+    """Return the signers of two daemons with the same keys."""
+    return [StateSigner(own, shared=SharedKeys(keys)).derive(b"server") for own in (b"one", b"two")]
+
+
+def test_daemons_with_the_same_key_verify_the_states_of_each_other():
+    here, there = shared_signers(b"shared")
+    sealed = here.for_process("p").sign(MINE, ARGUMENTS, "x")
+    assert there.process_of(MINE, sealed) == "p"
+    assert opened(sealed, signer=there) == "x"
+    assert opened(sealed, binding("you", "tools/call", "t"), signer=there) is None
+    assert opened(sealed, arguments=b"{}", signer=there) is None
+
+
+def test_daemons_without_shared_keys_refuse_the_states_of_each_other():
+    here, there = shared_signers()
+    sealed = here.sign(MINE, ARGUMENTS, "x")
+    assert opened(sealed, signer=here) == "x"
+    assert opened(sealed, signer=there) is None
+
+
+def test_a_key_can_be_replaced_in_one_daemon_after_another():
+    keys = [SharedKeys((b"old",)), SharedKeys((b"old",))]
+    here, there = (StateSigner(b"own", shared=shared).derive(b"server") for shared in keys)
+    # Each step is made in one daemon after the other. States of both are valid in both all the time.
+    for step in ((b"old", b"new"), (b"new", b"old"), (b"new",)):
+        for shared in keys:
+            # One that was signed before the last step is given up with its key.
+            shared.keys = step
+            for signer, other in ((here, there), (there, here)):
+                sealed = signer.sign(MINE, ARGUMENTS, "x")
+                assert (opened(sealed, signer=other), other.process_of(MINE, sealed)) == ("x", "")
+    before = shared_signers(b"old")[0].sign(MINE, ARGUMENTS, "x")
+    assert opened(before, signer=here) is None
+
+
+def test_shared_keys_that_are_removed_are_no_longer_valid():
+    shared = SharedKeys((b"shared",))
+    signer = StateSigner(b"own", shared=shared)
+    sealed = signer.sign(MINE, ARGUMENTS, "x")
+    shared.keys = ()
+    assert opened(sealed, signer=signer) is None
+    assert opened(signer.sign(MINE, ARGUMENTS, "y"), signer=signer) == "y"

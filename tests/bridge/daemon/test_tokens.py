@@ -1,5 +1,6 @@
 """Where the owner's token is read, and when it is outdated."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from mcpbridged.bridge.config.credentials import PRINCIPAL, new_token
 from mcpbridged.bridge.config.settings import Settings, TokenConfig
 from mcpbridged.bridge.daemon.errors import CannotStart
 from mcpbridged.bridge.daemon.tokens import Kept, Tokens
+
+from ...support.kubelet_volume import write_volume
 
 
 @pytest.fixture
@@ -197,3 +200,20 @@ def test_an_expired_token_is_not_valid():
     assert [tokens.next_end(at) for at in (NOW, NOW + 50, NOW + 100)] == [NOW + 50, NOW + 100, float("inf")]
     assert tokens.valid_names(NOW) == {"ci", "ide"}
     assert tokens.valid_names(NOW + 100) == {"ci"}
+
+
+def test_a_credential_is_read_again_when_the_kubelet_has_replaced_it(environment, tmp_path):
+    # The link to the file stays the same. Only the directory to which it leads is another one.
+    secrets, tokens = tmp_path / "secrets", [new_token(), new_token()]
+    write_volume(secrets, {"ci": tokens[0]}, group=os.getegid(), mode=0o400)
+    settings = Settings(
+        (), tokens=(TokenConfig("ci", b"", secret="credential:ci"),), file=tmp_path / "config.toml"
+    )
+    environment = {**environment, "CREDENTIALS_DIRECTORY": str(secrets)}
+    before = Tokens.read(settings, environment)
+    assert not before.is_outdated
+    write_volume(secrets, {"ci": tokens[1]}, group=os.getegid(), mode=0o400, update=1)
+    assert before.is_outdated
+    after = before.renewed(environment, NOW)
+    assert not after.faults
+    assert [after.accepted.principal(token) for token in tokens] == [None, "ci"]

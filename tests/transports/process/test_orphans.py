@@ -37,3 +37,24 @@ def test_only_adopted_processes_are_killed():
             process.communicate(b"\n", timeout=10)
     assert orphans._session(os.getpid()) == os.getsid(0)
     assert orphans._session(1 << 30) == 0
+
+
+EXITED = "import os, time\nif os.fork(): time.sleep(0.1); os._exit(0)\ntime.sleep(0.2)"
+
+
+def test_the_zombies_of_adopted_processes_are_removed():
+    keeper.adopt_orphans()
+    ours = orphans.start_tracked(lambda: subprocess.Popen([sys.executable, "-c", "exit(7)"]))
+    others = set(keeper.children())
+    subprocess.run([sys.executable, "-c", EXITED], check=True, timeout=10)
+    (adopted,) = set(keeper.children()) - others
+    os.waitid(os.P_PID, adopted, os.WEXITED | os.WNOWAIT)
+    os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
+    with orphans._STARTING:
+        orphans.reap()
+    assert adopted in keeper.children()  # not distinguishable while a process is being started
+    orphans.reap()
+    assert adopted not in keeper.children()
+    # The exit status of our own process is still there.
+    assert ours.wait(10) == 7
+    orphans.untrack(ours)
