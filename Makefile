@@ -57,7 +57,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 FIRST := tests/cases/test_[a-s]*.py
 SECOND := tests/e2e
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/validators tests/test_*.py
+BESIDE := tests/bridge tests/security tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "running four parts in parallel; the output of three comes last"
@@ -71,6 +71,14 @@ test: .venv/.test  ## run all tests that need Python only, with coverage
 	@$(BIN)/coverage report --skip-covered
 	@echo "branch coverage of pure code must be 100 %:"
 	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/events/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/aggregate/tool_names.py,*/bridge/aggregate/search_surface.py,*/bridge/config/aggregate_checks.py,*/bridge/config/import_*.py,*/bridge/config/json_edit.py,*/bridge/config/yaml_edit.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
+
+# The tools of the gates contradict the tests in their dependencies, so they have an environment of their own.
+.deps/security/.installed: pyproject.toml
+	@echo "installing the tools of the security gates"
+	@test -x .deps/security/bin/pip || $(PYTHON) -m venv .deps/security
+	@.deps/security/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.deps/security/bin/pip install --quiet --disable-pip-version-check --group security
+	@touch $@
 
 lint: .venv/.lint  ## run ruff, mypy, pyright and import-linter
 	$(BIN)/ruff check .
@@ -163,6 +171,7 @@ page: .venv/.test  ## run the page at /admin in a headless Chromium; writes docs
 	tests/page/install.sh
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/page
 
+lint-web: web-lint
 web-lint:  ## check the page at /admin with eslint, stylelint and htmlhint (needs Node 20.19+)
 	tests/page/lint.sh
 
@@ -171,7 +180,35 @@ metrics: .venv/.test  ## check /metrics and the alert rules with promtool (of th
 	$(BIN)/python tests/prometheus/check.py
 
 posture: .venv/.test  ## check that the proof of each security claim exists; writes docs/POSTURE.md
-	$(BIN)/python tests/posture/table.py
+	$(BIN)/python -m tests.posture.table
+
+GATES := $(BIN)/python -m tests.security.run
+security-tools: .venv/.lint .deps/security/.installed
+
+security: security-tools  ## run the fast security gates
+	@$(GATES) --fast
+
+security-all: security-tools  ## run all security gates; exits with 1 for findings, and with 3 if one could not run
+	@$(GATES) --all
+
+security-report: security-tools  ## run all security gates; writes build/security/report.md and report.json
+	@$(GATES) --report
+
+security-self-test: security-tools  ## plant faults in a copy of the sources, and check that the gates report them
+	@$(GATES) --self-test
+
+security-fix: security-tools  ## repair what the security gates can repair without a change of meaning
+	@$(GATES) --fix
+
+security-list: .venv/.lint  ## print the security gates with their planted faults; writes docs/SECURITY-GATES.md
+	@$(GATES) --list
+
+pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
+
+# Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
+SECURITY_TOOLS := bandit dlint dockle dodgy gitleaks grype-scan hadolint interrogate nodejsscan osv-scan pip-audit prospector pyupgrade sast sbom semgrep trivy
+$(SECURITY_TOOLS): security-tools
+	@$(GATES) --target $@
 
 attack: .venv/.test  ## attack running daemons with malformed, oversized, forged and slow requests
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/hostile
@@ -228,4 +265,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture attack bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page lint-web web-lint metrics posture attack $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools bench wheel install-user uninstall-user clean

@@ -4,7 +4,7 @@ The exporter of OpenTelemetry blocks, so it runs in a thread, one batch at a tim
 """
 
 import logging
-import random
+import random  # noqa: TID251 - ids of traces are no secrets
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
