@@ -17,6 +17,7 @@ class Target:
 
 
 _RULES: Final = ("ruff_rules",)
+_SECRETS: Final = "the detector of this project also finds the tokens of this program, and "
 _NO_GATE: Final = "no gate covers this class yet"
 
 # Sorted by name.
@@ -27,8 +28,11 @@ TARGETS: Final[dict[str, Target]] = {
         "ruff: the rules of dlint are among its rules S and ASYNC, and dlint itself has had no release since 2023",
     ),
     "dockle": Target((), _NO_GATE),
-    "dodgy": Target((), _NO_GATE),
-    "gitleaks": Target((), _NO_GATE),
+    "dodgy": Target(("secrets",), _SECRETS + "dodgy misses passwords in assignments"),
+    "gitleaks": Target(
+        ("secrets", "secrets_history"),
+        _SECRETS + "gitleaks is in no package registry; its forms of keys are used",
+    ),
     "grype-scan": Target((), _NO_GATE),
     "hadolint": Target((), _NO_GATE),
     "interrogate": Target((), _NO_GATE),
@@ -40,8 +44,11 @@ TARGETS: Final[dict[str, Target]] = {
     "pip-audit": Target((), _NO_GATE),
     "prospector": Target(_RULES, "ruff has the rules of the linters that prospector calls"),
     "pyupgrade": Target(_RULES, "ruff has the rules of pyupgrade (its rules UP)"),
-    "sast": Target(_RULES, "static analysis for security"),
+    "sast": Target((*_RULES, "source_rules"), "static analysis for security"),
     "sbom": Target((), _NO_GATE),
-    "semgrep": Target((), _NO_GATE),
+    "semgrep": Target(
+        (*_RULES, "source_rules"),
+        "rules of this project in Python: semgrep needs a download of its rules, and an environment of 60 packages",
+    ),
     "trivy": Target((), _NO_GATE),
 }
