@@ -206,7 +206,7 @@ security-list: .venv/.lint  ## print the security gates with their planted fault
 pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
 
 # Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
-SECURITY_TOOLS := bandit dlint dockle dodgy gitleaks grype-scan hadolint interrogate nodejsscan osv-scan pip-audit prospector pyupgrade sast sbom semgrep trivy
+SECURITY_TOOLS := bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint
 $(SECURITY_TOOLS): security-tools
 	@$(GATES) --target $@
 
@@ -263,6 +263,6 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 	@rmdir $(HERE)/mcp-bridge 2>/dev/null || test ! -d $(HERE)/mcp-bridge || echo "$(HERE)/mcp-bridge is not empty"
 
 clean:  ## remove everything that the other targets created
-	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
 .PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page lint-web web-lint metrics posture attack $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools bench wheel install-user uninstall-user clean

@@ -14,6 +14,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = (ROOT / ".deps/security/bin", ROOT / ".venv/bin")
 SECONDS: Final = 600
+# Files of clients, as tests need them: with comments in JSON, and with the mistakes of people.
+FIXTURES: Final = ":(exclude,glob)tests/**/fixtures/**"
 # Variables that change where a tool looks for its configuration, or that colour its output.
 _ENVIRONMENT: Final = {"NO_COLOR": "1", "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -79,7 +81,8 @@ def lines(
 def version(name: str, option: str = "--version") -> str:
     """Return the first line with a digit of what a tool prints as its version."""
     printed = lines([name, option], ROOT, found=(1, 2))
-    return next((line.strip() for line in printed if any(map(str.isdigit, line))), "unknown")
+    found = next((line.strip() for line in printed if any(map(str.isdigit, line))), "unknown")
+    return found if name in found else f"{name} {found}"
 
 
 def files(root: Path, *patterns: str) -> list[str]:

@@ -10,4 +10,4 @@ def make_targets(root: Path = ROOT) -> set[str]:
     """Return the names of the rules of the Makefile, and those of the rule for the security tools."""
     text = (root / "Makefile").read_text()
     tools = re.search(r"^SECURITY_TOOLS := (.*)$", text, re.MULTILINE)
-    return {*re.findall(r"^([a-z-]+):(?!=)", text, re.MULTILINE), *(tools[1].split() if tools else ())}
+    return {*re.findall(r"^([a-z0-9-]+):(?!=)", text, re.MULTILINE), *(tools[1].split() if tools else ())}
