@@ -2,10 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml $(shell find setup.py bridge entry transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
-DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service systemd/mcp-bridge-check.service systemd/mcp-bridge-check.timer completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
+# LOCKED=no installs the newest versions within the limits of pyproject.toml, for an index that lacks a version of requirements/.
+LOCKED ?= yes
+# $(call packages,FILE,GROUPS): what pip installs from a lock file, or without it.
+packages = $(if $(filter no,$(LOCKED)),$(2),--require-hashes -r requirements/$(1).txt)
+define INSTALL_FAILED
+{ echo "make: the versions of requirements/$(1).txt could not be installed; with LOCKED=no the newest ones are used"; exit 1; }
+endef
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -22,14 +28,14 @@ install: .venv/.installed  ## create .venv with the package: .venv/bin/mcp-bridg
 	@$(BIN)/python -m compileall -q build/__editable__*
 	@touch $@
 
-.venv/.test: .venv/.installed pyproject.toml
+.venv/.test: .venv/.installed pyproject.toml requirements/test.txt
 	@echo "installing what the tests need"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --group test
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(call packages,test,--group test) || $(call INSTALL_FAILED,test)
 	@touch $@
 
-.venv/.lint: .venv/.installed pyproject.toml
+.venv/.lint: .venv/.installed pyproject.toml requirements/lint.txt
 	@echo "installing the linters and type checkers"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --group lint --group test
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(call packages,lint,--group lint --group test) || $(call INSTALL_FAILED,lint)
 	@touch $@
 
 URL := http://127.0.0.1:$(PORT)
@@ -71,6 +77,14 @@ test: .venv/.test  ## run all tests that need Python only, with coverage
 	@$(BIN)/coverage report --skip-covered
 	@echo "branch coverage of pure code must be 100 %:"
 	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/events/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/aggregate/tool_names.py,*/bridge/aggregate/search_surface.py,*/bridge/config/aggregate_checks.py,*/bridge/config/import_*.py,*/bridge/config/json_edit.py,*/bridge/config/yaml_edit.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
+
+# The tools of the gates contradict the tests in their dependencies, so they have an environment of their own.
+.deps/security/.installed: pyproject.toml requirements/security.txt
+	@echo "installing the tools of the security gates"
+	@test -x .deps/security/bin/pip || $(PYTHON) -m venv .deps/security
+	@.deps/security/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.deps/security/bin/pip install --quiet --disable-pip-version-check $(call packages,security,--group security) || $(call INSTALL_FAILED,security)
+	@touch $@
 
 lint: .venv/.lint  ## run ruff, mypy, pyright and import-linter
 	$(BIN)/ruff check .
@@ -171,6 +185,7 @@ page: .venv/.test  ## run the page at /admin in a headless Chromium; writes docs
 	tests/page/install.sh
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/page
 
+lint-web: web-lint
 web-lint:  ## check the page at /admin with eslint, stylelint and htmlhint (needs Node 20.19+)
 	tests/page/lint.sh
 
@@ -179,7 +194,35 @@ metrics: .venv/.test  ## check /metrics and the alert rules with promtool (of th
 	$(BIN)/python tests/prometheus/check.py
 
 posture: .venv/.test  ## check that the proof of each security claim exists; writes docs/POSTURE.md
-	$(BIN)/python tests/posture/table.py
+	$(BIN)/python -m tests.posture.table
+
+GATES := $(BIN)/python -m tests.security.run
+security-tools: .venv/.lint .deps/security/.installed
+
+security: security-tools  ## run the fast security gates
+	@$(GATES) --fast
+
+security-all: security-tools  ## run all security gates; exits with 1 for findings, and with 3 if one could not run
+	@$(GATES) --all
+
+security-report: security-tools  ## run all security gates; writes build/security/report.md and report.json
+	@$(GATES) --report
+
+security-self-test: security-tools  ## plant faults in a copy of the sources, and check that the gates report them
+	@$(GATES) --self-test
+
+security-fix: security-tools  ## repair what the security gates can repair without a change of meaning
+	@$(GATES) --fix
+
+security-list: .venv/.lint  ## print the security gates with their planted faults; writes docs/SECURITY-GATES.md
+	@$(GATES) --list
+
+pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
+
+# Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
+SECURITY_TOOLS := bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint
+$(SECURITY_TOOLS): security-tools
+	@$(GATES) --target $@
 
 plants: .venv/.test  ## break one gate after the other in a copy, and see its test fail; writes docs/PLANTED-FAULTS.md
 	$(BIN)/python -m tests.posture.plants
@@ -191,22 +234,43 @@ bench: .venv/.test  ## measure against the floor and other bridges (needs Node 2
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
 
+# The tools that check dependencies and packages have an environment of their own.
+SUPPLY := .deps/supply/bin
+.deps/supply/.installed: pyproject.toml requirements/supply.txt
+	@echo "installing what the checks of dependencies and packages need"
+	@$(PYTHON) -m venv .deps/supply
+	@$(SUPPLY)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(SUPPLY)/pip install --quiet --disable-pip-version-check $(call packages,supply,--group supply) || $(call INSTALL_FAILED,supply)
+	@touch $@
+
+deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
+	$(SUPPLY)/python -m tests.supply_chain.lock update
+
+release-check: .deps/supply/.installed  ## check what must be true before a version is published
+	$(SUPPLY)/python -m tests.supply_chain.lock check
+	$(SUPPLY)/python -m tests.supply_chain.metadata --release
+
+lowest: .deps/supply/.installed  ## run the pure tests and calls of an official client with the lowest versions that pyproject.toml permits
+	$(SUPPLY)/python -m tests.supply_chain.lowest $(PYTHON)
+
 # Calls of an official client through `serve`, the aggregate and `connect`.
 CALLS := tests/e2e/test_aggregate.py::test_an_official_client_in_front_of_all tests/e2e/test_connect.py::test_an_official_client_over_stdio
-wheel: .venv/.test  ## build sdist and wheel, and make real calls through the wheel in an empty environment
-	@rm -rf dist build/sdist-venv && $(PYTHON) -m venv build/sdist-venv
-	@build/sdist-venv/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
-	build/sdist-venv/bin/python -m build --outdir dist . >build/sdist-venv/log 2>&1 || { cat build/sdist-venv/log; exit 1; }
-	@$(BIN)/python -m zipfile -l dist/*.whl >build/sdist-venv/list
-	@for file in $(DATA); do grep -q "$$file " build/sdist-venv/list || { echo "$$file is not in the wheel"; exit 1; }; done
-	@$(BIN)/python tests/check_wheel.py dist/*.whl
+wheel: .venv/.test .deps/supply/.installed  ## build sdist and wheel twice with the same bytes, and make real calls through the wheel in an empty environment
+	@rm -rf dist
+	$(SUPPLY)/python -m tests.supply_chain.build dist --twice
+	$(SUPPLY)/python -m tests.supply_chain.contents dist/*.tar.gz dist/*.whl
 	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
 	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
 	build/wheel-venv/bin/mcp-bridge --version
 	build/wheel-venv/bin/mcpbridged --version
 	build/wheel-venv/bin/python -m mcpbridged --version
+	$(SUPPLY)/python -m tests.supply_chain.start_time build/wheel-venv/bin/mcp-bridge
 	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
 	@ls dist
+
+package-test: wheel  ## what wheel does, and install from the sdist on an empty machine and run tests there
+	$(SUPPLY)/python -m tests.supply_chain.metadata
+	$(SUPPLY)/python -m tests.supply_chain.empty_machine dist/*.tar.gz
 
 # Directories of a user's programs, units, manuals and completions (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
 HERE := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
@@ -237,6 +301,6 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 	@rmdir $(HERE)/mcp-bridge 2>/dev/null || test ! -d $(HERE)/mcp-bridge || echo "$(HERE)/mcp-bridge is not empty"
 
 clean:  ## remove everything that the other targets created
-	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test

@@ -34,6 +34,7 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.version import VERSION
 
 from .support.bridge_process import PROGRAM
+from .support.make_targets import make_targets
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
@@ -501,10 +502,10 @@ def test_each_environment_variable_in_the_documents_is_used_by_the_program():
 
 
 def test_each_make_target_in_the_documents_exists():
-    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    targets = make_targets()
     found = set()
     for document in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md", *DOCS):
-        for target in re.findall(r"(?:`| {4})make ([a-z-]+)", read(document)):
+        for target in re.findall(r"(?:`| {4})make ([a-z0-9-]+)", read(document)):
             found.add(target)
             assert target in targets, (document, target)
     assert len(found) > 20

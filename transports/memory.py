@@ -87,7 +87,7 @@ def _function_of_glibc(name: str, *arguments: type[Any]) -> Callable[..., int] |
         return None
     function: Any = getattr(library, name)
     function.argtypes, function.restype = arguments, ctypes.c_int
-    return function  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]  # a function of ctypes
 
 
 class HeapTrimmer:

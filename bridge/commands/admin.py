@@ -28,6 +28,7 @@ def _open(url: str) -> int:
         notice(f"there is no {_OPENER} on this machine; open the link in a browser")
         return EX_UNAVAILABLE
     try:
+        # allowed: wait-without-limit - some openers end with the browser; the user can interrupt the command
         done = subprocess.run(  # noqa: S603 - the URL is that of our daemon
             [program, url], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
         )

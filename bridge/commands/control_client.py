@@ -26,8 +26,6 @@ _TIMEOUT: Final = 30.0
 CAPABILITIES: Final[Mapping[str, object]] = {"elicitation": {"form": {}, "url": {}}}
 _META: Final = {**stateless_request.OWN_META, stateless_request.CLIENT_CAPABILITIES: CAPABILITIES}
 _STATUS: Final = f"{CONTROL}/status"
-# Of the message of an error response (characters).
-_LONGEST_REASON: Final = 500
 
 
 class Unreachable(ReportedError):
@@ -229,17 +227,6 @@ def _checked(status: int, body: bytes) -> Any:  # noqa: ANN401 - JSON
     if status >= http.client.BAD_REQUEST:
         raise _error(parsed, f"the daemon returned HTTP {status}", status)
     return parsed
-
-
-def reason_in(body: bytes) -> str:
-    """Return the message of a JSON-RPC error in a response body on one line, or an empty text."""
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    error: Any = cast("dict[str, Any]", parsed).get("error") if isinstance(parsed, dict) else None
-    text: Any = cast("dict[str, Any]", error).get("message") if isinstance(error, dict) else None
-    return " ".join(text.split())[:_LONGEST_REASON] if isinstance(text, str) else ""
 
 
 def _error(parsed: object, otherwise: str, status: int = 0) -> ErrorResponse:

@@ -87,7 +87,7 @@ _WITH_DAEMON_FILE: Final = frozenset(
 def run(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Run one command, and return its exit code. Exits with 64 for wrong usage."""
     with contextlib.suppress(AttributeError, ValueError):
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not of a replaced stream
     options = _parsed(arguments)
     try:
         source = _source(options, environment)

@@ -70,6 +70,7 @@ def _editor(environment: Mapping[str, str]) -> list[str]:
 
 def _has_run(words: list[str], draft: Path) -> bool:
     try:
+        # allowed: wait-without-limit - the user edits as long as wanted
         return subprocess.run([*words, str(draft)], check=False).returncode == 0  # noqa: S603 - the user's editor
     except OSError as fault:
         raise BadUsage(f"the editor {words[0]!r} cannot be started: {fault.strerror}") from None

@@ -58,7 +58,7 @@ class CallingAction(argparse.Action):
 
     def __init__(self, *, on_option: OnOption, **more: object) -> None:
         """Keep the function; the rest is that of argparse.Action."""
-        super().__init__(**more)  # type: ignore[arg-type]
+        super().__init__(**more)  # type: ignore[arg-type]  # those of the base class
         self._on_option = on_option
 
     def __call__(

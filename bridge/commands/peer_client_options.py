@@ -133,7 +133,7 @@ def connect_arguments(arguments: Sequence[str]) -> list[str]:
     convert("--verify-ssl", 1, _verify)
     _, rest = parser.parse_known_args(
         [
-            "--no-verify-ssl" if re.match("--verify-ssl=(?:false|0|no|off)$", word) else word
+            "--no-verify-ssl" if re.match("--verify-ssl=(?:false|0|no|off)\\Z", word) else word
             for word in _joined(arguments)
         ]
     )

@@ -125,7 +125,7 @@ class ServerClient:
     ) -> None:
         """Cancel the questions of a call. It would otherwise wait for them at its server. The end of the connection cancels the call."""
         answers = {"inputResponses": dict.fromkeys(requests, CANCEL)}
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(ReportedError, OSError, HTTPException, ValueError):
             result_of(
                 call_server(self._unix, self.server, method, {**params, **answers}, headers, _CANCEL_SECONDS)
             )

@@ -31,6 +31,7 @@ def map_in_threads(
                 return
             try:
                 result = work(items[index])
+            # allowed: cancellation-dropped - raised again in place of the result; Trio does not run here
             except BaseException as fault:  # noqa: BLE001 - raised again in place of the result
                 results[index].set_exception(fault)
             else:

@@ -29,8 +29,8 @@ _SHOWN: Final = frozenset(
 # The keys below which any name is a key whose value is shown.
 _TABLES_OF_PLAIN_VALUES: Final = frozenset({"limits", "rename", "rlimits"})
 _KNOWN_WORD: Final = re.compile(r"[a-z][a-z_]*")
-_AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
-_AT_END: Final = re.compile(r" \(at end of document\)$")
+_AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)\Z")
+_AT_END: Final = re.compile(r" \(at end of document\)\Z")
 _TWICE: Final = re.compile(r"Cannot declare \((.*)\) twice")
 _VALUE: Final = re.compile(r"[^=\n]*=[ \t]*")
 _DUPLICATE: Final = ("Cannot overwrite", "Cannot declare", "Cannot mutate", "Duplicate inline table key")

@@ -4,7 +4,7 @@ The exporter of OpenTelemetry blocks, so it runs in a thread, one batch at a tim
 """
 
 import logging
-import random
+import random  # noqa: TID251 - ids of traces are no secrets
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -32,10 +32,10 @@ Send = Callable[[list[Span]], bool]
 def otlp_sender(endpoint: str, version: str) -> Send:
     """Return a function that sends spans to this endpoint, such as http://127.0.0.1:4318."""
     # Loaded only with an endpoint, because the imports take a third of a second.
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - see above
 
     # Failures are logged here, with the number of spans that they cost.
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
@@ -60,9 +60,9 @@ def attributes_of(span: Span) -> dict[str, str]:
 
 
 def _readable(span: Span, resource: Any, scope: Any) -> Any:  # noqa: ANN401 - types of the extra
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
-    from opentelemetry.trace import SpanContext, SpanKind, TraceFlags  # noqa: PLC0415
-    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415
+    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415 - see above
+    from opentelemetry.trace import SpanContext, SpanKind, TraceFlags  # noqa: PLC0415 - see above
+    from opentelemetry.trace.status import Status, StatusCode  # noqa: PLC0415 - see above
 
     sampled = TraceFlags(TraceFlags.SAMPLED)
     parent = span.parent

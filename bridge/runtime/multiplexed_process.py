@@ -242,7 +242,7 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         """Process a message of the shared process."""
         self._from_server(message)
 
-    def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:  # noqa: ARG002
+    def calls_lost(self, wire_ids: tuple[bytes, ...], text: str, data: dict[str, object]) -> None:  # noqa: ARG002 - as above
         """Fail what is in flight, because the shared process has exited or has refused `initialize`."""
         self.failed(text, data)
 

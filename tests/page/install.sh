@@ -33,8 +33,9 @@ else
     echo "playwright cannot download Chromium (see .deps/page/browser.log); unpacking the packages of Debian"
     mkdir -p "$deps/debian"
     # Only what this system lacks.
-    packages=$(apt-get install --simulate --no-install-recommends chromium-headless-shell | sed -n 's/^Inst \([^ ]*\).*/\1/p')
-    (cd "$deps/debian" && apt-get download --quiet $packages && for file in *.deb; do dpkg-deb --extract "$file" . && rm "$file"; done)
+    found=$(apt-get install --simulate --no-install-recommends chromium-headless-shell | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    mapfile -t packages <<<"$found"
+    (cd "$deps/debian" && apt-get download --quiet "${packages[@]}" && for file in *.deb; do dpkg-deb --extract "$file" . && rm "$file"; done)
     cat >"$deps/chromium" <<'SCRIPT'
 #!/usr/bin/env bash
 here=$(dirname "$(readlink -f "$0")")/debian

@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from tests.support.make_targets import make_targets
+
 ROOT: Final = Path(__file__).parents[2]
 CLAIMS: Final = ROOT / "tests/posture/claims.toml"
 DOCUMENT: Final = ROOT / "docs/POSTURE.md"
@@ -69,7 +71,7 @@ def faults(claims: tuple[Claim, ...], root: Path = ROOT) -> list[str]:
 def exists(proof: str, root: Path = ROOT) -> bool:
     """Return whether a test, a make target or a document exists."""
     if proof.startswith("make "):
-        return bool(re.search(rf"^{re.escape(proof[5:])}:", (root / "Makefile").read_text(), re.MULTILINE))
+        return proof[5:] in make_targets(root)
     path, _, name = proof.partition("::")
     if not name:
         return bool(path) and (root / path).exists()

@@ -20,8 +20,9 @@ else
     echo "unpacking tmux into .deps/session/debian"
     mkdir -p "$deps/debian"
     # Only what this system lacks.
-    packages=$(apt-get install --simulate --no-install-recommends tmux | sed -n 's/^Inst \([^ ]*\).*/\1/p')
-    (cd "$deps/debian" && apt-get download --quiet $packages && for file in *.deb; do dpkg -x "$file" . && rm "$file"; done)
+    found=$(apt-get install --simulate --no-install-recommends tmux | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    mapfile -t packages <<<"$found"
+    (cd "$deps/debian" && apt-get download --quiet "${packages[@]}" && for file in *.deb; do dpkg -x "$file" . && rm "$file"; done)
     cat >"$deps/tmux" <<'SCRIPT'
 #!/usr/bin/env bash
 here=$(dirname "$(readlink -f "$0")")/debian

@@ -83,7 +83,7 @@ class _Config(Config):
         self._seat = seat
 
     @property
-    def keep_alive_timeout(self) -> float:  # type: ignore[override]
+    def keep_alive_timeout(self) -> float:  # type: ignore[override]  # read only
         """Time that Hypercorn waits for a request (seconds), read each time."""
         return self._limits.keep_alive_seconds if self._seat.principal else self._limits.head_seconds
 
@@ -237,7 +237,7 @@ class _Buffer(StreamBuffer):
         await self._is_empty.wait()
 
 
-hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]
+hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]  # replaced on purpose
 
 
 _track_content_length = h2.stream.H2Stream._track_content_length  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
@@ -251,7 +251,7 @@ def _count_body(self: h2.stream.H2Stream, length: int, end_stream: bool) -> None
     if self.config.client_side:
         _track_content_length(self, length, end_stream)
     else:
-        self._actual_content_length += length  # pyright: ignore[reportPrivateUsage]
+        self._actual_content_length += length  # pyright: ignore[reportPrivateUsage]  # the counter of h2
 
 
 h2.stream.H2Stream._track_content_length = _count_body  # type: ignore[method-assign] # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
@@ -325,7 +325,7 @@ class _Protocol(H2Protocol):
                 await self._flush()
 
 
-hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined]
+hypercorn.protocol.H2Protocol = _Protocol  # type: ignore[attr-defined]  # replaced on purpose
 # A CONNECT is a request that the gate refuses. Hypercorn would open a WebSocket.
 hypercorn.protocol.h2.WSStream = HTTPStream  # type: ignore[attr-defined, assignment]
 

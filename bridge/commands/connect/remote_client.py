@@ -115,6 +115,7 @@ class _RemoteClient:
                         await self._server.emptied()
                     nursery.cancel_scope.cancel()
         finally:
+            # allowed: shield-without-limit - the streams are closed forcefully, which waits for no peer
             with trio.CancelScope(shield=True):
                 await streams.close()
             self._poller.close()

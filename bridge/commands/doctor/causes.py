@@ -21,7 +21,7 @@ _PACKAGES: Final = {
     "yaml": "PyYAML",
 }
 _PYTHON_MODULE: Final = re.compile(
-    r"ModuleNotFoundError: No module named '([\w.-]+)'|No module named ([\w.-]+)$"
+    r"ModuleNotFoundError: No module named '([\w.-]+)'|No module named ([\w.-]+)\Z"
 )
 _NODE_MODULE: Final = re.compile(r"[Cc]annot find (?:module|package) '((?:@[\w.-]+/)?[A-Za-z0-9][\w.-]*)")
 _NAME: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|KeyError: '([A-Z][A-Z0-9_]*)'")

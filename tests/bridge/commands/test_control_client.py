@@ -15,7 +15,6 @@ from mcpbridged.bridge.commands.control_client import (
     Unreachable,
     call_server,
     follow,
-    reason_in,
     request,
     result_of,
 )
@@ -146,10 +145,3 @@ def test_the_last_message_is_the_result():
             result_of(iter(messages))
     with pytest.raises(ErrorResponse, match="no such server"):
         result_of(iter([ERROR]))
-
-
-def test_a_reason_is_one_short_line_or_empty():
-    assert reason_in(b'{"error":{"message":"a\\n b"}}') == "a b"
-    assert len(reason_in(json.dumps({"error": {"message": "x" * 1000}}).encode())) == 500
-    for body in (b"", b"[]", b'{"error":7}', b'{"error":{"message":7}}', b"[" * 100_000):
-        assert reason_in(body) == ""

@@ -1,0 +1,30 @@
+"""The share of public modules, classes, functions and methods with a docstring."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from ..plants import new_file
+from ..result import Result, checked
+from ..tools import lines, version
+
+CLASS: Final = "documents"
+TOOL: Final = "interrogate"
+SPEED: Final = "fast"
+
+_SOURCES: Final = ("bridge", "entry", "transports", "validators")
+# In percent of the public names.
+_LEAST: Final = 95
+# __init__, other special methods, private names, and functions in functions.
+_NOT: Final = ("-i", "-m", "-p", "-s", "-n", "-O")
+
+
+def run(root: Path) -> Result:
+    """Report a share below the least."""
+    printed = lines(["interrogate", *_NOT, f"--fail-under={_LEAST}", "-c", "pyproject.toml", *_SOURCES], root)
+    return checked((line for line in printed if re.match("RESULT: FAILED", line)), version("interrogate"))
+
+
+PLANTS: Final = (
+    new_file("300 functions without a docstring", "bridge/planted_plain.py", "".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(300)), "RESULT: FAILED"),
+)  # fmt: skip
