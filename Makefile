@@ -196,7 +196,8 @@ metrics: .venv/.test  ## check /metrics and the alert rules with promtool (of th
 posture: .venv/.test  ## check that the proof of each security claim exists; writes docs/POSTURE.md
 	$(BIN)/python -m tests.posture.table
 
-GATES := $(BIN)/python -m tests.security.run
+# STRICT=1 also fails for a gate that needs a network or a program that is not there.
+GATES := $(BIN)/python -m tests.security.run $(if $(STRICT),--strict)
 security-tools: .venv/.lint .deps/security/.installed
 
 security: security-tools  ## run the fast security gates
@@ -220,7 +221,7 @@ security-list: .venv/.lint  ## print the security gates with their planted fault
 pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
 
 # Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
-SECURITY_TOOLS := bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint
+SECURITY_TOOLS := actionlint bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
 $(SECURITY_TOOLS): security-tools
 	@$(GATES) --target $@
 

@@ -40,14 +40,16 @@ class Gate:
         return getattr(self.module, "MAY_NOT_RUN", "")
 
     def run(self, root: Path) -> tuple[Result, float]:
-        """Run the gate and return its result and the time (seconds). A missing tool is NOT RUN."""
+        """Run the gate and return its result and the time (seconds). A missing tool is NOT RUN, and so is a failure."""
         begun = time.monotonic()
         try:
             result = self.module.run(root)
         except ToolMissing as error:
             result = not_run(str(error))
         except ToolFailed as error:
-            result = not_run(f"the tool failed: {error}")
+            result = not_run(f"the tool failed: {error}", failed=True)
+        except Exception as error:  # noqa: BLE001 - the boundary of one gate: the others run, and the exit status tells
+            result = not_run(f"the gate failed: {type(error).__name__}: {error}", failed=True)
         return result, time.monotonic() - begun
 
 

@@ -23,7 +23,7 @@ of the sources, and fails if the gate does not report it, or reports it without 
 
 Exit status: 0 if no gate has a finding, 1 if a gate has one, 3 if none has but a gate could not run. A gate with a reason in the
 column "may not run" needs a network or a program that no package has; its `NOT RUN` is printed and counted, and changes the exit
-status only with `--strict`. The result of a gate that could not run is never "clean".
+status only with `--strict` (`make security-all STRICT=1`), or if the tool itself failed. The result of a gate that could not run is never "clean".
 
 `make security-list` writes this document from the modules in `tests/security/gates`.
 

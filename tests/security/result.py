@@ -11,12 +11,13 @@ NOT_RUN: Final = "NOT RUN"
 
 @dataclass(frozen=True)
 class Result:
-    """What a gate returns. `version` is empty if the tool could not be found."""
+    """What a gate returns. `version` is empty if the tool could not be found. `failed`: the tool or the gate is broken."""
 
     state: str
     version: str = ""
     findings: tuple[str, ...] = ()
     reason: str = ""
+    failed: bool = False
 
 
 def checked(findings: Iterable[str], version: str) -> Result:
@@ -25,6 +26,6 @@ def checked(findings: Iterable[str], version: str) -> Result:
     return Result(FINDINGS if texts else CLEAN, version, texts)
 
 
-def not_run(reason: str, version: str = "") -> Result:
+def not_run(reason: str, version: str = "", *, failed: bool = False) -> Result:
     """Return the result of a gate whose tool could not do its work. The reason names what is missing."""
-    return Result(NOT_RUN, version, reason=reason)
+    return Result(NOT_RUN, version, reason=reason, failed=failed)

@@ -1,7 +1,7 @@
 """Run the security gates: python -m tests.security.run [GATE...] [--all|--fast|--list|--report|--self-test|--fix|--target NAME].
 
 Exit status: 0 without findings, 1 with findings (or a self-test that failed), 2 for wrong usage, and 3 if no gate has findings
-but one could not run that should. A gate whose module has MAY_NOT_RUN counts for 3 with --strict only.
+but one could not run that should. A gate whose module has MAY_NOT_RUN counts for 3 with --strict only, or if it failed.
 """
 
 import argparse
@@ -50,9 +50,12 @@ def status(results: Results, *, strict: bool) -> int:
     """Return the exit status of results."""
     if any(result.state == FINDINGS for _, result, _ in results):
         return 1
-    if any(result.state == NOT_RUN and (strict or not gate.may_not_run) for gate, result, _ in results):
-        return 3
-    return 0
+    return 3 if any(_must_run(gate, result, strict=strict) for gate, result, _ in results) else 0
+
+
+def _must_run(gate: Gate, result: Result, *, strict: bool) -> bool:
+    """Return whether a gate did not run that should have."""
+    return result.state == NOT_RUN and (strict or result.failed or not gate.may_not_run)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,12 +8,12 @@ from .result import NOT_RUN, Result
 
 
 def self_test(gate: Gate, copy: Copy) -> tuple[list[str], str]:
-    """Return the faults of a gate, and the reason if it could not run."""
+    """Return the faults of a gate, and the reason if it could not run. A gate that fails has a fault."""
     faults = []
     try:
         before, _ = gate.run(copy.root)
         if before.state == NOT_RUN:
-            return [], before.reason
+            return ([f"{gate.name}: {before.reason}"], "") if before.failed else ([], before.reason)
         together = [plant for plant in gate.module.PLANTS if not plant.alone]
         for group in ([together] if together else []) + [
             [plant] for plant in gate.module.PLANTS if plant.alone

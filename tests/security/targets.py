@@ -22,6 +22,9 @@ _NO_GATE: Final = "no gate covers this class yet"
 
 # Sorted by name.
 TARGETS: Final[dict[str, Target]] = {
+    "actionlint": Target(
+        ("workflows",), "zizmor and the schema of workflows: the package of actionlint downloads its program"
+    ),
     "bandit": Target(_RULES, "ruff has the checks of bandit (its rules S)"),
     "black": Target(_RULES, "`make lint` checks the form with ruff format, which does the work of black"),
     "codespell": Target(("spelling",)),
@@ -76,4 +79,5 @@ TARGETS: Final[dict[str, Target]] = {
     "unimport": Target(_RULES, "ruff finds imports that are not used (F401)"),
     "vulture": Target(("unused_code",)),
     "yamllint": Target(("yaml_files",)),
+    "zizmor": Target(("workflows",)),
 }

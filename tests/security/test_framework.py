@@ -44,6 +44,10 @@ def broken(_):
     raise ToolFailed("reader exited with 7: no")
 
 
+def faulty(_):
+    return {}["finding"]
+
+
 PLANT = plants.new_file("a fault in a new file", "new.txt", "fault\n")
 
 
@@ -70,6 +74,8 @@ def repository(tmp_path):
         (broken, {}, False, 3),
         (without_tool, {"MAY_NOT_RUN": "needs a network"}, False, 0),
         (without_tool, {"MAY_NOT_RUN": "needs a network"}, True, 3),
+        (broken, {"MAY_NOT_RUN": "needs a network"}, False, 3),
+        (faulty, {"MAY_NOT_RUN": "needs a network"}, False, 3),
     ],
 )
 def test_the_exit_status(check, more, strict, expected, repository):
@@ -88,6 +94,8 @@ def test_a_missing_tool_and_a_failed_tool_are_not_run_with_the_reason(repository
     assert gate(without_tool).run(repository)[0] == not_run("reader is not installed")
     result, _ = gate(broken).run(repository)
     assert (result.state, result.reason) == (NOT_RUN, "the tool failed: reader exited with 7: no")
+    result, _ = gate(faulty).run(repository)
+    assert (result.state, result.reason) == (NOT_RUN, "the gate failed: KeyError: 'finding'")
 
 
 def test_gates_that_could_not_run_are_printed_and_counted(repository, capsys):
@@ -172,6 +180,11 @@ def test_a_gate_that_fails_at_the_fault_fails_its_self_test(repository):
 def test_a_gate_that_cannot_run_has_no_self_test_but_a_reason(repository):
     with plants.copy_of(repository) as copy:
         assert self_test(gate(without_tool, PLANT), copy) == ([], "reader is not installed")
+
+
+def test_a_gate_that_fails_has_a_fault(repository):
+    with plants.copy_of(repository) as copy:
+        assert self_test(gate(faulty, PLANT), copy) == (["words: the gate failed: KeyError: 'finding'"], "")
 
 
 def test_all_texts_of_a_fault_are_in_one_finding(repository):
