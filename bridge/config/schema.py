@@ -34,6 +34,8 @@ MOST_WORDS: Final = 256
 
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 LimitTable = dict[str, int | float]
+# Empty for the value of [content].
+ContentMode = Literal["", "off", "warn", "refuse"]
 RateText = Annotated[str, Meta(pattern=RATE_PATTERN, extra={"form": RATE_FORM})]
 Feature = Literal[
     "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
@@ -177,6 +179,24 @@ class Admin:
             description="Whether the page can restart servers and reload the configuration; otherwise it only shows."
         ),
     ] = False
+
+
+@attrs.frozen
+class Content:
+    """[content] and [servers.NAME.content]: checks of what clients send to tools, and of what tools return."""
+
+    arguments: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether arguments that violate the inputSchema of their tool pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    output: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether results that violate the outputSchema of their tool pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
 
 
 @attrs.frozen
@@ -398,6 +418,9 @@ class Server:
             description="What happens to tools, prompts and resource templates that are not approved; empty for the value of the file."
         ),
     ] = ""
+    content: Annotated[
+        Content, Meta(description="Checks of the content of calls that differ from [content].")
+    ] = attrs.field(factory=Content)
     limits: Annotated[
         LimitTable,
         Meta(description="Limits of this server that differ from [limits]; mcp-bridge(1) lists them."),
@@ -612,6 +635,9 @@ class File:
             description="Whether changed definitions of servers are ignored (off), reported (warn) or also kept from clients (block)."
         ),
     ] = "warn"
+    content: Annotated[Content, Meta(description="Checks of the content of calls at all servers.")] = (
+        attrs.field(factory=Content)
+    )
     listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
         factory=Listen
     )
@@ -672,6 +698,7 @@ def json_schema() -> dict[str, Any]:
         Metrics,
         Traces,
         Admin,
+        Content,
         Server,
         OAuth,
         OAuthStore,

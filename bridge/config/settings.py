@@ -14,6 +14,7 @@ from ..core import grants
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
 from ..core.argument_limits import limits_of
+from ..core.content_policy import NO_CHECKS, ContentModes
 from ..core.grants import Grant
 from ..core.request_rates import RateTable
 from ..redaction import SHORTEST_SECRET
@@ -117,6 +118,8 @@ class ServerConfig:
     needs_pin: bool = False
     # Whether changes of the definitions that it lists are ignored, reported or kept from clients: off, warn or block.
     definitions: str = "off"
+    # The checks of the content of calls.
+    content: ContentModes = NO_CHECKS
     # The names of the variables that only this server has. They are part of the pin.
     variables: tuple[str, ...] = ()
     # The names of the variables of the daemon that are not passed. They follow from the other fields.

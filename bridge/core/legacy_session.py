@@ -48,6 +48,7 @@ from .handshake import is_ordinary
 from .held_messages import HeldMessages
 from .outcomes import outcome_of
 from .pending_requests import PendingRequest, PendingRequests
+from .schema_checks import ToolSchemas
 from .server_messages import ServerMessages
 from .tasks import task_of
 
@@ -115,6 +116,8 @@ class LegacySession:
         self._to_server: Callable[[Message], ToChild | ToUpstream] = _as_line if ids is None else ToUpstream
         self._ids = count(1) if ids is None else ids
         self._policy = policy
+        # What the checks of content know of the tools of the server.
+        self._tools = ToolSchemas()
         self.phase = NEW
         self._streams = EventStore(limits, new_key, pipe)
         self._pending = PendingRequests(limits)
@@ -203,6 +206,13 @@ class LegacySession:
         token, name = read_request(method, message.params, self._limits)
         if self._policy.checks:
             self._policy.check_request(method, message.params, name, 200)
+        if self._policy.content is not None:
+            checked = self._policy.content.on_request(self._tools, message, name, self.version)
+            if isinstance(checked, Response):
+                return self._answer(
+                    PendingRequest(message.id, key, method, stream, b"", since, name), checked
+                )
+            message = checked
         wire_id = b"%d" % next(self._ids)
         pending.add(wire_id, PendingRequest(message.id, key, method, stream, token, since, name))
         # The time of a request that is held begins when the server gets it.
@@ -215,7 +225,10 @@ class LegacySession:
             if self._shared:
                 return (ToUpstream(Request(wire_id, method, params), token),)
             return (ToChild(jsonrpc.request(wire_id, method, params)),)
-        self._held.add(Request(wire_id, method, params), len(method) + len(params), token)
+        return self._hold_request(Request(wire_id, method, params), token)
+
+    def _hold_request(self, request: Request, token: bytes) -> Effects:
+        self._held.add(request, len(request.method) + len(request.params), token)
         if self.phase != LOST:
             return ()
         self._advance(_REQUEST)
@@ -381,6 +394,8 @@ class LegacySession:
         request = self._pending.by_wire_id.get(about) if about else None
         stream = None if request is None or request.stream.answers_only else request.stream
         if type(message) is Notification:
+            if message.method == "notifications/tools/list_changed":
+                self._tools.clear()
             return self._server.on_notification(message, stream)
         assert type(message) is Request  # noqa: S101 - the union has three members
         return self._server.on_request(message, stream, is_open=self.phase == OPEN)
@@ -428,10 +443,16 @@ class LegacySession:
             message = self._policy.guard.on_list(request.method, message)
         if self._policy.restricts:
             message = self._policy.answer(request.method, message, self._limits)
+        if self._policy.content is not None:
+            message = self._policy.content.on_response(self._tools, request.method, request.name, message)
         if request.method == "initialize":
             self._on_initialized(message)
         elif request.token and request.method == "tools/call" and task_of(message.result):
             pending.on_task(request)
+        effects = self._answer(request, message)
+        return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
+
+    def _answer(self, request: PendingRequest, message: Response) -> Effects:
         stream = request.stream
         text = jsonrpc.response(request.client_id, message)
         effects: Effects = self._streams.put(stream, text, last=not stream.pending)
@@ -441,7 +462,7 @@ class LegacySession:
                 counts.on_response(request.method, request.name, request.since, message)
             else:
                 effects = (*effects, *_finished(request, outcome_of(request.method, message)))
-        return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
+        return effects
 
     def _on_unmatched(self, message: Response) -> Effects:
         wire_id = message.id

@@ -26,7 +26,7 @@ from ...validators.rejection import (
     Rejection,
     retry_after,
 )
-from ...validators.revisions import MODERN_REVISIONS
+from ...validators.revisions import MODERN_REVISION, MODERN_REVISIONS
 from ...validators.stateless_request import LISTEN, MODERN_NAMED
 from . import errors, extensions, input_over
 from .abandoned_requests import AbandonedRequests
@@ -50,6 +50,7 @@ from .notification_targets import subscription_of, target_of_extension, target_o
 from .outcomes import outcome_of
 from .request_state import INVALID_STATE, StateSigner, binding
 from .requests import ClientRequest
+from .schema_checks import ToolSchemas
 from .start_queue import StartQueue
 from .tool_headers import ToolHeaderCache
 
@@ -102,6 +103,8 @@ class Multiplexer:
         self._abandoned = AbandonedRequests()
         self._start = StartQueue(limits)
         self._tools = ToolHeaderCache(limits)
+        # What the checks of content know of the tools of the server.
+        self._schemas = ToolSchemas()
         # Input rounds whose client gets `input_over`: by the state of the server, the queue and the signed state.
         self._rounds: dict[str, tuple[object, str]] = {}
 
@@ -155,6 +158,13 @@ class Multiplexer:
         policy = call.policy
         if policy.checks:
             policy.check_request(method, call.request.params, call.envelope.name, 404)
+        if policy.content is not None:
+            checked = policy.content.on_request(
+                self._schemas, call.request, call.envelope.name, MODERN_REVISION
+            )
+            if isinstance(checked, Response):
+                return self._respond(call, checked)
+            call = call._replace(request=checked)
         if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
         envelope = call.envelope
@@ -401,6 +411,14 @@ class Multiplexer:
             message = policy.guard.on_list(call.request.method, message)
         if policy.restricts:
             message = policy.answer(call.request.method, message, self._limits)
+        if policy.content is not None:
+            message = policy.content.on_response(
+                self._schemas, call.request.method, call.envelope.name, message
+            )
+        effects = self._respond(call, message)
+        return (*effects, *self._start.send_queued()) if self._start.queued else effects
+
+    def _respond(self, call: ClientRequest, message: Response) -> Effects:
         effects = self._answer(call, message)
         if call.since is not None:
             counts = self._recorder.counts
@@ -408,7 +426,7 @@ class Multiplexer:
                 counts.on_response(call.request.method, call.envelope.name, call.since, message)
             else:
                 effects = (*effects, *finished(call, outcome_of(call.request.method, message)))
-        return (*effects, *self._start.send_queued()) if self._start.queued else effects
+        return effects
 
     def _answer(self, call: ClientRequest, message: Response) -> Effects:
         if message.error:
@@ -467,6 +485,7 @@ class Multiplexer:
                 return self._on_input_over(input_over.state_of(message.params))
             case "notifications/tools/list_changed":
                 self._tools.mark_outdated()
+                self._schemas.clear()
             case _:
                 pass
         if not extensions.is_core(method):

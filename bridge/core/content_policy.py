@@ -1,0 +1,58 @@
+"""Check the content of requests of clients and of responses of a server, as far as the configuration of the server asks for it. Pure.
+
+This is the one place of the message path that looks into arguments and results: `on_request` for a request of a client before
+it reaches the server, `on_response` for the response before it reaches the client. Both are called only if a check is on.
+Everything passes unchanged that no check refuses.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ...validators.jsonrpc import Request, Response
+from .schema_checks import OFF, Finding, SchemaChecks, ToolSchemas
+
+
+@attrs.frozen
+class ContentModes:
+    """The checks of one server: each is off, reports (warn), or refuses too (refuse)."""
+
+    arguments: str = OFF
+    output: str = OFF
+
+    @property
+    def on(self) -> bool:
+        """Return whether any check is on."""
+        return self != NO_CHECKS
+
+
+NO_CHECKS: Final = ContentModes()
+
+
+class ContentPolicy:
+    """The checks of one server. `report` gets each finding."""
+
+    def __init__(self, modes: ContentModes, report: Callable[[Finding], None]) -> None:
+        self._schemas = None
+        if modes.arguments != OFF or modes.output != OFF:
+            self._schemas = SchemaChecks(modes.arguments, modes.output, report)
+
+    def on_request(self, tools: ToolSchemas, request: Request, name: str, version: str) -> Request | Response:
+        """Return the request as the server gets it, or the response to a request that is refused. Raises Rejection.
+
+        `tools` is what the connection of the client knows of the tools, `name` the name of the tool or prompt, and `version`
+        the revision of the client.
+        """
+        if self._schemas is not None and request.method == "tools/call":
+            return self._schemas.on_call(tools, request, name, version)
+        return request
+
+    def on_response(self, tools: ToolSchemas, method: str, name: str, message: Response) -> Response:
+        """Return the response to a request with this method as its client gets it."""
+        if self._schemas is not None and not message.error:
+            if method == "tools/call":
+                return self._schemas.on_result(tools, name, message)
+            if method == "tools/list":
+                self._schemas.on_list(tools, message)
+        return message
