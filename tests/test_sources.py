@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Libraries of hypercorn, with whose class the HTTP/2 connection works.
 OF_HYPERCORN = {"h2", "hpack"}
 # Names of modules that differ from that of their distribution.
-MODULES = {"trio-websocket": "trio_websocket", "pyyaml": "yaml"}
+MODULES = {"trio-websocket": "trio_websocket", "pyyaml": "yaml", "jsonschema-rs": "jsonschema_rs"}
 
 
 @cache

@@ -26,6 +26,11 @@ class ContentModes:
         """Return whether any check is on."""
         return self != NO_CHECKS
 
+    @property
+    def reads_schemas(self) -> bool:
+        """Return whether schemas of tools are needed."""
+        return self.arguments != OFF or self.output != OFF
+
 
 NO_CHECKS: Final = ContentModes()
 
@@ -34,9 +39,11 @@ class ContentPolicy:
     """The checks of one server. `report` gets each finding."""
 
     def __init__(self, modes: ContentModes, report: Callable[[Finding], None]) -> None:
-        self._schemas = None
-        if modes.arguments != OFF or modes.output != OFF:
-            self._schemas = SchemaChecks(modes.arguments, modes.output, report)
+        self._schemas = SchemaChecks(modes.arguments, modes.output, report) if modes.reads_schemas else None
+
+    def needs_tools(self, tools: ToolSchemas, method: str) -> bool:
+        """Return whether a request with this method cannot be checked before the tools are listed."""
+        return self._schemas is not None and method == "tools/call" and not tools.known
 
     def on_request(self, tools: ToolSchemas, request: Request, name: str, version: str) -> Request | Response:
         """Return the request as the server gets it, or the response to a request that is refused. Raises Rejection.

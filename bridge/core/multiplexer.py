@@ -33,6 +33,7 @@ from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
 from .call_metrics import Recorder
 from .call_timeouts import CallTimeouts
+from .content_policy import ContentPolicy
 from .definition_guard import GUARDED
 from .effects import (
     CANCELLED,
@@ -159,19 +160,17 @@ class Multiplexer:
         if policy.checks:
             policy.check_request(method, call.request.params, call.envelope.name, 404)
         if policy.content is not None:
-            checked = policy.content.on_request(
-                self._schemas, call.request, call.envelope.name, MODERN_REVISION
-            )
-            if isinstance(checked, Response):
-                return self._respond(call, checked)
-            call = call._replace(request=checked)
+            found = self._checked(call, policy.content)
+            if isinstance(found, Response):
+                return self._respond(call, found)
+            call = found
         if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
         envelope = call.envelope
         # Most requests have no progress token and no state, and pass unchanged.
         passes = not (envelope.token or policy.restricts or method == LISTEN) and envelope.state is None
         params = call.request.params if passes else self._params(call)
-        if method == "tools/call" and call.headers is not None and not tools.check(call):
+        if method == "tools/call" and self._needs_tools(call):
             return self._wait_for_tools(call)
         return self._send(call, params)
 
@@ -276,6 +275,16 @@ class Multiplexer:
 
     # ---- headers that mirror arguments of a tool
 
+    def _needs_tools(self, call: ClientRequest) -> bool:
+        content = call.policy.content
+        if content is not None and content.needs_tools(self._schemas, call.request.method):
+            return True
+        return call.headers is not None and not self._tools.check(call)
+
+    def _checked(self, call: ClientRequest, content: ContentPolicy) -> ClientRequest | Response:
+        found = content.on_request(self._schemas, call.request, call.envelope.name, MODERN_REVISION)
+        return found if isinstance(found, Response) else call._replace(request=found)
+
     def _wait_for_tools(self, call: ClientRequest) -> Effects:
         self._tools.waiting.append(call)
         if self._tools.listing_id:
@@ -296,17 +305,28 @@ class Multiplexer:
 
     def _on_tools(self, message: Response) -> Effects:
         self._timeouts.remove(message.id)
+        self._read_schemas(message)
         try:
             cursor = self._tools.on_page(message.result)
         except Rejection as rejection:
             return self._refuse_waiting(rejection)
         return self._list_tools(cursor) if cursor else self._check_waiting()
 
+    def _read_schemas(self, message: Response) -> None:
+        for call in self._tools.waiting:
+            if call.policy.content is not None:
+                call.policy.content.on_response(self._schemas, "tools/list", "", message)
+                return
+
     def _refuse_waiting(self, rejection: Rejection) -> Effects:
-        # No call can be checked without the list.
+        # No call with headers can be checked without the list.
         self._tools.listing_id = b""
+        self._schemas.known = True
         effects: list[Effect] = []
         for call in self._tools.take_waiting():
+            if call.headers is None:
+                effects.extend(self._check_and_send(call))
+                continue
             error = jsonrpc.error(call.request.id, rejection.code, rejection.text)
             effects.append(ToClient(call.queue, error, last=not call.pipe))
             effects.extend(finished(call, failed_with(rejection.code)))
@@ -323,17 +343,28 @@ class Multiplexer:
         return (*effects, *(_timed_out(call, text, new_id) for call in self._tools.take_waiting()))
 
     def _check_waiting(self) -> Effects:
+        # A list that cannot be read is not requested again for each call.
+        self._schemas.known = True
         effects: list[Effect] = []
         for call in self._tools.take_waiting():
-            try:
-                params = self._params(call)
-                listed = self._tools.check(call, listed=True)
-                effects.extend(self._send(call, params) if listed else self._wait_for_tools(call))
-            except Rejection as rejection:
-                text = jsonrpc.error(call.request.id, rejection.code, rejection.text, rejection.data)
-                effects.append(ToClient(call.queue, text, last=not call.pipe, status=rejection.status))
-                effects.extend(finished(call, failed_with(rejection.code)))
+            effects.extend(self._check_and_send(call))
         return tuple(effects)
+
+    def _check_and_send(self, call: ClientRequest) -> Effects:
+        try:
+            if call.policy.content is not None:
+                checked = self._checked(call, call.policy.content)
+                if isinstance(checked, Response):
+                    return self._respond(call, checked)
+                call = checked
+            params = self._params(call)
+            if call.headers is None or self._tools.check(call, listed=True):
+                return self._send(call, params)
+            return self._wait_for_tools(call)
+        except Rejection as rejection:
+            text = jsonrpc.error(call.request.id, rejection.code, rejection.text, rejection.data)
+            refused = ToClient(call.queue, text, last=not call.pipe, status=rejection.status)
+            return (refused, *finished(call, failed_with(rejection.code)))
 
     # ---- events from the server
 
@@ -367,6 +398,8 @@ class Multiplexer:
         self._abandoned = AbandonedRequests()
         self._timeouts.remove(self._tools.listing_id)
         self._tools.clear()
+        # Another process may have other tools.
+        self._schemas.clear()
         effects: list[Effect] = []
         for wire_id in tuple(self._calls):
             call = self._remove(wire_id)

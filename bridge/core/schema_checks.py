@@ -6,15 +6,17 @@ Sources: MCP 2025-11-25 server/tools ("Output Schema", "Error Handling"), SEP-13
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from ...validators import json_object
-from ...validators.json_schema import Schema, SchemaStore, Unchecked, UnusableSchema, Violation
+from ...validators.json_object import UNREADABLE
+from ...validators.json_schema import Schema, SchemaStore, UncheckedValue
 from ...validators.jsonrpc import Request, Response
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, Rejection
 from ...validators.revisions import MODERN_REVISION, TOOL_ERRORS_SINCE
+from ...validators.schema_cost import UnusableSchema
 from .errors import fault_text
 
 OFF: Final = "off"
@@ -24,12 +26,16 @@ REFUSE: Final = "refuse"
 ARGUMENTS: Final = "arguments"
 OUTPUT: Final = "output"
 SCHEMA: Final = "schema"
-_TOO_LARGE: Final = "too_large"
+# In the place of a keyword: structured content is missing, and a value or a list cannot be checked.
+STRUCTURE: Final = "structuredContent"
+UNCHECKED: Final = "unchecked"
 _REASON: Final = "content_refused"
 # The most tools whose schemas one connection has, and the size of these (bytes). At the limit the oldest are dropped.
 MOST_TOOLS: Final = 4096
 MOST_BYTES: Final = 4 * 1024 * 1024
-_NO_ARGUMENTS: Final = b"{}"
+_NULL: Final = b"null"
+_NO_ARGUMENTS: Final = (b"", _NULL)
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Finding(NamedTuple):
@@ -45,6 +51,31 @@ class Finding(NamedTuple):
     refused: bool
 
 
+_Value = msgspec.Raw | msgspec.UnsetType
+
+
+class _Params(msgspec.Struct, gc=False):
+    arguments: _Value = msgspec.UNSET
+
+
+class _Result(msgspec.Struct, gc=False):
+    structured: _Value = msgspec.field(default=msgspec.UNSET, name=STRUCTURE)
+    is_error: _Value = msgspec.field(default=msgspec.UNSET, name="isError")
+    kind: _Value = msgspec.field(default=msgspec.UNSET, name="resultType")
+    task: _Value = msgspec.UNSET
+
+
+class _List(msgspec.Struct, gc=False):
+    tools: _Value = msgspec.UNSET
+    cursor: _Value = msgspec.field(default=msgspec.UNSET, name="nextCursor")
+
+
+class _Listed(msgspec.Struct, gc=False):
+    name: _Value = msgspec.UNSET
+    arguments: _Value = msgspec.field(default=msgspec.UNSET, name="inputSchema")
+    output: _Value = msgspec.field(default=msgspec.UNSET, name="outputSchema")
+
+
 class _Tool(NamedTuple):
     arguments: Schema | None
     output: Schema | None
@@ -54,10 +85,13 @@ class _Tool(NamedTuple):
 class ToolSchemas:
     """The schemas of the tools that were listed on one connection, by the name of the tool."""
 
-    __slots__ = ("_size", "by_name")
+    __slots__ = ("_size", "by_name", "known")
 
     def __init__(self) -> None:
         self.by_name: dict[str, _Tool] = {}
+        # Whether a list was read to its end since the tools may have changed, or cannot be read.
+        self.known = False
+        # The size of the schemas (bytes).
         self._size = 0
 
     def add(self, name: str, tool: _Tool) -> None:
@@ -71,6 +105,7 @@ class ToolSchemas:
     def clear(self) -> None:
         """Forget all schemas, because the tools may have changed."""
         self.by_name.clear()
+        self.known = False
         self._size = 0
 
     def _drop(self, name: str) -> None:
@@ -89,20 +124,26 @@ class SchemaChecks:
         self._store = SchemaStore()
 
     def on_list(self, tools: ToolSchemas, message: Response) -> None:
-        """Store the schemas of a list of tools, or of a page of one. A list of more than MOST_BYTES is not read."""
+        """Store the schemas of a list of tools, or of a page of one. Too large a page is reported, and its tools are not checked."""
         if len(memoryview(message.result)) > MOST_BYTES:
+            self._report(Finding(SCHEMA, "", "", UNCHECKED, refused=False))
             return
-        listed = json_object.items_up_to(MOST_TOOLS, json_object.peek(message.result).get("tools"))
-        for item in listed or ():
-            found = json_object.peek(item)
-            name = json_object.string(found.get("name"))
-            arguments = self._schema(self._arguments, found.get("inputSchema"))
-            output = self._schema(self._output, found.get("outputSchema"))
+        page = _read(_List, message.result)
+        if _bytes(page.cursor) in (b"", _NULL):
+            tools.known = True
+        listed = json_object.items_up_to(MOST_TOOLS, _bytes(page.tools))
+        if listed is None:
+            self._report(Finding(SCHEMA, "", "", UNCHECKED, refused=False))
+            return
+        for item in listed:
+            found = _read(_Listed, item)
+            arguments = self._schema(self._arguments, _bytes(found.arguments))
+            output = self._schema(self._output, _bytes(found.output))
             size = sum(len(one.text) for one in (arguments, output) if one is not None)
-            tools.add(name, _Tool(arguments, output, size))
+            tools.add(json_object.string(_bytes(found.name)), _Tool(arguments, output, size))
 
-    def _schema(self, mode: str, text: msgspec.Raw | None) -> Schema | None:
-        return None if text is None or mode == OFF else self._store.find(bytes(text))
+    def _schema(self, mode: str, text: bytes) -> Schema | None:
+        return self._store.find(text) if text and mode != OFF else None
 
     def on_call(self, tools: ToolSchemas, request: Request, name: str, version: str) -> Request | Response:
         """Return a call of a tool, or the response to a call whose arguments violate the schema. Raises Rejection.
@@ -113,15 +154,15 @@ class SchemaChecks:
         tool = tools.by_name.get(name)
         if tool is None or tool.arguments is None:
             return request
-        value = bytes(json_object.peek(request.params).get("arguments", _NO_ARGUMENTS))
-        violation = self._check(ARGUMENTS, name, tool.arguments, value, self._arguments)
-        if violation is None or self._arguments != REFUSE:
+        value = _bytes(_read(_Params, request.params).arguments)
+        value = b"{}" if value in _NO_ARGUMENTS else value
+        fault = self._check(ARGUMENTS, name, tool.arguments, value, self._arguments)
+        if fault is None or self._arguments != REFUSE:
             return request
-        text = f"the arguments of the tool {name} {_described(violation)} (inputSchema)"
+        text = f"Invalid arguments for the tool {name}: {fault.text} (inputSchema)"
         if version >= TOOL_ERRORS_SINCE:
             return Response(request.id, _tool_error(text, version), b"")
-        data: dict[str, object] = {"path": violation.path, "keyword": violation.keyword}
-        raise Rejection(200, INVALID_PARAMS, text, data=data, reason=_REASON)
+        raise Rejection(200, INVALID_PARAMS, text, data=fault.data, reason=_REASON)
 
     def on_result(self, tools: ToolSchemas, name: str, message: Response) -> Response:
         """Return the result of a call, or an error for a result that violates the schema.
@@ -131,45 +172,79 @@ class SchemaChecks:
         tool = tools.by_name.get(name)
         if tool is None or tool.output is None:
             return message
-        found = json_object.peek(message.result)
+        found = _read(_Result, message.result)
         if _has_no_structure(found):
             return message
-        value = found.get("structuredContent")
-        if value is None:
-            violation: Violation | None = Violation("", "structuredContent")
-            self._found(OUTPUT, name, Violation("", "structuredContent"), self._output)
+        value = _bytes(found.structured)
+        fault: _Fault | None = _MISSING
+        if value:
+            fault = self._check(OUTPUT, name, tool.output, value, self._output)
         else:
-            violation = self._check(OUTPUT, name, tool.output, bytes(value), self._output)
-        if violation is None or self._output != REFUSE:
+            self._found(OUTPUT, name, "", STRUCTURE, self._output)
+        if fault is None or self._output != REFUSE:
             return message
-        text = f"the output of the tool {name} {_described(violation)} (outputSchema)"
-        return Response(message.id, b"", fault_text(INTERNAL_ERROR, text))
+        text = f"Invalid output of the tool {name}: {fault.text} (outputSchema)"
+        return Response(message.id, b"", fault_text(INTERNAL_ERROR, text, fault.data))
 
-    def _check(self, kind: str, name: str, schema: Schema, value: bytes, mode: str) -> Violation | None:
+    def _check(self, kind: str, name: str, schema: Schema, value: bytes, mode: str) -> "_Fault | None":
         try:
             violation = schema.check(value)
         except UnusableSchema:
             self._report(Finding(SCHEMA, name, "", kind, refused=False))
             return None
-        except Unchecked:
-            violation = Violation("", _TOO_LARGE)
-        if violation is not None:
-            self._found(kind, name, violation, mode)
-        return violation
+        except UncheckedValue as fault:
+            self._found(kind, name, "", UNCHECKED, mode)
+            return _Fault(f"it cannot be checked: {fault}", "", UNCHECKED)
+        if violation is None:
+            return None
+        self._found(kind, name, violation.declared, violation.keyword, mode)
+        place = f" at {violation.path}" if violation.path else ""
+        return _Fault(
+            f"{violation.keyword or 'the schema'} is violated{place}", violation.path, violation.keyword
+        )
 
-    def _found(self, kind: str, name: str, violation: Violation, mode: str) -> None:
-        self._report(Finding(kind, name, violation.path, violation.keyword, refused=mode == REFUSE))
+    def _found(self, kind: str, name: str, path: str, keyword: str, mode: str) -> None:
+        self._report(Finding(kind, name, path, keyword, refused=mode == REFUSE))
 
 
-def _has_no_structure(found: json_object.Members) -> bool:
-    if bytes(found.get("isError", b"")) == b"true" or "task" in found:
+class _Fault(NamedTuple):
+    """Why content is refused, for the peer that gets the error."""
+
+    text: str
+    path: str
+    keyword: str
+
+    @property
+    def data(self) -> dict[str, object]:
+        """Return the data of the error."""
+        return {"path": self.path, "keyword": self.keyword}
+
+
+_MISSING: Final = _Fault(f"{STRUCTURE} is missing", "", STRUCTURE)
+
+
+def _read(kind: type[T], text: bytes | msgspec.Raw) -> T:
+    """Return the few members of an object that a class has, those of a text that is no object as absent.
+
+    All others are skipped without an object for each.
+    """
+    try:
+        return msgspec.json.decode(text or b"{}", type=kind)
+    except UNREADABLE:
+        found = json_object.peek(text)
+        names = {field.encode_name for field in msgspec.structs.fields(kind)}
+        # It has a lone surrogate, or is no object.
+        return msgspec.convert({key: value for key, value in found.items() if key in names}, kind)
+
+
+def _bytes(value: _Value) -> bytes:
+    return b"" if isinstance(value, msgspec.UnsetType) else bytes(value)
+
+
+def _has_no_structure(found: _Result) -> bool:
+    if _bytes(found.is_error) == b"true" or _bytes(found.task):
         return True
-    return json_object.string(found.get("resultType", b'"complete"')) != "complete"
-
-
-def _described(violation: Violation) -> str:
-    place = f" at {violation.path}" if violation.path else ""
-    return f"violate {violation.keyword or 'the schema'}{place}"
+    return _bytes(found.kind) not in (b"", b'"complete"')
 
 
 def _tool_error(text: str, version: str) -> bytes:

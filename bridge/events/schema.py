@@ -124,6 +124,40 @@ class PolicyDenied(Event, frozen=True, kw_only=True, omit_defaults=True):
     earlier: Earlier = ""
 
 
+class _Content(Event, frozen=True, kw_only=True, omit_defaults=True, tag=None):
+    reason: Annotated[
+        str,
+        Meta(
+            description="The check: arguments or output; schema for a schema that cannot be used, with the check as keyword.",
+            examples=["arguments"],
+        ),
+    ]
+    tool: Annotated[str, Meta(description="The name of the tool.", examples=["create_issue"])] = ""
+    path: Annotated[
+        str,
+        Meta(
+            description="Where in the arguments or the output: a JSON pointer, with * for members that the schema does not name.",
+            examples=["/labels/0"],
+        ),
+    ] = ""
+    keyword: Annotated[
+        str,
+        Meta(
+            description="The keyword of the schema that is violated; structuredContent if that is missing, unchecked for what was not checked.",
+            examples=["type"],
+        ),
+    ] = ""
+    count: Count
+
+
+class ContentRefused(_Content, frozen=True, kw_only=True, omit_defaults=True):
+    """Calls of a tool or its results were refused, because a check of [content] is "refuse"."""
+
+
+class ContentWarning(_Content, frozen=True, kw_only=True, omit_defaults=True):
+    """A check of [content] has found what it only reports, or a schema that cannot be used."""
+
+
 class DefaultTokenRefused(Event, frozen=True, kw_only=True, omit_defaults=True):
     """The default token was sent by a process of another user."""
 

@@ -1,22 +1,39 @@
 """Connect the checks of the content of one server with its log."""
 
+from typing import Final
+
+from ...validators import json_schema
 from ..config.settings import ServerConfig
 from ..core.content_policy import ContentPolicy
 from ..core.schema_checks import Finding
 from .server_log import ServerLog
 
+# The longest name of a tool in an event (characters).
+_LONGEST_NAME: Final = 128
+
+
+class ContentReports:
+    """Logs what the checks of one server find."""
+
+    def __init__(self, log: ServerLog) -> None:
+        self._log = log
+
+    def report(self, finding: Finding) -> None:
+        """Log and count a finding."""
+        kind, tool = finding.kind, finding.tool[:_LONGEST_NAME]
+        about = {"tool": tool, "path": finding.path, "keyword": finding.keyword}
+        fields = {key: value for key, value in about.items() if value}
+        if finding.refused:
+            self._log.counted.add("content_refused", ("refused", kind, tool), reason=kind, **fields)
+        else:
+            self._log.counted.add("content_warning", ("warning", kind, tool), reason=kind, **fields)
+
 
 def content_of(config: ServerConfig, log: ServerLog) -> ContentPolicy | None:
     """Return the checks of a server, None if no check is on."""
-
-    def report(finding: Finding) -> None:
-        event = "content_refused" if finding.refused else "content_warning"
-        fields = {"tool": finding.tool, "path": finding.path, "keyword": finding.keyword}
-        log.counted.add(
-            event,
-            (event, finding.kind, finding.tool),
-            reason=finding.kind,
-            **{key: value for key, value in fields.items() if value},
-        )
-
-    return ContentPolicy(config.content, report) if config.content.on else None
+    if not config.content.on:
+        return None
+    if config.content.reads_schemas:
+        # The first call should not wait for the import.
+        json_schema.prepare()
+    return ContentPolicy(config.content, ContentReports(log).report)

@@ -58,6 +58,7 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
         "tools",
         "features",
         "definitions",
+        "content",
         "argument_bytes",
         "rates",
         "tool_rates",
