@@ -22,7 +22,9 @@ class ContentReports:
         """Log and count a finding."""
         kind, tool = finding.kind, finding.tool[:_LONGEST_NAME]
         about = {"tool": tool, "path": finding.path, "keyword": finding.keyword}
-        fields = {key: value for key, value in about.items() if value}
+        key = (kind, "refused" if finding.refused else "warned")
+        self._log.content_findings[key] = self._log.content_findings.get(key, 0) + 1
+        fields = {name: value for name, value in about.items() if value}
         if finding.refused:
             self._log.counted.add("content_refused", ("refused", kind, tool), reason=kind, **fields)
         else:
