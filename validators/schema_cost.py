@@ -19,6 +19,8 @@ MOST_NODES: Final = 2048
 MOST_PATTERNS: Final = 64
 # More evaluations than anything may cause.
 _TOO_MANY: Final = 2**40
+# Subschemas times depths that are computed, each some two microseconds.
+_MOST_WORK: Final = 12 * 1024
 # The depths for which the number is computed, one after the other, until the value is not deeper.
 _DEPTHS: Final = (2, 4, 8, 16, 32, 64, 128, 512)
 # Keywords whose value is one schema, a list of schemas, or schemas by name.
@@ -78,6 +80,10 @@ class _Node:
             len(msgspec.json.encode(schema[key])) // _LIST_BYTES for key in _LISTS if key in schema
         )
 
+    @property
+    def has_edges(self) -> bool:
+        return bool(self.same or self.one_member or self.each_member or self.one_item or self.each_item)
+
 
 class SchemaCost:
     """The cost of one schema, as `msgspec.json.decode` returns it. Raises UnusableSchema.
@@ -110,6 +116,7 @@ class SchemaCost:
             below = sum(self._here[one] for one in node.same)
             repeated = 1 + ("unevaluatedProperties" in node.schema) + ("unevaluatedItems" in node.schema)
             self._here[at] = min(node.weight + repeated * below, _TOO_MANY)
+        self._inner = [(at, self._nodes[at]) for at in self._order if self._nodes[at].has_edges]
         self._totals = self._here
         self._depth = 1
         self._steady = False
@@ -120,6 +127,8 @@ class SchemaCost:
         total = 0
         for depth in _DEPTHS:
             while self._depth < depth and not self._steady:
+                if self._depth * len(self._inner) > _MOST_WORK:
+                    return _TOO_MANY
                 self._deepen()
             total = self._totals[0]
             if self._steady or total >= _TOO_MANY or depth_ok(value, depth):
@@ -129,9 +138,8 @@ class SchemaCost:
     def _deepen(self) -> None:
         before = self._totals
         members, items = [0] * len(before), [0] * len(before)
-        totals = [0] * len(before)
-        for at in self._order:
-            node = self._nodes[at]
+        totals = before.copy()
+        for at, node in self._inner:
             members[at] = _most(before, node.one_member) + sum(before[one] for one in node.each_member)
             items[at] = _most(before, node.one_item) + sum(before[one] for one in node.each_item)
             for one in node.same:

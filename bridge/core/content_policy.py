@@ -1,8 +1,9 @@
 """Check the content of requests of clients and of responses of a server, as far as the configuration of the server asks for it. Pure.
 
 This is the one place of the message path that looks into arguments and results: `on_request` for a request of a client before
-it reaches the server, `on_response` for the response before it reaches the client. Both are called only if a check is on.
-Everything passes unchanged that no check refuses.
+it reaches the server, `on_response` for each response of the server, also an error, before it reaches the client, and
+`on_notification` and `on_server_request` for its other messages. They are called only if a check is on. Everything passes
+unchanged that no check refuses.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from ...validators.jsonrpc import Request, Response
+from ...validators.jsonrpc import Notification, Request, Response
 from .schema_checks import OFF, Finding, SchemaChecks, ToolSchemas
 
 
@@ -62,4 +63,12 @@ class ContentPolicy:
                 return self._schemas.on_result(tools, name, message)
             if method == "tools/list":
                 self._schemas.on_list(tools, message)
+        return message
+
+    def on_notification(self, message: Notification) -> Notification | None:
+        """Return a notification of the server as its client gets it, None if the client does not get it."""
+        return message
+
+    def on_server_request(self, message: Request) -> Request | Response:
+        """Return a request of the server as its client gets it, or the response to a request that is refused."""
         return message

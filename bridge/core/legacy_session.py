@@ -438,11 +438,26 @@ class LegacySession:
         request = self._pending.by_wire_id.get(about) if about else None
         stream = None if request is None or request.stream.answers_only else request.stream
         if type(message) is Notification:
-            if message.method == "notifications/tools/list_changed":
-                self._tools.clear()
+            if self._policy.content is not None:
+                return self._on_checked_notification(self._policy.content, message, stream)
             return self._server.on_notification(message, stream)
         assert type(message) is Request  # noqa: S101 - the union has three members
+        if self._policy.content is not None:
+            checked = self._policy.content.on_server_request(message)
+            if isinstance(checked, Response):
+                return (self._to_server(checked),)
+            message = checked
         return self._server.on_request(message, stream, is_open=self.phase == OPEN)
+
+    def _on_checked_notification(
+        self, content: ContentPolicy, message: Notification, stream: Stream | None
+    ) -> Effects:
+        if message.method == "notifications/tools/list_changed":
+            self._tools.clear()
+        checked = content.on_notification(message)
+        if checked is None:
+            return (LogDebug("notification_refused"),)
+        return self._server.on_notification(checked, stream)
 
     def on_server_start(self) -> Effects:
         """Handle the start of a process: one that replaces another gets `initialize` as the client has sent it."""

@@ -511,7 +511,7 @@ class Multiplexer:
             case "notifications/message":
                 calls = self._calls
                 call = calls.get(about) if about else target_of_log_message(calls, message.params)
-                return () if call is None or call.policy.denied(method) else (_notify(call, message),)
+                return () if call is None or call.policy.denied(method) else _notify(call, message)
             case "notifications/cancelled":
                 return self._on_listen_cancelled(read_cancelled(message.params)[0])
             case input_over.METHOD:
@@ -534,7 +534,7 @@ class Multiplexer:
             self._timeouts.on_progress(wire_id)
         found = json_object.peek(message.params)
         found["progressToken"] = json_object.raw(call.envelope.token)
-        return (_notify(call, Notification(message.method, json_object.write(found))),)
+        return _notify(call, Notification(message.method, json_object.write(found)))
 
     def _on_input_over(self, inner: str) -> Effects:
         queue, state = self._rounds.pop(inner, (None, ""))
@@ -557,7 +557,7 @@ class Multiplexer:
             return (LogDebug("extension_notification_not_sent"),)
         if call.request.method == LISTEN:
             message = Notification(message.method, _with_subscription(message.params, call.request.id))
-        return (_notify(call, message),)
+        return _notify(call, message)
 
     def _publish(self, message: Notification) -> Effects:
         call = self._calls.get(subscription_of(message.params))
@@ -566,7 +566,7 @@ class Multiplexer:
         if call.policy.denied(message.method):
             return (LogDebug("notification_denied"),)
         params = _with_subscription(message.params, call.request.id)
-        return (_notify(call, Notification(message.method, params)),)
+        return _notify(call, Notification(message.method, params))
 
     def on_tick(self, now: float, new_id: Callable[[], str] = errors.no_id) -> Effects:
         """Handle the passing of time: cancel calls beyond their limits. `now` is in seconds on any steady clock."""
@@ -655,8 +655,12 @@ def _answer_error(call: ClientRequest, message: Response) -> Effects:
     return (ToClient(call.queue, response, last=not call.pipe, status=_STATUS.get(fault.code, 200)),)
 
 
-def _notify(call: ClientRequest, message: Notification) -> ToClient:
-    return ToClient(call.queue, jsonrpc.notification(message.method, message.params))
+def _notify(call: ClientRequest, message: Notification) -> tuple[ToClient, ...]:
+    content = call.policy.content
+    checked = message if content is None else content.on_notification(message)
+    if checked is None:
+        return ()
+    return (ToClient(call.queue, jsonrpc.notification(checked.method, checked.params)),)
 
 
 def _complete_listen(call: ClientRequest, result: bytes) -> Effects:
@@ -666,10 +670,8 @@ def _complete_listen(call: ClientRequest, result: bytes) -> Effects:
     completed = ToClient(call.queue, over, last=not call.pipe)
     if not call.pipe:
         return (completed,)
-    return (
-        completed,
-        _notify(call, Notification("notifications/cancelled", cancelled(call.request.id, b""))),
-    )
+    over = jsonrpc.notification("notifications/cancelled", cancelled(call.request.id, b""))
+    return (completed, ToClient(call.queue, over))
 
 
 def _timed_out(call: ClientRequest, text: str, new_id: Callable[[], str]) -> ToClient:

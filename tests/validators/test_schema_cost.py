@@ -1,6 +1,7 @@
 """The bound of the work that a schema can cause, against schemas that are made to be expensive."""
 
 import json
+import time
 
 import pytest
 
@@ -73,6 +74,15 @@ def test_the_number_is_remembered_for_deeper_values():
     assert deep > shallow
     # Deeper than all depths that are tried.
     assert found.bound(b"[" * 1000 + b"]" * 1000) > deep
+
+
+def test_a_large_schema_is_not_followed_into_the_depth_for_long():
+    levels = {f"a{one}": {"properties": {"x": {"$ref": f"#/$defs/a{one + 1}"}}} for one in range(1000)}
+    found = cost({"$ref": "#/$defs/a0", "$defs": {**levels, "a1000": {}}})
+    started = time.thread_time()
+    assert found.bound(json.dumps(nested(60)).encode()) > 2**39
+    assert time.thread_time() - started < 0.2
+    assert found.bound(json.dumps(nested(3)).encode()) < 1000
 
 
 @pytest.mark.parametrize(

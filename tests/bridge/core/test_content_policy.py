@@ -6,7 +6,7 @@ import pytest
 
 from mcpbridged.bridge.core.content_policy import NO_CHECKS, ContentModes, ContentPolicy
 from mcpbridged.bridge.core.schema_checks import ToolSchemas
-from mcpbridged.validators.jsonrpc import Request, Response
+from mcpbridged.validators.jsonrpc import Notification, Request, Response
 
 LIST = Response(
     b"1", b'{"tools":[{"name":"t","inputSchema":{"required":["a"]},"outputSchema":{"type":"object"}}]}', b""
@@ -59,3 +59,10 @@ def test_without_checks_all_passes():
     assert policy.on_response(tools, "tools/list", "", LIST) is LIST
     assert policy.on_request(tools, CALL, "t", "2025-11-25") is CALL
     assert policy.on_response(tools, "tools/call", "t", RESULT) is RESULT
+
+
+def test_other_messages_of_the_server_pass():
+    policy = ContentPolicy(ContentModes("refuse", "refuse"), print)
+    told, asked = Notification("notifications/message", b"{}"), Request(b"1", "roots/list", b"")
+    assert policy.on_notification(told) is told
+    assert policy.on_server_request(asked) is asked

@@ -374,3 +374,90 @@ def test_a_waiting_call_of_a_client_without_checks_beside_one_with_them():
     assert [method for _, method, _ in sent_to_server(effects)] == ["tools/call"]
     assert [answer["id"] for _, answer, _ in sent_to_clients(effects)] == ["b"]
     assert params()
+
+
+# ---- other messages of the server
+
+
+class Censor(ContentPolicy):
+    """Drops, changes or refuses messages of the server by the text in them."""
+
+    def on_notification(self, message):
+        if b"drop" in message.params:
+            return None
+        return Notification(message.method, message.params.replace(b"change", b"changed"))
+
+    def on_server_request(self, message):
+        if b"drop" in message.params:
+            return Response(message.id, b"", b'{"code":-32603,"message":"refused"}')
+        return Request(message.id, message.method, message.params.replace(b"change", b"changed"))
+
+    def on_response(self, tools, method, name, message):
+        return Response(message.id, message.result.replace(b"change", b"changed"), message.error)
+
+
+def censoring():
+    made = AccessPolicy()
+    made.content = Censor(ContentModes(), print)
+    return made
+
+
+def listening(session):
+    stream, _ = session.it.on_listen(object())
+    session.it.on_client_message(Notification("notifications/initialized", b""), None)
+    return stream
+
+
+@pytest.fixture
+def censored():
+    session = Session()
+    session.it._policy = censoring()
+    listening(session)
+    return session
+
+
+def test_a_notification_of_the_server_may_be_changed_or_dropped(censored):
+    def send(text):
+        return censored.it.on_server_message(Notification("notifications/message", b'{"data":"%b"}' % text))
+
+    assert to_clients(send(b"change"))[0]["params"] == {"data": "changed"}
+    assert to_clients(send(b"x"))[0]["params"] == {"data": "x"}
+    assert [effect.event for effect in send(b"drop")] == ["notification_refused"]
+
+
+def test_a_request_of_the_server_may_be_changed_or_refused(censored):
+    def send(text):
+        return censored.it.on_server_message(Request(b'"s"', "x/ask", b'{"message":"%b"}' % text))
+
+    assert to_clients(send(b"change"))[0]["params"] == {"message": "changed"}
+    [effect] = send(b"drop")
+    assert json.loads(effect.line) == {
+        "jsonrpc": "2.0",
+        "id": "s",
+        "error": {"code": -32603, "message": "refused"},
+    }
+
+
+@pytest.mark.parametrize("method", ["initialize", "tools/list", "x/other"])
+def test_each_response_is_checked(method):
+    session = Session(opened=False)
+    session.it._policy = censoring()
+    if method != "initialize":
+        session.open()
+        session.request(method)
+    effects = session.answer(
+        1 if method == "initialize" else 2, {"protocolVersion": "2025-11-25", "x": "change"}
+    )
+    assert to_clients(effects)[0]["result"]["x"] == "changed"
+
+
+def test_a_notification_to_a_stateless_client_may_be_changed_or_dropped():
+    talk = Talk(policy=censoring())
+    talk.ask("a", "tools/call", params(name="t", meta={"progressToken": 5}))
+
+    def send(text):
+        effects = talk.notify("notifications/progress", progressToken=1, progress=1, message=text)
+        return [answer["params"]["message"] for _, answer, _ in sent_to_clients(effects)]
+
+    assert (send("change"), send("x"), send("drop")) == (["changed"], ["x"], [])
+    assert sent_to_clients(talk.answer(1, {"x": "change"}))[0][1]["result"]["x"] == "changed"
