@@ -49,6 +49,7 @@ SECTIONS = {
     "[metrics]": schema.Metrics,
     "[traces]": schema.Traces,
     "[admin]": schema.Admin,
+    "[content]": schema.Content,
     "[servers.NAME]": schema.Server,
     "[servers.NAME.oauth]": schema.OAuth,
     "[oauth]": schema.OAuthStore,

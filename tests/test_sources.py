@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("bridge", "entry", "transports", "validators")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Names of modules that differ from that of their distribution.
-MODULES = {"trio-websocket": "trio_websocket", "pyyaml": "yaml"}
+MODULES = {"trio-websocket": "trio_websocket", "pyyaml": "yaml", "jsonschema-rs": "jsonschema_rs"}
 
 
 @cache

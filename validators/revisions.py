@@ -43,6 +43,8 @@ NEGOTIATED_SINCE: Final = _2025_06_18
 URL_MODE_SINCE: Final = _2025_11_25
 # Several content blocks in one sampling message (client/sampling).
 BLOCKS_SINCE: Final = _2025_11_25
+# Arguments that a tool does not accept are an error of the tool, not of the protocol (server/tools, SEP-1303).
+TOOL_ERRORS_SINCE: Final = _2025_11_25
 # Event streams that begin with an event without data, from which a client can resume (basic/transports).
 PRIMING_SINCE: Final = _2025_11_25
 

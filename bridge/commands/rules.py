@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
+import attrs
+
 from ...validators.jsonrpc import KNOWN_METHODS
 from ...validators.stateless_request import LISTEN
 from ..config import load, rules, tables
 from ..config.locate import Locator
 from ..config.rules import KeyPath, Question, Step
-from ..config.schema import File
+from ..config.schema import Content, File
 from ..config.settings import Settings
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..core.suggestion import suggestion
@@ -143,7 +145,9 @@ def _rules_of(file: File) -> Iterator[tuple[KeyPath, Any]]:
     yield from _members(("features",), file.features)
     yield from _members(("rates",), file.rates)
     yield from _members(("tool_rates",), file.tool_rates)
+    yield from _content(("content",), file.content)
     for name, server in file.servers.items():
+        yield from _content(("servers", name, "content"), server.content)
         for key in ("tools", "features", "argument_bytes", "rates", "tool_rates"):
             yield from _members(("servers", name, key), getattr(server, key))
     for name, token in file.tokens.items():
@@ -152,6 +156,12 @@ def _rules_of(file: File) -> Iterator[tuple[KeyPath, Any]]:
                 yield ("tokens", name, key), getattr(token, key)
         for key in ("tools", "features", "rates", "limits"):
             yield from _members(("tokens", name, key), getattr(token, key))
+
+
+def _content(path: KeyPath, table: Content) -> Iterator[tuple[KeyPath, Any]]:
+    for key, value in attrs.asdict(table).items():
+        if value:
+            yield (*path, key), value
 
 
 def _members(path: KeyPath, table: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, Any]]:

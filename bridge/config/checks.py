@@ -30,6 +30,7 @@ from .addresses import (
 from .aggregate_checks import check_aggregates
 from .child_directory import client_directories
 from .child_environment import BadEnvironment, check_entry, check_from_client, check_variable, shown
+from .content import check_content
 from .credentials import BadCredential, check_source, expand_home, split_helper
 from .executable import NotRunnable, check_word
 from .expansion import BadExpansion, NotSet, expanded
@@ -68,6 +69,7 @@ def check_values(reading: Reading, environment: Mapping[str, str]) -> None:
         oauth_helper(file)
     with reading.catch(""):
         check_endpoint(file.traces.otlp_endpoint)
+    check_content(reading)
 
 
 def check_limits(reading: Reading, where: str, limits: Mapping[str, object], *path: str) -> None:

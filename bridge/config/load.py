@@ -20,6 +20,7 @@ from ...validators.client_certificate import check_name
 from ...validators.forwarded import TrustedProxies, parse_networks
 from ...validators.limits import Limits
 from ...validators.token_bucket import Rate, parse_rate
+from ..core.content_policy import ContentModes
 from ..core.request_rates import TRANSPORTS, RateTable, ServerRates, ToolRates
 from .access_token_settings import settings_of as access_token_settings
 from .aggregate_checks import members_of
@@ -33,6 +34,7 @@ from .child_environment import (
     secret_names,
     withheld,
 )
+from .content import content_modes
 from .credentials import BOOT, BadCredential, expand_home, is_file_source, read_private, read_secret
 from .executable import NotRunnable, check_program, why_not_there
 from .expansion import NotSet, expanded
@@ -148,6 +150,7 @@ def _planned(file: File, path: Path, environment: Mapping[str, str]) -> Settings
             needs_pin=file.approval,
             definitions=file.definitions,
             validate=server.validate or file.validate,
+            content=content_modes(server.content, file.content),
         )
         for name, server in file.servers.items()
         if server.enabled
@@ -258,9 +261,10 @@ def _server(
     needs_pin: bool,
     definitions: str,
     validate: str,
+    content: ContentModes,
 ) -> ServerConfig:
     if server.url:
-        return _remote_server(name, server, limits, base, environment, definitions, validate)
+        return _remote_server(name, server, limits, base, environment, definitions, validate, content)
     try:
         server = expanded(server, environment)
     except NotSet as fault:
@@ -297,6 +301,7 @@ def _server(
         needs_pin=needs_pin,
         definitions=server.definitions or definitions,
         validate=validate,
+        content=content,
         outside=tuple(base / expand_home(name) for name in _files_outside(server)),
         pending=True,
     )
@@ -313,6 +318,7 @@ def _remote_server(
     environment: Mapping[str, str],
     definitions: str,
     validate: str,
+    content: ContentModes,
 ) -> ServerConfig:
     remote = remote_of(server, base)
     limits = changed_limits(limits, server.limits)
@@ -332,6 +338,7 @@ def _remote_server(
         remote=remote,
         definitions=server.definitions or definitions,
         validate=validate,
+        content=content,
     )
     config = attrs.evolve(
         config, resolver=partial(_resolve_remote, config, remote, server, base, environment)

@@ -15,6 +15,7 @@ from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_
 from ..core.access_policy import feature_of
 from ..core.argument_limits import ArgumentLimits
 from ..core.request_rates import RequestRates
+from ..core.schema_checks import OFF
 from .credentials import PRINCIPAL
 from .schema import File, Server
 from .settings import AGGREGATE, ALL, Settings, TokenConfig
@@ -103,6 +104,8 @@ def _steps(question: Question, file: File, settings: Settings) -> Iterator[Step]
             yield from _tool(question, server, token)
         if question.method in _WITH_ARGUMENTS:
             yield from _arguments(question, file, settings)
+        if question.method == CALL:
+            yield from _content(question, file, settings)
     yield from _rates(question, settings)
     yield _in_flight(question, file, settings)
 
@@ -199,6 +202,16 @@ def _arguments(question: Question, file: File, settings: Settings) -> Iterator[S
     if limits.argument_depth:
         text = f"nested at most {limits.argument_depth} deep (limits.argument_depth)"
         yield Step("arguments", LIMITS, text, _limit_path(question.server, "argument_depth", file))
+
+
+def _content(question: Question, file: File, settings: Settings) -> Iterator[Step]:
+    [config] = [one for one in settings.servers if one.name == question.server]
+    for key, schema in (("arguments", "inputSchema"), ("output", "outputSchema")):
+        mode = getattr(config.content, key)
+        if mode != OFF:
+            own = getattr(file.servers[config.name].content, key)
+            path: KeyPath = ("servers", config.name, "content", key) if own else ("content", key)
+            yield Step("content", LIMITS, f"{key} and {schema} are compared ({mode})", path)
 
 
 def _rates(question: Question, settings: Settings) -> Iterator[Step]:

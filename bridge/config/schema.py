@@ -10,6 +10,8 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ...validators.script_addresses import FORM as SCHEME_FORM
+from ...validators.script_addresses import PATTERN as SCHEME_PATTERN
 from ...validators.token_bucket import FORM as RATE_FORM
 from ...validators.token_bucket import PATTERN as RATE_PATTERN
 from ..core.aggregate_members import DEFAULT_NAME
@@ -34,6 +36,10 @@ MOST_WORDS: Final = 256
 
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 LimitTable = dict[str, int | float]
+# Empty for the value of [content].
+ContentMode = Literal["", "off", "warn", "refuse"]
+CharactersMode = Literal["", "off", "warn", "refuse", "rewrite"]
+SchemeText = Annotated[str, Meta(max_length=128, pattern=SCHEME_PATTERN, extra={"form": SCHEME_FORM})]
 RateText = Annotated[str, Meta(pattern=RATE_PATTERN, extra={"form": RATE_FORM})]
 Feature = Literal[
     "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
@@ -199,6 +205,49 @@ class Admin:
             description="Whether the page can restart servers and reload the configuration; otherwise it only shows."
         ),
     ] = False
+
+
+@attrs.frozen
+class Content:
+    """[content] and [servers.NAME.content]: checks of what clients send to tools, and of what servers send to clients."""
+
+    arguments: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether arguments that violate the inputSchema of their tool pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    output: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether results that violate the outputSchema of their tool pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    mime: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether messages of servers with media types or base64 that are not valid pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    schemes: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether messages of servers with addresses of refused schemes pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    refused_schemes: Annotated[
+        tuple[SchemeText, ...],
+        Meta(
+            max_length=64,
+            description="Schemes of addresses, and media types of data URLs (data:TYPE/SUBTYPE), that the key schemes refuses; empty for those that run a script in a browser.",
+        ),
+    ] = ()
+    characters: Annotated[
+        CharactersMode,
+        Meta(
+            description="Whether messages of servers with hidden characters pass (off), are reported (warn), refused (refuse), or lose these characters (rewrite)."
+        ),
+    ] = ""
 
 
 @attrs.frozen
@@ -424,6 +473,9 @@ class Server:
         Literal["", "envelope", "strict"],
         Meta(description="How far messages are checked; empty for the value of the file."),
     ] = ""
+    content: Annotated[
+        Content, Meta(description="Checks of the content of calls that differ from [content].")
+    ] = attrs.field(factory=Content)
     limits: Annotated[
         LimitTable,
         Meta(description="Limits of this server that differ from [limits]; mcp-bridge(1) lists them."),
@@ -644,6 +696,9 @@ class File:
             description="Whether messages are checked as JSON-RPC messages (envelope), or also against the schemas of MCP (strict)."
         ),
     ] = "envelope"
+    content: Annotated[Content, Meta(description="Checks of the content of calls at all servers.")] = (
+        attrs.field(factory=Content)
+    )
     listen: Annotated[Listen, Meta(description="Listen addresses and authentication.")] = attrs.field(
         factory=Listen
     )
@@ -708,6 +763,7 @@ def json_schema() -> dict[str, Any]:
         Metrics,
         Traces,
         Admin,
+        Content,
         Server,
         OAuth,
         OAuthStore,

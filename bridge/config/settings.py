@@ -14,6 +14,7 @@ from ..core import grants
 from ..core.access_policy import AccessPolicy
 from ..core.aggregate_members import DEFAULT_NAME
 from ..core.argument_limits import limits_of
+from ..core.content_policy import NO_CHECKS, ContentModes
 from ..core.grants import Grant
 from ..core.request_rates import RateTable
 from ..redaction import SHORTEST_SECRET
@@ -122,6 +123,8 @@ class ServerConfig:
     definitions: str = "off"
     # How far its messages and those of its clients are checked: ENVELOPE or STRICT.
     validate: str = ENVELOPE
+    # The checks of the content of calls.
+    content: ContentModes = NO_CHECKS
     # The names of the variables that only this server has. They are part of the pin.
     variables: tuple[str, ...] = ()
     # The names of the variables of the daemon that are not passed. They follow from the other fields.

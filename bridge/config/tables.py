@@ -31,6 +31,7 @@ from .schema import (
     VERSION,
     Admin,
     Aggregate,
+    Content,
     Errors,
     File,
     Listen,
@@ -320,7 +321,10 @@ _SINGLE: Final[dict[str, Any]] = {
     "errors": Errors,
     "traces": Traces,
     "admin": Admin,
+    "content": Content,
 }
+# The same in the table of a server.
+_SINGLE_OF_SERVER: Final[dict[str, Any]] = {"oauth": OAuth, "content": Content}
 
 
 def _read_tables(table: dict[str, Any], reading: Reading) -> File:
@@ -366,21 +370,23 @@ def _access_tokens(given: object, reading: Reading) -> AccessTokens:
 
 def _servers(table: dict[str, Any], reading: Reading) -> dict[str, Server]:
     """Return the servers, each of which is either a process or a remote server."""
-    oauth: dict[str, OAuth] = {}
+    inner: dict[str, dict[str, Any]] = {}
     keys: dict[str, tuple[str, ...]] = {}
     for name, value in _sub(table, "servers", reading).items():
         if isinstance(value, dict):
             given = cast("dict[str, Any]", value)
             keys[name] = tuple(given)
-            if "oauth" in given:
-                # Converted by itself, because unknown keys of an inner table would be ignored.
-                oauth[name] = _convert(OAuth, given.pop("oauth"), ("servers", name, "oauth"), reading)
+            inner[name] = {
+                key: _convert(cls, given.pop(key), ("servers", name, key), reading)
+                for key, cls in _SINGLE_OF_SERVER.items()
+                if key in given
+            }
     servers = _named(Server, table, "servers", reading)
     if collision := find_collision(servers):
         name, reason = collision
         reading.add(f"servers.{name}: {reason}", "servers", name, is_key=True)
     for name, server in servers.items():
-        servers[name] = attrs.evolve(server, oauth=oauth.get(name))
+        servers[name] = attrs.evolve(server, **inner.get(name, {}))
         if reading.whole and name in keys:
             for fault in _kind_faults(name, servers[name], keys[name], reading):
                 path = ("servers", name, *([fault.key] if fault.key else []))
@@ -480,6 +486,7 @@ def _keys_of_tables() -> Iterator[tuple[str, str]]:
         **{f"[{table}]": cls for table, cls in _SINGLE.items()},
         "[servers.NAME]": Server,
         "[servers.NAME.oauth]": OAuth,
+        "[servers.NAME.content]": Content,
         "[tokens.NAME]": Token,
         "[access_tokens]": AccessTokens,
         "[access_tokens.scopes.SCOPE]": Scope,

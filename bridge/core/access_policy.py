@@ -22,6 +22,7 @@ from ...validators.list_changes import CAPABILITY_OF
 from ...validators.mcp_params import read_items, read_list
 from ...validators.rejection import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Rejection
 from .argument_limits import ArgumentLimits
+from .content_policy import ContentPolicy  # noqa: TC001 - as the other modules of the policy
 from .definition_guard import USED, DefinitionGuard
 from .errors import URL_ELICITATION_REQUIRED, fault_text, read_fault
 
@@ -77,12 +78,15 @@ class AccessPolicy:
         self._within = within
         # Compares the lists of the server with approved ones, None if they are not compared. Set by the owner of the policy.
         self.guard: DefinitionGuard | None = None
+        # Checks the content of calls, None if no check is on. Set by the owner of the policy of the server.
+        self.content: ContentPolicy | None = None
         # Whether anything is denied. If not, no payload is parsed.
         self.restricts = allowed != ("*",) or bool(denied or self._without)
         if within is not None:
             self._without |= within._without  # noqa: SLF001 - the other object is of this class
             self.restricts |= within.restricts
             arguments = within._arguments  # noqa: SLF001 - likewise
+            self.content = within.content
         self._arguments: ArgumentLimits | None = arguments
         # Whether requests of the client are checked.
         self.checks = self.restricts or arguments is not None

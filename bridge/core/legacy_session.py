@@ -29,6 +29,7 @@ from ...validators.session_replay import REPLAYED, SessionReplay
 from .abandoned_requests import AbandonedRequests
 from .access_policy import EVERYTHING, AccessPolicy
 from .call_metrics import Recorder
+from .content_policy import ContentPolicy
 from .definition_guard import GUARDED
 from .effects import (
     CANCELLED,
@@ -42,14 +43,16 @@ from .effects import (
     ToUpstream,
     failed_with,
 )
-from .errors import initialize_late, initialize_refused, no_id, read_fault, timeout_data
+from .errors import fault_text, initialize_late, initialize_refused, no_id, read_fault, timeout_data
 from .event_store import EventStore, Stream
 from .handshake import is_ordinary, revision_named
 from .held_messages import HeldMessages
 from .outcomes import outcome_of
 from .pending_requests import PendingRequest, PendingRequests
+from .schema_checks import ToolSchemas
 from .server_messages import ServerMessages
 from .tasks import task_of
+from .tool_listing import ToolListing
 
 # The error of a cancelled request, as the Python SDK of MCP sends it. HTTP requires a response.
 REQUEST_CANCELLED: Final = -32800
@@ -115,6 +118,9 @@ class LegacySession:
         self._to_server: Callable[[Message], ToChild | ToUpstream] = _as_line if ids is None else ToUpstream
         self._ids = count(1) if ids is None else ids
         self._policy = policy
+        # What the checks of content know of the tools of the server.
+        self._tools = ToolSchemas()
+        self._listing = ToolListing(limits)
         self.phase = NEW
         self._streams = EventStore(limits, new_key, pipe)
         self._pending = PendingRequests(limits)
@@ -216,19 +222,68 @@ class LegacySession:
         token, name = read_request(method, message.params, self._limits)
         if self._policy.checks:
             self._policy.check_request(method, message.params, name, 200)
+        content = self._policy.content
+        if content is not None:
+            checked = content.on_request(self._tools, message, name, self.version)
+            if isinstance(checked, Response):
+                return self._answer(
+                    PendingRequest(message.id, key, method, stream, b"", since, name), checked
+                )
+            message = checked
         wire_id = b"%d" % next(self._ids)
-        pending.add(wire_id, PendingRequest(message.id, key, method, stream, token, since, name))
         # The time of a request that is held begins when the server gets it.
-        if pending.timeouts.limited and self.phase != OPENING:
-            pending.timeouts.add(wire_id)
+        added = PendingRequest(message.id, key, method, stream, token, since, name)
+        pending.add(wire_id, added, timed=self.phase != OPENING)
         if method in REPLAYED:
             self._replay.record(method, message.params)
         params = self._replay.initialize if method == "initialize" else message.params
         if self.phase == OPEN or method == "initialize":
+            if content is not None:
+                return self._send_or_wait(Request(wire_id, method, params), token)
             if self._shared:
                 return (ToUpstream(Request(wire_id, method, params), token),)
             return (ToChild(jsonrpc.request(wire_id, method, params)),)
-        self._held.add(Request(wire_id, method, params), len(method) + len(params), token)
+        return self._hold_request(Request(wire_id, method, params), token)
+
+    # ---- checks of content that need the tools of the server
+
+    def _send_or_wait(self, request: Request, token: bytes) -> Effects:
+        if self._policy.content is None or not self._policy.content.needs_tools(self._tools, request.method):
+            return self._send_request(request, token)
+        self._listing.add(request, token)
+        return () if self._listing.listing_id else self._list_tools(b"")
+
+    def _send_request(self, request: Request, token: bytes) -> Effects:
+        return (ToUpstream(request, token) if self._shared else self._to_server(request),)
+
+    def _list_tools(self, cursor: bytes) -> Effects:
+        return self._send_request(self._listing.begin(b"%d" % next(self._ids), cursor), b"")
+
+    def _on_tools(self, message: Response) -> Effects:
+        assert self._policy.content is not None  # noqa: S101 - otherwise no call waits
+        self._policy.content.on_response(self._tools, "tools/list", "", message)
+        cursor = self._listing.end(message)
+        if cursor:
+            return self._list_tools(cursor)
+        # A list that cannot be read is not requested again for each call.
+        self._tools.known = True
+        effects: list[Effect] = []
+        for request, token in self._listing.take():
+            effects.extend(self._check_and_send(self._policy.content, request, token))
+        return tuple(effects)
+
+    def _check_and_send(self, content: ContentPolicy, request: Request, token: bytes) -> Effects:
+        name = self._pending.by_wire_id[request.id].name
+        try:
+            checked = content.on_request(self._tools, request, name, self.version)
+        except Rejection as rejection:
+            checked = Response(request.id, b"", fault_text(rejection.code, rejection.text, rejection.data))
+        if isinstance(checked, Response):
+            return self._answer(self._pending.remove(request.id), checked)
+        return self._send_request(checked, token)
+
+    def _hold_request(self, request: Request, token: bytes) -> Effects:
+        self._held.add(request, len(request.method) + len(request.params), token)
         if self.phase != LOST:
             return ()
         self._advance(_REQUEST)
@@ -303,6 +358,8 @@ class LegacySession:
         return (*effects, *_finished(request, CANCELLED))
 
     def _cancel(self, wire_id: bytes, params: bytes) -> Effects:
+        if self._listing.remove(wire_id):
+            return ()
         if self.phase == OPEN:
             self._abandoned.add(wire_id)
             return (
@@ -342,7 +399,7 @@ class LegacySession:
         for message, token, _ in self._held.take():
             match message:
                 case Request():
-                    effects.append(ToUpstream(message, token) if self._shared else self._to_server(message))
+                    effects.extend(self._send_or_wait(message, token))
                 case Notification():
                     effects.extend(self._send_notification(message))
                 case Response():
@@ -394,9 +451,26 @@ class LegacySession:
         request = self._pending.by_wire_id.get(about) if about else None
         stream = None if request is None or request.stream.answers_only else request.stream
         if type(message) is Notification:
+            if self._policy.content is not None:
+                return self._on_checked_notification(self._policy.content, message, stream)
             return self._server.on_notification(message, stream)
         assert type(message) is Request  # noqa: S101 - the union has three members
+        if self._policy.content is not None:
+            checked = self._policy.content.on_server_request(message)
+            if isinstance(checked, Response):
+                return (self._to_server(checked),)
+            message = checked
         return self._server.on_request(message, stream, is_open=self.phase == OPEN)
+
+    def _on_checked_notification(
+        self, content: ContentPolicy, message: Notification, stream: Stream | None
+    ) -> Effects:
+        if message.method == "notifications/tools/list_changed":
+            self._tools.clear()
+        checked = content.on_notification(message)
+        if checked is None:
+            return (LogDebug("notification_refused"),)
+        return self._server.on_notification(checked, stream)
 
     def on_server_start(self) -> Effects:
         """Handle the start of a process: one that replaces another gets `initialize` as the client has sent it."""
@@ -414,11 +488,16 @@ class LegacySession:
         self._replayed_id = b""
         self._pending.clear_tasks()
         self._server.requests.clear()
+        self._listing.clear()
+        # Another process may have other tools.
+        self._tools.clear()
         return self._fail(tuple(self._pending.by_wire_id), text, data)
 
     def on_calls_lost(self, wire_ids: Iterable[bytes], text: str, data: dict[str, object]) -> Effects:
         """Handle the loss of these requests by the shared server process. The session continues."""
-        return self._fail(tuple(one for one in wire_ids if one in self._pending.by_wire_id), text, data)
+        lost = (*wire_ids, *self._listing.clear())
+        self._tools.clear()
+        return self._fail(tuple(one for one in lost if one in self._pending.by_wire_id), text, data)
 
     def close(self, text: str) -> Effects:
         """End the session: requests in flight fail, and all streams end."""
@@ -441,10 +520,16 @@ class LegacySession:
             message = self._policy.guard.on_list(request.method, message)
         if self._policy.restricts:
             message = self._policy.answer(request.method, message, self._limits)
+        if self._policy.content is not None:
+            message = self._policy.content.on_response(self._tools, request.method, request.name, message)
         if request.method == "initialize":
             self._on_initialized(message)
         elif request.token and request.method == "tools/call" and task_of(message.result):
             pending.on_task(request)
+        effects = self._answer(request, message)
+        return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
+
+    def _answer(self, request: PendingRequest, message: Response) -> Effects:
         stream = request.stream
         text = jsonrpc.response(request.client_id, message)
         effects: Effects = self._streams.put(stream, text, last=not stream.pending)
@@ -454,12 +539,14 @@ class LegacySession:
                 counts.on_response(request.method, request.name, request.since, message)
             else:
                 effects = (*effects, *_finished(request, outcome_of(request.method, message)))
-        return (*effects, *self._after_initialize(message)) if request.method == "initialize" else effects
+        return effects
 
     def _on_unmatched(self, message: Response) -> Effects:
         wire_id = message.id
         if wire_id == self._replayed_id:
             return self._on_replayed(message)
+        if wire_id == self._listing.listing_id and self.phase == OPEN:
+            return self._on_tools(message)
         if self._abandoned.take(wire_id) or self.phase == ENDED:
             return (LogDebug("response_not_awaited"),)
         return (LogDebug("response_unmatched", ("server", wire_id)),)

@@ -112,6 +112,12 @@ UNMATCHED: Final = Family(
 STDERR: Final = Family(
     "mcp_bridge_stderr_lines_total", COUNTER, _SERVER, "Lines that processes wrote to stderr."
 )
+CONTENT: Final = Family(
+    "mcp_bridge_content_findings_total",
+    COUNTER,
+    ("server", "check", "action"),
+    "What the checks of content have found (refused, rewritten, warned); absent without a finding.",
+)
 REQUESTS: Final = Family(
     "mcp_bridge_requests_total", COUNTER, (*_CALL, "outcome"), "Requests of clients that have ended."
 )
@@ -148,6 +154,7 @@ FAMILIES: Final = (
     RESTARTS,
     UNMATCHED,
     STDERR,
+    CONTENT,
     REQUESTS,
     LATENCY,
 )

@@ -26,13 +26,14 @@ from ...validators.rejection import (
     Rejection,
     retry_after,
 )
-from ...validators.revisions import MODERN_REVISIONS
+from ...validators.revisions import MODERN_REVISION, MODERN_REVISIONS
 from ...validators.stateless_request import LISTEN, MODERN_NAMED
 from . import errors, extensions, input_over
 from .abandoned_requests import AbandonedRequests
 from .attribution import INTERACTIVE
 from .call_metrics import Recorder
 from .call_timeouts import CallTimeouts
+from .content_policy import ContentPolicy
 from .definition_guard import GUARDED
 from .effects import (
     CANCELLED,
@@ -50,6 +51,7 @@ from .notification_targets import subscription_of, target_of_extension, target_o
 from .outcomes import outcome_of
 from .request_state import INVALID_STATE, StateSigner, binding
 from .requests import ClientRequest
+from .schema_checks import ToolSchemas
 from .start_queue import StartQueue
 from .tool_headers import ToolHeaderCache
 
@@ -102,6 +104,8 @@ class Multiplexer:
         self._abandoned = AbandonedRequests()
         self._start = StartQueue(limits)
         self._tools = ToolHeaderCache(limits)
+        # What the checks of content know of the tools of the server.
+        self._schemas = ToolSchemas()
         # Input rounds whose client gets `input_over`: by the state of the server, the queue and the signed state.
         self._rounds: dict[str, tuple[object, str]] = {}
 
@@ -155,13 +159,18 @@ class Multiplexer:
         policy = call.policy
         if policy.checks:
             policy.check_request(method, call.request.params, call.envelope.name, 404)
+        if policy.content is not None:
+            found = self._checked(call, policy.content)
+            if isinstance(found, Response):
+                return self._respond(call, found)
+            call = found
         if self._tasks is not None and MODERN_NAMED.get(method) == "taskId":
             _check_task(call, self._tasks)
         envelope = call.envelope
         # Most requests have no progress token and no state, and pass unchanged.
         passes = not (envelope.token or policy.restricts or method == LISTEN) and envelope.state is None
         params = call.request.params if passes else self._params(call)
-        if method == "tools/call" and call.headers is not None and not tools.check(call):
+        if method == "tools/call" and self._needs_tools(call):
             return self._wait_for_tools(call)
         return self._send(call, params)
 
@@ -266,6 +275,16 @@ class Multiplexer:
 
     # ---- headers that mirror arguments of a tool
 
+    def _needs_tools(self, call: ClientRequest) -> bool:
+        content = call.policy.content
+        if content is not None and content.needs_tools(self._schemas, call.request.method):
+            return True
+        return call.headers is not None and not self._tools.check(call)
+
+    def _checked(self, call: ClientRequest, content: ContentPolicy) -> ClientRequest | Response:
+        found = content.on_request(self._schemas, call.request, call.envelope.name, MODERN_REVISION)
+        return found if isinstance(found, Response) else call._replace(request=found)
+
     def _wait_for_tools(self, call: ClientRequest) -> Effects:
         self._tools.waiting.append(call)
         if self._tools.listing_id:
@@ -286,17 +305,28 @@ class Multiplexer:
 
     def _on_tools(self, message: Response) -> Effects:
         self._timeouts.remove(message.id)
+        self._read_schemas(message)
         try:
             cursor = self._tools.on_page(message.result)
         except Rejection as rejection:
             return self._refuse_waiting(rejection)
         return self._list_tools(cursor) if cursor else self._check_waiting()
 
+    def _read_schemas(self, message: Response) -> None:
+        for call in self._tools.waiting:
+            if call.policy.content is not None:
+                call.policy.content.on_response(self._schemas, "tools/list", "", message)
+                return
+
     def _refuse_waiting(self, rejection: Rejection) -> Effects:
-        # No call can be checked without the list.
+        # No call with headers can be checked without the list.
         self._tools.listing_id = b""
+        self._schemas.known = True
         effects: list[Effect] = []
         for call in self._tools.take_waiting():
+            if call.headers is None:
+                effects.extend(self._check_and_send(call))
+                continue
             error = jsonrpc.error(call.request.id, rejection.code, rejection.text)
             effects.append(ToClient(call.queue, error, last=not call.pipe))
             effects.extend(finished(call, failed_with(rejection.code)))
@@ -313,17 +343,28 @@ class Multiplexer:
         return (*effects, *(_timed_out(call, text, new_id) for call in self._tools.take_waiting()))
 
     def _check_waiting(self) -> Effects:
+        # A list that cannot be read is not requested again for each call.
+        self._schemas.known = True
         effects: list[Effect] = []
         for call in self._tools.take_waiting():
-            try:
-                params = self._params(call)
-                listed = self._tools.check(call, listed=True)
-                effects.extend(self._send(call, params) if listed else self._wait_for_tools(call))
-            except Rejection as rejection:
-                text = jsonrpc.error(call.request.id, rejection.code, rejection.text, rejection.data)
-                effects.append(ToClient(call.queue, text, last=not call.pipe, status=rejection.status))
-                effects.extend(finished(call, failed_with(rejection.code)))
+            effects.extend(self._check_and_send(call))
         return tuple(effects)
+
+    def _check_and_send(self, call: ClientRequest) -> Effects:
+        try:
+            if call.policy.content is not None:
+                checked = self._checked(call, call.policy.content)
+                if isinstance(checked, Response):
+                    return self._respond(call, checked)
+                call = checked
+            params = self._params(call)
+            if call.headers is None or self._tools.check(call, listed=True):
+                return self._send(call, params)
+            return self._wait_for_tools(call)
+        except Rejection as rejection:
+            text = jsonrpc.error(call.request.id, rejection.code, rejection.text, rejection.data)
+            refused = ToClient(call.queue, text, last=not call.pipe, status=rejection.status)
+            return (refused, *finished(call, failed_with(rejection.code)))
 
     # ---- events from the server
 
@@ -357,6 +398,8 @@ class Multiplexer:
         self._abandoned = AbandonedRequests()
         self._timeouts.remove(self._tools.listing_id)
         self._tools.clear()
+        # Another process may have other tools.
+        self._schemas.clear()
         effects: list[Effect] = []
         for wire_id in tuple(self._calls):
             call = self._remove(wire_id)
@@ -401,6 +444,14 @@ class Multiplexer:
             message = policy.guard.on_list(call.request.method, message)
         if policy.restricts:
             message = policy.answer(call.request.method, message, self._limits)
+        if policy.content is not None:
+            message = policy.content.on_response(
+                self._schemas, call.request.method, call.envelope.name, message
+            )
+        effects = self._respond(call, message)
+        return (*effects, *self._start.send_queued()) if self._start.queued else effects
+
+    def _respond(self, call: ClientRequest, message: Response) -> Effects:
         effects = self._answer(call, message)
         if call.since is not None:
             counts = self._recorder.counts
@@ -408,7 +459,7 @@ class Multiplexer:
                 counts.on_response(call.request.method, call.envelope.name, call.since, message)
             else:
                 effects = (*effects, *finished(call, outcome_of(call.request.method, message)))
-        return (*effects, *self._start.send_queued()) if self._start.queued else effects
+        return effects
 
     def _answer(self, call: ClientRequest, message: Response) -> Effects:
         if message.error:
@@ -460,13 +511,14 @@ class Multiplexer:
             case "notifications/message":
                 calls = self._calls
                 call = calls.get(about) if about else target_of_log_message(calls, message.params)
-                return () if call is None or call.policy.denied(method) else (_notify(call, message),)
+                return () if call is None or call.policy.denied(method) else _notify(call, message)
             case "notifications/cancelled":
                 return self._on_listen_cancelled(read_cancelled(message.params)[0])
             case input_over.METHOD:
                 return self._on_input_over(input_over.state_of(message.params))
             case "notifications/tools/list_changed":
                 self._tools.mark_outdated()
+                self._schemas.clear()
             case _:
                 pass
         if not extensions.is_core(method):
@@ -482,7 +534,7 @@ class Multiplexer:
             self._timeouts.on_progress(wire_id)
         found = json_object.peek(message.params)
         found["progressToken"] = json_object.raw(call.envelope.token)
-        return (_notify(call, Notification(message.method, json_object.write(found))),)
+        return _notify(call, Notification(message.method, json_object.write(found)))
 
     def _on_input_over(self, inner: str) -> Effects:
         queue, state = self._rounds.pop(inner, (None, ""))
@@ -505,7 +557,7 @@ class Multiplexer:
             return (LogDebug("extension_notification_not_sent"),)
         if call.request.method == LISTEN:
             message = Notification(message.method, _with_subscription(message.params, call.request.id))
-        return (_notify(call, message),)
+        return _notify(call, message)
 
     def _publish(self, message: Notification) -> Effects:
         call = self._calls.get(subscription_of(message.params))
@@ -514,7 +566,7 @@ class Multiplexer:
         if call.policy.denied(message.method):
             return (LogDebug("notification_denied"),)
         params = _with_subscription(message.params, call.request.id)
-        return (_notify(call, Notification(message.method, params)),)
+        return _notify(call, Notification(message.method, params))
 
     def on_tick(self, now: float, new_id: Callable[[], str] = errors.no_id) -> Effects:
         """Handle the passing of time: cancel calls beyond their limits. `now` is in seconds on any steady clock."""
@@ -603,8 +655,12 @@ def _answer_error(call: ClientRequest, message: Response) -> Effects:
     return (ToClient(call.queue, response, last=not call.pipe, status=_STATUS.get(fault.code, 200)),)
 
 
-def _notify(call: ClientRequest, message: Notification) -> ToClient:
-    return ToClient(call.queue, jsonrpc.notification(message.method, message.params))
+def _notify(call: ClientRequest, message: Notification) -> tuple[ToClient, ...]:
+    content = call.policy.content
+    checked = message if content is None else content.on_notification(message)
+    if checked is None:
+        return ()
+    return (ToClient(call.queue, jsonrpc.notification(checked.method, checked.params)),)
 
 
 def _complete_listen(call: ClientRequest, result: bytes) -> Effects:
@@ -614,10 +670,8 @@ def _complete_listen(call: ClientRequest, result: bytes) -> Effects:
     completed = ToClient(call.queue, over, last=not call.pipe)
     if not call.pipe:
         return (completed,)
-    return (
-        completed,
-        _notify(call, Notification("notifications/cancelled", cancelled(call.request.id, b""))),
-    )
+    over = jsonrpc.notification("notifications/cancelled", cancelled(call.request.id, b""))
+    return (completed, ToClient(call.queue, over))
 
 
 def _timed_out(call: ClientRequest, text: str, new_id: Callable[[], str]) -> ToClient:

@@ -49,8 +49,8 @@ class PendingRequests:
         # Streams of POST requests that carry more than responses, oldest first. A stream leaves with its last request.
         self.callers: dict[Stream, None] = {}
 
-    def add(self, wire_id: bytes, request: PendingRequest) -> None:
-        """Add a request that is sent to the server, or will be."""
+    def add(self, wire_id: bytes, request: PendingRequest, *, timed: bool) -> None:
+        """Add a request that is sent to the server, or will be. If it is `timed`, its time begins."""
         self.by_wire_id[wire_id] = request
         self.wire_ids[request.key] = wire_id
         if request.token:
@@ -61,6 +61,8 @@ class PendingRequests:
         if not (stream.pending or stream.listens or stream.answers_only):
             self.callers[stream] = None
         stream.pending += 1
+        if timed and self.timeouts.limited:
+            self.timeouts.add(wire_id)
 
     def remove(self, wire_id: bytes) -> PendingRequest:
         """Remove a request that has ended."""

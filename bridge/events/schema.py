@@ -156,6 +156,44 @@ class PolicyDenied(Event, frozen=True, kw_only=True, omit_defaults=True):
     earlier: Earlier = ""
 
 
+class _Content(Event, frozen=True, kw_only=True, omit_defaults=True, tag=None):
+    reason: Annotated[
+        str,
+        Meta(
+            description="The check: arguments, output, mime, schemes or characters; schema for a schema that cannot be used, with the check as keyword.",
+            examples=["arguments"],
+        ),
+    ]
+    tool: Annotated[str, Meta(description="The name of the tool or prompt.", examples=["create_issue"])] = ""
+    path: Annotated[
+        str,
+        Meta(
+            description="Where in the arguments, the output or the message: a JSON pointer, with * for members that the schema does not name, and an index for those that the specification does not name.",
+            examples=["/labels/0"],
+        ),
+    ] = ""
+    keyword: Annotated[
+        str,
+        Meta(
+            description="The keyword of the schema that is violated; structuredContent if that is missing, unchecked for what was not checked. Of other checks: mimeType or base64, the refused scheme, the classes of hidden characters, or too_large for what was not checked.",
+            examples=["type"],
+        ),
+    ] = ""
+    count: Count
+
+
+class ContentRefused(_Content, frozen=True, kw_only=True, omit_defaults=True):
+    """Calls of a tool, or messages of the server or items of its lists, were refused, because a check of [content] is "refuse"."""
+
+
+class ContentRewritten(_Content, frozen=True, kw_only=True, omit_defaults=True):
+    """Messages of the server have lost their hidden characters, because content.characters is "rewrite"."""
+
+
+class ContentWarning(_Content, frozen=True, kw_only=True, omit_defaults=True):
+    """A check of [content] has found what it only reports, or a schema that cannot be used."""
+
+
 class DefaultTokenRefused(Event, frozen=True, kw_only=True, omit_defaults=True):
     """The default token was sent by a process of another user."""
 

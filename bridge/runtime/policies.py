@@ -4,6 +4,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from ..core.access_policy import AccessPolicy
+from ..core.content_policy import ContentPolicy
 from ..core.definition_guard import DefinitionGuard
 from ..core.grant_policy import GrantPolicy, ReadOnlyTools
 from ..core.grants import Role
@@ -21,9 +22,16 @@ class PolicyTable:
     """The policy of the server with this name, and the narrower ones of principals with a role. `roles` may change."""
 
     def __init__(
-        self, common: AccessPolicy, roles: RoleTable, server: str = "", guard: DefinitionGuard | None = None
+        self,
+        common: AccessPolicy,
+        roles: RoleTable,
+        server: str = "",
+        guard: DefinitionGuard | None = None,
+        content: ContentPolicy | None = None,
     ) -> None:
         self.common = common.guarded_by(guard)
+        # The policies of roles take it from here.
+        self.common.content = content
         self._guard = guard
         self._roles = roles
         self._server = server

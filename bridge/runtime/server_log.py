@@ -80,6 +80,8 @@ class ServerLog:
         self.calls = 0
         self.errors = 0
         self.unmatched_answers = 0
+        # By check and action, the number of findings of the checks of content.
+        self.content_findings: dict[tuple[str, str], int] = {}
         # The number of lines on stderr of all processes.
         self.stderr_lines = 0
         self.buffer = LogBuffer()

@@ -12,6 +12,7 @@ from .adapters import AdapterFactory
 from .circuit_breakers import CircuitBreakers
 from .common_parts import CommonParts, DaemonParts
 from .connector import Connector, ProcessConnector
+from .content import content_of
 from .definitions import Definitions
 from .era_discovery import EraDiscovery
 from .era_facts import EraFacts
@@ -66,7 +67,9 @@ class ServerParts:
             tasks=tasks,
             checks=checks,
             connector=_connector(config, daemon, log),
-            policies=PolicyTable(config.policy, roles, config.name, self.definitions.guard),
+            policies=PolicyTable(
+                config.policy, roles, config.name, self.definitions.guard, content_of(config, log)
+            ),
             breakers=CircuitBreakers(log, remote=config.remote is not None),
             processes=ProcessTable(log),
             facts=EraFacts(checks, log, tasks, daemon.era_store),

@@ -59,6 +59,7 @@ def test_each_key_is_of_a_process_or_of_a_remote_server_or_of_both():
         "features",
         "definitions",
         "validate",
+        "content",
         "argument_bytes",
         "rates",
         "tool_rates",

@@ -17,6 +17,7 @@ tool_rates."a b" = "7/second"
 limits.in_flight = 5
 limits.argument_depth = 4
 features.deny = ["logging"]
+content.output = "warn"
 [servers.git]
 command = "true"
 tools.allow = ["git_*", "log"]
@@ -25,8 +26,10 @@ features.deny = ["roots", "prompts"]
 limits.argument_bytes = 100
 argument_bytes."git_*" = 200
 rates.server = "6/second"
+content.arguments = "refuse"
 [servers.free]
 command = "true"
+content.output = "off"
 [servers.off]
 command = "true"
 enabled = false
@@ -82,6 +85,16 @@ def test_a_refusal_is_the_last_step_and_names_the_deciding_value(words, path, st
     assert (last.result, last.path, tuple(last.refusal)) == (REFUSES, path, (status, code))
 
 
+def test_checks_of_content_are_explained_for_calls_of_tools_only():
+    found = [step.text for step in steps("owner", "git", "tools/call", "log") if step.name == "content"]
+    assert found == [
+        "arguments and inputSchema are compared (refuse)",
+        "output and outputSchema are compared (warn)",
+    ]
+    for words in (("owner", "git", "resources/list"), ("owner", "free", "tools/call")):
+        assert all(step.name != "content" for step in steps(*words))
+
+
 def test_a_request_that_passes_has_each_step_with_its_key():
     found = steps("ci", "git", "tools/call", "git_diff")
     assert [(step.name, step.result, step.path) for step in found] == [
@@ -92,6 +105,8 @@ def test_a_request_that_passes_has_each_step_with_its_key():
         ("tools of tokens.ci", PASSES, ()),
         ("arguments", LIMITS, ("servers", "git", "argument_bytes", "git_*")),
         ("arguments", LIMITS, ("limits", "argument_depth")),
+        ("content", LIMITS, ("servers", "git", "content", "arguments")),
+        ("content", LIMITS, ("content", "output")),
         ("rate", LIMITS, ("tokens", "ci", "rates", "requests")),
         ("rate", LIMITS, ("servers", "git", "rates", "server")),
         ("rate", LIMITS, ("rates", "websocket")),

@@ -1,7 +1,7 @@
 """A server whose lists are in a file, which is read for each request: {"era", "instructions", "tools", "page", ...}.
 
 `era` is legacy, modern or both. With `page` a list has pages of so many items. A method in `fails` gets an error. A call of a
-tool returns its name.
+tool returns its name, or what `results` has for it. With `calls` the name of each tool that is called is appended to that file.
 """
 
 import json
@@ -31,7 +31,15 @@ def result_of(method: str, params: dict, found: dict) -> dict:
         case "server/discover" if modern:
             return {"supportedVersions": ["2026-07-28"], **about, **CACHE}
         case "tools/call":
-            return {"resultType": "complete", "content": [{"type": "text", "text": params["name"]}]}
+            if "calls" in found:
+                with Path(found["calls"]).open("a") as calls:
+                    calls.write(f"{params['name']} {json.dumps(params.get('arguments'))}\n")
+            content = [{"type": "text", "text": params["name"]}]
+            return {
+                "resultType": "complete",
+                "content": content,
+                **found.get("results", {}).get(params["name"], {}),
+            }
         case "ping":
             return {}
         case _ if method in LISTS and LISTS[method] in found:
