@@ -10,7 +10,7 @@ checked, as in 2020-12.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -161,7 +161,7 @@ class _Compiled:
             schema = msgspec.json.decode(text)
             if not isinstance(schema, dict):
                 raise UnusableSchema("no JSON object")
-            self._read(schema)
+            self._read(cast("dict[str, Any]", schema))
         except UnusableSchema:
             raise
         # The last is of the validator, which has its own limit of nesting.
@@ -259,14 +259,14 @@ def _is_linear(pattern: str) -> bool:
 
 def _members(node: dict[str, Any]) -> Iterable[str]:
     found = node.get("properties")
-    return found if isinstance(found, dict) else ()
+    return cast("dict[str, object]", found) if isinstance(found, dict) else ()
 
 
 def _named_patterns(cost: SchemaCost) -> Iterator[str]:
     for node in cost.nodes:
         found = node.get("patternProperties")
         if isinstance(found, dict):
-            yield from found
+            yield from cast("dict[str, object]", found)
 
 
 def _pointer(path: Iterable[str | int]) -> str:

@@ -6,7 +6,7 @@ The sum over all places of a value is at most this number for each.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import msgspec
@@ -197,7 +197,7 @@ class SchemaCost:
     def _refer(self, node: _Node, target: object) -> None:
         # A reference to true or false has no cost.
         if isinstance(target, dict):
-            at = self._index.get(id(target))
+            at = self._index.get(id(cast("object", target)))
             if at is None:
                 raise UnusableSchema("a $ref to a place that holds no schema")
             node.same.append(at)
@@ -215,11 +215,11 @@ class SchemaCost:
             if name not in self._anchors:
                 raise UnusableSchema("a $ref to a place that does not exist")
             return self._anchors[name]
-        found: Any = self._root
+        found: object = self._root
         for part in name.split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
             try:
-                found = found[int(key)] if isinstance(found, list) else found[key]
+                found = _member(found, key)
             except (LookupError, TypeError, ValueError):
                 raise UnusableSchema("a $ref to a place that does not exist") from None
         return found
@@ -253,13 +253,23 @@ def _most(totals: list[int], nodes: list[int]) -> int:
 
 def _map(schema: dict[str, Any], key: str) -> dict[str, Any]:
     found = schema.get(key)
-    return found if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _member(value: object, key: str) -> object:
+    """Return a member of an object or an item of an array. Raises LookupError, TypeError and ValueError."""
+    if isinstance(value, list):
+        return cast("list[object]", value)[int(key)]
+    return cast("dict[str, object]", value)[key]
 
 
 def _schemas(schema: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
     """Yield the subschemas of a keyword. Those that are true or false have no cost."""
     found = schema.get(key)
+    values: list[object] = []
     if isinstance(found, dict):
-        found = list(found.values()) if key in _MAPS else [found]
-    if isinstance(found, list):
-        yield from (one for one in found if isinstance(one, dict))
+        table = cast("dict[str, object]", found)
+        values = list(table.values()) if key in _MAPS else [table]
+    elif isinstance(found, list):
+        values = cast("list[object]", found)
+    yield from (cast("dict[str, Any]", one) for one in values if isinstance(one, dict))

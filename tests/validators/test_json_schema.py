@@ -167,9 +167,15 @@ def test_a_reference_opens_no_connection_and_no_file(tmp_path):
             listener.accept()
 
 
-def test_the_validator_itself_loads_nothing():
-    with pytest.raises(ValueError, match="127"):
-        json_schema._validator({"$ref": "http://127.0.0.1:9/x"}, json_schema._2020_12)
+def test_the_validator_itself_loads_nothing(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        for ref in (f"http://127.0.0.1:{listener.getsockname()[1]}/x", f"file://{tmp_path}/x.json"):
+            with pytest.raises(ValueError, match=ref):
+                json_schema._validator({"$ref": ref}, json_schema._2020_12)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 # ---- regular expressions

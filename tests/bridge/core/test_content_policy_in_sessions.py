@@ -461,3 +461,12 @@ def test_a_notification_to_a_stateless_client_may_be_changed_or_dropped():
 
     assert (send("change"), send("x"), send("drop")) == (["changed"], ["x"], [])
     assert sent_to_clients(talk.answer(1, {"x": "change"}))[0][1]["result"]["x"] == "changed"
+
+
+def test_waiting_calls_with_headers_are_checked_one_after_the_other():
+    talk = Talk(policy=policy())
+    for name in ("a", "b"):
+        talk.ask(name, "tools/call", call("unlisted"), headers={})
+    effects = talk.answer(1, LIST)
+    # The first call may have changed the tools.
+    assert [method for _, method, _ in sent_to_server(effects)] == ["tools/call", "tools/list"]
