@@ -39,7 +39,9 @@ class Client:
 
     def read(self):
         """Read until the question, or the result of the refusal of the question, has come."""
-        while self.nonce.encode() not in self.received and b"error" not in self.received:
+        while not any(
+            word in self.received for word in (self.nonce.encode(), b"elicitation/create", b'"error"')
+        ):
             data = self.sock.recv(65536)
             assert data, self.received
             self.received += data
