@@ -46,7 +46,8 @@ class Client:
         ):
             data = self.sock.recv(65536)
             # The heartbeats of the stream go on for ever.
-            assert data and time.monotonic() < end, self.received
+            assert data
+            assert time.monotonic() < end, self.received
             self.received += data
 
 
