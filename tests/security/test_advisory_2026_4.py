@@ -4,6 +4,7 @@ import contextlib
 import json
 import secrets
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,14 @@ class Client:
 
     def read(self):
         """Read until the question, or the result of the refusal of the question, has come."""
+        end = time.monotonic() + 30
         while not any(
             word in self.received for word in (self.nonce.encode(), b"elicitation/create", b'"error"')
         ):
             data = self.sock.recv(65536)
-            assert data, self.received
+            # The heartbeats of the stream go on for ever.
+            assert data
+            assert time.monotonic() < end, self.received
             self.received += data
 
 
