@@ -273,10 +273,10 @@ def test_each_mirrored_test_file_has_its_module():
         for file in files
         if file.startswith(tuple(f"tests/{root}/" for root in ROOTS)) and Path(file).name.startswith("test_")
     }
-    # Random walks and comparisons over the modules of a folder.
+    # Random walks, models and comparisons over the modules of a folder.
     across = {
         name
         for name in found
-        if Path(name).name.startswith("test_walks_") or name.endswith("/test_plain_calls")
+        if Path(name).name.startswith(("test_walks_", "test_model_")) or name.endswith("/test_plain_calls")
     }
     assert {name for name in found - across if not name.startswith(tuple(known))} == set()
