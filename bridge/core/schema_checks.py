@@ -49,6 +49,8 @@ class Finding(NamedTuple):
     path: str
     keyword: str
     refused: bool
+    # Whether the message has passed with changes.
+    rewritten: bool = False
 
 
 _Value = msgspec.Raw | msgspec.UnsetType
