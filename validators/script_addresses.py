@@ -20,7 +20,9 @@ DEFAULT_SCHEMES: Final = (
     "data:text/xml",
     "data:application/xml",
 )
-_ENTRY: Final = re.compile(r"[a-z][a-z0-9+.-]*(?::(?<=data:)[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)?")
+# An entry of a list of refused schemes.
+PATTERN: Final = r"^(?:[a-z][a-z0-9+.-]*|data:[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)\Z"
+FORM: Final = "a scheme in lower case such as javascript, or data:TYPE/SUBTYPE"
 # Schemes whose address is another address.
 _WRAPPERS: Final = frozenset({"view-source", "feed", "jar", "pcast"})
 # The part of an address that is read (characters), and how much of it must be left of an address that is longer.
@@ -38,16 +40,12 @@ _DATA: Final = "data"
 _PLAIN: Final = "text/plain"
 
 
-def is_entry(text: str) -> bool:
-    """Return whether a text can be an entry of a list of refused schemes: `NAME`, or `data:TYPE/SUBTYPE`."""
-    return _ENTRY.fullmatch(text) is not None
-
-
 def refused_scheme(address: str, refused: Collection[str], *, icon: bool = False) -> str:
     """Return the entry of `refused` that an address matches, or an empty string.
 
     A data URL is legal as the source of an icon if it is an image, because a browser runs no script of an image.
     """
+    scheme = ""
     rest = _seen(address)
     if rest is None:
         return UNREADABLE

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Final
 
+from ...validators.script_addresses import DEFAULT_SCHEMES
 from ..core.content_policy import ContentModes
 from ..core.schema_checks import OFF
+from ..core.text_checks import TextModes
 from .schema import Content
 from .tables import Reading
 
@@ -22,6 +24,12 @@ def content_modes(server: Content, common: Content) -> ContentModes:
     return ContentModes(
         arguments=server.arguments or common.arguments or OFF,
         output=server.output or common.output or OFF,
+        texts=TextModes(
+            mime=server.mime or common.mime or OFF,
+            schemes=server.schemes or common.schemes or OFF,
+            characters=server.characters or common.characters or OFF,
+            refused=server.refused_schemes or common.refused_schemes or DEFAULT_SCHEMES,
+        ),
     )
 
 

@@ -10,6 +10,8 @@ import attrs
 import msgspec
 from msgspec import Meta
 
+from ...validators.script_addresses import FORM as SCHEME_FORM
+from ...validators.script_addresses import PATTERN as SCHEME_PATTERN
 from ...validators.token_bucket import FORM as RATE_FORM
 from ...validators.token_bucket import PATTERN as RATE_PATTERN
 from ..core.aggregate_members import DEFAULT_NAME
@@ -36,6 +38,8 @@ Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 LimitTable = dict[str, int | float]
 # Empty for the value of [content].
 ContentMode = Literal["", "off", "warn", "refuse"]
+CharactersMode = Literal["", "off", "warn", "refuse", "rewrite"]
+SchemeText = Annotated[str, Meta(max_length=128, pattern=SCHEME_PATTERN, extra={"form": SCHEME_FORM})]
 RateText = Annotated[str, Meta(pattern=RATE_PATTERN, extra={"form": RATE_FORM})]
 Feature = Literal[
     "tools", "resources", "prompts", "completions", "logging", "sampling", "elicitation", "roots"
@@ -183,7 +187,7 @@ class Admin:
 
 @attrs.frozen
 class Content:
-    """[content] and [servers.NAME.content]: checks of what clients send to tools, and of what tools return."""
+    """[content] and [servers.NAME.content]: checks of what clients send to tools, and of what servers send to clients."""
 
     arguments: Annotated[
         ContentMode,
@@ -195,6 +199,31 @@ class Content:
         ContentMode,
         Meta(
             description="Whether results that violate the outputSchema of their tool pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    mime: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether messages of servers with media types or base64 that are not valid pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    schemes: Annotated[
+        ContentMode,
+        Meta(
+            description="Whether messages of servers with addresses of refused schemes pass (off), are reported (warn) or refused (refuse)."
+        ),
+    ] = ""
+    refused_schemes: Annotated[
+        tuple[SchemeText, ...],
+        Meta(
+            max_length=64,
+            description="Schemes of addresses, and media types of data URLs (data:TYPE/SUBTYPE), that the key schemes refuses; empty for those that run a script in a browser.",
+        ),
+    ] = ()
+    characters: Annotated[
+        CharactersMode,
+        Meta(
+            description="Whether messages of servers with hidden characters pass (off), are reported (warn), refused (refuse), or lose these characters (rewrite)."
         ),
     ] = ""
 

@@ -1,9 +1,9 @@
-"""Check the content of requests of clients and of responses of a server, as far as the configuration of the server asks for it. Pure.
+"""Check the content of requests of clients and of messages of a server, as far as the configuration of the server asks for it. Pure.
 
 This is the one place of the message path that looks into arguments and results: `on_request` for a request of a client before
 it reaches the server, `on_response` for each response of the server, also an error, before it reaches the client, and
 `on_notification` and `on_server_request` for its other messages. They are called only if a check is on. Everything passes
-unchanged that no check refuses.
+unchanged that no check refuses or changes.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import attrs
 
 from ...validators.jsonrpc import Notification, Request, Response
 from .schema_checks import OFF, Finding, SchemaChecks, ToolSchemas
+from .text_checks import NO_TEXTS, TextChecks, TextModes
 
 
 @attrs.frozen
@@ -21,11 +22,12 @@ class ContentModes:
 
     arguments: str = OFF
     output: str = OFF
+    texts: TextModes = NO_TEXTS
 
     @property
     def on(self) -> bool:
         """Return whether any check is on."""
-        return self != NO_CHECKS
+        return self.reads_schemas or self.texts.on
 
     @property
     def reads_schemas(self) -> bool:
@@ -34,13 +36,16 @@ class ContentModes:
 
 
 NO_CHECKS: Final = ContentModes()
+# Methods whose findings have the name of the tool or prompt. That of a resource is its URI.
+_NAMED: Final = frozenset({"tools/call", "prompts/get"})
 
 
 class ContentPolicy:
     """The checks of one server. `report` gets each finding."""
 
-    def __init__(self, modes: ContentModes, report: Callable[[Finding], None]) -> None:
+    def __init__(self, modes: ContentModes, report: Callable[[Finding], None], server: str = "") -> None:
         self._schemas = SchemaChecks(modes.arguments, modes.output, report) if modes.reads_schemas else None
+        self._texts = TextChecks(modes.texts, server, report) if modes.texts.on else None
 
     def needs_tools(self, tools: ToolSchemas, method: str) -> bool:
         """Return whether a request with this method cannot be checked before the tools are listed."""
@@ -60,15 +65,17 @@ class ContentPolicy:
         """Return the response to a request with this method as its client gets it."""
         if self._schemas is not None and not message.error:
             if method == "tools/call":
-                return self._schemas.on_result(tools, name, message)
-            if method == "tools/list":
+                message = self._schemas.on_result(tools, name, message)
+            elif method == "tools/list":
                 self._schemas.on_list(tools, message)
-        return message
+        if self._texts is None:
+            return message
+        return self._texts.on_response(name if method in _NAMED else "", message)
 
     def on_notification(self, message: Notification) -> Notification | None:
-        """Return a notification of the server as its client gets it, None if the client does not get it."""
-        return message
+        """Return a notification of the server as its client gets it, or None if the client does not get it."""
+        return message if self._texts is None else self._texts.on_notification(message)
 
     def on_server_request(self, message: Request) -> Request | Response:
-        """Return a request of the server as its client gets it, or the response to a request that is refused."""
-        return message
+        """Return a request of the server as its client gets it, or the response that the server gets in its place."""
+        return message if self._texts is None else self._texts.on_server_request(message)

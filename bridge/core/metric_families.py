@@ -116,7 +116,7 @@ CONTENT: Final = Family(
     "mcp_bridge_content_findings_total",
     COUNTER,
     ("server", "check", "action"),
-    "What the checks of content have found (refused, warned); absent without a finding.",
+    "What the checks of content have found (refused, rewritten, warned); absent without a finding.",
 )
 REQUESTS: Final = Family(
     "mcp_bridge_requests_total", COUNTER, (*_CALL, "outcome"), "Requests of clients that have ended."

@@ -50,6 +50,9 @@ class TextModes:
         return not self.mime == self.schemes == self.characters == OFF
 
 
+NO_TEXTS: Final = TextModes()
+
+
 class _Fault(NamedTuple):
     """A value that a check refuses. `item` is the list and the index of the item that it is in, if it can be removed."""
 
@@ -76,9 +79,8 @@ class TextChecks:
         self._report = report
         self._of_kind = {MIME: modes.mime, SCHEMES: modes.schemes, CHARACTERS: modes.characters}
 
-    def on_response(self, method: str, name: str, message: Response) -> Response:
-        """Return a response as the client gets it."""
-        del method
+    def on_response(self, name: str, message: Response) -> Response:
+        """Return a response as the client gets it. `name` is that of the tool or prompt."""
         shape = ERROR if message.error else RESULT
         text = message.error or bytes(message.result)
         changed = self._passed(shape, text, name)

@@ -128,22 +128,22 @@ class _Content(Event, frozen=True, kw_only=True, omit_defaults=True, tag=None):
     reason: Annotated[
         str,
         Meta(
-            description="The check: arguments or output; schema for a schema that cannot be used, with the check as keyword.",
+            description="The check: arguments, output, mime, schemes or characters; schema for a schema that cannot be used, with the check as keyword.",
             examples=["arguments"],
         ),
     ]
-    tool: Annotated[str, Meta(description="The name of the tool.", examples=["create_issue"])] = ""
+    tool: Annotated[str, Meta(description="The name of the tool or prompt.", examples=["create_issue"])] = ""
     path: Annotated[
         str,
         Meta(
-            description="Where in the arguments or the output: a JSON pointer, with * for members that the schema does not name.",
+            description="Where in the arguments, the output or the message: a JSON pointer, with * for members that the schema does not name, and an index for those that the specification does not name.",
             examples=["/labels/0"],
         ),
     ] = ""
     keyword: Annotated[
         str,
         Meta(
-            description="The keyword of the schema that is violated; structuredContent if that is missing, unchecked for what was not checked.",
+            description="The keyword of the schema that is violated; structuredContent if that is missing, unchecked for what was not checked. Of other checks: mimeType or base64, the refused scheme, the classes of hidden characters, or too_large for what was not checked.",
             examples=["type"],
         ),
     ] = ""
@@ -151,7 +151,11 @@ class _Content(Event, frozen=True, kw_only=True, omit_defaults=True, tag=None):
 
 
 class ContentRefused(_Content, frozen=True, kw_only=True, omit_defaults=True):
-    """Calls of a tool or its results were refused, because a check of [content] is "refuse"."""
+    """Calls of a tool, or messages of the server or items of its lists, were refused, because a check of [content] is "refuse"."""
+
+
+class ContentRewritten(_Content, frozen=True, kw_only=True, omit_defaults=True):
+    """Messages of the server have lost their hidden characters, because content.characters is "rewrite"."""
 
 
 class ContentWarning(_Content, frozen=True, kw_only=True, omit_defaults=True):

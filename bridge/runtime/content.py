@@ -22,10 +22,13 @@ class ContentReports:
         """Log and count a finding."""
         kind, tool = finding.kind, finding.tool[:_LONGEST_NAME]
         about = {"tool": tool, "path": finding.path, "keyword": finding.keyword}
-        key = (kind, "refused" if finding.refused else "warned")
+        action = "rewritten" if finding.rewritten else "refused" if finding.refused else "warned"
+        key = (kind, action)
         self._log.content_findings[key] = self._log.content_findings.get(key, 0) + 1
         fields = {name: value for name, value in about.items() if value}
-        if finding.refused:
+        if finding.rewritten:
+            self._log.counted.add("content_rewritten", (action, kind, tool), reason=kind, **fields)
+        elif finding.refused:
             self._log.counted.add("content_refused", ("refused", kind, tool), reason=kind, **fields)
         else:
             self._log.counted.add("content_warning", ("warning", kind, tool), reason=kind, **fields)
@@ -38,4 +41,4 @@ def content_of(config: ServerConfig, log: ServerLog) -> ContentPolicy | None:
     if config.content.reads_schemas:
         # The first call should not wait for the import.
         json_schema.prepare()
-    return ContentPolicy(config.content, ContentReports(log).report)
+    return ContentPolicy(config.content, ContentReports(log).report, config.name)

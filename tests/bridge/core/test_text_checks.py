@@ -21,7 +21,7 @@ class World:
 
     def result(self, value):
         self.text = value if isinstance(value, bytes) else json.dumps(value).encode()
-        return self.checks.on_response("tools/call", "draw", Response(b"1", self.text, b""))
+        return self.checks.on_response("draw", Response(b"1", self.text, b""))
 
     @property
     def found(self):
@@ -183,7 +183,7 @@ def test_a_warning_passes_byte_for_byte():
         "tools": [{"name": "\u200b"}],
     }
     message = Response(b"1", json.dumps(value).encode(), b"")
-    assert world.checks.on_response("tools/call", "draw", message) is message
+    assert world.checks.on_response("draw", message) is message
     assert world.found == [
         (MIME, "/content/0/data", "base64", False),
         (SCHEMES, "/content/1/uri", "javascript", False),
@@ -265,11 +265,11 @@ def test_errors_of_a_server_are_checked():
         "message": "x",
         "data": {"elicitations": [{"mode": "url", "url": "javascript:x"}]},
     }
-    assert message_of(checks.on_response("tools/call", "", Response(b"1", b"", json.dumps(fault).encode())))
+    assert message_of(checks.on_response("", Response(b"1", b"", json.dumps(fault).encode())))
     text = Response(b"1", b"", b'{"code":1,"message":"a\\u001b"}')
-    assert checks.on_response("tools/call", "", text) == Response(b"1", b"", b'{"code":1,"message":"a"}')
+    assert checks.on_response("", text) == Response(b"1", b"", b'{"code":1,"message":"a"}')
     plain = Response(b"1", b"", b'{"code":1,"message":"a"}')
-    assert checks.on_response("tools/call", "", plain) is plain
+    assert checks.on_response("", plain) is plain
 
 
 def test_notifications_are_dropped_or_rewritten():
@@ -333,8 +333,8 @@ def test_a_large_result_is_a_view():
     world = World(characters=REWRITE)
     result = msgspec.Raw(b'{"content":[{"type":"text","text":"a"}]}')
     message = Response(b"1", result, b"")
-    assert world.checks.on_response("tools/call", "", message) is message
+    assert world.checks.on_response("", message) is message
     assert (
-        bytes(world.checks.on_response("", "", Response(b"1", msgspec.Raw(b'{"a":"\\u200b"}'), b"")).result)
+        bytes(world.checks.on_response("", Response(b"1", msgspec.Raw(b'{"a":"\\u200b"}'), b"")).result)
         == b'{"a":""}'
     )
