@@ -50,8 +50,11 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory):
+def strict(tmp_path_factory, plain):
     folder = tmp_path_factory.mktemp("strict")
+    secret = folder / "secret"
+    secret.write_text(plain.headers["Authorization"])
+    secret.chmod(0o600)
     icons = [{"src": "javascript:alert(1)"}]
     lists = {
         "tools": [
@@ -85,6 +88,8 @@ def strict(tmp_path_factory):
         "one": SERVERS["legacy"],
         "lists": {"command": [*DEFINITIONS, str(folder / "lists.json")]},
         "site": {"command": [*DEFINITIONS, str(folder / "site.json")]},
+        "far": {"url": plain.url("legacy"), "secret_headers": {"Authorization": str(secret)}},
+        "all": {**SERVERS["legacy"], "share": "server"},
         "off": {**SERVERS["legacy"], "content": {"characters": "off", "schemes": "off", "mime": "off"}},
         "warn": {**SERVERS["legacy"], "content": {"characters": "warn", "schemes": "warn", "mime": "warn"}},
     }
@@ -147,6 +152,17 @@ def test_bad_content_is_refused_with_its_place_and_the_session_continues(plain, 
         assert error["code"] == -32603
         assert error["message"].startswith(f"a response of the server {name_of(pair)} was refused: {reason}")
         assert "good" in json.dumps(peer.exchange_json(peer.raw(b"2", GOOD), b"2")["result"])
+
+
+@pytest.mark.parametrize("server", ["far", "all"])
+@pytest.mark.parametrize(("era", "transport"), [("legacy", "H"), ("legacy", "W"), ("modern", "H")])
+def test_remote_servers_and_processes_of_all_clients_are_checked(strict, era, transport, server):
+    with client(strict, Pair(era, transport, server)) as peer:
+        assert VISIBLE in peer.exchange(peer.raw(b"1", RESULT % (TEXT % HIDDEN)))
+        for number, (block, reason) in enumerate(BAD.values(), 2):
+            id_ = b"%d" % number
+            error = peer.exchange_json(peer.raw(id_, RESULT % block), id_)["error"]
+            assert error["message"].startswith(f"a response of the server {server} was refused: {reason}")
 
 
 @pytest.mark.parametrize("path", CARRIERS, ids=str)
