@@ -22,6 +22,15 @@ from .settings import AGGREGATE, ALL, Settings, TokenConfig
 
 CALL: Final = "tools/call"
 _WITH_ARGUMENTS: Final = (CALL, "prompts/get")
+# By key of [content], what is checked. The first are checks of calls of tools, the others of all messages of a server.
+_CHECKS_OF_CALLS: Final = ("arguments", "output")
+_CHECKS: Final = {
+    "arguments": "arguments and inputSchema are compared",
+    "output": "output and outputSchema are compared",
+    "mime": "media types and base64 in the response are checked",
+    "schemes": "schemes of addresses in the response are checked",
+    "characters": "hidden characters in the response are checked",
+}
 # Results of a step.
 PASSES: Final = "passes"
 REFUSES: Final = "refuses"
@@ -104,8 +113,7 @@ def _steps(question: Question, file: File, settings: Settings) -> Iterator[Step]
             yield from _tool(question, server, token)
         if question.method in _WITH_ARGUMENTS:
             yield from _arguments(question, file, settings)
-        if question.method == CALL:
-            yield from _content(question, file, settings)
+        yield from _content(question, file, settings)
     yield from _rates(question, settings)
     yield _in_flight(question, file, settings)
 
@@ -206,12 +214,13 @@ def _arguments(question: Question, file: File, settings: Settings) -> Iterator[S
 
 def _content(question: Question, file: File, settings: Settings) -> Iterator[Step]:
     [config] = [one for one in settings.servers if one.name == question.server]
-    for key, schema in (("arguments", "inputSchema"), ("output", "outputSchema")):
-        mode = getattr(config.content, key)
-        if mode != OFF:
+    for key, text in _CHECKS.items():
+        modes = config.content if key in _CHECKS_OF_CALLS else config.content.texts
+        mode = getattr(modes, key)
+        if mode != OFF and (question.method == CALL or key not in _CHECKS_OF_CALLS):
             own = getattr(file.servers[config.name].content, key)
             path: KeyPath = ("servers", config.name, "content", key) if own else ("content", key)
-            yield Step("content", LIMITS, f"{key} and {schema} are compared ({mode})", path)
+            yield Step("content", LIMITS, f"{text} ({mode})", path)
 
 
 def _rates(question: Question, settings: Settings) -> Iterator[Step]:

@@ -36,12 +36,14 @@ TOO_MANY: Final = (
 _ROUNDS: Final = 4
 _ALWAYS: Final = TAGS + EMBEDDINGS + MARKS + INVISIBLE + CONTROLS
 _CANDIDATE: Final = re.compile(f"[{_ALWAYS}{SELECTORS}{JOINERS}]")
+# A character that a joiner may join, perhaps with one selector behind it.
+_JOINED: Final = f"[^\x00-\xff{SELECTORS}{JOINERS}]"
 # Candidates as themselves, without the most usual characters with a use: a single selector after another character, and
 # joiners between other characters. A candidate next to an escape is found too. The first set makes the search fast.
 _RAW: Final = re.compile(
     f"[{_ALWAYS}{SELECTORS}{JOINERS}](?:(?<=[{_ALWAYS}])"
-    rf'|(?<=[{SELECTORS}])(?:(?<=[{SELECTORS}"0-9a-fA-F].)|(?=[{SELECTORS}\\]))'
-    f"|(?<=[{JOINERS}])(?:(?<![^\x00-\xff{SELECTORS}{JOINERS}].)|(?![^\x00-\xff{SELECTORS}{JOINERS}])))"
+    rf'|(?<=[{SELECTORS}])(?:(?<=[{SELECTORS}"].)|(?<=\\u[0-9a-fA-F]{{4}}.)|(?=[{SELECTORS}\\]))'
+    f"|(?<=[{JOINERS}])(?:(?<!{_JOINED}.)(?<!{_JOINED}[{SELECTORS}].)|(?!{_JOINED})))"
 )
 _KEY: Final = re.compile(r'"[ \t\r\n]*+:')
 _BACKSLASH: Final = "\\"

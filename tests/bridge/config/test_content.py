@@ -7,6 +7,8 @@ from mcpbridged.bridge.config.content import check_content, content_modes, is_in
 from mcpbridged.bridge.config.schema import Content, File, Server
 from mcpbridged.bridge.config.tables import BadConfig, Reading
 from mcpbridged.bridge.core.content_policy import ContentModes
+from mcpbridged.bridge.core.text_checks import TextModes
+from mcpbridged.validators.script_addresses import DEFAULT_SCHEMES
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,49 @@ from mcpbridged.bridge.core.content_policy import ContentModes
 )
 def test_the_table_of_a_server_has_priority_key_by_key(server, common, modes):
     assert content_modes(server, common) == modes
+
+
+@pytest.mark.parametrize(
+    ("server", "common", "modes"),
+    [
+        ({}, {}, TextModes("off", "off", "off", DEFAULT_SCHEMES)),
+        (
+            {},
+            {"mime": "warn", "schemes": "refuse", "characters": "rewrite", "refused_schemes": ("file",)},
+            TextModes("warn", "refuse", "rewrite", ("file",)),
+        ),
+        (
+            {"mime": "off", "characters": "warn", "refused_schemes": ("data",)},
+            {"mime": "warn", "schemes": "refuse", "characters": "rewrite", "refused_schemes": ("file",)},
+            TextModes("off", "refuse", "warn", ("data",)),
+        ),
+    ],
+)
+def test_the_checks_of_texts_of_a_server_have_priority_key_by_key(server, common, modes):
+    assert content_modes(Content(**server), Content(**common)).texts == modes
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("mime", '"rewrite"', "rewrite"),
+        ("characters", '"remove"', "remove"),
+        (
+            "refused_schemes",
+            '["JavaScript:"]',
+            "a scheme in lower case such as javascript, or data:TYPE/SUBTYPE",
+        ),
+        ("refused_schemes", '"javascript"', "refused_schemes"),
+    ],
+)
+def test_other_values_of_the_checks_of_texts_are_refused(tmp_path, key, value, reason):
+    path = tmp_path / "config.toml"
+    path.write_text(f'[content]\n{key} = {value}\n[servers.one]\ncommand = "/bin/true"\n')
+    path.chmod(0o600)
+    with pytest.raises(BadConfig) as failed:
+        load.plan(path, {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert f"content: {key}" in str(failed.value) or f"content.{key}" in str(failed.value)
+    assert reason in str(failed.value)
 
 
 def faults(file, installed):

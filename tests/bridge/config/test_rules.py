@@ -30,6 +30,9 @@ content.arguments = "refuse"
 [servers.free]
 command = "true"
 content.output = "off"
+[servers.checked]
+command = "true"
+content = {output = "off", mime = "warn", schemes = "refuse", characters = "rewrite"}
 [servers.off]
 command = "true"
 enabled = false
@@ -85,7 +88,18 @@ def test_a_refusal_is_the_last_step_and_names_the_deciding_value(words, path, st
     assert (last.result, last.path, tuple(last.refusal)) == (REFUSES, path, (status, code))
 
 
-def test_checks_of_content_are_explained_for_calls_of_tools_only():
+@pytest.mark.parametrize("method", ["resources/list", "tools/call"])
+def test_checks_of_texts_are_explained_for_all_methods(method):
+    words = ("owner", "checked", method, *(["log"] if method == "tools/call" else []))
+    found = [(step.text, step.path[-1]) for step in steps(*words) if step.name == "content"]
+    assert found == [
+        ("media types and base64 in the response are checked (warn)", "mime"),
+        ("schemes of addresses in the response are checked (refuse)", "schemes"),
+        ("hidden characters in the response are checked (rewrite)", "characters"),
+    ]
+
+
+def test_checks_of_schemas_are_explained_for_calls_of_tools_only():
     found = [step.text for step in steps("owner", "git", "tools/call", "log") if step.name == "content"]
     assert found == [
         "arguments and inputSchema are compared (refuse)",
@@ -146,4 +160,4 @@ def test_the_paths_of_steps_are_those_of_the_file(words, paths):
 
 def test_the_names_are_those_of_the_file():
     assert rules.principals(SETTINGS) == ("owner", "local", "ci", "any", "few")
-    assert rules.servers(READ) == ("git", "free", "off", "aggregate", "work", "home")
+    assert rules.servers(READ) == ("git", "free", "checked", "off", "aggregate", "work", "home")

@@ -6,6 +6,7 @@ import pytest
 
 from mcpbridged.bridge.core.content_policy import NO_CHECKS, ContentModes, ContentPolicy
 from mcpbridged.bridge.core.schema_checks import ToolSchemas
+from mcpbridged.bridge.core.text_checks import TextModes
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 
 LIST = Response(
@@ -66,3 +67,46 @@ def test_other_messages_of_the_server_pass():
     told, asked = Notification("notifications/message", b"{}"), Request(b"1", "roots/list", b"")
     assert policy.on_notification(told) is told
     assert policy.on_server_request(asked) is asked
+
+
+@pytest.mark.parametrize("key", ["mime", "schemes", "characters"])
+def test_a_check_of_texts_needs_no_tools(key):
+    modes = ContentModes(texts=TextModes(**{key: "warn"}))
+    assert modes.on
+    assert not modes.reads_schemas
+    assert not ContentPolicy(modes, print).needs_tools(ToolSchemas(), "tools/call")
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("tools/call", "t"), ("prompts/get", "t"), ("resources/read", "")]
+)
+def test_texts_of_all_messages_of_a_server_are_checked(method, name):
+    findings = []
+    modes = ContentModes("refuse", "refuse", TextModes(schemes="refuse", characters="rewrite"))
+    policy, tools = ContentPolicy(modes, findings.append, "git"), ToolSchemas()
+    bad = Response(b"2", b'{"contents":[{"uri":"javascript:x"}]}', b"")
+    fault = json.loads(policy.on_response(tools, method, "t", bad).error)
+    assert "server git was refused: /contents/0/uri" in fault["message"]
+    assert [(finding.kind, finding.tool) for finding in findings] == [("schemes", name)]
+    hidden = Response(b"2", b"", b'{"code":1,"message":"a\\u200b"}')
+    assert policy.on_response(tools, method, "t", hidden).error == b'{"code":1,"message":"a"}'
+    notification = Notification("notifications/message", b'{"data":"a\\u200b"}')
+    assert policy.on_notification(notification) == Notification("notifications/message", b'{"data":"a"}')
+    assert policy.on_notification(Notification("notifications/message", b'{"uri":"javascript:x"}')) is None
+    request = Request(b"3", "elicitation/create", b'{"url":"javascript:x"}')
+    assert policy.on_server_request(request).error
+
+
+def test_a_result_is_compared_with_its_schema_before_it_is_rewritten():
+    findings = []
+    modes = ContentModes(output="refuse", texts=TextModes(characters="rewrite"))
+    policy, tools = ContentPolicy(modes, findings.append), ToolSchemas()
+    listed = b'{"tools":[{"name":"t","outputSchema":{"properties":{"a":{"const":"b\\u200b"}}}}]}'
+    # The constant is a name, so that the tool is not listed, but it can be called.
+    assert policy.on_response(tools, "tools/list", "", Response(b"1", listed, b"")).result == b'{"tools":[]}'
+    result = Response(b"2", b'{"content":[],"structuredContent":{"a":"b\\u200b"}}', b"")
+    assert (
+        policy.on_response(tools, "tools/call", "t", result).result
+        == b'{"content":[],"structuredContent":{"a":"b"}}'
+    )
+    assert [finding.kind for finding in findings] == ["characters", "characters"]

@@ -35,6 +35,7 @@ def test_a_hidden_character_is_classified(text, expected):
         "\u26a0\ufe0f warning",
         f"the flag {FLAG} of Scotland",
         "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "\U0001f468\u200d\ufe0f\U0001f469",
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
         "\u0639\u0631\u0628\u064a \u200e(1)\u200f \u2067abc\u2069",
         "\u65e5\u672c\u8a9e, \u00e9, \u2014 \u201cquoted\u201d",

@@ -3,7 +3,7 @@ r"""Hidden characters in JSON texts."""
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.core.hidden_characters import classified
@@ -96,6 +96,13 @@ def test_a_string_with_an_escaped_quote_and_a_colon_is_no_name():
     assert not found.is_name
 
 
+def test_usual_emoji_are_no_candidates():
+    usual = "1\ufe0f\u20e3 \u2764\ufe0f\u200d\U0001f525 "
+    assert find_hidden(string(usual * (MOST_CHARACTERS + 1))) == []
+    (found,) = find_hidden(b'"\\ufe01\xef\xb8\x8f"')
+    assert found.text == b""
+
+
 def test_too_many_strings_or_characters_are_not_examined():
     one = '"\\u001b"'
     assert len(find_hidden(f"[{','.join([one] * MOST_STRINGS)}]".encode())) == MOST_STRINGS
@@ -137,6 +144,7 @@ def test_the_result_is_that_of_the_decoded_strings(strings):
     text = '{{{}: {}, "x":[{}]}}'.format(*written).encode()
     decoded = [json.loads(one, strict=False) for one in written]
     found = find_hidden(text)
+    assume(found is not None)
     assert [text[one.begin - 1 : one.end + 1] for one in found] == [
         one.encode() for one, value in zip(written, decoded, strict=True) if _expected(value)
     ]

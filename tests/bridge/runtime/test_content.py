@@ -35,11 +35,17 @@ def test_a_finding_is_an_event_of_its_action_and_counted(reported):
     reports = ContentReports(log)
     reports.report(Finding("arguments", "t", "/a", "type", refused=True))
     reports.report(Finding("output", "t", "", "unchecked", refused=False))
+    reports.report(Finding("characters", "", "", "tag", refused=False, rewritten=True))
     assert [line.split(": ", 2)[2] for line in lines()] == [
         "content_refused server=one reason=arguments count=1 tool=t path=/a keyword=type",
         "content_warning server=one reason=output count=1 tool=t keyword=unchecked",
+        "content_rewritten server=one reason=characters count=1 keyword=tag",
     ]
-    assert log.content_findings == {("arguments", "refused"): 1, ("output", "warned"): 1}
+    assert log.content_findings == {
+        ("arguments", "refused"): 1,
+        ("output", "warned"): 1,
+        ("characters", "rewritten"): 1,
+    }
 
 
 def test_many_findings_of_one_tool_are_one_line_a_second(reported):

@@ -1,7 +1,7 @@
 """A server whose lists are in a file, which is read for each request: {"era", "instructions", "tools", "page", ...}.
 
-`era` is legacy, modern or both. With `page` a list has pages of so many items. A method in `fails` gets an error. A call of a
-tool returns its name, or what `results` has for it. With `calls` the name of each tool that is called is appended to that file.
+`era` is legacy, modern or both. With `page` a list has pages of so many items. A method in `fails` gets an error, one in `answers`
+that result. A call of a tool returns its name, or what `results` has for it. With `calls` the name of each tool that is called is appended to that file.
 """
 
 import json
@@ -22,9 +22,15 @@ LISTS = {
 def result_of(method: str, params: dict, found: dict) -> dict:
     if method in found.get("fails", ()):
         raise RuntimeError(f"{method} fails")
+    if method in found.get("answers", ()):
+        return {**found["answers"][method], **CACHE}
     modern = found.get("era", "both") != "legacy"
     capabilities = found.get("capabilities", {"tools": {"listChanged": True}, "prompts": {}, "resources": {}})
-    about = {"capabilities": capabilities, "serverInfo": INFO, "instructions": found.get("instructions", "")}
+    about = {
+        "capabilities": capabilities,
+        "serverInfo": found.get("serverInfo", INFO),
+        "instructions": found.get("instructions", ""),
+    }
     match method:
         case "initialize" if found.get("era") != "modern":
             return {"protocolVersion": params["protocolVersion"], **about}
