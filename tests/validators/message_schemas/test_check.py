@@ -284,6 +284,11 @@ def test_a_fault_has_no_value_and_no_key_of_the_message():
     assert client_fault("prompts/get", {"name": "p", "arguments": {"k": 1}}).path == "$.arguments[...]"
 
 
+def test_a_map_with_too_many_members_does_not_fit():
+    params = {"name": "p", "arguments": {str(number): "" for number in range(131_073)}}
+    assert client_fault("prompts/get", params) == Fault("$.arguments", "More than 131072 members of maps")
+
+
 def test_a_member_that_is_missing_is_named():
     assert client_fault("tools/call", {}) == Fault("$", "Object missing required field `name`")
 
