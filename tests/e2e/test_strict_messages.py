@@ -1,6 +1,8 @@
 """`validate = "strict"`: messages that do not fit the schema of MCP, over each transport, with and without translation."""
 
 import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +10,8 @@ from mcp import MCPError, types
 
 from ..support.daemon_clients import example
 from ..support.daemon_process import daemon
-from ..support.scripted_servers import PAIRS, SERVERS, client
+from ..support.handshake import initialize_params
+from ..support.scripted_servers import CARRIERS, PAIRS, SCRIPTED, SERVERS, Pair, client
 from ..support.sdk import (
     SDK_WARNINGS,
     TRANSPORTS,
@@ -25,8 +28,10 @@ STRICT = {"validate": "strict"}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    servers = {name: {**server, **STRICT} for name, server in {**SERVERS, "one": SERVERS["legacy"]}.items()}
-    with daemon(tmp_path_factory.mktemp("strict"), servers, aggregate={"servers": ["one"]}) as found:
+    """Run a daemon with servers of both eras and an aggregate, all of which have the value of the file."""
+    servers = {**SERVERS, "one": SERVERS["legacy"], "free": {**SERVERS["legacy"], "validate": "envelope"}}
+    tables = {"aggregate": {"servers": ["one"]}, **STRICT}
+    with daemon(tmp_path_factory.mktemp("strict"), servers, **tables) as found:
         yield found
 
 
@@ -37,10 +42,10 @@ def peer(running, request):
 
 
 def events(running, server):
-    """Return the events about messages that were refused."""
-    name = "one" if server == "aggregate" else server
-    done = running.do("logs", name, "-n", "500")
-    return [line for line in done.stdout.splitlines() if "message_invalid" in line]
+    """Return the events about messages that were refused, also those of the member of the aggregate."""
+    names = ("aggregate", "one") if server == "aggregate" else (server,)
+    lines = [line for name in names for line in running.do("logs", name, "-n", "500").stdout.splitlines()]
+    return [line for line in lines if "message_invalid" in line]
 
 
 def line(result):
@@ -102,6 +107,132 @@ def test_members_and_methods_that_the_schema_does_not_have_pass(peer):
     found = peer.exchange_json(peer.raw(b"1", line(result)))["result"]
     assert (found["structuredContent"], found["extra"]) == ({"a": [1]}, {"x": None})
     assert peer.exchange_json(peer.call(b"2", "x/own", {"level": 5}), b"2")["error"]["code"] == -32601
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.era == "legacy"], ids=str)
+def test_an_initialize_that_does_not_fit_is_refused_and_a_right_one_opens_the_session(running, pair):
+    with client(running, pair, opened=False) as peer:
+        params = {key: value for key, value in initialize_params(name="x").items() if key != "clientInfo"}
+        error = peer.exchange_json(peer.call(b"0", "initialize", params), b"0")["error"]
+        assert (error["code"], error["message"]) == (
+            -32602,
+            "the message does not fit initialize in MCP 2025-11-25: Object missing required field `clientInfo` at $",
+        )
+        peer.open()
+        assert "result" in peer.exchange_json(peer.tool(b"1", "echo"))
+
+
+@pytest.mark.parametrize("pair", CARRIERS, ids=str)
+def test_a_notification_of_a_client_that_does_not_fit_is_not_passed_on(running, pair):
+    with client(running, pair) as peer:
+        peer.send(b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"hunter2"}}')
+        if peer.status is not None:
+            assert peer.status == 400
+            peer.waiting.clear()
+        assert "result" in peer.exchange_json(peer.tool(b"1", "echo"))
+    found = [one for one in events(running, pair.server) if "method=notifications/progress" in one]
+    assert found
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.transport in "WP"], ids=str)
+def test_a_cancellation_that_does_not_fit_is_not_passed_on(running, pair):
+    def cancel(reason):
+        params = {"requestId": 1, "reason": reason}
+        peer.send(
+            json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}).encode()
+        )
+
+    with client(running, pair) as peer:
+        # The server does not answer this call.
+        peer.send(peer.raw(b"1"))
+        cancel(["hunter2"])
+        assert "result" in peer.exchange_json(peer.tool(b"2", "echo"), b"2")
+        name = "aggregate" if pair.server == "aggregate" else pair.server
+        assert next(one for one in running.status()["servers"] if one["name"] == name)["in_flight"] >= 1
+        cancel("enough")
+        assert "result" in peer.exchange_json(peer.tool(b"3", "echo"), b"3")
+    found = [one for one in events(running, pair.server) if "method=notifications/cancelled" in one]
+    assert found
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_a_server_may_differ_from_the_file(running, era):
+    with client(running, Pair(era, "W", "free")) as peer:
+        call = peer.call(b"1", "tools/call", {"name": "echo", "arguments": "text"})
+        assert "result" in peer.exchange_json(call)
+        result = peer.exchange_json(peer.raw(b"2", line(complete(content="text"))), b"2")["result"]
+        assert result["content"] == "text"
+    assert events(running, "free") == []
+
+
+# ---- remote servers
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    """Run a daemon whose servers are those of another one, which passes everything."""
+    folder = tmp_path_factory.mktemp("remote")
+    for name in ("far", "near"):
+        (folder / name).mkdir()
+    with daemon(folder / "far", SERVERS) as far:
+        secret = folder / "token"
+        secret.write_text(f"Bearer {far.token}")
+        secret.chmod(0o600)
+        servers = {
+            name: {
+                "url": far.url(name),
+                "secret_headers": {"Authorization": str(secret)},
+                **{key: value for key, value in server.items() if key != "command"},
+                **STRICT,
+            }
+            for name, server in SERVERS.items()
+        }
+        with daemon(folder / "near", servers) as near:
+            yield near
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [Pair(era, "W", server) for era in ("legacy", "modern") for server in SERVERS],
+    ids=str,
+)
+def test_the_messages_of_a_remote_server_are_checked(remote, pair):
+    with client(remote, pair) as peer:
+        error = peer.exchange_json(peer.raw(b"1", line(complete(content="hunter2"))))["error"]
+        assert "$.content" in error["message"]
+        assert "hunter2" not in json.dumps(error)
+        wrong = b'{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":5}}'
+        assert "result" in peer.exchange_json(peer.raw(b"2", wrong, line(complete(content=[]))), b"2")
+    found = events(remote, pair.server)
+    assert any("method=tools/call" in one and "sender=server" in one for one in found)
+
+
+# ---- responses of clients
+
+
+@pytest.fixture(scope="module")
+def requesting(tmp_path_factory):
+    command = [sys.executable, str(Path(SCRIPTED[1]).with_name("roots_requesting.py"))]
+    with daemon(tmp_path_factory.mktemp("roots"), {"roots": {"command": command, **STRICT}}) as found:
+        yield found
+
+
+def test_the_server_gets_an_error_for_a_response_of_its_client_that_does_not_fit(requesting):
+    with client(requesting, Pair("legacy", "W", "roots"), opened=False) as peer:
+        params = {**initialize_params(name="x"), "capabilities": {"roots": {}}}
+        assert "result" in peer.exchange_json(peer.call(b"0", "initialize", params), b"0")
+        peer.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        request = json.loads(peer.receive())
+        assert request["method"] == "roots/list"
+        peer.send(
+            json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": {"roots": ["hunter2"]}}).encode()
+        )
+        found = json.dumps(peer.exchange_json(peer.tool(b"1", "roots")))
+        assert "the client's answer is not valid: roots/list in MCP 2025-11-25" in found
+        assert "$.roots[0]" in found
+        assert "hunter2" not in found
 
 
 # ---- the official client and real servers

@@ -17,7 +17,17 @@ TASK = "CreateTaskResult"
 # JSON values of any type. Their objects are not looked into, because their values may have any type too.
 ANY_VALUE = "JSONValue"
 SCALARS = {"string": "str", "integer": "Integer", "number": "float", "boolean": "bool", "null": "None"}
-IMPORTED = {"Annotated", "AnyObject", "AnyOf", "ClassVar", "Integer", "Literal", "Meta", "ParamsShape"} | {
+IMPORTED = {
+    "Annotated",
+    "AnyObject",
+    "AnyOf",
+    "ClassVar",
+    "Integer",
+    "Key",
+    "Literal",
+    "Meta",
+    "ParamsShape",
+} | {
     "Raw",
     "ResultShape",
     "Revision",
@@ -54,7 +64,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .shapes import AnyObject, AnyOf, Integer, ParamsShape, ResultShape, Revision
+from .shapes import AnyObject, AnyOf, Integer, Key, ParamsShape, ResultShape, Revision
 '''
 
 
@@ -115,7 +125,7 @@ class Module:
         if not properties:
             values = node.get("additionalProperties", {})
             item = "Raw" if values is True or not values else self.type_of(values, place + "Value")
-            return "AnyObject" if item == "Raw" else f"dict[str, {item}]"
+            return "AnyObject" if item == "Raw" else f"dict[Key, {item}]"
         assert node.get("additionalProperties", {}) in ({}, True), place
         # Equal schemas without a name have one class.
         key = json.dumps([name, node, tag], sort_keys=True)

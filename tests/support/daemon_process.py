@@ -37,14 +37,21 @@ def toml(value) -> str:
     return json.dumps(value)
 
 
-def write_config(path: Path, servers: Mapping[str, Mapping], **tables: Mapping) -> None:
-    """Write a configuration with any free port, whose servers inherit the variable that marks processes of a test."""
+def write_config(path: Path, servers: Mapping[str, Mapping], **tables: Mapping | str) -> None:
+    """Write a configuration with any free port, whose servers inherit the variable that marks processes of a test.
+
+    A text in `tables` is the value of a key of the file.
+    """
     listen = {"http": "127.0.0.1:0", **tables.pop("listen", {})}
-    lines = ["[listen]", *(f"{key} = {toml(value)}" for key, value in listen.items())]
+    own = {key: value for key, value in tables.items() if isinstance(value, str)}
+    lines = [f"{key} = {toml(value)}" for key, value in own.items()]
+    lines += ["[listen]", *(f"{key} = {toml(value)}" for key, value in listen.items())]
     for name, keys in servers.items():
         given = {"pass_env": [_MARK], **keys} if "command" in keys else keys
         lines += [f"[servers.{name}]", *(f"{key} = {toml(value)}" for key, value in given.items())]
     for table, content in tables.items():
+        if table in own:
+            continue
         lines += [f"[{table}]", *(f"{key} = {toml(value)}" for key, value in content.items())]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")

@@ -10,6 +10,7 @@ Differences from the JSON Schemas of MCP:
 - the result of a request that may continue as a task (2025-11-25) is its own or a `CreateTaskResult`.
 - values of `ElicitResult.content` may be numbers with a fraction, and `JSONValue` is any value, as in `schema.ts`.
 - of a repeated member, each value must fit.
+- a message has at most `shapes.MOST_OBJECTS` objects of several types and `shapes.MOST_KEYS` members of maps.
 """
 
 import re
@@ -44,7 +45,7 @@ class _Typed(msgspec.Struct, gc=False):
 
 
 _decode_typed: Final = msgspec.json.Decoder(_Typed).decode
-_PLACE: Final = re.compile(r"(.*) - at `(.*)`", re.DOTALL)
+_PLACE: Final = re.compile(r"(.*) - at (?:`key` in )?`(.*)`", re.DOTALL)
 # Texts of msgspec that have a value, or that name the type of a number otherwise than JSON Schema.
 _INVALID_VALUE: Final = re.compile(r"Invalid (?:enum )?value .*", re.DOTALL)
 _INTEGER: Final = re.compile(r"`float` that's a multiple of 1\.0")

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .shapes import AnyObject, AnyOf, Integer, ParamsShape, ResultShape, Revision
+from .shapes import AnyObject, AnyOf, Integer, Key, ParamsShape, ResultShape, Revision
 
 
 class CompleteRequestParamsArgument(Struct, gc=False):
@@ -34,7 +34,7 @@ class ClientCapabilitiesRoots(Struct, gc=False):
 
 
 class ClientCapabilities(Struct, gc=False):
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
     roots: ClientCapabilitiesRoots | UnsetType = UNSET
     sampling: AnyObject | UnsetType = UNSET
 
@@ -64,7 +64,7 @@ class PingRequestParams(Struct, gc=False):
 
 class GetPromptRequestParams(Struct, gc=False):
     name: str
-    arguments: dict[str, str] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
 
 
 class ListPromptsRequestParams(Struct, gc=False):
@@ -161,7 +161,7 @@ class ServerCapabilitiesResources(Struct, gc=False):
 
 
 class ServerCapabilities(Struct, gc=False):
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
     logging: AnyObject | UnsetType = UNSET
     prompts: ClientCapabilitiesRoots | UnsetType = UNSET
     resources: ServerCapabilitiesResources | UnsetType = UNSET
@@ -276,7 +276,7 @@ class CallToolResult(Struct, gc=False):
 
 class ToolInputSchema(Struct, gc=False):
     type: Literal["object"]
-    properties: dict[str, AnyObject] | UnsetType = UNSET
+    properties: dict[Key, AnyObject] | UnsetType = UNSET
     required: list[str] | UnsetType = UNSET
 
 

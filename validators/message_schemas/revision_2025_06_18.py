@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .shapes import AnyObject, AnyOf, Integer, ParamsShape, ResultShape, Revision
+from .shapes import AnyObject, AnyOf, Integer, Key, ParamsShape, ResultShape, Revision
 
 
 class CompleteRequestParamsArgument(Struct, gc=False):
@@ -26,7 +26,7 @@ class ResourceTemplateReference(Struct, gc=False, tag_field="type", tag="ref/res
 
 
 class CompleteRequestParamsContext(Struct, gc=False):
-    arguments: dict[str, str] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
 
 
 class CompleteRequestParams(Struct, gc=False):
@@ -41,7 +41,7 @@ class ClientCapabilitiesRoots(Struct, gc=False):
 
 class ClientCapabilities(Struct, gc=False):
     elicitation: AnyObject | UnsetType = UNSET
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
     roots: ClientCapabilitiesRoots | UnsetType = UNSET
     sampling: AnyObject | UnsetType = UNSET
 
@@ -72,7 +72,7 @@ class PingRequestParams(Struct, gc=False):
 
 class GetPromptRequestParams(Struct, gc=False):
     name: str
-    arguments: dict[str, str] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
 
 
 class ListPromptsRequestParams(Struct, gc=False):
@@ -152,7 +152,7 @@ class PrimitiveSchemaDefinition(AnyOf, gc=False):
 
 
 class ElicitRequestParamsRequestedSchema(Struct, gc=False):
-    properties: dict[str, PrimitiveSchemaDefinition]
+    properties: dict[Key, PrimitiveSchemaDefinition]
     type: Literal["object"]
     required: list[str] | UnsetType = UNSET
 
@@ -239,7 +239,7 @@ class ServerCapabilitiesResources(Struct, gc=False):
 
 class ServerCapabilities(Struct, gc=False):
     completions: AnyObject | UnsetType = UNSET
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
     logging: AnyObject | UnsetType = UNSET
     prompts: ClientCapabilitiesRoots | UnsetType = UNSET
     resources: ServerCapabilitiesResources | UnsetType = UNSET
@@ -377,7 +377,7 @@ class CallToolResult(Struct, gc=False):
 
 class ToolInputSchema(Struct, gc=False):
     type: Literal["object"]
-    properties: dict[str, AnyObject] | UnsetType = UNSET
+    properties: dict[Key, AnyObject] | UnsetType = UNSET
     required: list[str] | UnsetType = UNSET
 
 
@@ -408,7 +408,7 @@ class ListToolsResult(Struct, gc=False):
 class ElicitResult(Struct, gc=False):
     action: Literal["accept", "cancel", "decline"]
     meta: AnyObject | UnsetType = field(name="_meta", default=UNSET)
-    content: dict[str, str | float | bool] | UnsetType = UNSET
+    content: dict[Key, str | float | bool] | UnsetType = UNSET
 
 
 class Root(Struct, gc=False):

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .shapes import AnyObject, AnyOf, Integer, ParamsShape, ResultShape, Revision
+from .shapes import AnyObject, AnyOf, Integer, Key, ParamsShape, ResultShape, Revision
 
 
 class CompleteRequestParamsArgument(Struct, gc=False):
@@ -30,7 +30,7 @@ class RequestMeta(Struct, gc=False):
 
 
 class CompleteRequestParamsContext(Struct, gc=False):
-    arguments: dict[str, str] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
 
 
 class CompleteRequestParams(Struct, gc=False):
@@ -75,7 +75,7 @@ class ClientCapabilitiesTasks(Struct, gc=False):
 
 class ClientCapabilities(Struct, gc=False):
     elicitation: ClientCapabilitiesElicitation | UnsetType = UNSET
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
     roots: ClientCapabilitiesRoots | UnsetType = UNSET
     sampling: ClientCapabilitiesSampling | UnsetType = UNSET
     tasks: ClientCapabilitiesTasks | UnsetType = UNSET
@@ -116,7 +116,7 @@ class RequestParams(Struct, gc=False):
 class GetPromptRequestParams(Struct, gc=False):
     name: str
     meta: RequestMeta | UnsetType = field(name="_meta", default=UNSET)
-    arguments: dict[str, str] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
 
 
 class PaginatedRequestParams(Struct, gc=False):
@@ -297,7 +297,7 @@ class PrimitiveSchemaDefinition(AnyOf, gc=False):
 
 
 class ElicitRequestFormParamsRequestedSchema(Struct, gc=False):
-    properties: dict[str, PrimitiveSchemaDefinition]
+    properties: dict[Key, PrimitiveSchemaDefinition]
     type: Literal["object"]
     schema: str | UnsetType = field(name="$schema", default=UNSET)
     required: list[str] | UnsetType = UNSET
@@ -428,7 +428,7 @@ class ToolChoice(Struct, gc=False):
 class ToolInputSchema(Struct, gc=False):
     type: Literal["object"]
     schema: str | UnsetType = field(name="$schema", default=UNSET)
-    properties: dict[str, AnyObject] | UnsetType = UNSET
+    properties: dict[Key, AnyObject] | UnsetType = UNSET
     required: list[str] | UnsetType = UNSET
 
 
@@ -519,7 +519,7 @@ class ServerCapabilitiesTasks(Struct, gc=False):
 
 class ServerCapabilities(Struct, gc=False):
     completions: AnyObject | UnsetType = UNSET
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
     logging: AnyObject | UnsetType = UNSET
     prompts: ClientCapabilitiesRoots | UnsetType = UNSET
     resources: ServerCapabilitiesResources | UnsetType = UNSET
@@ -675,7 +675,7 @@ class ListToolsResult(Struct, gc=False):
 class ElicitResult(Struct, gc=False):
     action: Literal["accept", "cancel", "decline"]
     meta: AnyObject | UnsetType = field(name="_meta", default=UNSET)
-    content: dict[str, list[str] | str | float | bool] | UnsetType = UNSET
+    content: dict[Key, list[str] | str | float | bool] | UnsetType = UNSET
 
 
 class Root(Struct, gc=False):

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from .shapes import AnyObject, AnyOf, Integer, ParamsShape, ResultShape, Revision
+from .shapes import AnyObject, AnyOf, Integer, Key, ParamsShape, ResultShape, Revision
 
 
 class ClientCapabilitiesElicitation(Struct, gc=False):
@@ -23,8 +23,8 @@ class ClientCapabilitiesSampling(Struct, gc=False):
 
 class ClientCapabilities(Struct, gc=False):
     elicitation: ClientCapabilitiesElicitation | UnsetType = UNSET
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
-    extensions: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
+    extensions: dict[Key, AnyObject] | UnsetType = UNSET
     roots: AnyObject | UnsetType = UNSET
     sampling: ClientCapabilitiesSampling | UnsetType = UNSET
 
@@ -68,7 +68,7 @@ class ResourceTemplateReference(Struct, gc=False, tag_field="type", tag="ref/res
 
 
 class CompleteRequestParamsContext(Struct, gc=False):
-    arguments: dict[str, str] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
 
 
 class CompleteRequestParams(Struct, gc=False):
@@ -179,7 +179,7 @@ class ListRootsResult(Struct, gc=False):
 
 class ElicitResult(Struct, gc=False):
     action: Literal["accept", "cancel", "decline"]
-    content: dict[str, list[str] | str | float | bool] | UnsetType = UNSET
+    content: dict[Key, list[str] | str | float | bool] | UnsetType = UNSET
 
 
 class InputResponse(AnyOf, gc=False):
@@ -196,8 +196,8 @@ class InputResponse(AnyOf, gc=False):
 class GetPromptRequestParams(Struct, gc=False):
     meta: RequestMetaObject = field(name="_meta")
     name: str
-    arguments: dict[str, str] | UnsetType = UNSET
-    inputResponses: dict[str, InputResponse] | UnsetType = UNSET
+    arguments: dict[Key, str] | UnsetType = UNSET
+    inputResponses: dict[Key, InputResponse] | UnsetType = UNSET
     requestState: str | UnsetType = UNSET
 
 
@@ -209,7 +209,7 @@ class PaginatedRequestParams(Struct, gc=False):
 class ReadResourceRequestParams(Struct, gc=False):
     meta: RequestMetaObject = field(name="_meta")
     uri: str
-    inputResponses: dict[str, InputResponse] | UnsetType = UNSET
+    inputResponses: dict[Key, InputResponse] | UnsetType = UNSET
     requestState: str | UnsetType = UNSET
 
 
@@ -233,7 +233,7 @@ class CallToolRequestParams(Struct, gc=False):
     meta: RequestMetaObject = field(name="_meta")
     name: str
     arguments: AnyObject | UnsetType = UNSET
-    inputResponses: dict[str, InputResponse] | UnsetType = UNSET
+    inputResponses: dict[Key, InputResponse] | UnsetType = UNSET
     requestState: str | UnsetType = UNSET
 
 
@@ -483,7 +483,7 @@ class PrimitiveSchemaDefinition(AnyOf, gc=False):
 
 
 class ElicitRequestFormParamsRequestedSchema(Struct, gc=False):
-    properties: dict[str, PrimitiveSchemaDefinition]
+    properties: dict[Key, PrimitiveSchemaDefinition]
     type: Literal["object"]
     schema: str | UnsetType = field(name="$schema", default=UNSET)
     required: list[str] | UnsetType = UNSET
@@ -516,7 +516,7 @@ class ElicitRequest(Struct, gc=False, tag_field="method", tag="elicitation/creat
 class InputRequiredResult(Struct, gc=False):
     resultType: str
     meta: ResultMetaObject | UnsetType = field(name="_meta", default=UNSET)
-    inputRequests: dict[str, CreateMessageRequest | ListRootsRequest | ElicitRequest] | UnsetType = UNSET
+    inputRequests: dict[Key, CreateMessageRequest | ListRootsRequest | ElicitRequest] | UnsetType = UNSET
     requestState: str | UnsetType = UNSET
 
 
@@ -605,8 +605,8 @@ class ServerCapabilitiesResources(Struct, gc=False):
 
 class ServerCapabilities(Struct, gc=False):
     completions: AnyObject | UnsetType = UNSET
-    experimental: dict[str, AnyObject] | UnsetType = UNSET
-    extensions: dict[str, AnyObject] | UnsetType = UNSET
+    experimental: dict[Key, AnyObject] | UnsetType = UNSET
+    extensions: dict[Key, AnyObject] | UnsetType = UNSET
     logging: AnyObject | UnsetType = UNSET
     prompts: ServerCapabilitiesPrompts | UnsetType = UNSET
     resources: ServerCapabilitiesResources | UnsetType = UNSET

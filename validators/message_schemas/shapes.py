@@ -13,17 +13,26 @@ from ..lone_surrogates import decoded
 Integer = Annotated[float, msgspec.Meta(multiple_of=1)]
 
 
-# The most objects of a text for each of which Python code runs (two microseconds).
+# The most objects of a text for each of which Python code runs (two microseconds), and the most members of maps (100 ns).
 MOST_OBJECTS: Final = 16 * 1024
+MOST_KEYS: Final = 128 * 1024
 
 
-class _Count:
-    """How many more such objects the text that is being decoded may have."""
+class _Left:
+    """How many more of them the text that is being decoded may have."""
 
-    left = MOST_OBJECTS
+    objects = MOST_OBJECTS
+    keys = MOST_KEYS
 
 
-_count: Final = _Count()
+_left: Final = _Left()
+
+
+class Key:
+    """The key of any member of a map. All keys are the same object, so that a map of millions of members takes no memory."""
+
+
+_KEY: Final = Key()
 
 
 class AnyObject(msgspec.Struct, gc=False):
@@ -41,8 +50,8 @@ class AnyOf(msgspec.Struct, gc=False):
 
     def __post_init__(self) -> None:
         """Raise ValueError, which msgspec reports with the place of the object, unless it is of one of the types."""
-        _count.left -= 1
-        if _count.left < 0:
+        _left.objects -= 1
+        if _left.objects < 0:
             raise ValueError(f"More than {MOST_OBJECTS} objects of several types")
         found: dict[_Member, bool] = {}
         for members in _members_of(type(self)):
@@ -114,11 +123,18 @@ class Revision(NamedTuple):
 
 def check(shape: Any, text: bytes | msgspec.Raw) -> None:  # noqa: ANN401 - a type as msgspec reads it
     """Decode a JSON text as this type. Raises msgspec.ValidationError for another value, and other ValueErrors for no JSON."""
-    _count.left = MOST_OBJECTS
+    _left.objects, _left.keys = MOST_OBJECTS, MOST_KEYS
     decoded(decoder_of(shape), text)
 
 
 @cache
 def decoder_of(shape: Any) -> Callable[[bytes | msgspec.Raw], Any]:  # noqa: ANN401 - a type as msgspec reads it
     """Return a function that decodes a JSON text as this type. It raises msgspec.ValidationError for another value."""
-    return msgspec.json.Decoder(shape).decode
+    return msgspec.json.Decoder(shape, dec_hook=_read_key).decode
+
+
+def _read_key(_kind: type, _key: object) -> Key:
+    _left.keys -= 1
+    if _left.keys < 0:
+        raise ValueError(f"More than {MOST_KEYS} members of maps")
+    return _KEY

@@ -1,8 +1,10 @@
 """The check of messages against the schemas of MCP: official examples, and changed ones compared with a validator of JSON Schema."""
 
 import json
+import time
 from copy import deepcopy
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -284,6 +286,11 @@ def test_a_fault_has_no_value_and_no_key_of_the_message():
     assert client_fault("prompts/get", {"name": "p", "arguments": {"k": 1}}).path == "$.arguments[...]"
 
 
+def test_a_map_with_too_many_members_does_not_fit():
+    params = {"name": "p", "arguments": {str(number): "" for number in range(131_073)}}
+    assert client_fault("prompts/get", params) == Fault("$.arguments", "More than 131072 members of maps")
+
+
 def test_a_member_that_is_missing_is_named():
     assert client_fault("tools/call", {}) == Fault("$", "Object missing required field `name`")
 
@@ -394,3 +401,44 @@ def test_a_text_that_the_decoder_cannot_follow_does_not_fit():
 
 def test_each_value_of_a_repeated_member_must_fit():
     assert params_fault(LEGACY, "client", "tools/call", b'{"name":5,"name":"a"}', request=True) is not None
+
+
+# ---- time
+
+SIZE = 4 * 1024 * 1024
+
+
+def filled(head, unit, tail):
+    """Return a text of this size that repeats a unit."""
+    return head + unit * ((SIZE - len(head) - len(tail)) // len(unit)) + tail
+
+
+SHAPES = {
+    "text": ("tools/call", filled(b'{"content":[{"type":"text","text":"', b"x", b'"}]}')),
+    "blocks": (
+        "tools/call",
+        filled(b'{"content":[', b'{"type":"text","text":""},', b'{"type":"text","text":""}]}'),
+    ),
+    "nests": ("tools/call", filled(b'{"content":[],"x":[', b"[[[[[[[[[[]]]]]]]]]],", b"1]}")),
+    "tools": ("tools/list", filled(b'{"tools":[', b'{"name":"","inputSchema":{"type":"object"}},', b"1]}")),
+    "strings": ("completion/complete", filled(b'{"completion":{"values":[', b'"",', b'""]}}')),
+    "contents": ("resources/read", filled(b'{"contents":[', b'{"uri":"","text":""},', b"1]}")),
+    "members": (
+        "tools/list",
+        b'{"tools":[{"name":"","inputSchema":{"type":"object","properties":{%b}}}]}'
+        % b",".join(b'"%d":{}' % number for number in range(400_000)),
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_check_holds_the_event_loop_much_longer_than_one_decoding(shape):
+    """The factor is that of `tests/cases/test_loop_budget.py`. Times are CPU times."""
+    method, result = SHAPES[shape]
+    result_fault(LEGACY, "server", method, b"{}")
+    began = time.thread_time()
+    msgspec.json.decode(result, type=dict[str, msgspec.Raw])
+    decoding = time.thread_time() - began
+    began = time.thread_time()
+    result_fault(LEGACY, "server", method, result)
+    assert time.thread_time() - began < 9 * decoding + 0.03

@@ -7,10 +7,12 @@ import pytest
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from mcpbridged.validators.message_schemas.shapes import (
+    MOST_KEYS,
     MOST_OBJECTS,
     AnyObject,
     AnyOf,
     Integer,
+    Key,
     check,
     decoder_of,
 )
@@ -76,6 +78,23 @@ def test_a_text_has_a_limited_number_of_such_objects():
         check(list[Contents], b"[" + b",".join([b'{"uri":"","text":""}'] * MOST_OBJECTS) + b"]")
     with pytest.raises(msgspec.ValidationError, match="More than 16384 objects"):
         check(list[Contents], b"[" + b",".join([b'{"uri":"","text":""}'] * (MOST_OBJECTS + 1)) + b"]")
+
+
+def test_each_value_of_a_map_is_checked_and_no_key_is_kept():
+    assert len(decoder_of(dict[Key, str])(b'{"a":"x","b":"y"}')) == 1
+    for text in (b'{"a":1,"b":"y"}', b'{"a":"x","b":1}'):
+        with pytest.raises(msgspec.ValidationError) as caught:
+            check(dict[Key, str], text)
+        assert str(caught.value) == "Expected `str`, got `int` - at `$[...]`"
+
+
+def test_a_text_has_a_limited_number_of_members_of_maps():
+    """Otherwise a map of millions of members would hold the event loop."""
+    members = [b'"%d":""' % number for number in range(MOST_KEYS + 1)]
+    for _ in range(2):
+        check(dict[Key, str], b"{" + b",".join(members[1:]) + b"}")
+    with pytest.raises(msgspec.ValidationError, match="More than 131072 members of maps"):
+        check(dict[Key, str], b"{" + b",".join(members) + b"}")
 
 
 def test_any_object_ignores_its_members():
