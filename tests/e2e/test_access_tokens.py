@@ -183,7 +183,10 @@ def test_the_metadata_is_public_and_the_same_for_unknown_servers(world):
     assert one.status == none.status == 401
     assert one.headers["www-authenticate"] == none.headers["www-authenticate"].replace("none", "one")
     assert "error" not in one.headers["www-authenticate"]
-    assert target.exchange("GET", "/.well-known/oauth-authorization-server").status == 404
+    for method, path in (("GET", "/.well-known/oauth-authorization-server"), ("POST", "/register")):
+        reply = target.exchange(method, path)
+        assert (reply.status, reply.json["error"]) == (404, "invalid_request")
+        assert "accepts tokens of an authorization server" in reply.json["error_description"]
 
 
 def test_the_tokens_of_the_configuration_are_accepted_beside_access_tokens(world):
