@@ -142,8 +142,15 @@ restarts: .venv/.test  ## run official clients over connect during restarts and 
 remote: .venv/.test  ## run official clients through connect and a daemon to remote servers, and log in at a real authorization server; writes its section of docs/COMPATIBILITY.md (needs Node 20+ and nginx)
 	tests/remote/install.sh
 	$(BIN)/python tests/remote/login.py
+	$(BIN)/python tests/remote/protected.py
+	$(BIN)/python tests/remote/jwt_clients.py
 	$(BIN)/python tests/remote/run.py --self-test
 	$(BIN)/python tests/remote/run.py
+
+protected: .venv/.test  ## log in at a real authorization server and use the bridge as a protected resource, with official clients (needs Node 20+)
+	tests/remote/install.sh
+	$(BIN)/python tests/remote/protected.py
+	$(BIN)/python tests/remote/jwt_clients.py
 
 remote-faults: .venv/.test  ## make 10,000 calls in each pair of era and carrier through a proxy that breaks exchanges
 	REMOTE_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider -rP tests/chaos/test_remote_faults.py
@@ -304,4 +311,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected

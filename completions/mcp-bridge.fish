@@ -90,6 +90,11 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l pass-env -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l secret -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l cwd -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l share -x -a 'session client principal server'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l sandbox -x -a 'basic landlock bwrap'
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l read -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l write -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l connect -r
+complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l no-network
 complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l transport -x -a 'auto http sse websocket'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l header -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from add' -l secret-header -r
@@ -217,7 +222,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l json
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l effective
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l check
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l all
-complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l write
+complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l write -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l client -x -a 'claude-desktop claude-code cursor vscode copilot windsurf zed codex continue cline roo opencode gemini qwen crush kiro goose jetbrains lmstudio mcp-proxy'
 complete -c mcp-bridge -n '__fish_seen_subcommand_from config' -l project -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from rules' -s h
@@ -287,7 +292,7 @@ complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -s h
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l help
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l config -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l http
-complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l write
+complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l write -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l file -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l token -r
 complete -c mcp-bridge -n '__fish_seen_subcommand_from client-config' -l json

@@ -125,8 +125,13 @@ class Conversation(Protocol):
         """The negotiated revision; empty before the response to `initialize`."""
         ...
 
-    def receive(self, message: Message, queue: SendQueue | None) -> None:
-        """Receive one message of the client. The response and related messages are sent to `queue`."""
+    def receive(
+        self, message: Message, queue: SendQueue | None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Receive one message of the client. The response and related messages are sent to `queue`.
+
+        `headers` are those of the HTTP request of this message; None where it has none of its own.
+        """
         ...
 
     def refuse(self, message: Request, rejection: Rejection, queue: SendQueue | None) -> None:

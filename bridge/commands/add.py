@@ -28,7 +28,14 @@ _PROCESS_ONLY: Final = {
     "pass_env": "--pass-env",
     "secret": "--secret",
     "cwd": "--cwd",
+    "sandbox": "--sandbox",
+    "read": "--read",
+    "write": "--write",
+    "connect": "--connect",
+    "no_network": "--no-network",
 }
+# Stands for the working directory of the server in --read and --write.
+_WORKING_DIRECTORY: Final = "cwd"
 
 
 def add(invocation: Invocation) -> int:
@@ -105,6 +112,21 @@ def _process(options: Namespace, words: list[str]) -> dict[str, Any]:
         keys["pass_env"] = options.pass_env
     if options.secret:
         keys["secrets"] = _places("--secret", options.secret)
+    return keys | _sandbox(options)
+
+
+def _sandbox(options: Namespace) -> dict[str, Any]:
+    """Return the keys of the sandbox. The configuration is checked as a whole before it is written."""
+    keys: dict[str, Any] = {}
+    if options.sandbox:
+        keys["sandbox"] = options.sandbox
+    for key in ("read", "write"):
+        if paths := getattr(options, key):
+            keys[key] = [path if path == _WORKING_DIRECTORY else _absolute(path) for path in paths]
+    if options.connect:
+        keys["connect"] = options.connect
+    if options.no_network:
+        keys["network"] = False
     return keys
 
 

@@ -245,6 +245,25 @@ def _add_add(added: argparse.ArgumentParser) -> None:
         "--share", choices=["session", "client", "principal", "server"], help="who shares a server process"
     )
     added.add_argument(
+        "--sandbox",
+        choices=["basic", "landlock", "bwrap"],
+        help="how far the server is confined (default basic)",
+    )
+    added.add_argument(
+        "--read", action="append", metavar="PATH", help="path that it may read in a sandbox; may be repeated"
+    )
+    added.add_argument(
+        "--write", action="append", metavar="PATH", help="path that it may read and change; may be repeated"
+    )
+    added.add_argument(
+        "--connect",
+        action="append",
+        type=int,
+        metavar="PORT",
+        help="TCP port of its connections; may be repeated",
+    )
+    added.add_argument("--no-network", action="store_true", help="without network")
+    added.add_argument(
         "--transport",
         choices=["auto", "http", "sse", "websocket"],
         help="MCP transport of a URL (default auto)",

@@ -8,10 +8,11 @@ import attrs
 from ...validators.jsonrpc import KNOWN_METHODS
 from ...validators.stateless_request import LISTEN
 from ..config import load, rules, tables
+from ..config.access_token_settings import Scope
 from ..config.locate import Locator
 from ..config.rules import KeyPath, Question, Step
-from ..config.schema import Content, File
-from ..config.settings import Settings
+from ..config.schema import Content, File, Token
+from ..config.settings import ALL, Settings
 from ..core.exit_codes import EX_FAILED, EX_OK
 from ..core.suggestion import suggestion
 from ..log import escaped
@@ -72,7 +73,8 @@ def _question(words: list[str], file: File, settings: Settings) -> Question:
     if len(words) not in (3, 4):
         raise BadUsage(_WORDS)
     question = Question(*words)
-    _check_known("principal", question.principal, rules.principals(settings))
+    for principal in _named(question.principal):
+        _check_known("principal", principal, rules.principals(settings))
     _check_known("server", question.server, rules.servers(file))
     if question.method not in _METHODS:
         instead = suggestion(question.method, sorted(_METHODS))
@@ -80,6 +82,11 @@ def _question(words: list[str], file: File, settings: Settings) -> Question:
     if question.tool and question.method != rules.CALL:
         raise BadUsage(f"only tools/call takes a TOOL, not {question.method}; {_WORDS}")
     return question
+
+
+def _named(principal: str) -> list[str]:
+    """Return the principals that a word names: several for an access token with several scopes."""
+    return [rules.SCOPES + scope for scope in rules.scopes_in(principal)] or [principal]
 
 
 def _check_known(noun: str, name: str, known: Iterable[str]) -> None:
@@ -156,6 +163,21 @@ def _rules_of(file: File) -> Iterator[tuple[KeyPath, Any]]:
                 yield ("tokens", name, key), getattr(token, key)
         for key in ("tools", "features", "rates", "limits"):
             yield from _members(("tokens", name, key), getattr(token, key))
+        yield from _restrictions(("tokens", name), token)
+    if file.access_tokens is not None:
+        for name, scope in file.access_tokens.scopes.items():
+            at = ("access_tokens", "scopes", name)
+            if scope.servers != (ALL,):
+                yield (*at, "servers"), scope.servers
+            yield from _members((*at, "tools"), scope.tools)
+            yield from _restrictions(at, scope)
+
+
+def _restrictions(path: KeyPath, grant: Token | Scope) -> Iterator[tuple[KeyPath, Any]]:
+    if grant.methods != (ALL,):
+        yield (*path, "methods"), grant.methods
+    if grant.read_only:
+        yield (*path, "read_only"), True
 
 
 def _content(path: KeyPath, table: Content) -> Iterator[tuple[KeyPath, Any]]:

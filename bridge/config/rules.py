@@ -1,10 +1,12 @@
 """Find out what the configuration allows a request, step by step, and which key decides. Pure: no daemon is needed.
 
-The steps are those of the gate, in its order: the right to the server, the features, the tools, and then the limits and rates,
-which depend on what else the principal does.
+The steps are those of the gate, in its order: the right to the server, the features, the methods, the tools, and then the limits
+and rates, which depend on what else the principal does.
+
+An access token is named by its scopes. It may do what one of them permits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
@@ -14,6 +16,8 @@ from ...transports.options import LOCAL
 from ...validators.rejection import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 from ..core.access_policy import feature_of
 from ..core.argument_limits import ArgumentLimits
+from ..core.grant_policy import ALWAYS, READING
+from ..core.grants import Grant
 from ..core.request_rates import RequestRates
 from ..core.schema_checks import OFF
 from .credentials import PRINCIPAL
@@ -21,6 +25,8 @@ from .schema import File, Server
 from .settings import AGGREGATE, ALL, Settings, TokenConfig
 
 CALL: Final = "tools/call"
+# In front of the scopes, separated by spaces, of an access token.
+SCOPES: Final = "scope:"
 _WITH_ARGUMENTS: Final = (CALL, "prompts/get")
 # By key of [content], what is checked. The first are checks of calls of tools, the others of all messages of a server.
 _CHECKS_OF_CALLS: Final = ("arguments", "output")
@@ -68,9 +74,39 @@ class Question:
     tool: str = ""
 
 
+@attrs.frozen
+class _Holder:
+    """A grant, and the path of its table."""
+
+    path: KeyPath
+    grant: Grant
+
+
+def scopes_in(principal: str) -> list[str]:
+    """Return the scopes that a principal names, none if it is no access token."""
+    return principal.removeprefix(SCOPES).split() if principal.startswith(SCOPES) else []
+
+
+def _holders(question: Question, settings: Settings) -> list[_Holder]:
+    """Return the grants of a principal, none for one that may use everything. Those that read only are last."""
+    scopes: Mapping[str, Grant] = {}
+    if settings.access_tokens is not None:
+        scopes = settings.access_tokens.scopes
+    found = [
+        _Holder(("access_tokens", "scopes", name), scopes[name]) for name in scopes_in(question.principal)
+    ]
+    found += [
+        _Holder(("tokens", token.name), token.grant)
+        for token in settings.tokens
+        if token.name == question.principal
+    ]
+    return sorted(found, key=lambda holder: holder.grant.read_only)
+
+
 def principals(settings: Settings) -> tuple[str, ...]:
-    """Return the names of all principals."""
-    return (PRINCIPAL, LOCAL, *(token.name for token in settings.tokens))
+    """Return the names of all principals, and the scopes of access tokens."""
+    scopes = () if settings.access_tokens is None else settings.access_tokens.scopes
+    return (PRINCIPAL, LOCAL, *(token.name for token in settings.tokens), *(SCOPES + name for name in scopes))
 
 
 def servers(file: File) -> tuple[str, ...]:
@@ -90,6 +126,7 @@ def explain(question: Question, file: File, settings: Settings) -> tuple[Step, .
 
 def _steps(question: Question, file: File, settings: Settings) -> Iterator[Step]:
     token = next((token for token in settings.tokens if token.name == question.principal), None)
+    holders = _holders(question, settings)
     yield _credential(question, token)
     server = file.servers.get(question.server, Server())
     if not server.enabled:
@@ -101,7 +138,9 @@ def _steps(question: Question, file: File, settings: Settings) -> Iterator[Step]
             Refusal(404, INVALID_REQUEST),
         )
         return
-    yield _right(question, file, token)
+    scoped = bool(scopes_in(question.principal))
+    yield _right_of_scopes(question, holders) if scoped else _right(question, file, token)
+    holders = [holder for holder in holders if not scoped or holder.grant.covers(question.server)]
     if question.server == AGGREGATE or question.server in file.aggregates:
         path: KeyPath = ("aggregate",) if question.server == AGGREGATE else ("aggregates", question.server)
         yield Step(
@@ -109,18 +148,22 @@ def _steps(question: Question, file: File, settings: Settings) -> Iterator[Step]
         )
     else:
         yield _feature(question, file, server, token)
+        yield from _method(question.method, holders)
         if question.method == CALL:
-            yield from _tool(question, server, token)
+            yield from _tool(question, server, holders)
         if question.method in _WITH_ARGUMENTS:
             yield from _arguments(question, file, settings)
         yield from _content(question, file, settings)
     yield from _rates(question, settings)
-    yield _in_flight(question, file, settings)
+    yield from _quotas(question, file, settings)
 
 
 def _credential(question: Question, token: TokenConfig | None) -> Step:
     if token is not None:
         return Step("principal", PASSES, "the token of this name", ("tokens", token.name))
+    if scopes := scopes_in(question.principal):
+        text = f"an access token with {'these scopes' if len(scopes) > 1 else 'this scope'}"
+        return Step("principal", PASSES, text, ("access_tokens",))
     text = (
         "the owner's token"
         if question.principal == PRINCIPAL
@@ -140,6 +183,15 @@ def _right(question: Question, file: File, token: TokenConfig | None) -> Step:
         return Step("server", PASSES, "the token is valid for the server", path)
     text = f"the token of {token.name!r} has no right to {question.server!r}"
     return Step("server", REFUSES, text, path, Refusal(403, INVALID_REQUEST))
+
+
+def _right_of_scopes(question: Question, holders: list[_Holder]) -> Step:
+    for holder in holders:
+        if holder.grant.covers(question.server):
+            text = f"the scope {holder.path[-1]!r} permits the server"
+            return Step("server", PASSES, text, (*holder.path, "servers"))
+    text = f"no scope of the token has a right to {question.server!r} (insufficient_scope)"
+    return Step("server", REFUSES, text, ("access_tokens", "scopes"), Refusal(403, INVALID_REQUEST))
 
 
 def _feature(question: Question, file: File, server: Server, token: TokenConfig | None) -> Step:
@@ -162,15 +214,59 @@ def _feature(question: Question, file: File, server: Server, token: TokenConfig 
     return Step("feature", PASSES, f"{feature} is not denied")
 
 
-def _tool(question: Question, server: Server, token: TokenConfig | None) -> Iterator[Step]:
+def _method(method: str, holders: list[_Holder]) -> Iterator[Step]:
+    """Yield whether the grants of a principal permit a method: the first of them that does, or the first refusal."""
+    if not holders:
+        return
+    if method in ALWAYS or method.startswith("notifications/"):
+        yield Step("method", PASSES, "the method is always permitted")
+        return
+    steps = [_method_of(method, holder) for holder in holders]
+    yield next((step for step in steps if step.result == PASSES), steps[0])
+
+
+def _method_of(method: str, holder: _Holder) -> Step:
+    path, methods = (*holder.path, "methods"), holder.grant.methods
+    refusal = Refusal(404, METHOD_NOT_FOUND)
+    number = next((at for at, pattern in enumerate(methods) if fnmatchcase(method, pattern)), None)
+    if number is None:
+        text = "the method is not permitted for this credential (no pattern permits it)"
+        return Step("method", REFUSES, text, path, refusal)
+    if holder.grant.read_only and method not in READING:
+        text = "the method is not permitted for this credential (it does not only read)"
+        return Step("method", REFUSES, text, (*holder.path, "read_only"), refusal)
+    if methods == (ALL,):
+        return Step("method", PASSES, "every method is permitted")
+    return Step("method", PASSES, f"the pattern {methods[number]!r} permits it", (*path, number))
+
+
+def _tool(question: Question, server: Server, holders: list[_Holder]) -> Iterator[Step]:
     yield from _patterns(
         question.tool,
         ("servers", question.server),
         server.tools.get("allow", (ALL,)),
         server.tools.get("deny", ()),
     )
-    if token is not None:
-        yield from _patterns(question.tool, ("tokens", token.name), token.allow, token.deny)
+    trials = [
+        [*_tools_of(question.tool, holder)] for holder in holders if _method_of(CALL, holder).result == PASSES
+    ]
+    # What one of the grants permits is permitted.
+    yield from next((steps for steps in trials if not _refuses(steps)), trials[0] if trials else [])
+
+
+def _refuses(steps: list[Step]) -> bool:
+    return any(step.result == REFUSES for step in steps)
+
+
+def _tools_of(tool: str, holder: _Holder) -> Iterator[Step]:
+    """Yield what a grant permits of a tool, up to a refusal."""
+    for step in _patterns(tool, holder.path, holder.grant.allow, holder.grant.deny):
+        yield step
+        if step.result == REFUSES:
+            return
+    if holder.grant.read_only:
+        text = "only a tool that the last list of the server has annotated with readOnlyHint: true"
+        yield Step("read-only tools", LIMITS, text, (*holder.path, "read_only"))
 
 
 def _patterns(tool: str, at: KeyPath, allow: tuple[str, ...], deny: tuple[str, ...]) -> Iterator[Step]:
@@ -242,10 +338,23 @@ def _path_of_rate(key: str) -> KeyPath:
     return (*path, pattern.removesuffix('"')) if quote else path
 
 
-def _in_flight(question: Question, file: File, settings: Settings) -> Step:
-    [most] = [one.limits.in_flight for one in settings.servers if one.name == question.server]
-    text = f"at most {most} at once in a session, or of a stateless principal (limits.in_flight)"
-    return Step("requests", LIMITS, text, _limit_path(question.server, "in_flight", file))
+def _quotas(question: Question, file: File, settings: Settings) -> Iterator[Step]:
+    """Yield how much of each kind the principal may have at once."""
+    limits = next(one.limits for one in settings.servers if one.name == question.server)
+    principal = question.principal
+    own = ("tokens", principal, "limits")
+    most = settings.connections_of.get(principal)
+    path: KeyPath = (*own, "connections")
+    if most is None:
+        most, path = settings.limits.connections_per_principal, ("limits", "connections_per_principal")
+    yield Step("connections", LIMITS, f"at most {most} at once over TCP ({path[-1]})", path)
+    most, path = settings.sessions_of.get(principal), (*own, "sessions")
+    if most is None:
+        most = limits.sessions_per_principal
+        path = _limit_path(question.server, "sessions_per_principal", file)
+    yield Step("sessions", LIMITS, f"at most {most} at once at the server", path)
+    text = f"at most {limits.in_flight} at once in a session, or of a stateless principal (limits.in_flight)"
+    yield Step("requests", LIMITS, text, _limit_path(question.server, "in_flight", file))
 
 
 def _limit_path(server: str, key: str, file: File) -> KeyPath:

@@ -23,7 +23,7 @@ from .access_policy import AccessPolicy
 from .grants import ALL, Grant
 
 # Requests without which no other request can be made.
-_ALWAYS: Final = frozenset({"initialize", "ping", "server/discover"})
+ALWAYS: Final = frozenset({"initialize", "ping", "server/discover"})
 # Requests of servers to clients.
 _OF_SERVERS: Final = frozenset({"sampling/createMessage", "elicitation/create", "roots/list"})
 # The requests of clients by the capability of the server that they need (MCP 2025-11-25 and 2026-07-28).
@@ -146,7 +146,7 @@ class GrantPolicy(AccessPolicy):
         """Return whether a method, or its feature, is denied."""
         if super().denied(method):
             return True
-        if method in _ALWAYS or method in _OF_SERVERS or method.startswith("notifications/"):
+        if method in ALWAYS or method in _OF_SERVERS or method.startswith("notifications/"):
             return False
         return not any(narrow.permits(method) for narrow in self._narrow)
 

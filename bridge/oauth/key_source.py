@@ -81,6 +81,14 @@ class KeySource:
         with trio.move_on_after(WAIT_SECONDS):
             await self._done.wait()
 
+    async def read_once(self) -> str:
+        """Read the keys, and return why that has failed, empty if it has not."""
+        if self._settings.keys_file is not None:
+            await self._read_file(self._settings.keys_file)
+        else:
+            await self._request()
+        return self._fault
+
     async def run(self) -> None:
         """Read the keys and keep them current until cancelled."""
         while True:

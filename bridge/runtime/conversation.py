@@ -5,7 +5,7 @@ A translator translates where the server speaks the modern era. Each event is pr
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
@@ -218,13 +218,15 @@ class LocalConversation(LinkOwner[SessionProcess]):
         """The owner of the process that serves the session; None before a shared process is found."""
         return self._route.owner if self._route is not None else self
 
-    def receive(self, message: Message, queue: SendQueue | None) -> None:
+    def receive(
+        self, message: Message, queue: SendQueue | None, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Process a message of the client (ports.Conversation). Raises Rejection."""
         since: float | None = None
         if isinstance(message, Request):
             server_log = self._log.server_log
             if server_log.records_ends:
-                since = server_log.begin(message.params) if server_log.reads_traces else monotonic()
+                since = server_log.begin(message.params, headers) if server_log.reads_traces else monotonic()
             if self.draining:
                 raise self._log.refuse(message, since, stopping(self.draining))
             if self._hooks.guard.on:

@@ -58,7 +58,7 @@ class LocalServer:
     ) -> None:
         self.name = config.name
         self.server_log = server_log
-        server_log.history.fault = None
+        server_log.history.begin_again()
         self._environments = ClientEnvironments(config, server_log)
         self.pipes = OpenPipes()
         # Connections that have carried a stateless request. They are closed with the server; those that are closed are
@@ -129,7 +129,7 @@ class LocalServer:
         Sessions stay open: their next request starts another process.
         """
         self.server_log.history.restarts += 1
-        self.server_log.history.fault = None
+        self.server_log.history.begin_again()
         self._parts.restart()
 
     async def drain(self, refusal: str = STOPPING, *, moves: bool = True) -> None:

@@ -28,7 +28,7 @@ class StartHistory:
         self.restarts = 0
         # How the last process has exited or was not started, after "the server".
         self.last_exit = ""
-        # When that was (seconds since 1970, 0 without one), and whether a start has succeeded since.
+        # When that was (seconds since 1970, 0 without one), and whether a start has succeeded, or was ordered, since.
         self.last_exit_at = 0.0
         self.recovered = False
         # Why the last start has failed, None since a start has succeeded; and the principals that its process has served.
@@ -82,6 +82,11 @@ class StartHistory:
         if self.fault is not None:
             self.fault = None
             self._log.info("start_succeeded")
+
+    def begin_again(self) -> None:
+        """Drop what went wrong with another configuration, or before a restart by order."""
+        self.fault = None
+        self.recovered = bool(self.last_exit)
 
     def may_show(self, principals: Collection[str]) -> bool:
         """Return whether an error may have the output of a process that has served these principals."""

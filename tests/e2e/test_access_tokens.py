@@ -172,6 +172,19 @@ def test_a_narrower_token_of_the_same_user_reaches_no_session_of_the_wider_one(w
         assert reply.status == expected
 
 
+def test_what_a_scope_permits_is_explained_as_it_is(world):
+    running, theirs, target, _ = world
+    for scope, server, code in (("mcp:one", "one", 0), ("mcp:one", "two", 1), ("mcp:one mcp", "two", 0)):
+        done = running.do("rules", "--explain", f"scope:{scope}", server, "tools/list", "--json", check=False)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["allowed"]) == (code, not code)
+        reply = target.initialize(server, bearer(theirs.token(BASE, scope=scope)))
+        assert reply.status == (found["error"]["status"] if code else 200)
+    done = running.do("rules", "--explain", "scope:mcp:on", "one", "ping", check=False)
+    assert done.returncode == 64
+    assert "did you mean 'scope:mcp:one'?" in done.stderr
+
+
 def test_the_metadata_is_public_and_the_same_for_unknown_servers(world):
     _, theirs, target, _ = world
     for path in ("", "/servers/one/mcp", "/servers/none/mcp"):
@@ -183,7 +196,10 @@ def test_the_metadata_is_public_and_the_same_for_unknown_servers(world):
     assert one.status == none.status == 401
     assert one.headers["www-authenticate"] == none.headers["www-authenticate"].replace("none", "one")
     assert "error" not in one.headers["www-authenticate"]
-    assert target.exchange("GET", "/.well-known/oauth-authorization-server").status == 404
+    for method, path in (("GET", "/.well-known/oauth-authorization-server"), ("POST", "/register")):
+        reply = target.exchange(method, path)
+        assert (reply.status, reply.json["error"]) == (404, "invalid_request")
+        assert "accepts tokens of an authorization server" in reply.json["error_description"]
 
 
 def test_the_tokens_of_the_configuration_are_accepted_beside_access_tokens(world):

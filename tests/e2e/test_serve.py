@@ -1397,3 +1397,18 @@ async def test_a_server_that_failed_is_started_at_once_after_a_restart(tmp_path)
         assert (await stateless_request(running, "one", "tools/list"))[0] == 503
         await trio.to_thread.run_sync(running.do, "restart", "one")
         assert await echo(running, "one") == "one"
+
+
+@pytest.mark.parametrize("start", ["eager", "lazy"])
+def test_a_failure_before_a_correction_is_not_shown_below_the_corrected_server(tmp_path, start):
+    broken = {"command": [sys.executable, "-c", "import sys; sys.exit('not yet')"], "start": start}
+    with daemon(tmp_path, {"one": broken}) as running:
+        running.do("call", "one", "echo", "text=x", check=False)
+        assert "not yet" in running.do("status").stdout
+        write_config(running.config, {"one": {**broken, "command": EXAMPLE}})
+        running.do("reload")
+        shown = running.do("status").stdout
+        assert "exited with code 1" not in shown
+        assert "not yet" not in shown
+        # The log keeps it.
+        assert "not yet" in running.do("logs", "one").stdout

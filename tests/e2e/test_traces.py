@@ -84,6 +84,36 @@ async def test_a_header_is_logged_and_not_added_to_the_message(tmp_path):
     assert "traceparent" not in file.read_text()
 
 
+async def legacy_http(running, **headers):
+    async with connect(running) as connection:
+        params = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "c", "version": "1"},
+        }
+        plain = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        begin = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        plain["Authorization"] = f"Bearer {running.token}"
+        await connection.send("POST", "/servers/it/mcp", plain, json.dumps(begin).encode())
+        answer = await connection.answer()
+        plain["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
+        for value in headers.values():
+            call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": tool("echo", text="x")}
+            traced = {**plain, **({"traceparent": value} if value else {})}
+            await connection.send("POST", "/servers/it/mcp", traced, json.dumps(call).encode())
+            assert (await connection.answer()).status == 200
+
+
+async def test_the_header_of_a_handshake_revision_is_logged_as_well(tmp_path):
+    file = tmp_path / "input"
+    with daemon(tmp_path, {"it": recording(file, EXAMPLE)}, log={"format": "json", "calls": True}) as running:
+        await legacy_http(running, one=VALID, two="not-valid", three="")
+        events = await wait_for_events(running, 3)
+        assert [event.get("trace") for event in events] == [TRACE, None, None]
+        assert "not-valid" not in "".join(running.lines)
+    assert "traceparent" not in file.read_text()
+
+
 async def test_an_invalid_value_passes_and_is_not_logged(tmp_path):
     file = tmp_path / "input"
     with daemon(tmp_path, {"it": recording(file, EXAMPLE)}, log={"format": "json", "calls": True}) as running:

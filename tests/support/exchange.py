@@ -98,13 +98,15 @@ class FakeConversation:
     version: str = "2025-11-25"
     reply: Any = None
     received: list[Any] = attrs.field(factory=list)
+    headers: list[Any] = attrs.field(factory=list)
     refused: list[tuple[bytes, str]] = attrs.field(factory=list)
     ended: list[str] = attrs.field(factory=list)
     streams: list[Any] = attrs.field(factory=list)
     first_event: bytes = b""
     calling: bool = False
 
-    def receive(self, message: Any, queue: SendQueue | None) -> None:
+    def receive(self, message: Any, queue: SendQueue | None, headers: Any = None) -> None:
+        self.headers.append(headers)
         self.received.append(message)
         if self.reply is not None:
             self.reply(message, queue)

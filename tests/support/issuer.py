@@ -97,7 +97,15 @@ def serving(issuer):
                 case "/jwks" if server.works:
                     body = json.dumps(issuer.jwks())
                 case "/.well-known/oauth-authorization-server":
-                    body = json.dumps({"issuer": issuer.issuer, "jwks_uri": f"{server.url}/jwks"})
+                    metadata = {
+                        "issuer": issuer.issuer,
+                        "jwks_uri": f"{server.url}/jwks",
+                        "authorization_endpoint": f"{server.url}/authorize",
+                        "token_endpoint": f"{server.url}/token",
+                        "response_types_supported": ["code"],
+                        "code_challenge_methods_supported": ["S256"],
+                    }
+                    body = json.dumps(metadata)
                 case _:
                     self.send_error(500)
                     return

@@ -115,7 +115,7 @@ class MessagePost:
                 if len(messages) == 1:
                     body = stand_in(messages[0])
                 await trio.lowlevel.checkpoint()
-            refused = receive_batch(conversation, messages, None)
+            refused = receive_batch(conversation, messages, None, headers=exchange.head.headers)
             if refused is not None:
                 raise refused
         except Rejection as rejection:

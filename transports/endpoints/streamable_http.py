@@ -10,6 +10,7 @@ A client that does not accept event streams gets JSON without the notifications 
 are sent to the GET stream, or refused where there is none, as the servers of the SDKs do in their JSON mode.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -177,9 +178,9 @@ class StreamableHttp:
         queue = exchange.queue(direct=not acceptable.events_first)
         queue.answers_only = not acceptable.events
         if len(message.params) <= LARGE:
-            conversation.receive(message, queue)
+            conversation.receive(message, queue, exchange.head.headers)
         else:
-            receive(conversation, message, queue)
+            receive(conversation, message, queue, exchange.head.headers)
         primed = acceptable.events and not acceptable.events_first and conversation.version >= PRIMING_SINCE
         exchange.attach(queue, ends_with_client=False, first_heartbeat=_COMMIT_SECONDS if primed else None)
         return partial(self._answer, exchange, conversation, queue, acceptable)
@@ -226,7 +227,7 @@ class StreamableHttp:
         # A client that disconnects now never receives the session id.
         exchange.attach(queue, ends_with_client=True)
         try:
-            receive(conversation, message, queue)
+            receive(conversation, message, queue, exchange.head.headers)
             # The session id goes into the head, so the response is awaited, unless much comes before it.
             settled = await queue.wait_closed(_BEFORE_INITIALIZED)
             if queue.state == DISCONNECTED:
@@ -278,7 +279,7 @@ class StreamableHttp:
         queue = exchange.queue()
         queue.answers_only = not acceptable.events
         exchange.attach(queue, ends_with_client=False)
-        receive_batch(conversation, messages, queue)
+        receive_batch(conversation, messages, queue, headers=exchange.head.headers)
         if acceptable.events:
             await self._stream(exchange, conversation, queue)
             return
@@ -357,13 +358,18 @@ class StreamableHttp:
         return True
 
 
-def receive(conversation: Conversation, message: Message, queue: SendQueue | None) -> None:
+def receive(
+    conversation: Conversation,
+    message: Message,
+    queue: SendQueue | None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
     """Pass a message to its session, decoding large params once although they may be read several times."""
     if isinstance(message, Response) or len(message.params) <= LARGE:
-        conversation.receive(message, queue)
+        conversation.receive(message, queue, headers)
         return
     with decoded_once():
-        conversation.receive(message, queue)
+        conversation.receive(message, queue, headers)
 
 
 def stand_in(message: Message) -> bytes:
@@ -391,6 +397,7 @@ def receive_batch(
     messages: list[Message],
     queue: SendQueue | None,
     on_refused: "Callable[[Rejection], None] | None" = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Rejection | None:
     """Pass several messages to a session. A refused request gets an error of its own; the others continue.
 
@@ -399,7 +406,7 @@ def receive_batch(
     first: Rejection | None = None
     for message in messages:
         try:
-            receive(conversation, message, queue)
+            receive(conversation, message, queue, headers)
         except Rejection as rejection:
             if isinstance(message, Request):
                 conversation.refuse(message, rejection, queue)

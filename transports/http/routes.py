@@ -32,6 +32,17 @@ _NO_OAUTH: Final = json.dumps(
         ),
     }
 ).encode("ascii")
+# The same for a bridge that accepts the tokens of an authorization server.
+_NOT_THE_ISSUER: Final = json.dumps(
+    {
+        "error": "invalid_request",
+        "error_description": (
+            "mcp-bridge accepts tokens of an authorization server, and is none itself: the metadata at"
+            " /.well-known/oauth-protected-resource (RFC 9728) name it, and clients register there."
+        ),
+    }
+).encode("ascii")
+_PROTECTED_RESOURCE: Final = "/.well-known/oauth-protected-resource"
 _HEALTH_METHODS: Final = b"GET, HEAD"
 
 
@@ -50,9 +61,18 @@ def endpoints(paths: Paths, backend: Backend, limits: Limits, log: Log) -> dict[
 
 async def no_oauth(exchange: Exchange) -> None:
     """Send the error for OAuth metadata and client registration, whatever the path names."""
+    await _send_no_oauth(_NO_OAUTH, exchange)
+
+
+async def not_the_issuer(exchange: Exchange) -> None:
+    """Send the error for the metadata of an authorization server and client registration, which are those of the issuer."""
+    await _send_no_oauth(_NOT_THE_ISSUER, exchange)
+
+
+async def _send_no_oauth(document: bytes, exchange: Exchange) -> None:
     refused = Rejection(404, INVALID_REQUEST, "", reason="oauth_discovery")
     exchange.count_refusal(refused)
-    await exchange.answer(404, JSON, _NO_OAUTH, id_header(refused))
+    await exchange.answer(404, JSON, document, id_header(refused))
 
 
 async def _send_metadata(document: bytes, exchange: Exchange) -> None:
@@ -172,7 +192,9 @@ class Routes:
         if endpoint is None:
             if is_discovery(path):
                 document = self._metadata(path)
-                return no_oauth if document is None else partial(_send_metadata, document)
+                if document is not None:
+                    return partial(_send_metadata, document)
+                return no_oauth if self._metadata(_PROTECTED_RESOURCE) is None else not_the_issuer
             raise Rejection(404, INVALID_REQUEST, self._not_found(path, principal))
         server = self._owners.get(path)
         if server is not None and not self._permits(principal, server):

@@ -14,6 +14,7 @@ from ..parser import COMMANDS
 from ..progress import Progress
 from ..running_daemon import ConfigSource, locate
 from ..threads import AT_ONCE, map_in_threads
+from .credentials import check_credentials
 from .daemon import check_daemon
 from .finding import ERROR, OK, Finding
 from .machine import check_certificate, check_default_token, check_machine, compare_surroundings
@@ -50,6 +51,7 @@ def examine(
     yield from compare_surroundings(source, environment)
     yield from check_default_token(settings, environment)
     yield from check_certificate(certificate)
+    yield from check_credentials(settings)
     yield from check_sandboxes(settings)
 
     def check_one(server: ServerConfig) -> list[Finding]:

@@ -46,6 +46,30 @@ def test_each_rule_is_listed_with_its_line(tmp_path, capsys):
     assert found[1] == {"key": "servers.git.tools.deny", "value": ["git_push", "rm_*"], "line": 5}
 
 
+def test_methods_and_scopes_are_listed(tmp_path, capsys):
+    text = f"""[servers.git]
+command = "true"
+[tokens.a]
+sha256 = "{"1" * 64}"
+methods = ["tools/*"]
+read_only = true
+[access_tokens]
+issuer = "https://i.example"
+resource = "https://r.example"
+[access_tokens.scopes.x]
+servers = ["git"]
+tools.deny = ["t"]
+[access_tokens.scopes.all]
+"""
+    assert run(tmp_path, text=text) == 0
+    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "tokens.a.methods = tools/*",
+        "tokens.a.read_only = True",
+        "access_tokens.scopes.x.servers = git",
+        "access_tokens.scopes.x.tools.deny = t",
+    ]
+
+
 def test_a_configuration_without_rules_says_so(tmp_path, capsys):
     assert run(tmp_path, text='[servers.git]\ncommand = "true"\n') == 0
     found = capsys.readouterr()

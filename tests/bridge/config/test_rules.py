@@ -42,12 +42,34 @@ servers = ["git", "off"]
 tools.deny = ["git_l*"]
 features.deny = ["completions"]
 rates.requests = "5/second"
+limits.connections = 3
 [tokens.any]
 sha256 = "CDCD"
 [tokens.few]
 sha256 = "EFEF"
 servers = ["git"]
 aggregates = ["work"]
+[tokens.reader]
+sha256 = "1212"
+read_only = true
+limits.sessions = 2
+[tokens.lister]
+sha256 = "3434"
+methods = ["tools/list", "prompts/*"]
+[access_tokens]
+issuer = "https://login.example"
+resource = "https://mcp.example"
+[access_tokens.scopes.all]
+[access_tokens.scopes."x:read"]
+read_only = true
+[access_tokens.scopes."x:git"]
+servers = ["git"]
+methods = ["tools/*"]
+tools.allow = ["git_*"]
+[access_tokens.scopes."x:log"]
+servers = ["git"]
+methods = ["tools/call"]
+tools.allow = ["log"]
 [aggregate]
 servers = ["git"]
 [aggregates.work]
@@ -57,6 +79,8 @@ servers = ["free"]
 """.replace("ABAB", "ab" * 32)
     .replace("CDCD", "cd" * 32)
     .replace("EFEF", "ef" * 32)
+    .replace("1212", "12" * 32)
+    .replace("3434", "34" * 32)
 )
 READ = tables.parse(TEXT.encode())
 SETTINGS = load.plan_tables(tables.Reading(READ, TEXT), Path("/x/config.toml"), HERE)
@@ -80,6 +104,35 @@ def steps(*words):
         (("owner", "git", "tools/call", "git_push"), ("servers", "git", "tools", "deny", 1), 200, -32602),
         (("owner", "git", "tools/call", "other"), ("servers", "git", "tools", "allow"), 200, -32602),
         (("ci", "git", "tools/call", "git_log"), ("tokens", "ci", "tools", "deny", 0), 200, -32602),
+        (("reader", "free", "vendor/write"), ("tokens", "reader", "read_only"), 404, -32601),
+        (("lister", "free", "tools/call", "x"), ("tokens", "lister", "methods"), 404, -32601),
+        (("scope:x:git", "free", "ping"), ("access_tokens", "scopes"), 403, -32600),
+        (("scope:x:git x:log", "free", "ping"), ("access_tokens", "scopes"), 403, -32600),
+        (
+            ("scope:x:git", "git", "resources/list"),
+            ("access_tokens", "scopes", "x:git", "methods"),
+            404,
+            -32601,
+        ),
+        (("scope:x:log", "git", "tools/list"), ("access_tokens", "scopes", "x:log", "methods"), 404, -32601),
+        (
+            ("scope:x:git", "git", "tools/call", "log"),
+            ("access_tokens", "scopes", "x:git", "tools", "allow"),
+            200,
+            -32602,
+        ),
+        (
+            ("scope:x:git x:log", "git", "tools/call", "git_push"),
+            ("servers", "git", "tools", "deny", 1),
+            200,
+            -32602,
+        ),
+        (
+            ("scope:x:read", "free", "vendor/write"),
+            ("access_tokens", "scopes", "x:read", "read_only"),
+            404,
+            -32601,
+        ),
     ],
 )
 def test_a_refusal_is_the_last_step_and_names_the_deciding_value(words, path, status, code):
@@ -115,6 +168,7 @@ def test_a_request_that_passes_has_each_step_with_its_key():
         ("principal", PASSES, ("tokens", "ci")),
         ("server", PASSES, ("tokens", "ci", "servers")),
         ("feature", PASSES, ()),
+        ("method", PASSES, ()),
         ("tools of servers.git", PASSES, ("servers", "git", "tools", "allow", 0)),
         ("tools of tokens.ci", PASSES, ()),
         ("arguments", LIMITS, ("servers", "git", "argument_bytes", "git_*")),
@@ -124,6 +178,8 @@ def test_a_request_that_passes_has_each_step_with_its_key():
         ("rate", LIMITS, ("tokens", "ci", "rates", "requests")),
         ("rate", LIMITS, ("servers", "git", "rates", "server")),
         ("rate", LIMITS, ("rates", "websocket")),
+        ("connections", LIMITS, ("tokens", "ci", "limits", "connections")),
+        ("sessions", LIMITS, ()),
         ("requests", LIMITS, ("limits", "in_flight")),
     ]
 
@@ -133,7 +189,7 @@ def test_a_request_that_passes_has_each_step_with_its_key():
     [
         (
             ("any", "free", "ping"),
-            [("tokens", "any"), (), (), ("rates", "principal"), ("rates", "websocket")],
+            [("tokens", "any"), (), (), (), ("rates", "principal"), ("rates", "websocket")],
         ),
         (("owner", "free", "tools/list"), [(), (), (), ("rates", "principal"), ("rates", "websocket")]),
         # A tool that is not given may be denied.
@@ -159,5 +215,61 @@ def test_the_paths_of_steps_are_those_of_the_file(words, paths):
 
 
 def test_the_names_are_those_of_the_file():
-    assert rules.principals(SETTINGS) == ("owner", "local", "ci", "any", "few")
+    names = ("owner", "local", "ci", "any", "few", "reader", "lister")
+    scopes = ("scope:all", "scope:x:read", "scope:x:git", "scope:x:log")
+    assert rules.principals(SETTINGS) == names + scopes
     assert rules.servers(READ) == ("git", "free", "checked", "off", "aggregate", "work", "home")
+
+
+def passed(*words):
+    """Return the paths of the steps `method`, `tools of` and `read-only tools` of a request that is not refused."""
+    found = steps(*words)
+    assert found[-1].result != REFUSES
+    return [
+        step.path
+        for step in found
+        if step.name in ("method", "read-only tools") or step.name.startswith("tools of")
+    ]
+
+
+def test_one_scope_that_permits_is_enough():
+    scopes = ("access_tokens", "scopes")
+    assert passed("scope:x:git x:log", "git", "tools/call", "log") == [
+        (*scopes, "x:git", "methods", 0),
+        ("servers", "git", "tools", "allow", 1),
+        (*scopes, "x:log", "tools", "allow", 0),
+    ]
+    assert passed("scope:x:log x:git", "git", "tools/list") == [(*scopes, "x:git", "methods", 0)]
+    # The scope that reads only is not what decides, whatever the order is.
+    assert passed("scope:x:read all", "free", "tools/call", "x") == [(), (), ()]
+    assert passed("scope:x:read", "free", "tools/call", "x") == [(), (), (), (*scopes, "x:read", "read_only")]
+
+
+def test_methods_and_tools_that_only_read():
+    assert passed("reader", "free", "tools/list") == [()]
+    assert passed("reader", "free", "tools/call", "x") == [(), (), (), ("tokens", "reader", "read_only")]
+    assert passed("lister", "free", "prompts/get") == [("tokens", "lister", "methods", 1)]
+    # Without these requests there is no connection.
+    assert passed("lister", "free", "initialize") == [()]
+    assert passed("lister", "free", "notifications/initialized") == [()]
+
+
+def test_the_quotas_have_their_numbers():
+    texts = {step.name: (step.text, step.path) for step in steps("ci", "git", "ping")}
+    assert texts["connections"] == (
+        "at most 3 at once over TCP (connections)",
+        ("tokens", "ci", "limits", "connections"),
+    )
+    texts = {step.name: (step.text, step.path) for step in steps("reader", "free", "ping")}
+    assert texts["sessions"] == (
+        "at most 2 at once at the server",
+        ("tokens", "reader", "limits", "sessions"),
+    )
+    assert texts["connections"][0].startswith("at most 1024 at once")
+    assert texts["requests"][1] == ("limits", "in_flight")
+
+
+def test_scopes_are_principals():
+    assert "scope:x:git" in rules.principals(SETTINGS)
+    assert rules.scopes_in("scope:a b") == ["a", "b"]
+    assert rules.scopes_in("owner") == []

@@ -126,3 +126,14 @@ def test_output_is_for_the_only_principal_of_a_process_and_may_be_for_none(histo
     history.shows_output = False
     assert not history.may_show(["alice"])
     assert history.last_failure("alice") == "exited with code 1"
+
+
+def test_what_went_wrong_with_another_configuration_is_past(history):
+    history.begin_again()
+    assert not history.recovered
+    history.on_exit(7, Exit(code=3))
+    history.on_start_failed(FAULT, ["alice"])
+    history.begin_again()
+    assert (history.fault, history.recovered, history.last_exit) == (None, True, "exited with code 3")
+    history.on_exit(8, Exit(code=4))
+    assert not history.recovered

@@ -100,6 +100,8 @@ async def test_a_message_is_accepted_and_passed_to_its_session(body):
     exchange, conversation = await post(body)
     assert exchange.answers == [(202, b"text/plain", b"Accepted")]
     assert [message.id for message in conversation.received] == [b"1"]
+    # Such as traceparent.
+    assert conversation.headers[0]["content-type"] == "application/json"
 
 
 async def test_an_unreadable_message_is_refused():

@@ -91,6 +91,18 @@ async def test_the_oauth_error_ends_the_attempt_of_a_client_and_is_counted():
     assert (status, json.loads(body)["error"], exchange.refusals) == (404, "invalid_request", [404])
 
 
+async def test_with_an_issuer_the_error_names_where_its_metadata_is():
+    documents = {"/.well-known/oauth-protected-resource": b"{}"}
+    routes = Routes({}, {}, metadata=documents.get)
+    endpoint = routes(head("GET", "/.well-known/oauth-authorization-server"), "")
+    status, body, exchange = await sent(endpoint)
+    error = json.loads(body)
+    assert (status, error["error"], exchange.refusals) == (404, "invalid_request", [404])
+    assert "/.well-known/oauth-protected-resource" in error["error_description"]
+    assert "no OAuth" not in error["error_description"]
+    assert (await sent(routes(head("GET", "/.well-known/oauth-protected-resource"), "")))[:2] == (200, b"{}")
+
+
 async def test_health_needs_a_method_that_reads():
     assert (await sent(healthz))[:2] == (200, b"ok")
     assert (await sent(healthz, "HEAD"))[0] == 200
