@@ -37,7 +37,9 @@ def configure(folder, name, *keys, more=()):
 def send(daemon, params, server="one"):
     body = request("tools/call", params, caps={"elicitation": {"form": {}}})
     sent = urllib.request.Request(
-        daemon.url(server), json.dumps(body).encode(), {**headers_of(body), **daemon.headers}
+        daemon.url(server) if server else daemon.mcp,
+        json.dumps(body).encode(),
+        {**headers_of(body), **daemon.headers},
     )
     with urllib.request.urlopen(sent, timeout=20) as response:
         answer = json.loads(response.read())
@@ -115,3 +117,22 @@ def test_a_short_key_is_an_error_at_a_check_and_at_a_reload(two, tmp_path):
     assert done.returncode != 0
     # The former keys stay.
     assert ended(second, begin(first)) == "accept begun by a, ended by b"
+
+
+def test_a_request_for_input_at_an_aggregate_is_continued_by_the_aggregate_of_another_daemon(tmp_path):
+    shared = key(tmp_path, "shared", OLD)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        command = [sys.executable, str(SERVER), name, "both"]
+        write_config(
+            tmp_path / name / "config.toml",
+            {"one": {"command": command, "era": "modern"}},
+            listen={"http": "127.0.0.1:0", "request_state_keys": [shared]},
+            aggregate={"servers": ["one"]},
+        )
+    with Daemon(tmp_path / "a") as first, Daemon(tmp_path / "b") as second:
+        body = tool("one__confirm")
+        result = send(first, body, "")
+        replies = {name: {"action": "accept", "content": {"ok": True}} for name in result["inputRequests"]}
+        again = body | {"inputResponses": replies, "requestState": result["requestState"]}
+        assert ended(second, again, "") == "accept begun by a, ended by b"
