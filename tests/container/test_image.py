@@ -24,6 +24,8 @@ import trustme
 import yaml
 
 from mcpbridged.bridge.config.credentials import new_token
+from mcpbridged.transports.process.confinement import landlock_abi
+from mcpbridged.validators.bearer import TokenSet, digest_of
 
 from ..support.bridge_process import EXAMPLE, REPOSITORY
 from ..support.kubelet_volume import write_volume
@@ -403,6 +405,11 @@ def test_the_command_of_the_guide_runs_the_daemon(folder):
             wait_until(lambda: "mcp-bridge: ready on" in container.log, lambda: container.log)
             assert "example" in container.execute("mcp-bridge", "status").stdout
             assert container.execute("mcp-bridge", "reload").returncode == 0
+            # The system calls of Landlock pass the seccomp profile of the runtime, if the kernel has them.
+            doctor = container.execute("mcp-bridge", "doctor", check=False).stdout
+            assert landlock_abi() == 0 or f"Landlock has version {landlock_abi()}" in doctor
+            done = container.execute("mcp-bridge", "token", "new", "another", check=False)
+            assert done.returncode == 78
     finally:
         podman(IMAGE, "volume", "rm", "--force", volume)
 
@@ -417,3 +424,14 @@ def test_a_machine_without_containers_says_so(monkeypatch):
     with pytest.raises(NotRun, match="crun: not permitted; crun: not permitted"):
         module._way.__wrapped__(IMAGE)
     assert HARDENED[0] == "--read-only"
+
+
+def test_the_hash_of_a_token_is_made_as_the_guide_says(tmp_path):
+    (text,) = re.findall(r"`(head -c 32 [^`]*>laptop)`", GUIDE)
+    subprocess.run(text, shell=True, check=True, cwd=tmp_path)
+    token = (tmp_path / "laptop").read_text()
+    TokenSet({token: "laptop"})
+    printed = subprocess.run(
+        ["sha256sum", "laptop"], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
+    assert bytes.fromhex(printed.split()[0]) == digest_of(token)
