@@ -41,18 +41,22 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class Plant:
-    """A text of a file that a fault replaces, and texts of which one finding has all."""
+    """A text of a file that a fault replaces, and texts of which one finding has all.
+
+    Others can be planted at the same time, unless it is `alone`.
+    """
 
     name: str
     path: str
     old: str
     new: str
     expected: tuple[str, ...]
+    alone: bool = False
 
 
 PLANTS = (
-    Plant("the root user", CONTAINERFILE, "USER 65532:65532", "USER root", (CONTAINERFILE, "DL3002")),
-    Plant("no user", CONTAINERFILE, "USER 65532:65532\n", "", (CONTAINERFILE, "DS-0002")),
+    Plant("the root user", CONTAINERFILE, "USER 65532:65532", "USER root", (CONTAINERFILE, "DL3002"), alone=True),
+    Plant("no user", CONTAINERFILE, "USER 65532:65532\n", "", (CONTAINERFILE, "DS-0002"), alone=True),
     Plant("the latest tag", CONTAINERFILE, "FROM ${BASE}\n", "FROM debian:latest\n", (CONTAINERFILE, "DL3007")),
     Plant(
         "ADD from a URL",
@@ -80,11 +84,11 @@ PLANTS = (
     Plant("capabilities of a pod", KUBERNETES, "            capabilities: {drop: [ALL]}\n", "", (KUBERNETES, "KSV-0003")),
     Plant("a pod without limits", KUBERNETES, '            limits: {cpu: "1", memory: 1Gi}\n', "", (KUBERNETES, "KSV-0018")),
     Plant("an unknown key of a pod", KUBERNETES, "enableServiceLinks", "enableServiceLink", (KUBERNETES, "schema")),
-    Plant("an unknown key of compose", COMPOSE, "    read_only: true\n    cap_drop", "    readonly: true\n    cap_drop", (COMPOSE, "schema")),
-    Plant("a writable root of compose", COMPOSE, "    read_only: true\n", "", (COMPOSE, "proxy: read_only")),
+    Plant("an unknown key of compose", COMPOSE, "    read_only: true\n    cap_drop", "    readonly: true\n    cap_drop", (COMPOSE, "schema"), alone=True),
+    Plant("a writable root of compose", COMPOSE, "    read_only: true\n", "", (COMPOSE, "proxy: read_only"), alone=True),
     Plant("capabilities of compose", COMPOSE, "    cap_drop: [ALL]\n", "", (COMPOSE, "proxy: cap_drop")),
     Plant("new privileges", COMPOSE, '    security_opt: ["no-new-privileges:true"]\n', "", (COMPOSE, "proxy: no-new-privileges")),
-    Plant("a privileged service", COMPOSE, "    read_only: true\n", "    read_only: true\n    privileged: true\n", (COMPOSE, "proxy: privileged")),
+    Plant("a privileged service", COMPOSE, "    read_only: true\n", "    read_only: true\n    privileged: true\n", (COMPOSE, "proxy: privileged"), alone=True),
     Plant("the latest tag of compose", COMPOSE, ":1.27-alpine", ":latest", (COMPOSE, "proxy: the image has no fixed tag")),
     Plant("a port of every address", COMPOSE, "127.0.0.1:443:8443", "443:8443", (COMPOSE, "proxy: the port 443:8443")),
     Plant("the socket of docker", COMPOSE, "      - ./mcp-bridge:", "      - /run/docker.sock:/x\n      - ./mcp-bridge:", (COMPOSE, "bridge: the volume /run/docker.sock")),
@@ -209,23 +213,28 @@ def self_test(root: Path) -> list[str]:
     """Return the planted faults that were not reported, and those that were reported without the fault."""
     clean = findings(root)
     missed: list[str] = []
-    for plant in PLANTS:
+    together = [plant for plant in PLANTS if not plant.alone]
+    for group in (together, *([plant] for plant in PLANTS if plant.alone)):
         with tempfile.TemporaryDirectory(prefix="planted-") as folder:
             copy = Path(folder)
             shutil.copytree(root / EXAMPLES, copy / EXAMPLES)
             shutil.copy(root / CONTAINERFILE, copy / CONTAINERFILE)
-            text = (copy / plant.path).read_text()
-            if plant.old not in text:
-                missed.append(f"{plant.name}: {plant.path} has no {plant.old!r}")
-                continue
-            (copy / plant.path).write_text(text.replace(plant.old, plant.new, 1))
-            for found, wanted, fault in (
-                (findings_of(copy, plant.path), True, "not reported"),
-                (clean, False, "reported without it"),
-            ):
-                if any(all(part in line for part in plant.expected) for line in found) is not wanted:
-                    missed.append(f"{plant.name}: {fault}: {found}")
+            for plant in group:
+                text = (copy / plant.path).read_text()
+                if plant.old not in text:
+                    missed.append(f"{plant.name}: {plant.path} has no {plant.old!r}")
+                (copy / plant.path).write_text(text.replace(plant.old, plant.new, 1))
+            found = [line for path in {plant.path for plant in group} for line in findings_of(copy, path)]
+        for plant in group:
+            if not _reports(found, plant):
+                missed.append(f"{plant.name}: not reported: {found}")
+            elif _reports(clean, plant):
+                missed.append(f"{plant.name}: reported without the fault")
     return missed
+
+
+def _reports(found: list[str], plant: Plant) -> bool:
+    return any(all(part in line for part in plant.expected) for line in found)
 
 
 def main(arguments: list[str]) -> int:
