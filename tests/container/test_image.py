@@ -5,6 +5,9 @@ Run by `make container`, which builds the image first. MCP_BRIDGE_IMAGE names it
 
 import json
 import os
+import re
+import shlex
+import shutil
 import socket
 import ssl
 import subprocess
@@ -18,14 +21,19 @@ from types import SimpleNamespace
 import anyio
 import pytest
 import trustme
+import yaml
 
 from mcpbridged.bridge.config.credentials import new_token
+from mcpbridged.transports.process.confinement import landlock_abi
+from mcpbridged.validators.bearer import TokenSet, digest_of
 
-from ..support.bridge_process import EXAMPLE
+from ..support.bridge_process import EXAMPLE, REPOSITORY
 from ..support.kubelet_volume import write_volume
 from ..support.sdk import SDK_WARNINGS, connect
 from .podman import HARDENED, Container, NotRun, podman
 
+GUIDE = (REPOSITORY / "docs/CONTAINER.md").read_text()
+MANIFESTS = [*yaml.safe_load_all((REPOSITORY / "examples/container/kubernetes.yaml").read_text())]
 IMAGE = os.environ.get("MCP_BRIDGE_IMAGE", "")
 USER = 65532
 TOKEN, CI, NEXT = new_token(), new_token(), new_token()
@@ -107,18 +115,24 @@ async def text_of_call(port, text="in a container", scheme="http", token=TOKEN):
         return result.content[0].text
 
 
-def status_of(port, token, certificates):
-    """Return the status of a request without a body, which is 401 for a token that is not valid."""
-    url = f"https://127.0.0.1:{port}/servers/example/mcp"
-    request = urllib.request.Request(url, b"", {"Authorization": f"Bearer {token}"})
+def status_of(port, headers, path, certificates, host=""):
+    """Return the status of a GET. Without `certificates` the certificate is not checked."""
+    context = ssl.create_default_context(cafile=certificates)
+    if certificates is None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    more = {"Host": host} if host else {}
+    request = urllib.request.Request(f"https://127.0.0.1:{port}{path}", None, headers | more)
     try:
-        with urllib.request.urlopen(
-            request, context=ssl.create_default_context(cafile=certificates)
-        ) as response:
+        with urllib.request.urlopen(request, context=context, timeout=10) as response:
             return response.status
     except urllib.error.HTTPError as refusal:
         refusal.close()
         return refusal.code
+
+
+async def refused(port, token, certificates):
+    path = "/servers/example/mcp"
+    return status_of(port, {"Authorization": f"Bearer {token}"}, path, certificates) == 401
 
 
 def test_the_image_says_how_it_is_to_be_run():
@@ -268,55 +282,136 @@ def test_a_container_in_the_same_network_reaches_the_loopback(folder):
         assert done.stdout == "200\n"
 
 
+def pod_options(folder, contents):
+    """Return the options of podman for the pod of the example, with volumes in the layout of the kubelet.
+
+    `contents` are the files of the ConfigMaps and Secrets, by their names.
+    """
+    (pod,) = [one["spec"]["template"]["spec"] for one in MANIFESTS if one["kind"] == "Deployment"]
+    (container,) = pod["containers"]
+    security, own = pod["securityContext"], container["securityContext"]
+    assert (security["runAsNonRoot"], own["readOnlyRootFilesystem"], own["capabilities"]) == (
+        True,
+        True,
+        {"drop": ["ALL"]},
+    )
+    options = [
+        f"--user={security['runAsUser']}:{security['runAsGroup']}",
+        f"--group-add={security['fsGroup']}",
+    ]
+    options += [f"--env={one['name']}={one['value']}" for one in container["env"]]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    for volume in pod["volumes"]:
+        place, name = folder / volume["name"], volume["name"]
+        if "emptyDir" in volume:
+            place.mkdir()
+            os.chown(place, 0, security["fsGroup"])
+            place.chmod(0o2777)
+        elif "projected" in volume:
+            (source,) = volume["projected"]["sources"]
+            write_volume(place, contents[source["configMap"]["name"]], group=security["fsGroup"], mode=0o644)
+        else:
+            secret = volume["secret"]
+            write_volume(
+                place, contents[secret["secretName"]], group=security["fsGroup"], mode=secret["defaultMode"]
+            )
+        read_only = ":ro" if mounts[name].get("readOnly") else ""
+        options.append(f"--volume={place}:{mounts[name]['mountPath']}{read_only}")
+    return options
+
+
 @pytest.mark.anyio
-async def test_volumes_of_kubernetes_can_be_read(folder, monkeypatch):
-    # As in deploy/kubernetes.yaml: fsGroup 65532, projected volumes for the configuration and the secrets, emptyDirs of root.
+async def test_the_pod_of_the_example_serves_with_the_volumes_of_kubernetes(folder, monkeypatch):
     port = free_port()
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    more = (
-        f'hosts = ["127.0.0.1:{port}"]\n'
-        'tls_cert = "/run/secrets/tls/tls.crt"\ntls_key = "/run/secrets/tls/tls.key"\n'
-        '[tokens.ci]\nsecret = "credential:ci"\n'
+    certificate = authority.issue_cert("127.0.0.1", "mcp.example.org")
+    (example,) = [one["data"]["config.toml"] for one in MANIFESTS if one["kind"] == "ConfigMap"]
+    text = example.replace("0.0.0.0:8808", f"0.0.0.0:{port}").replace(
+        "hosts = [", f'hosts = ["127.0.0.1:{port}", '
     )
-    for name, files, mode in (
-        ("config", {"config.toml": config(f"0.0.0.0:{port}", more)}, 0o644),
-        ("secrets", {"ci": CI}, 0o440),
-        (
-            "tls",
-            {
-                "tls.crt": certificate.cert_chain_pems[0].bytes().decode(),
-                "tls.key": certificate.private_key_pem.bytes().decode(),
-            },
-            0o440,
-        ),
-    ):
-        write_volume(folder / name, files, group=USER, mode=mode)
-    for name in ("run", "state"):
-        (folder / name).mkdir()
-        os.chown(folder / name, 0, USER)
-        (folder / name).chmod(0o2777)
-    options = (
-        *("--network=host", f"--user={USER}:{USER}", SERVER),
-        f"--volume={folder / 'config'}:/etc/mcp-bridge:ro",
-        f"--volume={folder / 'secrets'}:/run/secrets/mcp-bridge:ro",
-        f"--volume={folder / 'tls'}:/run/secrets/tls:ro",
-        f"--volume={folder / 'run'}:/run/bridge",
-        f"--volume={folder / 'state'}:/var/lib/bridge",
-        "--env=CREDENTIALS_DIRECTORY=/run/secrets/mcp-bridge",
-    )
+    assert text.count(str(port)) == 2
+    secrets = {"laptop": CI, "state-key": "a key of thirty-two bytes or more"}
+    contents = {
+        "mcp-bridge": {"config.toml": text} | secrets,
+        "mcp-bridge-tls": {
+            "tls.crt": certificate.cert_chain_pems[0].bytes().decode(),
+            "tls.key": certificate.private_key_pem.bytes().decode(),
+        },
+    }
     authority.cert_pem.write_to_path(folder / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+    options = ("--network=host", SERVER, *pod_options(folder, contents))
     with Container(IMAGE, f"mcp-bridge-test-{os.getpid()}-pod", options) as container:
         wait_until(lambda: "mcp-bridge: ready on" in container.log, lambda: container.log)
-        assert await text_of_call(port, scheme="https") == "in a container"
         assert await text_of_call(port, scheme="https", token=CI) == "in a container"
+        # The kubelet does not check the certificate, and sends the headers of the probe.
+        (probed,) = [
+            one["spec"]["template"]["spec"]["containers"][0]
+            for one in MANIFESTS
+            if one["kind"] == "Deployment"
+        ]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            get = probed[probe]["httpGet"]
+            headers = {one["name"]: one["value"] for one in get["httpHeaders"]}
+            assert status_of(port, headers, get["path"], certificates=None) == 200
+        assert status_of(port, {}, "/healthz", certificates=None, host="10.0.0.7:8808") == 421
         # A new Secret is noticed, although the name of its file is a link that stays the same.
-        write_volume(folder / "secrets", {"ci": NEXT}, group=USER, update=1)
+        write_volume(folder / "secrets", secrets | {"laptop": NEXT}, group=USER, update=1)
         with anyio.fail_after(20):
-            while status_of(port, NEXT, certificates=str(folder / "ca.pem")) == 401:
+            while await refused(port, NEXT, str(folder / "ca.pem")):
                 await anyio.sleep(0.3)
         assert await text_of_call(port, scheme="https", token=NEXT) == "in a container"
+
+
+def test_the_derived_image_of_the_guide_has_the_program_of_its_server(folder):
+    (text,) = re.findall(r"<!-- built: derived -->\n```dockerfile\n(.*?)```", GUIDE, re.DOTALL)
+    text = text.replace("FROM localhost/mcp-bridge:0.1.0", f"FROM {IMAGE}")
+    (folder / "Containerfile").write_text(text)
+    shutil.copy(EXAMPLE[-1], folder / "server.py")
+    derived = "localhost/mcp-bridge-derived:test"
+    words = [
+        "podman",
+        "build",
+        "--isolation=chroot",
+        "--format=docker",
+        "--quiet",
+        f"--tag={derived}",
+        str(folder),
+    ]
+    subprocess.run(words, check=True, capture_output=True, timeout=120)
+    try:
+        options = ("--network=none", "--entrypoint=sleep")
+        with Container(derived, f"mcp-bridge-test-{os.getpid()}-derived", options, ("60",)) as container:
+            assert "MCP server" in container.execute("cat", "/srv/server.py").stdout
+            assert container.execute("id", "-u").stdout == f"{USER}\n"
+    finally:
+        podman(IMAGE, "image", "rm", "--force", derived, check=False)
+
+
+def test_the_command_of_the_guide_runs_the_daemon(folder):
+    (command,) = re.findall(r"^    (podman run --read-only (?:.*\\\n)*.*)$", GUIDE, re.MULTILINE)
+    words = [word for word in shlex.split(command.replace("\\\n", " "))[2:] if word not in HARDENED]
+    (folder / "mcp-bridge").mkdir()
+    (folder / "mcp-bridge/config.toml").write_text(config(f"127.0.0.1:{free_port()}"))
+    volume = f"mcp-bridge-test-{os.getpid()}-guide"
+    changes = {
+        "state:/var/lib/bridge": f"{volume}:/var/lib/bridge",
+        "./mcp-bridge:/etc/mcp-bridge:ro": f"{folder}/mcp-bridge:/etc/mcp-bridge:ro",
+    }
+    options = [changes.get(word, word) for word in words]
+    assert options.pop() == "localhost/mcp-bridge:0.1.0"
+    try:
+        with Container(IMAGE, f"mcp-bridge-test-{os.getpid()}-guide", options) as container:
+            wait_until(lambda: "mcp-bridge: ready on" in container.log, lambda: container.log)
+            assert "example" in container.execute("mcp-bridge", "status").stdout
+            assert container.execute("mcp-bridge", "reload").returncode == 0
+            # The system calls of Landlock pass the seccomp profile of the runtime, if the kernel has them.
+            doctor = container.execute("mcp-bridge", "doctor", check=False).stdout
+            assert landlock_abi() == 0 or f"Landlock has version {landlock_abi()}" in doctor
+            done = container.execute("mcp-bridge", "token", "new", "another", check=False)
+            assert done.returncode == 78
+    finally:
+        podman(IMAGE, "volume", "rm", "--force", volume)
 
 
 def test_a_machine_without_containers_says_so(monkeypatch):
@@ -329,3 +424,14 @@ def test_a_machine_without_containers_says_so(monkeypatch):
     with pytest.raises(NotRun, match="crun: not permitted; crun: not permitted"):
         module._way.__wrapped__(IMAGE)
     assert HARDENED[0] == "--read-only"
+
+
+def test_the_hash_of_a_token_is_made_as_the_guide_says(tmp_path):
+    (text,) = re.findall(r"`(head -c 32 [^`]*>laptop)`", GUIDE)
+    subprocess.run(text, shell=True, check=True, cwd=tmp_path)
+    token = (tmp_path / "laptop").read_text()
+    TokenSet({token: "laptop"})
+    printed = subprocess.run(
+        ["sha256sum", "laptop"], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
+    assert bytes.fromhex(printed.split()[0]) == digest_of(token)
