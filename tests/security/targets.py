@@ -46,6 +46,7 @@ TARGETS: Final[dict[str, Target]] = {
     "jsonlint": Target(
         ("project_metadata",), "the parser of the standard library, which here refuses keys that stand twice"
     ),
+    "mandoc": Target(("manuals",), "also groff, whichever is installed"),
     "markdownlint": Target(("markdown",), "pymarkdown has the rules of markdownlint, and needs no Node.js"),
     "nodejsscan": Target(
         (),
