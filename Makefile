@@ -103,6 +103,7 @@ quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute
 	@changed=$$(git diff --name-only HEAD -- bridge transports validators; git ls-files --others --exclude-standard -- bridge transports validators); \
 	case "$$changed" in *.py*) $(BIN)/mypy && $(BIN)/lint-imports --no-logo ;; esac
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider $(QUICK)
+	@$(GATES) secrets source_rules
 
 schemas: .venv/.test  ## write the types of validate = "strict" from the official JSON Schemas in tests/specification
 	$(BIN)/python -m tests.specification.generate
@@ -226,7 +227,7 @@ security: security-tools  ## run the fast security gates
 security-all: security-tools  ## run all security gates; exits with 1 for findings, and with 3 if one could not run
 	@$(GATES) --all
 
-security-report: security-tools  ## run all security gates; writes build/security/report.md and report.json
+security-report: security-tools  ## run all security gates; writes report.md, report.json and report.sarif into build/security
 	@$(GATES) --report
 
 security-self-test: security-tools  ## plant faults in a copy of the sources, and check that the gates report them
@@ -241,7 +242,7 @@ security-list: .venv/.lint  ## print the security gates with their planted fault
 pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
 
 # Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
-SECURITY_TOOLS := actionlint bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
+SECURITY_TOOLS := actionlint bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint mandoc markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
 $(SECURITY_TOOLS): security-tools
 	@$(GATES) --target $@
 

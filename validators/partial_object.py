@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 _HEAD: Final = 64 * 1024
 _TAIL: Final = 1024
 # A member of a JSON-RPC message whose value is a string or a number.
-SMALL_MEMBER: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)'
+SMALL_MEMBER: Final = rb'"(?:jsonrpc|method|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*+"|-?[0-9][0-9.eE+-]*)'
 # The small members after the last large member, followed by the last brace.
 _LAST: Final = re.compile(rb",\s*(" + SMALL_MEMBER + rb"(?:\s*,\s*" + SMALL_MEMBER + rb")*\s*\})\s*\Z")
 

@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 
 _SPACE: Final = re.compile(r"[ \t]*")
 # White space, line ends and comments.
-_TRIVIA: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_TRIVIA: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _KEY_PART: Final = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""")
 _STRING: Final = re.compile(
     # Possessive, so that a string without an end takes linear time.

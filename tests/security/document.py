@@ -17,7 +17,7 @@ of the sources, and fails if the gate does not report it, or reports it without 
 | `make security` | run the fast gates |
 | `make security-all` | run all gates |
 | `make security-self-test` | plant each fault and check that its gate reports it |
-| `make security-report` | run all gates and write `build/security/report.md` and `build/security/report.json` |
+| `make security-report` | run all gates and write `report.md`, `report.json` and `report.sarif` into `build/security` |
 | `make security-fix` | repair what can be repaired without a change of meaning |
 | `make security-list` | write this document and print its table of gates |
 

@@ -1,6 +1,7 @@
-"""The report of a run of all gates, for people (Markdown) and programs (JSON)."""
+"""The report of a run of all gates, for people (Markdown) and programs (JSON, and SARIF for the findings)."""
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Final
 from .catalog import Gate
 from .result import NOT_RUN, Result
 
+# The beginning of a finding that has a place.
+_PLACE: Final = re.compile(r"([\w./-]+):(\d+)[: ]")
 # Findings of one gate in the Markdown report; the JSON report has all.
 SHOWN: Final = 50
 
 
 def write(folder: Path, root: Path, results: list[tuple[Gate, Result, float]]) -> None:
-    """Write report.md and report.json into a folder."""
+    """Write report.md, report.json and report.sarif into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     commit, changed = _commit(root)
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -42,8 +45,35 @@ def write(folder: Path, root: Path, results: list[tuple[Gate, Result, float]]) -
         )
         + "\n"
     )
+    (folder / "report.sarif").write_text(json.dumps(_sarif(results), indent=2) + "\n")
     state = f"{commit}{' with uncommitted changes' if changed else ''}"
     (folder / "report.md").write_text(f"# Security report\n\nCommit {state}, {when}.\n\n{_markdown(results)}")
+
+
+def _sarif(results: list[tuple[Gate, Result, float]]) -> dict[str, object]:
+    """Return the findings in the Static Analysis Results Interchange Format 2.1.0, with a run for each gate."""
+    return {
+        "version": "2.1.0",
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "runs": [
+            {
+                "tool": {"driver": {"name": gate.name, "semanticVersion": result.version}},
+                "invocations": [
+                    {"executionSuccessful": result.state != NOT_RUN, "exitCodeDescription": result.reason}
+                ],
+                "results": [_sarif_result(gate.name, finding) for finding in result.findings],
+            }
+            for gate, result, _ in results
+        ],
+    }
+
+
+def _sarif_result(rule: str, finding: str) -> dict[str, object]:
+    found: dict[str, object] = {"ruleId": rule, "level": "error", "message": {"text": finding}}
+    if match := _PLACE.match(finding):
+        place = {"artifactLocation": {"uri": match[1]}, "region": {"startLine": int(match[2])}}
+        found["locations"] = [{"physicalLocation": place}]
+    return found
 
 
 def summary(results: list[tuple[Gate, Result, float]]) -> str:

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = _run(chosen, options.root, options.jobs)
     if options.report:
         write(ROOT / "build/security", options.root, results)
-        print("wrote build/security/report.md and build/security/report.json")
+        print("wrote report.md, report.json and report.sarif into build/security")
     return status(results, strict=options.strict)
 
 

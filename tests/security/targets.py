@@ -46,6 +46,7 @@ TARGETS: Final[dict[str, Target]] = {
     "jsonlint": Target(
         ("project_metadata",), "the parser of the standard library, which here refuses keys that stand twice"
     ),
+    "mandoc": Target(("manuals",), "also groff, whichever is installed"),
     "markdownlint": Target(("markdown",), "pymarkdown has the rules of markdownlint, and needs no Node.js"),
     "nodejsscan": Target(
         (),
@@ -63,7 +64,7 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     "pyupgrade": Target(_RULES, "ruff has the rules of pyupgrade (its rules UP)"),
     "radon": Target(_RULES, "ruff limits the complexity of a function to 12 (C901)"),
-    "sast": Target((*_RULES, "source_rules"), "static analysis for security"),
+    "sast": Target((*_RULES, "source_rules", "regular_expressions"), "static analysis for security"),
     "sbom": Target((), _NO_GATE),
     "semgrep": Target(
         (*_RULES, "source_rules"),

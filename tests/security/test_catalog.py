@@ -4,6 +4,7 @@ import re
 from inspect import signature
 
 import pytest
+import yaml
 
 from ..support.make_targets import ROOT, make_targets
 from .catalog import SPEEDS, gates
@@ -40,6 +41,19 @@ def test_the_document_is_the_one_that_the_gates_give():
 def test_the_makefile_has_the_targets_of_the_table_and_no_others():
     tools = re.search(r"^SECURITY_TOOLS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     assert tools == sorted(TARGETS)
+
+
+def test_the_hooks_are_the_prerequisites_of_make_pre_commit():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (rule,) = re.findall(r"^pre-commit: (.*?)  ##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [hook["entry"] for hook in repository["hooks"]] == [f"make {target}" for target in rule.split()]
+    assert {hook["id"] for hook in repository["hooks"]} == {"quick", "security"}
+    assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in repository["hooks"])
+
+
+def test_continuous_integration_runs_the_fast_gates_and_the_self_test():
+    script = (ROOT / ".ci/run").read_text()
+    assert re.search(r"^both security security-self-test$", script, re.MULTILINE)
 
 
 def test_each_target_runs_gates_that_exist_or_says_why_it_runs_none():

@@ -219,10 +219,27 @@ def test_the_report_names_commit_tool_version_result_and_time(repository):
     assert report["gates"][0]["version"] == "reader 1"
     assert "new.txt" in report["gates"][0]["findings"]
     assert report["gates"][1]["reason"] == "reader is not installed"
+    first, second = json.loads((folder / "report.sarif").read_text())["runs"]
+    assert [found["message"]["text"] for found in first["results"]] == report["gates"][0]["findings"]
+    assert (
+        first["invocations"][0]["executionSuccessful"],
+        second["invocations"][0]["executionSuccessful"],
+    ) == (True, False)
     text = (folder / "report.md").read_text()
     assert head.stdout.strip() in text
     assert "| words | first | reader | reader 1 | 4 findings |" in text
     assert "| words | second | reader |  | NOT RUN: reader is not installed |" in text
+
+
+def test_a_finding_with_a_place_has_it_in_sarif(tmp_path, repository):
+    placed = gate(lambda _: checked(("a/b.py:7:1: S1 bad", "b.yml:8: bad", "no place: 7"), "reader 1"))
+    write(tmp_path, repository, [(placed, *placed.run(repository))])
+    results = json.loads((tmp_path / "report.sarif").read_text())["runs"][0]["results"]
+    places = [found["locations"][0]["physicalLocation"] for found in results if "locations" in found]
+    assert [(place["artifactLocation"]["uri"], place["region"]["startLine"]) for place in places] == [
+        ("a/b.py", 7),
+        ("b.yml", 8),
+    ]
 
 
 def test_the_report_shows_a_part_of_many_findings(tmp_path, repository):

@@ -5,6 +5,7 @@ contradict those of the tests. A gate gets the folder that it checks; the tools 
 """
 
 import os
+import platform
 import shutil
 import subprocess
 from functools import cache
@@ -14,6 +15,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = (ROOT / ".deps/security/bin", ROOT / ".deps/supply/bin", ROOT / ".venv/bin")
 SECONDS: Final = 600
+# The version of a gate that needs Python only; its rules are those of the commit.
+OWN: Final = f"Python {platform.python_version()}"
 # Files of clients, as tests need them: with comments in JSON, and with the mistakes of people.
 FIXTURES: Final = ":(exclude,glob)tests/**/fixtures/**"
 # Variables that change where a tool looks for its configuration, or that colour its output.

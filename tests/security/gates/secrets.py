@@ -7,7 +7,7 @@ from typing import Final
 from ..plants import Plant, appended, new_file
 from ..result import Result, checked
 from ..secret_texts import known, secrets_in
-from ..tools import files
+from ..tools import OWN, files
 
 CLASS: Final = "credentials"
 TOOL: Final = "detector of this project"
@@ -19,7 +19,7 @@ _LOCK_FILES: Final = ("package-lock.json",)
 
 def run(root: Path) -> Result:
     """Search all files that git has or would have."""
-    return checked(_findings(root), "")
+    return checked(_findings(root), OWN)
 
 
 def _findings(root: Path) -> Iterator[str]:

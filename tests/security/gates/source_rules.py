@@ -13,7 +13,7 @@ from typing import Final
 
 from ..plants import new_file
 from ..result import Result, checked
-from ..tools import files
+from ..tools import OWN, files
 
 CLASS: Final = "insecure code"
 TOOL: Final = "rules of this project"
@@ -167,7 +167,8 @@ RULES: Final[tuple[Callable[[Nodes], Iterator[Place]], ...]] = (
 def run(root: Path) -> Result:
     """Apply all rules to the sources of the program."""
     return checked(
-        (finding for path in files(root, *_SOURCES) for finding in check((root / path).read_text(), path)), ""
+        (finding for path in files(root, *_SOURCES) for finding in check((root / path).read_text(), path)),
+        OWN,
     )
 
 

@@ -76,7 +76,7 @@ def _findings(printed: list[str]) -> Iterator[str]:
 
 
 PLANTS: Final = (
-    new_file("a function that nothing calls", "bridge/planted_unused.py", '"""Planted."""\n\n\ndef nobody_calls_me():\n    pass\n', "bridge/planted_dead.py", "nobody_calls_me"),
+    new_file("a function that nothing calls", "bridge/planted_unused.py", '"""Planted."""\n\n\ndef nobody_calls_me():\n    pass\n', "bridge/planted_unused.py", "nobody_calls_me"),
     appended("code after a return", "validators/names.py", "\n\ndef is_planted():\n    return 1\n    print(2)\n\n\nis_planted()\n", "validators/names.py", "unreachable code"),
     appended("an exception in the list that is not needed", "bridge/commands/init.py", "\n\ninit\n", "bridge/commands/init.py: init is used or gone"),
 )  # fmt: skip
