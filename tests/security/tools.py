@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-FOLDERS: Final = (ROOT / ".deps/security/bin", ROOT / ".venv/bin")
+FOLDERS: Final = (ROOT / ".deps/security/bin", ROOT / ".deps/supply/bin", ROOT / ".venv/bin")
 SECONDS: Final = 600
 # Files of clients, as tests need them: with comments in JSON, and with the mistakes of people.
 FIXTURES: Final = ":(exclude,glob)tests/**/fixtures/**"
