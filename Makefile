@@ -63,7 +63,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 FIRST := tests/cases/test_[a-s]*.py
 SECOND := tests/e2e tests/container/test_lint.py
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/security tests/validators tests/test_*.py
+BESIDE := tests/bridge tests/security tests/supply_chain tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "running four parts in parallel; the output of three comes last"
@@ -219,7 +219,7 @@ posture: .venv/.test  ## check that the proof of each security claim exists; wri
 
 # STRICT=1 also fails for a gate that needs a network or a program that is not there.
 GATES := $(BIN)/python -m tests.security.run $(if $(STRICT),--strict)
-security-tools: .venv/.lint .deps/security/.installed
+security-tools: .venv/.lint .deps/security/.installed .deps/supply/.installed
 
 security: security-tools  ## run the fast security gates
 	@$(GATES) --fast
@@ -242,7 +242,7 @@ security-list: .venv/.lint  ## print the security gates with their planted fault
 pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
 
 # Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
-SECURITY_TOOLS := actionlint bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint mandoc markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
+SECURITY_TOOLS := actionlint audit bandit black check-manifest codespell deptry dlint dockle dodgy fawltydeps flake8 gitleaks grype-scan hadolint importchecker interrogate isort jsonlint mandoc markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyroma pyupgrade radon sast sbom sca semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
 $(SECURITY_TOOLS): security-tools
 	@$(GATES) --target $@
 
@@ -268,6 +268,12 @@ SUPPLY := .deps/supply/bin
 deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
 	$(SUPPLY)/python -m tests.supply_chain.lock update
 
+<<<<<<< HEAD
+=======
+pythons: .deps/supply/.installed  ## run tests with each version of Python that is installed, and name those that are not
+	$(SUPPLY)/python -m tests.supply_chain.pythons
+
+>>>>>>> 6dfa8892a93bbd133e44db6bbbd2233a0256df10
 release-check: .deps/supply/.installed  ## check what must be true before a version is published
 	$(SUPPLY)/python -m tests.supply_chain.lock check
 	$(SUPPLY)/python -m tests.supply_chain.metadata --release
@@ -325,4 +331,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons
