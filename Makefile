@@ -268,12 +268,9 @@ SUPPLY := .deps/supply/bin
 deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
 	$(SUPPLY)/python -m tests.supply_chain.lock update
 
-<<<<<<< HEAD
-=======
 pythons: .deps/supply/.installed  ## run tests with each version of Python that is installed, and name those that are not
 	$(SUPPLY)/python -m tests.supply_chain.pythons
 
->>>>>>> 6dfa8892a93bbd133e44db6bbbd2233a0256df10
 release-check: .deps/supply/.installed  ## check what must be true before a version is published
 	$(SUPPLY)/python -m tests.supply_chain.lock check
 	$(SUPPLY)/python -m tests.supply_chain.metadata --release
