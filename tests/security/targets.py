@@ -76,7 +76,6 @@ TARGETS: Final[dict[str, Target]] = {
     "pyupgrade": Target(_RULES, "ruff has the rules of pyupgrade (its rules UP)"),
     "radon": Target(_RULES, "ruff limits the complexity of a function to 12 (C901)"),
     "sast": Target((*_RULES, "source_rules", "regular_expressions"), "static analysis for security"),
-    "sast": Target((*_RULES, "source_rules", "regular_expressions"), "static analysis for security"),
     "sbom": Target(("sbom", "licences"), "cyclonedx-py; writes build/sbom"),
     "sca": Target(
         ("lock_files", "declared_imports", "licences", "advisories", "lock_age"), "analysis of dependencies"
