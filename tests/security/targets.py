@@ -38,7 +38,10 @@ TARGETS: Final[dict[str, Target]] = {
         _RULES,
         "ruff has the rules of dlint that apply (its rules S)",
     ),
-    "dockle": Target((), _NO_GATE),
+    "dockle": Target(
+        ("container_files",),
+        "dockle is in no package registry: trivy checks the Containerfile, and `make container` the built image",
+    ),
     "dodgy": Target(("secrets",), _SECRETS + "dodgy misses passwords in assignments"),
     "fawltydeps": Target(("declared_imports",), "deptry finds the same"),
     "flake8": Target(_RULES, "ruff has the rules of flake8 and of its plugins"),
@@ -47,7 +50,7 @@ TARGETS: Final[dict[str, Target]] = {
         _SECRETS + "no package registry has gitleaks",
     ),
     "grype-scan": Target(("sbom", "advisories"), _ADVISORIES + "no package registry has grype"),
-    "hadolint": Target((), _NO_GATE),
+    "hadolint": Target(("container_files",)),
     "importchecker": Target(
         ("declared_imports", *_RULES), "deptry, and ruff for imports that are not used (F401)"
     ),
@@ -90,7 +93,10 @@ TARGETS: Final[dict[str, Target]] = {
         ("project_metadata",),
         "validate-pyproject for pyproject.toml, and the parser of the standard library for all TOML files",
     ),
-    "trivy": Target(("advisories", "secrets", "licences"), _ADVISORIES + "trivy must download its database"),
+    "trivy": Target(
+        ("container_files", "advisories", "secrets", "licences"),
+        _ADVISORIES + "trivy must download its database",
+    ),
     "unimport": Target(_RULES, "ruff finds imports that are not used (F401)"),
     "vulture": Target(("unused_code",)),
     "yamllint": Target(("yaml_files",)),

@@ -18,7 +18,7 @@ SERVER = {
     "umask": '"027"', "rlimits": "{ nofile = 100 }", "private_tmp": "true", "env": '{ A = "1", "B" = "\\u0007é" }',
     "pass_env": '["@kubernetes"]', "withhold_env": '["LANG"]', "path": '["/bin"]', "env_from_header": '{ A_KEY = "X-Key" }',
     "env_from_header_allow": '["A_*"]', "limits": "{ body = 5000 }",
-    "definitions": '"warn"', "validate": '"strict"', "sandbox": '"basic"', "network": "true",
+    "definitions": '"warn"', "validate": '"strict"', "content": '{ mime = "warn", characters = "refuse" }', "sandbox": '"basic"', "network": "true",
     "argument_bytes": '{ "a*" = 10 }', "rates": '{ principal = "1/second" }', "tool_rates": '{ "a*" = "1/minute burst 2" }',
 }  # fmt: skip
 REMOTE = {
