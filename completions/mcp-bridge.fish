@@ -50,6 +50,11 @@ complete -c mcp-bridge -n __fish_use_subcommand -l env-file -r
 complete -c mcp-bridge -n __fish_use_subcommand -l cwd -r
 complete -c mcp-bridge -n __fish_use_subcommand -l allowed-host -r
 complete -c mcp-bridge -n __fish_use_subcommand -l cors -r
+complete -c mcp-bridge -n __fish_use_subcommand -l sandbox -x -a 'basic landlock bwrap'
+complete -c mcp-bridge -n __fish_use_subcommand -l read -r
+complete -c mcp-bridge -n __fish_use_subcommand -l write -r
+complete -c mcp-bridge -n __fish_use_subcommand -l connect -r
+complete -c mcp-bridge -n __fish_use_subcommand -l no-network
 complete -c mcp-bridge -n __fish_use_subcommand -l share -x -a 'session client principal server'
 complete -c mcp-bridge -n __fish_use_subcommand -l era -x -a 'auto legacy modern dual'
 complete -c mcp-bridge -n __fish_use_subcommand -l limit -r

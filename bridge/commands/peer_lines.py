@@ -18,7 +18,9 @@ _COUNTS: Final = {
     **{name: count for reasons in (server.IGNORED, server.REFUSED) for name, (count, _) in reasons.items()},
     **{name: count for reasons in (client.IGNORED, client.REFUSED) for name, (count, _) in reasons.items()},
     **dict.fromkeys(("-e", "--named-server", "-H", "--headers"), 2),
-    **dict.fromkeys(("--debug", "--stateful", "--no-auth", "--allow-root", "-h", "--help", "--version"), 0),
+    **dict.fromkeys(
+        ("--debug", "--stateful", "--no-auth", "--no-network", "--allow-root", "-h", "--help", "--version"), 0
+    ),
 }
 # Flags of other bridges that yargs reads. `--no-flag` has no value.
 _FLAGS: Final = frozenset({name for name, count in _COUNTS.items() if not count and name.startswith("--")})

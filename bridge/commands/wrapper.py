@@ -203,6 +203,7 @@ def _servers(
     from ..config.credentials import BadCredential, read_private  # noqa: PLC0415 - likewise
     from ..config.schema import NAME  # noqa: PLC0415 - likewise
     from ..config.settings import WRAPPED, ServerConfig  # noqa: PLC0415 - likewise
+    from .wrapper_sandbox import confined  # noqa: PLC0415 - likewise
 
     secret: dict[str, str] = {}
     try:
@@ -228,10 +229,11 @@ def _servers(
             parser.error(
                 f"--named-server needs a name of letters, digits and dashes, and a command: {name!r}"
             )
+    private = (options.token_file, options.tls_key, options.unix, *options.env_file)
     return tuple(
         ServerConfig(
             name,
-            Launch(words, variables, cwd),
+            confined(parser, options, Launch(words, variables, cwd), environment, private),
             options.era,
             options.share,
             limits=limits,

@@ -12,6 +12,7 @@ from ..log_levels import LEVELS
 from . import option_types
 from .parser import COMMANDS, Parser
 from .peer_server_options import OUTPUTS, add_origins, add_peer_options
+from .wrapper_sandbox import add_sandbox_options
 
 _EPILOG: Final = """\
 The server is started without a shell, one process for each session. The default token is in
@@ -108,6 +109,7 @@ def options_parser() -> Parser:
         metavar="ORIGIN",
         help="allow cross-origin requests from this origin (exact match), such as http://localhost:6274",
     )
+    add_sandbox_options(add)
     add(
         "--share",
         choices=["session", "client", "principal", "server"],
