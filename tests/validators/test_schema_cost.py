@@ -81,7 +81,7 @@ def test_a_large_schema_is_not_followed_into_the_depth_for_long():
     found = cost({"$ref": "#/$defs/a0", "$defs": {**levels, "a1000": {}}})
     started = time.thread_time()
     assert found.bound(json.dumps(nested(60)).encode()) > 2**39
-    assert time.thread_time() - started < 0.2
+    assert time.thread_time() - started < 2
     assert found.bound(json.dumps(nested(3)).encode()) < 1000
 
 
