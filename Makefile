@@ -6,6 +6,13 @@ DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
+# LOCKED=no installs the newest versions within the limits of pyproject.toml, for an index that lacks a version of requirements/.
+LOCKED ?= yes
+# $(call packages,FILE,GROUPS): what pip installs from a lock file, or without it.
+packages = $(if $(filter no,$(LOCKED)),$(2),--require-hashes -r requirements/$(1).txt)
+define INSTALL_FAILED
+{ echo "make: the versions of requirements/$(1).txt could not be installed; with LOCKED=no the newest ones are used"; exit 1; }
+endef
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -22,14 +29,14 @@ install: .venv/.installed  ## create .venv with the package: .venv/bin/mcp-bridg
 	@$(BIN)/python -m compileall -q build/__editable__*
 	@touch $@
 
-.venv/.test: .venv/.installed pyproject.toml
+.venv/.test: .venv/.installed pyproject.toml requirements/test.txt
 	@echo "installing what the tests need"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --group test
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(call packages,test,--group test) || $(call INSTALL_FAILED,test)
 	@touch $@
 
-.venv/.lint: .venv/.installed pyproject.toml
+.venv/.lint: .venv/.installed pyproject.toml requirements/lint.txt
 	@echo "installing the linters and type checkers"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --group lint --group test
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(call packages,lint,--group lint --group test) || $(call INSTALL_FAILED,lint)
 	@touch $@
 
 URL := http://127.0.0.1:$(PORT)
@@ -73,11 +80,11 @@ test: .venv/.test  ## run all tests that need Python only, with coverage
 	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/events/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/aggregate/tool_names.py,*/bridge/aggregate/search_surface.py,*/bridge/config/aggregate_checks.py,*/bridge/config/import_*.py,*/bridge/config/json_edit.py,*/bridge/config/yaml_edit.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
 
 # The tools of the gates contradict the tests in their dependencies, so they have an environment of their own.
-.deps/security/.installed: pyproject.toml
+.deps/security/.installed: pyproject.toml requirements/security.txt
 	@echo "installing the tools of the security gates"
 	@test -x .deps/security/bin/pip || $(PYTHON) -m venv .deps/security
 	@.deps/security/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@.deps/security/bin/pip install --quiet --disable-pip-version-check --group security
+	@.deps/security/bin/pip install --quiet --disable-pip-version-check $(call packages,security,--group security) || $(call INSTALL_FAILED,security)
 	@touch $@
 
 lint: .venv/.lint  ## run ruff, mypy, pyright and import-linter
@@ -235,6 +242,21 @@ wheel: .venv/.test  ## build sdist and wheel, and make real calls through the wh
 	build/wheel-venv/bin/python -m mcpbridged --version
 	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
 	@ls dist
+
+# The tools that check dependencies and packages have an environment of their own.
+SUPPLY := .deps/supply/bin
+.deps/supply/.installed: pyproject.toml requirements/supply.txt
+	@echo "installing what the checks of dependencies and packages need"
+	@$(PYTHON) -m venv .deps/supply
+	@$(SUPPLY)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(SUPPLY)/pip install --quiet --disable-pip-version-check $(call packages,supply,--group supply) || $(call INSTALL_FAILED,supply)
+	@touch $@
+
+deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
+	$(SUPPLY)/python -m tests.supply_chain.lock update
+
+lowest: .deps/supply/.installed  ## run the pure tests and calls of an official client with the lowest versions that pyproject.toml permits
+	$(SUPPLY)/python -m tests.supply_chain.lowest $(PYTHON)
 
 # Directories of a user's programs, units, manuals and completions (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
 HERE := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)

@@ -10,8 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bridge", "entry", "transports", "validators")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# Libraries of hypercorn, with whose class the HTTP/2 connection works.
-OF_HYPERCORN = {"h2", "hpack"}
 # Names of modules that differ from that of their distribution.
 MODULES = {"trio-websocket": "trio_websocket", "pyyaml": "yaml"}
 
@@ -60,4 +58,4 @@ def test_each_imported_library_is_a_dependency():
     optional = top_level(
         requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra
     )
-    assert imported == (declared - {"anyio"}) | optional | OF_HYPERCORN
+    assert imported == declared | optional
