@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := pyproject.toml $(shell find setup.py bridge entry transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
-DATA := man/man1/mcp-bridge.1 man/man1/mcp-bridge-connect.1 man/man5/mcp-bridge.toml.5 systemd/mcp-bridge.service systemd/mcp-bridge.socket systemd/mcp-bridge@.service systemd/mcp-bridge-check.service systemd/mcp-bridge-check.timer completions/mcp-bridge site-functions/_mcp-bridge vendor_completions.d/mcp-bridge.fish
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
 PYTEST ?= $(BIN)/coverage run -m pytest
@@ -226,23 +225,6 @@ bench: .venv/.test  ## measure against the floor and other bridges (needs Node 2
 	benchmarks/peers.sh
 	$(BIN)/python benchmarks/run.py
 
-# Calls of an official client through `serve`, the aggregate and `connect`.
-CALLS := tests/e2e/test_aggregate.py::test_an_official_client_in_front_of_all tests/e2e/test_connect.py::test_an_official_client_over_stdio
-wheel: .venv/.test  ## build sdist and wheel, and make real calls through the wheel in an empty environment
-	@rm -rf dist build/sdist-venv && $(PYTHON) -m venv build/sdist-venv
-	@build/sdist-venv/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2'
-	build/sdist-venv/bin/python -m build --outdir dist . >build/sdist-venv/log 2>&1 || { cat build/sdist-venv/log; exit 1; }
-	@$(BIN)/python -m zipfile -l dist/*.whl >build/sdist-venv/list
-	@for file in $(DATA); do grep -q "$$file " build/sdist-venv/list || { echo "$$file is not in the wheel"; exit 1; }; done
-	@$(BIN)/python tests/check_wheel.py dist/*.whl
-	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
-	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
-	build/wheel-venv/bin/mcp-bridge --version
-	build/wheel-venv/bin/mcpbridged --version
-	build/wheel-venv/bin/python -m mcpbridged --version
-	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
-	@ls dist
-
 # The tools that check dependencies and packages have an environment of their own.
 SUPPLY := .deps/supply/bin
 .deps/supply/.installed: pyproject.toml requirements/supply.txt
@@ -255,8 +237,31 @@ SUPPLY := .deps/supply/bin
 deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
 	$(SUPPLY)/python -m tests.supply_chain.lock update
 
+release-check: .deps/supply/.installed  ## check what must be true before a version is published
+	$(SUPPLY)/python -m tests.supply_chain.lock check
+	$(SUPPLY)/python -m tests.supply_chain.metadata --release
+
 lowest: .deps/supply/.installed  ## run the pure tests and calls of an official client with the lowest versions that pyproject.toml permits
 	$(SUPPLY)/python -m tests.supply_chain.lowest $(PYTHON)
+
+# Calls of an official client through `serve`, the aggregate and `connect`.
+CALLS := tests/e2e/test_aggregate.py::test_an_official_client_in_front_of_all tests/e2e/test_connect.py::test_an_official_client_over_stdio
+wheel: .venv/.test .deps/supply/.installed  ## build sdist and wheel twice with the same bytes, and make real calls through the wheel in an empty environment
+	@rm -rf dist
+	$(SUPPLY)/python -m tests.supply_chain.build dist --twice
+	$(SUPPLY)/python -m tests.supply_chain.contents dist/*.tar.gz dist/*.whl
+	@rm -rf build/wheel-venv && $(PYTHON) -m venv build/wheel-venv
+	@build/wheel-venv/bin/pip install --quiet --disable-pip-version-check dist/*.whl
+	build/wheel-venv/bin/mcp-bridge --version
+	build/wheel-venv/bin/mcpbridged --version
+	build/wheel-venv/bin/python -m mcpbridged --version
+	$(SUPPLY)/python -m tests.supply_chain.start_time build/wheel-venv/bin/mcp-bridge
+	MCP_BRIDGE=build/wheel-venv/bin/mcp-bridge $(BIN)/python -m pytest --quiet -p no:cacheprovider $(CALLS)
+	@ls dist
+
+package-test: wheel  ## what wheel does, and install from the sdist on an empty machine and run tests there
+	$(SUPPLY)/python -m tests.supply_chain.metadata
+	$(SUPPLY)/python -m tests.supply_chain.empty_machine dist/*.tar.gz
 
 # Directories of a user's programs, units, manuals and completions (XDG Base Directory, systemd.unit(5), file-hierarchy(7)).
 HERE := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
@@ -289,4 +294,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page lint-web web-lint metrics posture attack $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools bench wheel install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page lint-web web-lint metrics posture attack $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools bench deps-update lowest release-check wheel package-test install-user uninstall-user clean

@@ -218,6 +218,10 @@ TESTED_AS_A_WHOLE = {
 
 
 def tracked_files():
+    if not (REPOSITORY / ".git").exists():
+        # An unpacked sdist has the tracked files and no other.
+        found = (file for folder in (*ROOTS, "tests") for file in (REPOSITORY / folder).rglob("*.py"))
+        return {str(file.relative_to(REPOSITORY)) for file in found}
     listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return set(listed.stdout.split())
 

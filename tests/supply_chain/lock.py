@@ -1,4 +1,4 @@
-"""Write and check the lock files: `python -m tests.supply_chain.lock update|check`.
+"""Write and check the lock files: `python -m tests.supply_chain.lock [--root ROOT] update|check`.
 
 `requirements/NAME.txt` pins each package of an environment, with the SHA-256 hash of each of its files, for CPython 3.11 and newer
 on Linux. `update` needs uv and a package index; `check` needs neither. `make deps-update` runs both.
@@ -18,7 +18,8 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT: Final = Path(__file__).parents[2]
+from .report import ROOT, arguments_of, report
+
 PYTHON: Final = "3.11"
 # The Python versions that the lock files are for. Markers are evaluated for each of them.
 VERSIONS: Final = ("3.11", "3.12", "3.13", "3.14")
@@ -250,13 +251,12 @@ def _contradictions(locked: dict[str, dict[str, str]]) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in (["update"], ["check"]):
+    root, words = arguments_of(arguments)
+    if words not in (["update"], ["check"]):
         sys.exit(__doc__)
-    if arguments == ["update"]:
-        update()
-    found = faults()
-    print("\n".join(found) or f"{len(LOCKS)} lock files meet pyproject.toml, with a hash for each file")
-    return int(bool(found))
+    if words == ["update"]:
+        update(root)
+    return report(faults(root), f"{len(LOCKS)} lock files meet pyproject.toml, with a hash for each file")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from .lock import ROOT, compiled, plain, uv_program
+from .lock import compiled, plain, uv_program
+from .report import ROOT
 
 FOLDER: Final = ROOT / "build/lowest-venv"
 PINS: Final = ROOT / "build/lowest.txt"
