@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-FOLDERS: Final = (ROOT / ".deps/security/bin", ROOT / ".venv/bin")
+FOLDERS: Final = (ROOT / ".deps/security/bin", ROOT / ".deps/supply/bin", ROOT / ".venv/bin")
 SECONDS: Final = 600
 # The version of a gate that needs Python only; its rules are those of the commit.
 OWN: Final = f"Python {platform.python_version()}"

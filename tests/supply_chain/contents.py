@@ -17,6 +17,8 @@ from .report import arguments_of, report
 # The three packages, and the folder of the package itself.
 ROOMS: Final = ("bridge", "transports", "validators")
 ENTRY: Final = "entry"
+# Each file in these folders is a data file of the wheel.
+DATA: Final = ("completions", "man", "systemd")
 # setuptools writes these into an sdist.
 _WRITTEN: Final = ("PKG-INFO", "setup.cfg")
 
@@ -38,8 +40,10 @@ def wheel_faults(names: list[str], files: list[str], project: dict) -> list[str]
     for folder, paths in project["tool"]["setuptools"]["data-files"].items():
         wanted |= {f"{data}/{folder}/{Path(path).name}" for path in paths}
     wanted |= {f"{info}/licenses/{path}" for path in project["project"]["license-files"]}
+    listed = {path for paths in project["tool"]["setuptools"]["data-files"].values() for path in paths}
+    unlisted = {path for path in files if path.startswith(tuple(f"{folder}/" for folder in DATA))} - listed
     packed = {path for path in names if not path.startswith(f"{info}/") or "/licenses/" in path}
-    return [f"wheel: {path} is missing" for path in sorted(wanted - packed)] + [
+    return [f"wheel: {path} is missing" for path in sorted((wanted - packed) | unlisted)] + [
         f"wheel: {path} is not tracked" for path in sorted(packed - wanted)
     ]
 

@@ -4,7 +4,6 @@ pyroma must give 10 of 10. The links must be absolute, the description must be r
 the versions of Python that are tested. `--release` also reports the placeholder of an address, which must not be published.
 """
 
-import contextlib
 import email.policy
 import re
 import sys
@@ -21,7 +20,7 @@ import pyroma.projectdata
 import pyroma.ratings
 import readme_renderer.markdown
 
-from .report import ROOT, arguments_of, report
+from .report import ROOT, arguments_of, output_to_stderr, report
 
 LABELS: Final = {"Homepage", "Source", "Changelog", "Documentation", "Security"}
 PLACEHOLDER: Final = re.compile(r"[\w.@/:-]*\.example\b[\w./-]*")
@@ -95,15 +94,18 @@ def placeholders(metadata: EmailMessage) -> list[str]:
 
 def rating_faults(root: Path) -> list[str]:
     """Return what pyroma objects to."""
-    # It prints its progress.
-    with contextlib.redirect_stdout(sys.stderr):
-        rating, objections = pyroma.ratings.rate(pyroma.projectdata.get_data(str(root)), [])
+    rating, objections = pyroma.ratings.rate(pyroma.projectdata.get_data(str(root)), [])
     return [f"metadata: pyroma rates {rating} of 10: {objection}" for objection in objections]
 
 
 def faults(root: Path = ROOT, *, release: bool = False) -> list[str]:
-    metadata = metadata_of(root)
-    found = index_faults(metadata) + project_faults(root) + rating_faults(root)
+    # build and pyroma print their progress.
+    with output_to_stderr():
+        try:
+            metadata = metadata_of(root)
+        except (build.BuildException, build.BuildBackendException) as error:
+            return [f"metadata: setuptools cannot make it: {error}"]
+        found = index_faults(metadata) + project_faults(root) + rating_faults(root)
     return found + (placeholders(metadata) if release else [])
 
 

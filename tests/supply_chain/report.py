@@ -4,8 +4,10 @@ A check prints each finding on a line of standard output, and a summary on stand
 with findings, and with 3 if it could not do its work; the findings are then the reasons.
 """
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -35,3 +37,17 @@ def not_run(reason: str) -> NoReturn:
     """End the program, because the check could not do its work."""
     print(f"NOT RUN: {reason}")
     sys.exit(EX_NOT_RUN)
+
+
+@contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """Send what libraries and their programs print to standard error, because standard output is for findings."""
+    sys.stdout.flush()
+    output = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(output, 1)
+        os.close(output)
