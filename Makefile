@@ -191,7 +191,7 @@ posture: .venv/.test  ## check that the proof of each security claim exists; wri
 
 # STRICT=1 also fails for a gate that needs a network or a program that is not there.
 GATES := $(BIN)/python -m tests.security.run $(if $(STRICT),--strict)
-security-tools: .venv/.lint .deps/security/.installed
+security-tools: .venv/.lint .deps/security/.installed .deps/supply/.installed
 
 security: security-tools  ## run the fast security gates
 	@$(GATES) --fast
@@ -214,7 +214,7 @@ security-list: .venv/.lint  ## print the security gates with their planted fault
 pre-commit: quick security  ## run what the hooks of .pre-commit-config.yaml run
 
 # Named after tools: each runs the gates that do the work of the tool, and says which (docs/SECURITY-GATES.md).
-SECURITY_TOOLS := actionlint bandit black codespell dlint dockle dodgy flake8 gitleaks grype-scan hadolint interrogate isort jsonlint mandoc markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyupgrade radon sast sbom semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
+SECURITY_TOOLS := actionlint audit bandit black check-manifest codespell deptry dlint dockle dodgy fawltydeps flake8 gitleaks grype-scan hadolint importchecker interrogate isort jsonlint mandoc markdownlint nodejsscan osv-scan pip-audit prospector pycodestyle pydocstyle pylint pyroma pyupgrade radon sast sbom sca semgrep shellcheck spellcheck tomllint trivy unimport vulture yamllint zizmor
 $(SECURITY_TOOLS): security-tools
 	@$(GATES) --target $@
 
@@ -236,6 +236,9 @@ SUPPLY := .deps/supply/bin
 
 deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
 	$(SUPPLY)/python -m tests.supply_chain.lock update
+
+pythons: .deps/supply/.installed  ## run tests with each version of Python that is installed, and name those that are not
+	$(SUPPLY)/python -m tests.supply_chain.pythons
 
 release-check: .deps/supply/.installed  ## check what must be true before a version is published
 	$(SUPPLY)/python -m tests.supply_chain.lock check
@@ -294,4 +297,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page lint-web web-lint metrics posture attack $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools bench deps-update lowest release-check wheel package-test install-user uninstall-user clean
+.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page lint-web web-lint metrics posture attack $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools bench deps-update lowest pythons release-check wheel package-test install-user uninstall-user clean

@@ -1,7 +1,7 @@
-"""Look up the locked packages in databases of advisories: `python -m tests.supply_chain.advisories [--root ROOT]`.
+"""Look up the locked packages in databases of advisories: `python -m tests.supply_chain.advisories [--root ROOT] [--service pypi|osv]`.
 
 pip-audit looks the packages up in the database of the package index and in that of OSV. It exits with 0 where an index has no
-database, because it skips what it could not look up. Here, a package that no database was asked for is not examined, and a run
+database, because it skips what it could not look up. Here, a package that was looked up in no database is not examined, and a run
 without findings that did not examine every package exits with 3, never with 0. PIP_AUDIT_OSV_URL names another OSV server.
 """
 
@@ -65,13 +65,11 @@ def locked(root: Path) -> set[tuple[str, str]]:
     }
 
 
-def look_up(
-    root: Path, names: tuple[str, ...] = tuple(LOCKS), services: tuple[str, ...] = SERVICES
-) -> Answers:
-    """Ask each database for the packages of lock files."""
+def look_up(root: Path, services: tuple[str, ...]) -> Answers:
+    """Look the packages of lock files up in each database."""
     answers = Answers()
     tool = str(Path(sys.executable).with_name("pip-audit"))
-    files = [word for name in names for word in ("--requirement", str(root / f"requirements/{name}.txt"))]
+    files = [word for name in LOCKS for word in ("--requirement", str(root / f"requirements/{name}.txt"))]
     for service in services:
         done = subprocess.run(
             [tool, *files, "--disable-pip", "--require-hashes", "--format=json", "--desc=off", "--progress-spinner=off",
@@ -87,9 +85,9 @@ def look_up(
 
 def main(arguments: list[str]) -> int:
     root, words = arguments_of(arguments)
-    if words:
+    if words and (words[:-1] != ["--service"] or words[-1] not in SERVICES):
         sys.exit(__doc__)
-    answers = look_up(root)
+    answers = look_up(root, tuple(words[1:]) or SERVICES)
     every = locked(root)
     if not answers.findings and (missing := every - answers.examined):
         not_run(f"{len(missing)} of {len(every)} packages were not looked up ({'; '.join(answers.reasons)})")

@@ -5,6 +5,7 @@ environment is read. The SBOM must be valid by the official schema, and have the
 that is locked and no other. Only the installation needs a package index.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,8 +15,6 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packaging.utils import canonicalize_name
 
 from .build import build, epoch
@@ -25,22 +24,31 @@ from .report import arguments_of, report
 LOCK: Final = "requirements/extras.txt"
 
 
-def environment(root: Path, folder: Path) -> Path:
-    """Make an environment with the wheel and the locked packages, and nothing else. Returns its Python."""
+def environment(root: Path, folder: Path) -> tuple[Path, list[str]]:
+    """Make an environment with the wheel and the locked packages, and nothing else. Returns its Python, and what it lacks."""
     _, wheel = build(root, folder / "dist")
     python = folder / "venv/bin/python"
     uv = [uv_program(), "--quiet", "--no-config"]
     subprocess.run([*uv, "venv", "--python", sys.executable, str(folder / "venv")], check=True)
     install = [*uv, "pip", "install", "--python", str(python)]
-    subprocess.run([*install, "--require-hashes", "-r", str(root / LOCK)], check=True)
+    # Without the packages that they need, because the check below names those that are not locked.
+    subprocess.run([*install, "--no-deps", "--require-hashes", "-r", str(root / LOCK)], check=True)
     # By name, because the path of the wheel would be recorded.
     name, version = wheel.name.split("-")[:2]
     subprocess.run(
         [*install, "--no-deps", "--no-index", "--find-links", str(wheel.parent), f"{name}=={version}"],
         check=True,
     )
-    subprocess.run([*uv, "pip", "check", "--python", str(python)], check=True)
-    return python
+    checked = subprocess.run(
+        [uv[0], "--no-config", "pip", "check", "--python", str(python)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lacking = (
+        [line for line in checked.stderr.splitlines() if "requires" in line] if checked.returncode else []
+    )
+    return python, [f"sbom: {line}" for line in lacking]
 
 
 def generated(root: Path, python: Path) -> str:
@@ -67,7 +75,10 @@ def generated(root: Path, python: Path) -> str:
 
 def schema_faults(text: str) -> list[str]:
     """Validate an SBOM by the schema of CycloneDX 1.6, which the library has."""
-    fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    # Only the environment of the tool has its library.
+    schema = importlib.import_module("cyclonedx.schema")
+    validation = importlib.import_module("cyclonedx.validation.json")
+    fault = validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(text)
     return [] if fault is None else [f"sbom: not valid by the schema: {str(fault).partition(chr(10))[0]}"]
 
 
@@ -116,8 +127,9 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     with tempfile.TemporaryDirectory(prefix="sbom-") as scratch:
-        text = generated(root, environment(root, Path(scratch)))
-        found = [f"sbom: it has the path {scratch}"] if scratch in text else []
+        python, found = environment(root, Path(scratch))
+        text = generated(root, python)
+        found += [f"sbom: it has the path {scratch}"] if scratch in text else []
     file = folder / f"{project['name']}-{project['version']}.cdx.json"
     file.write_text(text)
     bom = json.loads(text)
