@@ -76,7 +76,6 @@ def compiled(uv: str, root: Path, arguments: list[str]) -> str:
         "--quiet",
     ]
     return subprocess.run(
-        # Without the user's configuration, which may name an index.
         [uv, "pip", "compile", *options, *arguments],
         cwd=root,
         stdout=subprocess.PIPE,
