@@ -25,7 +25,7 @@ from .report import ROOT, arguments_of, output_to_stderr, report
 LABELS: Final = {"Homepage", "Source", "Changelog", "Documentation", "Security"}
 PLACEHOLDER: Final = re.compile(r"[\w.@/:-]*\.example\b[\w./-]*")
 # Packages that are typed and say so.
-TYPED: Final = ("bridge", "transports", "validators")
+TYPED: Final = ("bridge", "entry", "transports", "validators")
 
 
 def metadata_of(root: Path) -> EmailMessage:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from ..plants import replaced
+from ..plants import Plant, replaced
 from ..result import Result
 from ..supply import check, versions
 
@@ -17,7 +17,12 @@ def run(root: Path) -> Result:
     return check("metadata", root, version=versions("pyroma", "readme_renderer"))
 
 
+def _untyped(root: Path) -> None:
+    (root / "entry/py.typed").unlink()
+
+
 PLANTS: Final = (
+    Plant("a package without the marker of types", _untyped, ("entry/py.typed is missing",)),
     replaced("a relative link in the description", "setup.py", "{source}/blob/main/{link[1]}", "{link[1]}", "relative link docs/ACCESS.md"),
     replaced("no keywords", "pyproject.toml", '\nkeywords = ["mcp", ', "\nkeywords = [] # ", "keywords"),
     replaced("no address of the changelog", "pyproject.toml", "\nChangelog = ", "\nPlanted = ", "no address Changelog"),
