@@ -25,7 +25,9 @@ def test_arguments_are_compared_as_json_values():
     assert opened(sealed, arguments=b"") is None
 
 
-@pytest.mark.parametrize("odd", [b'{"a":"\\ud800"}', b"[" * 2000 + b"]" * 2000, b'"' + b"a" * 300_000 + b'"'])
+@pytest.mark.parametrize(
+    "odd", [b'{"a":"\\ud800"}', b"[" * 100_000 + b"]" * 100_000, b'"' + b"a" * 300_000 + b'"']
+)
 def test_unreadable_arguments_are_compared_byte_for_byte(odd):
     sealed = SIGNER.sign(MINE, odd, "x")
     assert opened(sealed, arguments=odd) == "x"
