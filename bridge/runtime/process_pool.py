@@ -106,6 +106,7 @@ class ProcessPool:
             process = self._standbys.popleft()
             process.startup.attach(owner.on_line)
             process.owner = owner
+            process.child.serve(owner.principal)
         else:
             await self._common.checks.resolve()
             self._common.breakers.find(owner.principal, owner.client_environment).on_start(
@@ -156,6 +157,7 @@ class ProcessPool:
         child.watchers = self._common.log.taps.watch(process)
         if owner is not None:
             startup.attach(owner.on_line)
+            child.serve(owner.principal)
         self._common.processes.add(process)
         self._common.tasks.start_soon(self._run, process)
         self._common.log.started(child.pid, directory)
