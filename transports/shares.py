@@ -6,12 +6,11 @@ slice of time in turn. Time that one function took beyond the slice is deducted 
 """
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Final
 from weakref import WeakValueDictionary
 
 # Time for which one share is served while others wait (seconds).
-SLICE: Final = 0.00025
+SLICE: Final = 0.00015
 # Time between two checkpoints, at which tasks run (seconds).
 STEP: Final = 2 * SLICE
 # The most time that is deducted from later slices (seconds): a large message must not delay its sender for long.
@@ -54,10 +53,6 @@ class Shares:
     def __bool__(self) -> bool:
         """Whether a share may have input."""
         return bool(self._new or self._old)
-
-    def __iter__(self) -> Iterator[Share]:
-        yield from self._new
-        yield from self._old
 
     def named(self, name: str) -> Share:
         """Return the share of a principal."""

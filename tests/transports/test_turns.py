@@ -139,7 +139,7 @@ def test_turns_are_shorter_while_several_principals_are_active(monkeypatch):
     activity.note("b")
     assert activity.several
     turns.begin_round()
-    assert (turns.length, turns.operations) == (SLICE, 2)
+    assert (turns.length, turns.operations) == (SLICE, 1)
 
     def pass_time(until):
         now[0] = until
