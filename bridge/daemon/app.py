@@ -316,7 +316,7 @@ class Daemon:
                 # The collector need not look again at the objects of the start, which all stay.
                 gc.freeze()
                 # A collection of this many new objects takes a third of a millisecond, in which no client is served.
-                gc.set_threshold(1000, 50, 100)
+                gc.set_threshold(1000, 10, 200)
                 async for number in signals:
                     if number == signal.SIGHUP:
                         self._audit.reopen()
