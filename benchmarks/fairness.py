@@ -4,10 +4,12 @@
 the ratio of p99 during the flood and before it, and what the flooding client got. `--rates` limits the flooding token to 200
 requests in a second, and `--seconds` sets the length of each phase (3). `--write` writes FAIRNESS.md.
 
-The quiet client sends one call every five milliseconds on one connection. The flood is one process that sends as much as its
-sockets take. The last phase begins when the daemon has nothing more to do. With `--floor` the flood is sent to another daemon,
-so that only processor and kernel are shared. With `--realtime` (root only) the daemon has the first processor, the clients and
-the servers have the second, and all of them have precedence over other programs (SCHED_FIFO), the flood less than the others.
+The quiet client sends a call five milliseconds after each response, on one connection. The flood is one process that sends as
+much as its sockets take. The last phase begins when the daemon has nothing more to do. With `--floor` the flood is sent to
+another daemon, so that only processor and kernel are shared. With `--realtime` (root only) the daemon has the first processor,
+the clients and the servers have the second, and all of them have precedence over other programs (SCHED_FIFO), the flood less
+than the others. The kernel interrupts them once in a second for up to 50 ms, so the quiet client calls more often, two
+milliseconds after each response.
 Loopback only; about ten seconds a kind.
 """
 
@@ -29,12 +31,20 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from benchmarks.run import machine  # noqa: E402 - likewise
 from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - after the path was set
 from tests.support.wire import frame  # noqa: E402 - likewise
 
+FAIRNESS = Path(__file__).with_name("FAIRNESS.md")
+REALTIME = """
+The daemon had the first processor, and clients and servers the second, with precedence over other programs. The kernel keeps a
+twentieth of a processor for those: beside a daemon that is never idle, one or two calls in each second wait up to 50 ms.
+"""
 CHILD = REPOSITORY / "build/bench/child"
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("quiet", "flood")}
+# Time between a response and the next call of the quiet client (seconds).
 PAUSE = 0.005
+REALTIME_PAUSE = 0.002
 CONNECTIONS = 32
 # Time between the first bytes of the flood and the phase "during" (seconds).
 WARM_UP = 0.5
@@ -133,7 +143,8 @@ def session_of(port, server, token):
 class Quiet:
     """The quiet client, with its session."""
 
-    def __init__(self, port, server, *, websocket):
+    def __init__(self, port, server, *, websocket, pause=PAUSE):
+        self.pause = pause
         self.path = f"/servers/{server}/mcp"
         self.websocket = websocket
         self.number = 0
@@ -159,7 +170,7 @@ class Quiet:
             self.sock.sendall(data)
             until(self.sock, mark.encode())
             times.append(time.perf_counter() - began)
-            time.sleep(PAUSE)
+            time.sleep(self.pause)
         return times
 
 
@@ -292,7 +303,8 @@ def measure(running, flooded, kind, seconds, *, realtime):
     """Return the times of the quiet client in three phases, and what the flood has printed."""
     port, server, websocket = running.address[1], KINDS[kind], "websocket" in kind
     PORT[0] = port
-    client = Quiet(port, server, websocket=websocket)
+    pause = REALTIME_PAUSE if realtime else PAUSE
+    client = Quiet(port, server, websocket=websocket, pause=pause)
     phases = [client.measure(seconds)]
     process = subprocess.Popen(
         [
@@ -329,11 +341,20 @@ def measure(running, flooded, kind, seconds, *, realtime):
     return phases, result
 
 
-def row(kind, phases, result):
-    p50s = " | ".join(f"{statistics.median(times) * 1000:.2f}" for times in phases)
-    p99s = " | ".join(f"{p99(times) * 1000:.2f}" for times in phases)
-    got = " | ".join(str(result.get(key, "")) for key in ("answers", "refused", "megabytes", "closed"))
-    return f"| {kind} | {p50s} | {p99s} | {p99(phases[1]) / p99(phases[0]):.1f} | {got} |"
+def row(kind, rounds):
+    """Return a row of the table: medians of the rounds."""
+    columns = [kind]
+    for figure, digits in ((statistics.median, 2), (p99, 2)):
+        for at in range(3):
+            median = statistics.median(figure(phases[at]) for phases, _ in rounds)
+            columns.append(f"{median * 1000:.{digits}f}")
+    ratio = statistics.median(p99(phases[1]) / p99(phases[0]) for phases, _ in rounds)
+    columns.append(f"{ratio:.1f}")
+    columns += [
+        f"{statistics.median(result.get(key, 0) for _, result in rounds):g}"
+        for key in ("answers", "refused", "megabytes", "closed")
+    ]
+    return f"| {' | '.join(columns)} |"
 
 
 HEAD = (
@@ -342,18 +363,66 @@ HEAD = (
 )
 
 
-def run(folder, kind, given, tables):
-    """Measure one kind in a daemon of its own. Return a row of the table."""
+def run(folder, kind, given, *, floor=False, rates=False):
+    """Measure one kind in a daemon of its own. Return the times of the phases, and what the flood has printed."""
     child = [*prefix(1, 20, realtime=given.realtime), str(CHILD)]
     servers = {"own": {"command": child}, "shared": {"command": child, "share": "server"}}
+    tables = {
+        f"tokens.{name}": {"sha256": hashlib.sha256(token.encode()).hexdigest()}
+        for name, token in TOKENS.items()
+    }
+    if rates:
+        tables["tokens.flood"]["rates"] = {"requests": "200/second"}
+    tables["limits"] = {"refusals_per_minute": 1000}
     with contextlib.ExitStack() as stack:
         daemons = []
-        for name, core, priority in [("quiet", 0, 20), ("flooded", 1, 10)][: 2 if given.floor else 1]:
+        for name, core, priority in [("quiet", 0, 20), ("flooded", 1, 10)][: 2 if floor else 1]:
             place = folder / kind.replace(" ", "-") / name
             write_config(place / "config.toml", servers, **tables)
             within = prefix(core, priority, realtime=given.realtime)
             daemons.append(stack.enter_context(Daemon(place, within=within)))
-        return row(kind, *measure(daemons[0], daemons[-1], kind, given.seconds, realtime=given.realtime))
+        return measure(daemons[0], daemons[-1], kind, given.seconds, realtime=given.realtime)
+
+
+def table(kinds, given, **how):
+    """Measure these kinds in interleaved rounds. Return the table."""
+    rounds = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(given.rounds):
+            for kind in kinds:
+                rounds[kind].append(run(Path(folder) / str(number), kind, given, **how))
+                print(row(kind, rounds[kind][-1:]), file=sys.stderr, flush=True)
+    return "\n".join([HEAD, *(row(kind, found) for kind, found in rounds.items())])
+
+
+def write(given):
+    """Write FAIRNESS.md."""
+    how = " ".join(word for word in sys.argv[1:])
+    FAIRNESS.write_text(f"""# A quiet client beside a flood
+
+Written by `PYTHONPATH=. .venv/bin/python benchmarks/fairness.py {how}` on {machine()}.
+
+The quiet client sends a call {(REALTIME_PAUSE if given.realtime else PAUSE) * 1000:g} ms after each response, on one connection; the flood is another principal with
+{CONNECTIONS} connections that sends as much as its sockets take. Latencies are those of the quiet client (milliseconds) in three
+phases of {given.seconds:g} s, as medians of {given.rounds} rounds. The budget is a p99 during the flood of three times that before it.
+{REALTIME if given.realtime else ""}
+{table(KINDS, given)}
+
+A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes one to two milliseconds for the megabyte
+of "large bodies", and a call waits for two such steps at worst, before its request is read and before its response is.
+
+## The same flood at another daemon
+
+Only the processor and the kernel are shared. This is the part of the delay that no order of work in the daemon can take away.
+
+{table(("http", "websocket", "large bodies", "slow bodies"), given, floor=True)}
+
+## With a rate
+
+The token of the flood has `rates = {{ requests = "200/second" }}`. Further requests get 429 or its JSON-RPC error.
+
+{table(("http", "websocket"), given, rates=True)}
+""")
 
 
 def main():
@@ -362,7 +431,9 @@ def main():
     parser.add_argument("--rates", action="store_true")
     parser.add_argument("--floor", action="store_true")
     parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--flood")
     parser.add_argument("--port", type=int)
     parser.add_argument("--server")
@@ -374,18 +445,13 @@ def main():
     if not CHILD.exists():
         CHILD.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cc", "-O2", "-o", CHILD, REPOSITORY / "benchmarks/child.c"], check=True)
-    digests = {name: hashlib.sha256(token.encode()).hexdigest() for name, token in TOKENS.items()}
-    tables = {f"tokens.{name}": {"sha256": digest} for name, digest in digests.items()}
-    if given.rates:
-        tables["tokens.flood"]["rates"] = {"requests": "200/second"}
-    tables["limits"] = {"refusals_per_minute": 1000}
     if given.realtime:
         os.sched_setaffinity(0, {1})
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
-    print(HEAD)
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in given.kinds or KINDS:
-            print(run(Path(folder), kind, given, tables), flush=True)
+    if given.write:
+        write(given)
+    else:
+        print(table(given.kinds or KINDS, given, floor=given.floor, rates=given.rates))
 
 
 if __name__ == "__main__":
