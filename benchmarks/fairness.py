@@ -1,9 +1,16 @@
 """Measure the calls of a quiet client before, during and after the flood of another principal.
 
 `PYTHONPATH=. .venv/bin/python benchmarks/fairness.py [KIND]...` prints a table: p50 and p99 of the quiet client (milliseconds),
-their ratio, and what the flooding client got. `--rates` limits the flooding token to 200 requests in a second, and `--seconds`
-sets the length of each phase (3). The quiet client sends one call every five milliseconds on one connection. The flood is one
-process that sends as much as its sockets take. Loopback only; about ten seconds a kind.
+the ratio of p99 during the flood and before it, and what the flooding client got. `--rates` limits the flooding token to 200
+requests in a second, and `--seconds` sets the length of each phase (3). `--write` writes FAIRNESS.md.
+
+The quiet client sends a call five milliseconds after each response, on one connection. The flood is one process that sends as
+much as its sockets take. The last phase begins when the daemon has nothing more to do. With `--floor` the flood is sent to
+another daemon, so that only processor and kernel are shared. With `--realtime` (root only) the daemon has the first processor,
+the clients and the servers have the second, and all of them have precedence over other programs (SCHED_FIFO), the flood less
+than the others. The kernel interrupts them once in a second for up to 50 ms, so the quiet client calls more often, two
+milliseconds after each response.
+Loopback only; about ten seconds a kind.
 """
 
 import argparse
@@ -24,13 +31,23 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.support.daemon_process import daemon  # noqa: E402 - after the path was set
+from benchmarks.run import machine  # noqa: E402 - likewise
+from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - after the path was set
 from tests.support.wire import frame  # noqa: E402 - likewise
 
+FAIRNESS = Path(__file__).with_name("FAIRNESS.md")
+REALTIME = """
+The daemon had the first processor, and clients and servers the second, with precedence over other programs. The kernel keeps a
+twentieth of a processor for those: beside a daemon that is never idle, one or two calls in each second wait up to 50 ms.
+"""
 CHILD = REPOSITORY / "build/bench/child"
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("quiet", "flood")}
+# Time between a response and the next call of the quiet client (seconds).
 PAUSE = 0.005
+REALTIME_PAUSE = 0.002
 CONNECTIONS = 32
+# Time between the first bytes of the flood and the phase "during" (seconds).
+WARM_UP = 0.5
 # The port of the daemon.
 PORT = [0]
 INITIALIZE = {
@@ -123,31 +140,38 @@ def session_of(port, server, token):
     return field
 
 
-def quiet(port, server, seconds, *, websocket):
-    """Call once in each pause. Return the times (seconds)."""
-    token, times = TOKENS["quiet"], []
-    sock = connected(port)
-    if websocket:
-        sock.sendall(upgrade(f"/servers/{server}/ws", token))
-        until(sock, b"\r\n\r\n")
-        sock.sendall(frame(1, message(0, "initialize", INITIALIZE)))
-        until(sock, b"}}")
-        sock.sendall(frame(1, message(None, "notifications/initialized")))
-    else:
-        field = session_of(port, server, token)
-    end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        number += 1
-        body = call(number, f"nonce{number}")
-        data = frame(1, body) if websocket else post(f"/servers/{server}/mcp", token, body, field)
-        began = time.perf_counter()
-        sock.sendall(data)
-        found = until(sock, b"nonce%d" % number)
-        times.append(time.perf_counter() - began)
-        assert websocket or b" 200 OK" in found or b"nonce" in found, found
-        time.sleep(PAUSE)
-    sock.close()
-    return times
+class Quiet:
+    """The quiet client, with its session."""
+
+    def __init__(self, port, server, *, websocket, pause=PAUSE):
+        self.pause = pause
+        self.path = f"/servers/{server}/mcp"
+        self.websocket = websocket
+        self.number = 0
+        self.sock = connected(port)
+        if websocket:
+            self.sock.sendall(upgrade(f"/servers/{server}/ws", TOKENS["quiet"]))
+            until(self.sock, b"\r\n\r\n")
+            self.sock.sendall(frame(1, message(0, "initialize", INITIALIZE)))
+            until(self.sock, b"}}")
+            self.sock.sendall(frame(1, message(None, "notifications/initialized")))
+        else:
+            self.field = session_of(port, server, TOKENS["quiet"])
+
+    def measure(self, seconds):
+        """Call once in each pause. Return the times (seconds)."""
+        times, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.number += 1
+            mark = f"nonce{self.number:08}"
+            body = call(self.number, mark)
+            data = frame(1, body) if self.websocket else post(self.path, TOKENS["quiet"], body, self.field)
+            began = time.perf_counter()
+            self.sock.sendall(data)
+            until(self.sock, mark.encode())
+            times.append(time.perf_counter() - began)
+            time.sleep(self.pause)
+        return times
 
 
 def payloads(kind, port, server):
@@ -157,7 +181,7 @@ def payloads(kind, port, server):
         field = session_of(port, server, token)
         return b"", [
             b"".join(post(path, token, call(n), field) for n in range(number * 50, number * 50 + 50))
-            for number in range(20)
+            for number in range(2 * CONNECTIONS)
         ]
     if kind == "stateless":
         fields = "MCP-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: echo"
@@ -167,7 +191,7 @@ def payloads(kind, port, server):
         return b"", [post(path, "mcpb_wrong", call(1))]
     if kind == "large bodies":
         field = session_of(port, server, token)
-        return b"", [post(path, token, call(1, "x" * 1_000_000), field)]
+        return b"", [post(path, token, call(n, "x" * 1_000_000), field) for n in range(CONNECTIONS)]
     if kind == "slow bodies":
         field = session_of(port, server, token)
         return b"", [post(path, token, b"{", field, length=100_000)[:-1], *[b"x"] * 99_999]
@@ -188,7 +212,8 @@ def flood(kind, port, server):
     signal.signal(signal.SIGINT, lambda *_: over.append(True))
     count = 200 if kind == "slow bodies" else CONNECTIONS
     prepared = payloads(kind, port, server)
-    sent = received = refused = closed = opened = 0
+    sent = answers = refused = closed = opened = 0
+    began = time.monotonic()
     poll, peers = select.poll(), {}
 
     def begin():
@@ -200,7 +225,9 @@ def flood(kind, port, server):
         except OSError:
             return
         sock.setblocking(False)
-        peers[sock.fileno()] = [sock, blocks, 0, memoryview(blocks[0])]
+        # Each connection has other ids at a time.
+        at = len(peers) * len(blocks) // count
+        peers[sock.fileno()] = [sock, blocks, at, memoryview(blocks[at])]
         poll.register(sock, select.POLLIN | select.POLLOUT)
         opened += 1
 
@@ -217,8 +244,8 @@ def flood(kind, port, server):
                     data = peer[0].recv(65536)
                     if not data:
                         raise ConnectionError
-                    received += len(data)
-                    refused += data.count(b"HTTP/1.1 4") + data.count(b"rate_limit")
+                    answers += data.count(b'"result"')
+                    refused += data.count(b'"error"')
                 if events & select.POLLOUT:
                     done = peer[0].send(peer[3])
                     sent += done
@@ -234,9 +261,15 @@ def flood(kind, port, server):
                 closed += 1
         # The kernel holds megabytes for each socket, so the bridge always has input. The flood must not take its core.
         time.sleep(0.01)
+    seconds = time.monotonic() - began
     print(
         json.dumps(
-            {"sent": sent, "received": received, "refused": refused, "closed": closed, "opened": opened}
+            {
+                "megabytes": round(sent / seconds / 1e6, 2),
+                "answers": round(answers / seconds),
+                "refused": round(refused / seconds),
+                "closed": closed,
+            }
         )
     )
 
@@ -245,23 +278,47 @@ def p99(times):
     return sorted(times)[int(len(times) * 0.99)]
 
 
-def measure(running, kind, seconds, *, websocket):
-    port, server = running.address[1], KINDS[kind]
+def prefix(core, priority, *, realtime):
+    """Return the beginning of a command that runs on this processor with this precedence."""
+    return ["taskset", "-c", str(core), "chrt", "-f", str(priority)] if realtime else []
+
+
+def processor_time(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_idle(pid):
+    """Wait until the daemon has nothing left of the flood. Return the time that it took (seconds)."""
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        before = processor_time(pid)
+        time.sleep(0.3)
+        if processor_time(pid) - before < 0.05:
+            break
+    return time.monotonic() - began
+
+
+def measure(running, flooded, kind, seconds, *, realtime):
+    """Return the times of the quiet client in three phases, and what the flood has printed."""
+    port, server, websocket = running.address[1], KINDS[kind], "websocket" in kind
     PORT[0] = port
-    phases = [quiet(port, server, seconds, websocket=websocket)]
+    pause = REALTIME_PAUSE if realtime else PAUSE
+    client = Quiet(port, server, websocket=websocket, pause=pause)
+    phases = [client.measure(seconds)]
     process = subprocess.Popen(
         [
-            "nice",
-            "-n",
-            "19",
-            sys.executable,
-            __file__,
-            "--flood",
-            kind,
-            "--port",
-            str(port),
-            "--server",
-            server,
+            *(prefix(1, 10, realtime=True) if realtime else ["nice", "-n", "19"]),
+            *(
+                sys.executable,
+                __file__,
+                "--flood",
+                kind,
+                "--port",
+                str(flooded.address[1]),
+                "--server",
+                server,
+            ),
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -269,7 +326,9 @@ def measure(running, kind, seconds, *, websocket):
     )
     try:
         assert process.stdout.readline() == "ready\n"
-        phases.append(quiet(port, server, seconds, websocket=websocket))
+        # The flood fills the buffers of the kernel, and its servers are started.
+        time.sleep(WARM_UP)
+        phases.append(client.measure(seconds))
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -277,15 +336,104 @@ def measure(running, kind, seconds, *, websocket):
         except subprocess.TimeoutExpired:
             process.kill()
             result = {}
-    phases.append(quiet(port, server, seconds, websocket=websocket))
+    wait_until_idle(running.process.pid)
+    phases.append(client.measure(seconds))
     return phases, result
+
+
+def row(kind, rounds):
+    """Return a row of the table: medians of the rounds."""
+    columns = [kind]
+    for figure, digits in ((statistics.median, 2), (p99, 2)):
+        for at in range(3):
+            median = statistics.median(figure(phases[at]) for phases, _ in rounds)
+            columns.append(f"{median * 1000:.{digits}f}")
+    ratio = statistics.median(p99(phases[1]) / p99(phases[0]) for phases, _ in rounds)
+    columns.append(f"{ratio:.1f}")
+    columns += [
+        f"{statistics.median(result.get(key, 0) for _, result in rounds):g}"
+        for key in ("answers", "refused", "megabytes", "closed")
+    ]
+    return f"| {' | '.join(columns)} |"
+
+
+HEAD = (
+    "| flood | p50 before | during | after | p99 before | during | after | ratio | answers/s | refused/s | MB/s sent | closed |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def run(folder, kind, given, *, floor=False, rates=False):
+    """Measure one kind in a daemon of its own. Return the times of the phases, and what the flood has printed."""
+    child = [*prefix(1, 20, realtime=given.realtime), str(CHILD)]
+    servers = {"own": {"command": child}, "shared": {"command": child, "share": "server"}}
+    tables = {
+        f"tokens.{name}": {"sha256": hashlib.sha256(token.encode()).hexdigest()}
+        for name, token in TOKENS.items()
+    }
+    if rates:
+        tables["tokens.flood"]["rates"] = {"requests": "200/second"}
+    tables["limits"] = {"refusals_per_minute": 1000}
+    with contextlib.ExitStack() as stack:
+        daemons = []
+        for name, core, priority in [("quiet", 0, 20), ("flooded", 1, 10)][: 2 if floor else 1]:
+            place = folder / kind.replace(" ", "-") / name
+            write_config(place / "config.toml", servers, **tables)
+            within = prefix(core, priority, realtime=given.realtime)
+            daemons.append(stack.enter_context(Daemon(place, within=within)))
+        return measure(daemons[0], daemons[-1], kind, given.seconds, realtime=given.realtime)
+
+
+def table(kinds, given, **how):
+    """Measure these kinds in interleaved rounds. Return the table."""
+    rounds = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(given.rounds):
+            for kind in kinds:
+                rounds[kind].append(run(Path(folder) / str(number), kind, given, **how))
+                print(row(kind, rounds[kind][-1:]), file=sys.stderr, flush=True)
+    return "\n".join([HEAD, *(row(kind, found) for kind, found in rounds.items())])
+
+
+def write(given):
+    """Write FAIRNESS.md."""
+    how = " ".join(word for word in sys.argv[1:])
+    FAIRNESS.write_text(f"""# A quiet client beside a flood
+
+Written by `PYTHONPATH=. .venv/bin/python benchmarks/fairness.py {how}` on {machine()}.
+
+The quiet client sends a call {(REALTIME_PAUSE if given.realtime else PAUSE) * 1000:g} ms after each response, on one connection; the flood is another principal with
+{CONNECTIONS} connections that sends as much as its sockets take. Latencies are those of the quiet client (milliseconds) in three
+phases of {given.seconds:g} s, as medians of {given.rounds} rounds. The budget is a p99 during the flood of three times that before it.
+{REALTIME if given.realtime else ""}
+{table(KINDS, given)}
+
+A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes one to two milliseconds for the megabyte
+of "large bodies", and a call waits for two such steps at worst, before its request is read and before its response is.
+
+## The same flood at another daemon
+
+Only the processor and the kernel are shared. This is the part of the delay that no order of work in the daemon can take away.
+
+{table(("http", "websocket", "large bodies", "slow bodies"), given, floor=True)}
+
+## With a rate
+
+The token of the flood has `rates = {{ requests = "200/second" }}`. Further requests get 429 or its JSON-RPC error.
+
+{table(("http", "websocket"), given, rates=True)}
+""")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", help=", ".join(KINDS))
     parser.add_argument("--rates", action="store_true")
+    parser.add_argument("--floor", action="store_true")
+    parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--flood")
     parser.add_argument("--port", type=int)
     parser.add_argument("--server")
@@ -297,22 +445,13 @@ def main():
     if not CHILD.exists():
         CHILD.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cc", "-O2", "-o", CHILD, REPOSITORY / "benchmarks/child.c"], check=True)
-    digests = {name: hashlib.sha256(token.encode()).hexdigest() for name, token in TOKENS.items()}
-    tables = {f"tokens.{name}": {"sha256": digest} for name, digest in digests.items()}
-    if given.rates:
-        tables["tokens.flood"]["rates"] = {"requests": "200/second"}
-    tables["limits"] = {"refusals_per_minute": 1000}
-    servers = {"own": {"command": [str(CHILD)]}, "shared": {"command": [str(CHILD)], "share": "server"}}
-    print("| flood | p50 before, during, after | p99 before, during, after | ratio of p99 | the flood |")
-    print("|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in given.kinds or KINDS:
-            with daemon(Path(folder) / kind.replace(" ", "-"), servers, **tables) as running:
-                phases, result = measure(running, kind, given.seconds, websocket="websocket" in kind)
-            p50s = ", ".join(f"{statistics.median(times) * 1000:.2f}" for times in phases)
-            p99s = ", ".join(f"{p99(times) * 1000:.1f}" for times in phases)
-            ratio = p99(phases[1]) / max(p99(phases[0]), p99(phases[2]))
-            print(f"| {kind} | {p50s} | {p99s} | {ratio:.1f} | {json.dumps(result)} |", flush=True)
+    if given.realtime:
+        os.sched_setaffinity(0, {1})
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
+    if given.write:
+        write(given)
+    else:
+        print(table(given.kinds or KINDS, given, floor=given.floor, rates=given.rates))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,10 @@ class ServerConnection(Protocol):
         """The process id. Of a remote server: a negative number that no other connection of the daemon has."""
         ...
 
+    def serve(self, principal: str) -> None:
+        """Count the time that its lines take in the share of this principal, before the first line. Empty for several principals."""
+        ...
+
     def send(self, line: bytes, /) -> None:
         """Write one line without waiting. Raises ChildGone if the server reads no further line, and ChildBusy over a limit."""
         ...

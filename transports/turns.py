@@ -1,35 +1,78 @@
-"""Share the event loop among the clients and the servers that have much to read.
+"""How long a connection or a server with much input may occupy the event loop before others are served.
 
-The poller works in rounds. In each round every client and every server with input gets one turn. The turns are the shorter the
-more had one in the round before, so that a flood on many connections does not delay the turn of a client that sends little.
-At least one message is handled in a turn. Each process has one event loop, and therefore one object of each kind.
+The poller works in steps. The time of all turns in a step is limited, so turns are the shorter the more there were in the
+step before. While several principals are active, all turns are shorter (`shares` orders the principals). At least one message
+is handled in a turn. Each process has one event loop, and therefore one object of each kind.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
-# Time that all clients, or all servers, with much input may occupy the event loop in one round (seconds).
+from .shares import SLICE
+
+# Time that all clients, or all servers, with much input may occupy the event loop in one step (seconds).
 _SECONDS: Final = 0.002
-# Operations of all connections with much input in one round.
+# Operations of all connections with much input in one step.
 _OPERATIONS: Final = 16
+# Time for which a principal counts as active after its last input (seconds).
+_ACTIVE: Final = 10.0
+# Calls of `begin_round` between two looks at the clock.
+_LOOK: Final = 64
+
+
+class Activity:
+    """Whether several principals were active in the last seconds."""
+
+    __slots__ = ("_last", "_looks", "_until", "several")
+
+    def __init__(self) -> None:
+        self.several = False
+        # The principal with the last input, and until when several count as active (seconds, perf_counter).
+        self._last = ""
+        self._until = 0.0
+        self._looks = 0
+
+    def note(self, principal: str) -> None:
+        """Note input of a principal, or output for it. Other names are empty."""
+        if principal and principal != self._last:
+            if self._last:
+                self.several = True
+                self._until = time.perf_counter() + _ACTIVE
+            self._last = principal
+
+    def begin_round(self) -> None:
+        """Let the time of inactive principals pass."""
+        self._looks += 1
+        if self._looks >= _LOOK:
+            self._looks = 0
+            if time.perf_counter() > self._until:
+                self.several, self._last = False, ""
+
+    @property
+    def seconds(self) -> float:
+        """The time that all turns of a kind may take in one step (seconds)."""
+        return SLICE if self.several else _SECONDS
 
 
 class Turns:
-    """The turns of one round. `length` is that of each turn (seconds)."""
+    """The turns of one step. `length` is that of each turn (seconds)."""
 
-    __slots__ = ("length", "users")
+    __slots__ = ("_activity", "length", "users")
 
-    def __init__(self) -> None:
-        self.length = _SECONDS
-        # How many turns were taken in this round.
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+        self.length = activity.seconds
+        # How many turns were taken in this step.
         self.users = 0
 
     def begin_round(self) -> None:
-        """Begin a round, whose turns depend on the number of turns in the last one."""
-        self.length = _SECONDS / self.users if self.users > 1 else _SECONDS
+        """Begin a step, whose turns depend on the number of turns in the last one."""
+        seconds = self._activity.seconds
+        self.length = seconds / self.users if self.users > 1 else seconds
         self.users = 0
 
     def take(self) -> float:
@@ -96,9 +139,10 @@ class PrincipalTurns:
             raise
 
 
-client_turns: Final = Turns()
-server_turns: Final = Turns()
-operation_turns: Final = Turns()
+activity: Final = Activity()
+client_turns: Final = Turns(activity)
+server_turns: Final = Turns(activity)
+operation_turns: Final = Turns(activity)
 # Of connections with more input than one turn takes, and of large messages.
 backlog_turns: Final = PrincipalTurns()
 large_turns: Final = PrincipalTurns()
@@ -115,8 +159,15 @@ def waiting() -> bool:
     return bool(backlog_turns.queues or large_turns.queues)
 
 
+def note(principal: str) -> None:
+    """Note input of a principal, or output for it. Other names are empty."""
+    activity.note(principal)
+
+
 def begin_round() -> None:
     """Begin a round of all kinds of turns."""
+    if activity.several:
+        activity.begin_round()
     # Most rounds have one turn of one kind, and every round has this cost.
     if client_turns.users:
         client_turns.begin_round()

@@ -22,8 +22,9 @@ _decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 # Exceptions of a decoder for a text of another shape, not UTF-8, or nested deeper than the stack allows.
 UNREADABLE: Final = (ValueError, RecursionError)
-# From this size (bytes) on repeated decoding matters: a MiB takes up to three milliseconds.
-LARGE: Final = 1024 * 1024
+# From this size (bytes) on repeated decoding matters, and each step has a turn of its own: a MiB takes up to three
+# milliseconds.
+LARGE: Final = 256 * 1024
 # See `has_room` (bytes): at most some 60,000 members. A text with fewer colons is not looked into.
 MOST_UNNAMED: Final = 512 * 1024
 _MOST_COLONS: Final = 60_000

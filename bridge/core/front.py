@@ -21,6 +21,7 @@ class Front:
         "capabilities",
         "client",
         "owner",
+        "principal",
         "ready",
         "renewed",
         "successor",
@@ -28,8 +29,12 @@ class Front:
         "uris",
     )
 
-    def __init__(self, client: Client, owner: object = None, *, translated: bool = False) -> None:
+    def __init__(
+        self, client: Client, owner: object = None, *, translated: bool = False, principal: str = ""
+    ) -> None:
         self.client = client
+        # The principal of the client, or an empty text if it is not known or there are several.
+        self.principal = principal
         self.owner = owner
         self.translated = translated
         self.capabilities: json_object.Members = {}

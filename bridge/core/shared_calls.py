@@ -78,8 +78,8 @@ class SharedCalls:
         # Requests for a process that is not open yet, with their tokens, by wire id, and their bytes. `take_held` removes all.
         self._held: dict[bytes, tuple[Front, Request, bytes]] = {}
         self._held_bytes = 0
-        # Requests that wait until the server has fewer than `calls_at_once`, by wire id. The fronts take turns. `send_queued`
-        # removes entries.
+        # Requests that wait until the server has fewer than `calls_at_once`, by wire id. Principals take turns, and
+        # fronts without a principal. `send_queued` removes entries.
         self.queued: FairQueue[tuple[Front, Request]] = FairQueue()
         # Wire ids of the requests at the server that `calls_at_once` counts: not those that never wait, such as pings, because
         # they would delay the queued requests of others. A response or `cancel` removes an id.
@@ -124,7 +124,7 @@ class SharedCalls:
         self.by_id[message.id] = SharedCall(front, message.method, token)
         if message.method != "ping":
             if len(self.counted) >= self._limits.calls_at_once and self._is_full():
-                self.queued.add(front, message.id, (front, message))
+                self.queued.add(front.principal or front, message.id, (front, message))
                 return ()
             self.counted.add(message.id)
         return self._send(front, message)

@@ -107,6 +107,7 @@ class ProcessPool:
             process = self._standbys.popleft()
             process.startup.attach(owner.on_line)
             process.owner = owner
+            process.child.serve(owner.principal)
         else:
             await self._common.checks.resolve()
             self._common.breakers.find(owner.principal, owner.client_environment).on_start(
@@ -159,6 +160,7 @@ class ProcessPool:
         child.watchers = self._common.log.taps.watch(process, always)
         if owner is not None:
             startup.attach(owner.on_line)
+            child.serve(owner.principal)
         self._common.processes.add(process)
         self._common.tasks.start_soon(self._run, process)
         self._common.log.started(child.pid, directory)

@@ -173,7 +173,7 @@ class LegacyRoute:
         return self.process
 
     def _join(self, process: SharedProcess) -> None:
-        front = Front(Client(self._session.id))
+        front = Front(Client(self._session.id), principal=self._session.principal)
         former, before = next(reversed(self._fronts.items()), (None, None))
         if before is not None:
             front.follow(before)

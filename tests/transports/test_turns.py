@@ -6,14 +6,16 @@ import pytest
 import trio
 import trio.testing
 
+from mcpbridged.transports import turns as turns_module
 from mcpbridged.transports.poller import Poller
-from mcpbridged.transports.turns import PrincipalTurns, Turns, backlog_turns
+from mcpbridged.transports.shares import SLICE
+from mcpbridged.transports.turns import Activity, PrincipalTurns, Turns, backlog_turns
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_turns_are_the_shorter_the_more_there_were_in_the_last_round(anyio_backend):
-    turns = Turns()
+    turns = Turns(Activity())
     assert (turns.take(), turns.operations) == (0.002, 16)
     turns.begin_round()
     assert turns.length == 0.002
@@ -124,3 +126,37 @@ async def test_a_quiet_client_waits_for_one_turn_of_a_flood(anyio_backend):
                 assert len(handled) - before <= 3
         nursery.cancel_scope.cancel()
     poller.close()
+
+
+def test_turns_are_shorter_while_several_principals_are_active(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(turns_module.time, "perf_counter", lambda: now[0])
+    activity = Activity()
+    turns = Turns(activity)
+    for principal in ("", "a", "a", "", "a"):
+        activity.note(principal)
+        assert not activity.several
+    activity.note("b")
+    assert activity.several
+    turns.begin_round()
+    assert (turns.length, turns.operations) == (SLICE, 1)
+
+    def pass_time(until):
+        now[0] = until
+        for _ in range(64):
+            activity.begin_round()
+
+    pass_time(9.0)
+    assert activity.several
+    # The other principal is active again.
+    activity.note("a")
+    pass_time(18.0)
+    assert activity.several
+    activity.note("a")
+    pass_time(20.0)
+    assert not activity.several
+    turns.begin_round()
+    assert turns.length == 0.002
+    # One principal alone, after the time of both.
+    activity.note("b")
+    assert not activity.several

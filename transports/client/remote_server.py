@@ -74,6 +74,9 @@ class RemoteServer:
 
     # ---- for its users: no method waits
 
+    def serve(self, principal: str) -> None:
+        """Do nothing: the lines of a remote server are read by tasks (ports.ServerConnection)."""
+
     def send(self, line: bytes) -> None:
         """Send one line. Raises ChildGone, or ChildBusy over `limits.stdin_bytes`."""
         if self._state is not _State.RUNNING or self.ended:

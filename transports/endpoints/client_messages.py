@@ -30,6 +30,7 @@ from ..client_process import Caller
 from ..correlation import data_of
 from ..ports import Backend, Conversation, ModernRequest, Upstream
 from ..send_queue import ConnectionQueue, SendQueue
+from ..turns import large_turns
 from .receiver import Rest
 from .streamable_http import read_batch, receive_batch
 
@@ -116,7 +117,7 @@ class ClientMessages:
         try:
             message = decode(text, self._limits)
             text = b""
-            await trio.lowlevel.checkpoint()
+            await large_turns.wait(self._principal)
             with decoded_once():
                 if isinstance(message, Request) and is_modern(message.params):
                     await self._start_large(message)
@@ -140,7 +141,7 @@ class ClientMessages:
             self._on_rejection(text, None, rejection)
             return
         if len(text) > LARGE:
-            await trio.lowlevel.checkpoint()
+            await large_turns.wait(self._principal)
         refused = receive_batch(conversation, messages, None, self._note_refusal)
         if refused is not None:
             self._count_refusal(refused)
@@ -246,11 +247,11 @@ class ClientMessages:
         self._add_upstream(upstream)
 
     async def _start_large(self, message: Request) -> None:
-        await trio.lowlevel.checkpoint()
+        await large_turns.wait(self._principal)
         check_meta(message.params)
-        await trio.lowlevel.checkpoint()
+        await large_turns.wait(self._principal)
         request = self._read_request(message)
-        await trio.lowlevel.checkpoint()
+        await large_turns.wait(self._principal)
         await self._start_later(request)
 
     def _add_upstream(self, upstream: Upstream) -> None:

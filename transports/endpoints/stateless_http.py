@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 
-import trio
-
 from ...validators.content_negotiation import Accepts
 from ...validators.json_object import LARGE, decoded_once
 from ...validators.jsonrpc import Message, Notification, Request, invalid
@@ -20,6 +18,7 @@ from ...validators.stateless_request import LISTEN, check_meta, read_envelope
 from ..options import JSON
 from ..ports import Backend, Continuation, Exchange, ModernRequest, Upstream
 from ..send_queue import CLOSED, DISCONNECTED, SendQueue
+from ..turns import large_turns
 from . import sse_codec
 from .sse_writer import write_events
 
@@ -42,10 +41,10 @@ async def serve_modern(
     large = len(message.params) > LARGE
     # Each step may block the event loop for the time of one decoding.
     if large:
-        await trio.lowlevel.checkpoint()
+        await large_turns.wait(exchange.principal)
     check_meta(message.params)
     if large:
-        await trio.lowlevel.checkpoint()
+        await large_turns.wait(exchange.principal)
     request = read_modern(headers, message, limits)
     if message.method == LISTEN and not acceptable.events:
         raise Rejection(406, INVALID_REQUEST, f"{LISTEN} needs text/event-stream in Accept")
@@ -57,7 +56,7 @@ async def serve_modern(
     caller = exchange.caller
     caller.note_headers(headers)
     if large:
-        await trio.lowlevel.checkpoint()
+        await large_turns.wait(exchange.principal)
     with decoded_once() if large else nullcontext():
         upstream = await backend.start_request(
             exchange.principal, headers, request, queue, pipe=False, caller=caller

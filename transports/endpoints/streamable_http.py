@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from ...validators.content_negotiation import Accepts, accepts
 from ...validators.json_object import LARGE, decoded_once
 from ...validators.jsonrpc import (
@@ -45,6 +43,7 @@ from ...validators.stateless_request import is_modern, may_be_modern
 from ..options import JSON, Headers
 from ..ports import Backend, Continuation, Conversation, Exchange
 from ..send_queue import DISCONNECTED, SendQueue, Signal
+from ..turns import large_turns
 from . import sse_codec
 from .rejections import (
     check_content_type,
@@ -138,7 +137,7 @@ class StreamableHttp:
             if len(body) > LARGE:
                 # Each step may block the event loop for the time of one decoding. The body is needed no more.
                 body = stand_in(message)
-                await trio.lowlevel.checkpoint()
+                await large_turns.wait(exchange.principal)
             if isinstance(message, Request):
                 if not (acceptable.json or acceptable.events):
                     raise not_acceptable()
@@ -261,11 +260,11 @@ class StreamableHttp:
         if known_revision(conversation.version) != BATCH_REVISION:
             raise invalid(f"a batch is allowed in revision {BATCH_REVISION} only")
         if len(body) > LARGE:
-            await trio.lowlevel.checkpoint()
+            await large_turns.wait(exchange.principal)
         messages = [decode(text, self._limits) for text in texts]
         _refuse_initialize(messages)
         if len(body) > LARGE:
-            await trio.lowlevel.checkpoint()
+            await large_turns.wait(exchange.principal)
         if not any(isinstance(message, Request) for message in messages):
             refused = receive_batch(conversation, messages, None)
             if refused is not None:

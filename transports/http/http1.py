@@ -21,6 +21,7 @@ from ..options import ANONYMOUS, JSON, Headers
 from ..ports import EagerEndpoint, Endpoint, Exchange
 from ..send_queue import OPEN
 from ..ticker import TICK
+from ..turns import backlog_turns
 from .http1_exchange import Http1Exchange
 from .http1_stream import Http1Stream, Wait
 from .quota import REFUSED, Seat
@@ -121,6 +122,9 @@ class Connection:
                 while not stream.close and await self._serve_one():
                     if service.ticker.shutting_down and self._exchange.continuation is None:
                         stream.close = True
+                    # Further requests of a client that has left, which take no time at the server.
+                    if stream.disconnected and stream.buffer:
+                        await backlog_turns.wait(self._principal)
                 if stream.close:
                     await stream.linger(*self._linger_limits())
             except OSError:
@@ -246,6 +250,9 @@ class Connection:
         if principal != self._principal or control:
             self._seat.identify(principal, control=control)
             self._principal = exchange.principal = principal
+            service.poller.assign(stream.sock.fileno(), principal)
+            # Many new connections of one principal must not begin all at once.
+            await backlog_turns.wait(principal)
             if stream.plain is not None:
                 stream.plain.principal = principal
         admission.admitted = True

@@ -29,6 +29,9 @@ from .responses import LINGER_BYTES, LINGER_SECONDS, last_response
 from .service import Service
 from .wire import TlsWire
 
+# Received bytes that the kernel holds for a connection at most. It would hold up to tcp_rmem, 32 MB on many systems, and on
+# loopback a read that makes room copies up to half of that from the sender, during the system call.
+_RECEIVE_BUFFER: Final = 256 * 1024
 # Connections that the kernel queues (listen(2)): more than half a second of a flood of 2,000 per second.
 _BACKLOG: Final = 1024
 # The kernel closes a connection whose peer acknowledges nothing for this long (milliseconds, tcp(7)).
@@ -231,6 +234,8 @@ async def _serve_connection(listener: Listener, sock: socket.socket, peer: str, 
     service = listener.service
     with sock:
         try:
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             if service.limits.write_stall_seconds * 1000 > _USER_TIMEOUT_MS and sock.family != socket.AF_UNIX:
                 milliseconds = min(service.limits.write_stall_seconds * 1500, _LONGEST_MS)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(milliseconds))

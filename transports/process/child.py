@@ -86,6 +86,8 @@ class Child:
         self._limits = limits
         self._poller = poller
         self._state = ProcessState.RUNNING
+        # The share of the output (poller.Poller.register).
+        self._principal: str | None = None
         # Woken at each change of the state.
         self._changed = WakeUpSlot()
         self._clock = PausableClock()
@@ -143,6 +145,12 @@ class Child:
         """The beginnings of the unfinished lines of stdout and stderr, for example of a prompt."""
         return self._stdout.unfinished, self._stderr.meter.unfinished
 
+    def serve(self, principal: str) -> None:
+        """Read the output in the share of this principal, or in one of its own if several have this process."""
+        self._principal = principal or None
+        self._poller.assign(self._stdout.descriptor, self._principal)
+        self._poller.assign(self._stderr.descriptor, self._principal)
+
     def set_line_handler(self, on_line: OnLine) -> None:
         """Pass each line from now on to `on_line`, until `stop`. Lines before the first call are dropped.
 
@@ -192,9 +200,9 @@ class Child:
         the process and is raised here. stderr passes `stderr_filter` before it is split into lines.
         """
         self._stderr.meter = StderrMeter(self._limits.stderr_rate, on_stderr, stderr_filter)
-        self._poller.register(self._stdout.descriptor, self._stdout.read, self._fail)
-        self._poller.register(self._stderr.descriptor, self._stderr.read, self._fail)
-        self._poller.register(self._control.fileno(), self._read_keeper, self._fail)
+        self._poller.register(self._stdout.descriptor, self._stdout.read, self._fail, self._principal)
+        self._poller.register(self._stderr.descriptor, self._stderr.read, self._fail, self._principal)
+        self._poller.register(self._control.fileno(), self._read_keeper, self._fail, None)
         try:
             async with trio.open_nursery() as nursery:
                 self._stderr.start(nursery)

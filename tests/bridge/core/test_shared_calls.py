@@ -81,6 +81,25 @@ def test_requests_beyond_calls_at_once_wait_in_order_except_pings(fronts):
     assert list(calls.queued) == [b"3"]
 
 
+def test_the_sessions_of_one_principal_have_one_turn(fronts):
+    """Otherwise a principal would get the more of a shared server the more sessions it opens."""
+    flood = [Front(Client(f"flood {number}"), principal="flood") for number in range(10)]
+    quiet = Front(Client("quiet"), principal="quiet")
+    calls, _ = calls_of(dict.fromkeys([*flood, quiet, *fronts]), calls_at_once=1)
+    calls.begin(flood[0], call(b"1"), b"")
+    for number, front in enumerate(flood * 2):
+        assert calls.begin(front, call(b"%d" % (10 + number)), b"") == ()
+    # The last two have no principal, as translated fronts.
+    for wire_id, front in zip((b"2", b"3", b"4"), (quiet, *fronts), strict=True):
+        assert calls.begin(front, call(wire_id), b"") == ()
+    sent = []
+    for _ in range(5):
+        calls.counted.clear()
+        [effect] = calls.send_queued()
+        sent.append(effect.message.id)
+    assert sent == [b"10", b"2", b"3", b"4", b"11"]
+
+
 def test_a_call_that_waits_for_its_client_delays_no_other_call(fronts):
     calls, requests = calls_of(fronts, calls_at_once=1)
     one, other = fronts

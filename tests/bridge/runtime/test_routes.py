@@ -123,7 +123,7 @@ def test_the_first_request_finds_the_process():
     route.send(CALL, b"token")
     assert shared.sent == ["join", (INITIALIZE, b""), (CALL, b"token")]
     assert route.process is shared
-    assert (shared.front.client.key, route.principal) == ("s", "p")
+    assert (shared.front.client.key, shared.front.principal, route.principal) == ("s", "p", "p")
     shared.member.on_shared_message(Response(b"1", b"{}", b""), b"")
     assert session.events == [(Response(b"1", b"{}", b""), b"")]
 

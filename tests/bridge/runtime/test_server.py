@@ -502,3 +502,28 @@ def commands():
         with suppress(OSError):
             if MARK.encode() in path.with_name("environ").read_bytes():
                 yield path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("share", "names"), [("", ["a", "a", "b"]), ("principal", ["a", "b"]), ("server", [""])]
+)
+@pytest.mark.parametrize("spare", [0, 1])
+async def test_the_output_of_a_process_has_the_share_of_the_principal_it_serves(share, names, spare):
+    keys = {"spare": spare, "from_headers": {}, "share": share}
+    async with running(LineLog(out=io.StringIO()), **keys) as server:
+        if spare:
+            while not server._parts.pool._standbys:
+                await trio.sleep(0.01)
+        for principal in ("a", "a", "b"):
+            (await server.open(principal, {})).receive(
+                Request(b"1", "initialize", b'{"protocolVersion":"2025-11-25"}'), SendQueue(Limits())
+            )
+        shares = []
+        while len(shares) < len(names):
+            await trio.sleep(0.01)
+            served = [one.child for one in server._parts.common.processes if one.owner is not None]
+            pollers = [(child._poller._share_of, child._stdout.descriptor) for child in served]
+            shares = [table[pipe] for table, pipe in pollers if pipe in table]
+        assert sorted(one.name for one in shares) == names
+        # The share without a name is that of clients that are not known yet.
+        assert served[0]._poller._shares.named("") not in shares

@@ -12,7 +12,9 @@ import trio.testing
 from mcpbridged.transports.endpoints.websocket import WebSocket
 from mcpbridged.transports.http.http1 import Connection
 from mcpbridged.transports.http.listen import tls_context
+from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.send_queue import DISCONNECTED
+from mcpbridged.transports.turns import PrincipalTurns
 
 from ...support.exchange import FakeBackend
 from ...support.serving import TOKEN, echo, listening
@@ -161,3 +163,50 @@ async def ends(stream):
 
 def faults_of(server):
     return [str(fields["fault"]) for _, event, fields in server.log.events if event == "internal_error"]
+
+
+async def test_a_connection_has_the_share_of_its_principal_and_begins_in_a_turn_of_that(
+    anyio_backend, monkeypatch
+):
+    assigned, waits, wait = [], [], PrincipalTurns.wait
+
+    async def counted(turns, principal):
+        waits.append(principal)
+        await wait(turns, principal)
+
+    monkeypatch.setattr(
+        Poller, "assign", lambda _, descriptor, principal: assigned.append((descriptor, principal))
+    )
+    monkeypatch.setattr(PrincipalTurns, "wait", counted)
+    async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        with trio.fail_after(5):
+            for path in ("/echo", "/other"):
+                server.routes.replace({"/echo": echo, "/other": echo})
+                await say(server, stream, path)
+                await until(stream, path.encode())
+    assert [principal for _, principal in assigned] == ["owner"]
+    assert assigned[0][0] > 0
+    assert waits == ["owner"]
+
+
+async def test_the_requests_of_a_client_that_has_left_do_not_hold_the_event_loop(anyio_backend):
+    handled, steps = [], []
+
+    async def drop(exchange):
+        """As an endpoint whose request is cancelled when its client leaves."""
+        handled.append(exchange.head.path)
+        if len(handled) == 1:
+            while not exchange._stream.disconnected:
+                await trio.sleep(0.001)
+
+    async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        server.routes.replace({"/drop": drop})
+        with trio.fail_after(20):
+            data = GET.replace("PORT", str(server.port)).replace("/echo", "/drop").encode()
+            await stream.send_all(data * 300)
+            await stream.send_eof()
+            while len(handled) < 300:
+                before = len(handled)
+                await trio.lowlevel.checkpoint()
+                steps.append(len(handled) - before)
+    assert max(steps) <= 2

@@ -5,6 +5,7 @@ import socket
 import ssl
 import stat
 import warnings
+from pathlib import Path
 
 import pytest
 import trio
@@ -283,3 +284,21 @@ def test_the_owner_of_a_peer_is_looked_up_once(monkeypatch):
         assert [origin.is_foreign(), origin.is_foreign()] == [True, True]
     assert looked == [("::1", 5)]
     assert Log.warnings == 2
+
+
+async def test_the_kernel_holds_little_unread_input_of_a_connection():
+    sizes = []
+
+    async def endpoint(exchange):
+        sizes.append(exchange._stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+        await exchange.answer(200, b"", b"done")
+
+    most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    async with listening(tokens=False) as server:
+        server.routes.replace({"/": endpoint})
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
+            with trio.fail_after(5):
+                assert b" 200 OK" in await stream.receive_some()
+    # The kernel doubles the size for its own needs (socket(7)).
+    assert sizes == [2 * min(256 * 1024, most)]

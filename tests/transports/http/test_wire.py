@@ -13,7 +13,7 @@ import trio.testing
 from mcpbridged.transports.http import wire
 from mcpbridged.transports.http.wire import READ, PlainWire, TlsWire, unread_by_peer
 from mcpbridged.transports.poller import Poller, WakeUpSlot
-from mcpbridged.transports.turns import PrincipalTurns, Turns
+from mcpbridged.transports.turns import Activity, PrincipalTurns, Turns
 
 from ...support.tls import tls_client_context
 
@@ -38,7 +38,7 @@ class Pair:
 @pytest.fixture
 def pair(monkeypatch):
     # The turns of this process are as long as the last daemon that an earlier test ran in it left them.
-    monkeypatch.setattr(wire, "operation_turns", Turns())
+    monkeypatch.setattr(wire, "operation_turns", Turns(Activity()))
     monkeypatch.setattr(wire, "backlog_turns", PrincipalTurns())
     pair = Pair()
     yield pair

@@ -445,3 +445,22 @@ async def test_no_line_is_sent_while_a_cancellation_ends_the_tasks_of_a_child(sp
             nursery.start_soon(check)
             await trio.testing.wait_all_tasks_blocked()
             outer.cancel_scope.cancel()
+
+
+async def test_the_output_of_a_child_is_read_in_the_share_of_its_principal(spawner):
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            child, output = await start(spawner, nursery)
+            # Before `run` registers the pipes.
+            child.serve("first")
+            child.send(b"{}")
+            await output.until(1)
+            shares, pipes = child._poller._share_of, (child._stdout.descriptor, child._stderr.descriptor)
+            assert [shares[pipe].name for pipe in pipes] == ["first", "first"]
+            child.serve("second")
+            assert {shares[pipe] for pipe in pipes} == {child._poller._shares.named("second")}
+            # Several principals have this process.
+            child.serve("")
+            assert [shares[pipe].name for pipe in pipes] == ["", ""]
+            assert child._poller._shares.named("") not in {shares[pipe] for pipe in pipes}
+            child.stop()
