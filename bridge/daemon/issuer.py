@@ -14,6 +14,7 @@ from ..log import LineLog
 
 if TYPE_CHECKING:
     from ..oauth.access_tokens import AccessTokens
+    from ..oauth.key_source import KeySource
 
 
 class Issuer:
@@ -43,15 +44,17 @@ class Issuer:
         self._scope = trio.CancelScope()
         self._tokens = None
         if settings is not None:
-            nursery.start_soon(self._run, settings, self._scope)
+            from ..oauth.access_tokens import AccessTokens  # noqa: PLC0415 - see the docstring of the class
+            from ..oauth.key_source import KeySource  # noqa: PLC0415 - likewise
 
-    async def _run(self, settings: AccessTokenSettings, scope: trio.CancelScope) -> None:
-        from ..oauth.access_tokens import AccessTokens  # noqa: PLC0415 - see the docstring of the class
-        from ..oauth.key_source import KeySource  # noqa: PLC0415 - likewise
-
-        with scope:
             source = KeySource(settings, self._log, self._on_keys)
+            # At once, so that the first client waits for the keys and is not refused.
             self._tokens = AccessTokens(settings, source, self._roles, self._log)
+            nursery.start_soon(self._run, source, self._scope)
+
+    @staticmethod
+    async def _run(source: "KeySource", scope: trio.CancelScope) -> None:
+        with scope:
             await source.run()
 
     def _on_keys(self) -> None:

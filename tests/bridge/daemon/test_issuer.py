@@ -10,8 +10,8 @@ from mcpbridged.bridge.config.access_token_settings import AccessTokenSettings
 from mcpbridged.bridge.core.grants import Grant, Roles
 from mcpbridged.bridge.daemon.issuer import Issuer as Accepted
 from mcpbridged.bridge.log import LineLog
+from mcpbridged.transports.http.gate import KeysNeeded
 from mcpbridged.validators.http_head import Head
-from mcpbridged.validators.rejection import Rejection
 
 from ...support.issuer import ISSUER, Issuer
 
@@ -34,14 +34,12 @@ async def test_the_settings_may_change(settings):
     accepted = Accepted(Roles(), LineLog("error", "text"), lambda: changes.append(1))
     token = THEIRS.token(BASE)
 
-    async def until_accepted():
-        with trio.fail_after(20):
-            while True:
-                # The task of the issuer has not begun, or has not read the keys.
-                try:
-                    return accepted.current().principal(token, HEAD.path)
-                except (AttributeError, Rejection):
-                    await trio.sleep(0.02)
+    async def name_of_first_client():
+        try:
+            return accepted.current().principal(token, HEAD.path)
+        except KeysNeeded as needed:
+            await needed.wait()
+        return accepted.current().principal(token, HEAD.path)
 
     async with trio.open_nursery() as nursery:
         accepted.use(None, nursery)
@@ -50,7 +48,7 @@ async def test_the_settings_may_change(settings):
         assert not accepted.end_expired()
         assert accepted.refusal(HEAD, "ci", "git").headers == ()
         accepted.use(settings, nursery)
-        name = await until_accepted()
+        name = await name_of_first_client()
         assert changes
         before = accepted.current()
         accepted.use(settings, nursery)
@@ -61,7 +59,7 @@ async def test_the_settings_may_change(settings):
         assert b'scope="mcp"' in refused.headers[0][1]
         assert accepted.refusal(HEAD, "ci", "git").headers == ()
         accepted.use(attrs.evolve(settings, scopes={"mcp": Grant(read_only=True)}), nursery)
-        assert await until_accepted() != name
+        assert await name_of_first_client() != name
         accepted.use(None, nursery)
         assert accepted.current() is None
         nursery.cancel_scope.cancel()
