@@ -11,7 +11,7 @@ from mcpbridged.validators.ws_frames import FrameReader
 
 @dataclass(frozen=True)
 class Plant:
-    """A fault: its target, a part of the text of the finding, and the change that plants it."""
+    """A fault: its target, a pattern of the text of the finding, and the change that plants it."""
 
     target: str
     finding: str
@@ -28,16 +28,9 @@ def _other_exception() -> None:
     http_head._connection = faulty
 
 
-def _ambiguous_length() -> None:
-    """Accept a sign in Content-Length, as int() does."""
-
-    def faulty(value):
-        try:
-            return abs(int(value))
-        except ValueError:
-            raise http_head._bad("Content-Length must be one number") from None
-
-    http_head._content_length = faulty
+def _loose_name() -> None:
+    """Accept white space between the name of a field and its colon."""
+    http_head._HEAD = re.compile(http_head._HEAD.pattern.replace("++:", "++[ ]*+:"))
 
 
 def _exponential() -> None:
@@ -86,11 +79,11 @@ def _loose_chunk_size() -> None:
 
 PLANTS: Final = {
     "an exception of another type": Plant("http_head", "KeyError", _other_exception),
-    "a number with a sign": Plant("http_head", "", _ambiguous_length),
-    "an exponential pattern": Plant("oauth_challenge", "", _exponential),
+    "white space before a colon": Plant("http_head", "RemoteProtocolError", _loose_name),
+    "an exponential pattern": Plant("oauth_challenge", "Stall|timeout after", _exponential),
     "a line end in two pieces": Plant("sse_events", "events in pieces", _line_end_in_pieces),
     "a repeated member": Plant("jsonrpc", "repeated members", _repeated_members),
     "brackets in strings": Plant("incremental_json", "nesting", _depth_of_strings),
     "a mask that begins anew": Plant("ws_client_frames", "frames in pieces", _unfinished_mask),
-    "white space in a chunk size": Plant("http_body", "", _loose_chunk_size),
+    "white space in a chunk size": Plant("http_body", "RemoteProtocolError", _loose_chunk_size),
 }
