@@ -63,7 +63,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 FIRST := tests/cases/test_[a-s]*.py
 SECOND := tests/e2e tests/container/test_lint.py
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/security tests/supply_chain tests/validators tests/test_*.py
+BESIDE := tests/bridge tests/fuzz tests/security tests/supply_chain tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "running four parts in parallel; the output of three comes last"
@@ -85,6 +85,23 @@ test: .venv/.test  ## run all tests that need Python only, with coverage
 	@.deps/security/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@.deps/security/bin/pip install --quiet --disable-pip-version-check $(call packages,security,--group security) || $(call INSTALL_FAILED,security)
 	@touch $@
+
+# The fuzzer has an environment of its own, which also finds what the tests have: atheris has no packages for some machines.
+.deps/fuzz/.installed: .venv/.test requirements/fuzz.txt
+	@test -x .deps/fuzz/bin/pip || $(PYTHON) -m venv .deps/fuzz
+	@.deps/fuzz/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.deps/fuzz/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $(call packages,fuzz,--group fuzz) \
+		|| echo "make: atheris could not be installed, and nothing is fuzzed"
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' >$$(.deps/fuzz/bin/python -c 'import site; print(site.getsitepackages()[0])')/tests.pth
+	@touch $@
+
+FUZZ_SECONDS ?= 60
+FUZZ := .deps/fuzz/bin/python -m tests.fuzz.run
+fuzz: .deps/fuzz/.installed  ## fuzz the parsers for FUZZ_SECONDS, guided by coverage; exits with 1 for a finding (input in build/fuzz), with 77 and NOT RUN without atheris
+	$(FUZZ) --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+fuzz-self-test: .deps/fuzz/.installed  ## plant faults in the parsers, and check that the fuzzer finds each
+	$(FUZZ) --self-test
 
 lint: .venv/.lint  ## run ruff, mypy, pyright and import-linter
 	$(BIN)/ruff check .
@@ -219,7 +236,7 @@ posture: .venv/.test  ## check that the proof of each security claim exists; wri
 
 # STRICT=1 also fails for a gate that needs a network or a program that is not there.
 GATES := $(BIN)/python -m tests.security.run $(if $(STRICT),--strict)
-security-tools: .venv/.lint .deps/security/.installed .deps/supply/.installed
+security-tools: .venv/.lint .deps/security/.installed .deps/supply/.installed .deps/fuzz/.installed
 
 security: security-tools  ## run the fast security gates
 	@$(GATES) --fast
@@ -328,4 +345,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons
+.PHONY: help install run test fuzz fuzz-self-test lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons

@@ -34,6 +34,7 @@ from .ws_frames import (
 SUBPROTOCOL: Final = "mcp"
 # How much of the beginning and of the end of a message over the limit is kept (bytes).
 _EDGE: Final = 1024
+_INVALID_FRAME: Final = "sent an invalid WebSocket frame (RFC 6455 section 5)"
 # Meanings of close codes (RFC 6455 section 7.4.1, and the IANA WebSocket close code registry).
 _MEANINGS: Final = {
     NORMAL: "normal closure",
@@ -142,6 +143,9 @@ class ServerFrames:
             return False
         if extended:
             size = int.from_bytes(buffer[2 : 2 + extended], "big")
+        # RFC 6455 section 5.2: a size has its shortest form, and at most 63 bits.
+        if extended and not (LARGEST_CONTROL if extended == 2 else 0xFFFF) < size < 1 << 63:
+            raise BadServer(_INVALID_FRAME)
         self._check(buffer[0], buffer[1], size)
         self._final, self._missing = bool(buffer[0] & 0x80), size
         self._opcode = buffer[0] & 0x0F
@@ -154,7 +158,7 @@ class ServerFrames:
         in_turn = opcode >= CLOSE or (opcode == 0) == self._begun
         small = opcode < CLOSE or (size <= LARGEST_CONTROL and first & 0x80)
         if first & 0x70 or second & 0x80 or not (known and in_turn and small):
-            raise BadServer("sent an invalid WebSocket frame (RFC 6455 section 5)")
+            raise BadServer(_INVALID_FRAME)
 
     def _collect(self, piece: bytearray) -> None:
         self._message += piece

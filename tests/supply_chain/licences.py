@@ -2,7 +2,8 @@
 
 Packages that the program runs with must have a permissive licence, or one whose conditions end at its own files (MPL-2.0). Tools of
 development are not distributed, and may have a licence of another kind on the second list. A package whose licence is unknown, or
-whose metadata is not installed, is a finding. The metadata is that of the environments .venv, .deps/security and .deps/supply.
+whose metadata is not installed, is a finding. The metadata is that of the environments .venv, .deps/security, .deps/supply
+and .deps/fuzz.
 """
 
 import importlib.metadata
@@ -37,7 +38,7 @@ ALLOWED_FOR_TOOLS: Final = ALLOWED | {
     "GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later",
 }  # fmt: skip
 RUN_TIME: Final = ("runtime", "extras")
-ENVIRONMENTS: Final = (".venv", ".deps/security", ".deps/supply")
+ENVIRONMENTS: Final = (".venv", ".deps/security", ".deps/supply", ".deps/fuzz")
 # Key: a text in the metadata, in lower case. Value: what it means in SPDX. A licence that is not listed is unknown.
 _MEANINGS: Final = {
     "3-clause bsd license": "BSD-3-Clause",
@@ -55,7 +56,7 @@ _MEANINGS: Final = {
     "python software foundation license": "PSF-2.0",
 }
 # Key: a package whose metadata is not precise. Value: its licence, as its files state it.
-REVIEWED: Final = {"docutils": "BSD-2-Clause"}
+REVIEWED: Final = {"atheris": "Apache-2.0", "docutils": "BSD-2-Clause"}
 
 
 def licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:
