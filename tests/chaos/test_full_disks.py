@@ -1,12 +1,18 @@
 """Disks that fill up under a running daemon: no call is lost, no file is cut, and all is as before when there is space again."""
 
 import json
+import os
 import signal
+import subprocess
 from contextlib import contextmanager
 
 import pytest
 import trio
 
+from mcpbridged.bridge.oauth.store import FileBackend, StoreFault
+
+from ..support.bridge_process import PROGRAM
+from ..support.daemon_clients import stateless_request
 from ..support.daemon_process import Daemon, write_config
 from ..support.history import report
 from ..support.recorded_traffic import Traffic, counting
@@ -110,6 +116,9 @@ async def test_calls_go_on_when_the_disk_of_the_state_directory_is_full(tmp_path
             disk.fill()
             # Starts a server whose era and definitions are new.
             await traffic.post("new")
+            status, _ = await stateless_request(running, "new", "tools/list")
+            assert status == 200
+            assert "No space left on device" in (await lines_with(running, "definitions_not_stored"))[0]
             rotated = await do(running, "token", "rotate")
             assert rotated.returncode == 78
             assert "No space left on device" in rotated.stderr
@@ -146,6 +155,54 @@ async def test_calls_go_on_when_the_disk_of_the_runtime_directory_is_full(tmp_pa
             await traffic.post("new")
             disk.free()
         report("full disk of the runtime directory", traffic.check())
+
+
+@pytest.mark.parametrize(
+    "words", [["token", "new", "ci"], ["approve", "one"], ["add", "two", "--", "cat"]], ids=" ".join
+)
+def test_a_command_that_cannot_write_the_configuration_leaves_it_as_it_was(tmp_path, words):
+    (tmp_path / "config.toml").write_text('[servers.one]\ncommand = "cat"\n')
+    (tmp_path / "config.toml").chmod(0o600)
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    script = f"""
+        cp -p {tmp_path}/config.toml {folder}
+        tail -c 1M /dev/zero > {folder}/filling 2> {tmp_path}/full
+        "$@"
+        code=$?
+        rm {folder}/filling
+        cmp {tmp_path}/config.toml {folder}/config.toml || exit 99
+        test "$(ls -A {folder} | grep -v lock)" = config.toml || exit 98
+        "$@" > {tmp_path}/again 2>&1 || exit 97
+        exit $code
+    """
+    command = [PROGRAM, words[0], "--config", str(folder / "config.toml"), *words[1:]]
+    done = subprocess.run(
+        [*within(folder), "sh", "-c", script, "sh", *command],
+        env={**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No space left on device" in (tmp_path / "full").read_text()
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (73, 74, 78), done
+
+
+def test_credentials_of_remote_servers_stay_whole_without_space(disk):
+    store = FileBackend(disk.folder / "state")
+    store.write("a", b'{"token": "first"}')
+    before = contents(disk.folder)
+    disk.fill()
+    with pytest.raises(StoreFault, match="No space left on device"):
+        store.write("a", b'{"token": "second"}')
+    left = contents(disk.folder)
+    del left["filling"]
+    assert left == before
+    disk.free()
+    store.write("a", b'{"token": "second"}')
+    assert store.read("a") == b'{"token": "second"}'
 
 
 def test_a_start_without_space_fails_with_the_reason_and_leaves_no_file(tmp_path, disk):

@@ -22,7 +22,7 @@ def recorded(tmp_path, ends=("result",), executed=1, after=1.0, key=None, client
 @pytest.mark.parametrize("plan", [{}, {"ends": ["error"], "executed": 0}, {"ends": ["error"]}])
 def test_a_history_without_violations_is_accepted(tmp_path, plan):
     found = recorded(tmp_path, **plan)
-    report("none", found)
+    report("none", found, may_fail=True)
     assert found.outcomes["calls"] == 2
     assert found.longest == 1
 
@@ -47,6 +47,12 @@ def test_a_history_without_violations_is_accepted(tmp_path, plan):
 def test_a_planted_violation_is_refused(tmp_path, plan, finding):
     found = recorded(tmp_path, **plan)
     assert finding in found.findings
+    with pytest.raises(AssertionError):
+        report("planted", found, may_fail=True)
+
+
+def test_an_error_is_refused_where_no_call_may_fail(tmp_path):
+    found = recorded(tmp_path, ends=["error"])
     with pytest.raises(AssertionError):
         report("planted", found)
 

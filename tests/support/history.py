@@ -127,11 +127,12 @@ class History:
             self._found("a result without an execution", request.key)
 
 
-def report(fault: str, found: Report) -> None:
-    """Require that a history has no findings, and add its line to the table."""
+def report(fault: str, found: Report, *, may_fail: bool = False) -> None:
+    """Add the line of a history to the table. Require that it has no findings, and no errors unless calls may fail."""
     print(f"{fault}: {found}")
     if TABLE in os.environ:
         line = {"fault": fault, **found.outcomes, "longest": round(found.longest, 2), **found.findings}
         with Path(os.environ[TABLE]).open("a") as table:
             table.write(json.dumps(line) + "\n")
     assert found.findings == {}, str(found)
+    assert may_fail or not found.outcomes["errors"], str(found)
