@@ -408,10 +408,15 @@ def _check_owner(path: Path) -> None:
 def _write_token(directory: Path) -> Path:
     """Write a new token into a temporary file, and return its path."""
     draft = directory / f".token.{secrets.token_hex(8)}"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123 - of a descriptor
-        file.write(new_token() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor
+            file.write(new_token() + "\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
     return draft
 
 

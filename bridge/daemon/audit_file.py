@@ -38,17 +38,17 @@ class AuditFile:
     def write(self, lines: bytes) -> int:
         """Append these lines, and return how many of them could not be written in whole. `reason` has the reason."""
         data = b"\n" + lines if self._is_cut else lines
+        done = 0
         try:
-            written = os.write(self._descriptor, data)
+            # After a write in part, the next one has the reason.
+            while done < len(data):
+                done += os.write(self._descriptor, data[done:])
         except OSError as fault:
             self.reason = os.strerror(fault.errno or 0)
+        if not done:
             return lines.count(b"\n")
-        if written == len(data):
-            self._is_cut = False
-            return 0
-        self.reason = "the file takes no more"
-        self._is_cut = not data[:written].endswith(b"\n")
-        return data[written:].count(b"\n")
+        self._is_cut = data[done - 1 : done] != b"\n"
+        return data.count(b"\n", done)
 
 
 def fault_of(path: Path) -> str:

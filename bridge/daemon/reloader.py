@@ -79,8 +79,9 @@ class Reloader:
         self._next: _Reload | None = None
         self._nursery: trio.Nursery | None = None
         self._is_stopping = False
-        # When the next token stops being valid (seconds since the epoch).
+        # When the next token stops being valid, and when that was last looked at (seconds since the epoch).
         self._next_end = config.tokens.next_end(time.time())
+        self._looked_at = time.time()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry out reloads until cancelled, use tokens that were replaced in their files, and end those that expire."""
@@ -198,8 +199,15 @@ class Reloader:
         return tokens.renewed(self._environment, time.time()) if tokens.is_outdated else None
 
     def _end_expired(self) -> None:
-        """Accept no token whose validity has ended since the last look, and close what it has open."""
+        """Accept no token whose validity has ended since the last look, and close what it has open.
+
+        A clock that was set back, because it was wrong before, makes tokens valid again.
+        """
         tokens, now = self._config.tokens, time.time()
+        was_set_back, self._looked_at = now < self._looked_at, now
+        if was_set_back and tokens.accepted is not None:
+            self._next_end = tokens.next_end(now)
+            tokens.accepted.replace(tokens.valid_at(now))
         if self._has_expired():
             self._on_permissions_changed()
         if now < self._next_end:

@@ -38,6 +38,8 @@ class EraFacts:
         self._valid = FACT_SECONDS
         self._recalled_at = -math.inf
         self._recalling = trio.Lock()
+        # Why the facts were not stored the last time; empty if they were.
+        self._fault = ""
 
     @property
     def was_recalled(self) -> bool:
@@ -112,5 +114,10 @@ class EraFacts:
             await trio.to_thread.run_sync(store.keep, name, known[era_cache.MODERN], known[era_cache.LEGACY])
         else:
             await trio.to_thread.run_sync(store.forget, name)
-        if store.fault:
-            self._log.debug("era_not_stored", reason=store.fault)
+        fault, before = store.fault, self._fault
+        self._fault = fault
+        if fault:
+            # The next session tries again, for example when the disk has space.
+            self._stored = {}
+        if fault and fault != before:
+            self._log.warning("era_not_stored", reason=fault)

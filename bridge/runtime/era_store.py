@@ -72,6 +72,7 @@ class EraStore:
     def keep(self, name: str, modern: bool | None, legacy: bool | None) -> None:  # noqa: FBT001 - facts
         """Store a fact."""
         with self._lock:
+            self.fault = ""
             file = self._read()
             if file is None:
                 return
@@ -84,6 +85,7 @@ class EraStore:
     def forget(self, name: str) -> None:
         """Remove a fact."""
         with self._lock:
+            self.fault = ""
             file = self._read()
             if file is not None and file.facts.pop(name, None) is not None:
                 self._write(file)

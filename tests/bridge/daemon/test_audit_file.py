@@ -1,5 +1,6 @@
 """The audit file is appended to, whatever happens to it."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -40,13 +41,29 @@ def test_a_cut_line_is_ended_before_the_next(tmp_path, monkeypatch):
     path = tmp_path / "audit.jsonl"
     file = AuditFile(path)
     write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:9]))
+    sizes = [9, 0]
+
+    def write_in_part(descriptor, data):
+        if size := sizes.pop(0):
+            return write(descriptor, data[:size])
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr(os, "write", write_in_part)
     assert file.write(b'{"a":1}\n{"b":2}\n{"c":3}\n') == 2
-    assert file.reason == "the file takes no more"
+    assert file.reason == "No space left on device"
     monkeypatch.undo()
     assert file.write(b'{"d":4}\n') == 0
     file.close()
     assert path.read_text() == '{"a":1}\n{\n{"d":4}\n'
+
+
+def test_a_write_in_part_goes_on(tmp_path, monkeypatch):
+    file = AuditFile(tmp_path / "audit.jsonl")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
+    assert file.write(b'{"a":1}\n{"b":2}\n') == 0
+    file.close()
+    assert (tmp_path / "audit.jsonl").read_text() == '{"a":1}\n{"b":2}\n'
 
 
 def test_a_line_that_a_daemon_before_has_cut_is_ended(tmp_path):

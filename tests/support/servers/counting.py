@@ -1,7 +1,7 @@
 """A server that writes one line with its pid into a journal for each message that it receives: `counting.py JOURNAL`.
 
 The tool `slow` responds after `seconds`, `ask` requests the roots of the client and waits, any other tool responds at once.
-A response has as many bytes more as `size` says.
+A response has as many bytes more as `size` says. A call with a progress token gets one notification of progress before it.
 """
 
 import json
@@ -31,6 +31,9 @@ def call(number, params):
         return
     if name == "slow":
         time.sleep(arguments["seconds"])
+    if "progressToken" in params.get("_meta", {}):
+        progress = {"progressToken": params["_meta"]["progressToken"], "progress": 1}
+        write({"method": "notifications/progress", "params": {**progress, "message": arguments["number"]}})
     text = json.dumps({"pid": os.getpid(), **arguments, "filling": "x" * arguments.get("size", 0)})
     write({"id": number, "result": {"content": [{"type": "text", "text": text}]}})
 
