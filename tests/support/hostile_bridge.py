@@ -116,6 +116,18 @@ class Bridge:
         body = {"jsonrpc": "2.0", "id": f"sync-{number}", "method": "test/sync", "params": {"n": number}}
         assert self.exchange(self.post(body, session)).status == 200
 
+    def hold(self, connection, session, id_):
+        """Send a request that stays in flight, and wait until the child has it.
+
+        Another connection may be served first, although its request was sent later.
+        """
+        before = self.journal.stat().st_size
+        connection.send(self.post({"jsonrpc": "2.0", "id": id_, "method": "test/hold"}, session))
+        end = time.monotonic() + 20
+        while b'"test/hold"' not in self.journal.read_bytes()[before:]:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
     @contextmanager
     def lines_received(self, session):
         """Yield a list that gets the lines, with their ends, that the child of the session received during the block."""

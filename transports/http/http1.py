@@ -21,7 +21,7 @@ from ..options import ANONYMOUS, JSON, Headers
 from ..ports import EagerEndpoint, Endpoint, Exchange
 from ..send_queue import OPEN
 from ..ticker import TICK
-from ..turns import backlog_turns
+from ..turns import activity, backlog_turns
 from .http1_exchange import Http1Exchange
 from .http1_stream import Http1Stream, Wait
 from .quota import REFUSED, Seat
@@ -251,8 +251,9 @@ class Connection:
             self._seat.identify(principal, control=control)
             self._principal = exchange.principal = principal
             service.poller.assign(stream.sock.fileno(), principal)
-            # Many new connections of one principal must not begin all at once.
-            await backlog_turns.wait(principal)
+            # Many new connections of one principal must not begin all at once beside another principal.
+            if activity.several:
+                await backlog_turns.wait(principal)
             if stream.plain is not None:
                 stream.plain.principal = principal
         admission.admitted = True
