@@ -1,5 +1,6 @@
 """All targets by name, and the inputs that are stored for each."""
 
+import base64
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,12 @@ _MODULES: Final = (
 TARGETS: Final[dict[str, Target]] = {target.name: target for module in _MODULES for target in module.TARGETS}
 
 
+def stored(name: str) -> list[bytes]:
+    """Return the stored inputs of a target: base64 in CORPUS/NAME.txt, one in a line."""
+    file = CORPUS / f"{name}.txt"
+    return [base64.b64decode(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
 def inputs(target: Target) -> list[bytes]:
     """Return the seeds and the stored inputs of a target."""
-    stored = sorted((CORPUS / target.name).glob("*")) if (CORPUS / target.name).is_dir() else []
-    return [*target.seeds(), *(file.read_bytes() for file in stored)]
+    return [*target.seeds(), *stored(target.name)]

@@ -85,5 +85,5 @@ PLANTS: Final = {
     "a repeated member": Plant("jsonrpc", "repeated members", _repeated_members),
     "brackets in strings": Plant("incremental_json", "nesting", _depth_of_strings),
     "a mask that begins anew": Plant("ws_client_frames", "frames in pieces", _unfinished_mask),
-    "white space in a chunk size": Plant("http_body", "RemoteProtocolError", _loose_chunk_size),
+    "white space in a chunk size": Plant("http_body", "HttpParserError", _loose_chunk_size),
 }

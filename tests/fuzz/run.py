@@ -6,6 +6,7 @@ build/fuzz/new/TARGET; `--keep` adds the smallest of them to the stored inputs.
 """
 
 import argparse
+import base64
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from .catalog import CORPUS, TARGETS, inputs
+from .catalog import CORPUS, TARGETS, inputs, stored
 from .planted import PLANTS
 from .target import Target
 
@@ -107,14 +108,15 @@ def _shortened(output: str) -> str:
 
 def keep(target: Target) -> None:
     """Add new inputs to the stored inputs, the smallest first, as long as there is room."""
-    folder = CORPUS / target.name
-    folder.mkdir(exist_ok=True)
-    room = _MOST_KEPT - sum(file.stat().st_size for file in folder.iterdir())
-    for file in sorted((BUILD / "new" / target.name).iterdir(), key=lambda file: file.stat().st_size):
-        room -= file.stat().st_size
+    kept = {*stored(target.name)}
+    room = _MOST_KEPT - sum(map(len, kept))
+    for data in sorted((file.read_bytes() for file in (BUILD / "new" / target.name).iterdir()), key=len):
+        room -= 0 if data in kept else len(data)
         if room < 0:
-            return
-        shutil.copyfile(file, folder / file.name[:12])
+            break
+        kept.add(data)
+    lines = (base64.b64encode(data).decode() for data in sorted(kept, key=lambda data: (len(data), data)))
+    (CORPUS / f"{target.name}.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
 def _self_test(seconds: int) -> int:

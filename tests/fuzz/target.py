@@ -11,7 +11,7 @@ BUDGET: Final = 1.0
 # The sizes of the pieces of an input. One of them is taken by a checksum of the input.
 _SIZES: Final = (1, 2, 3, 7, 16, 61)
 # An input with more bytes is cut in larger pieces, because each piece costs a call.
-_MOST_PIECES: Final = 512
+_MOST_PIECES: Final = 128
 
 
 class Finding(Exception):

@@ -27,6 +27,7 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, SERVER_ERROR, Rejection
 
 from ...support.definition_guards import guard_of
+from ...support.walks import walks
 
 LIMITS = Limits()
 ASKABLE = b'{"roots":{},"sampling":{},"elicitation":{}}'
@@ -1277,7 +1278,7 @@ class Life(RuleBasedStateMachine):
         assert self.session.in_flight == len(self.open)
 
 
-Life.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
+Life.TestCase.settings = settings(max_examples=walks(40, 50), stateful_step_count=50)
 TestLife = Life.TestCase
 
 

@@ -2,12 +2,11 @@
 
 Sessions and stateless clients use the same processes. A process accepts or refuses `initialize` late or never, exits at any time,
 or is replaced while its calls go on. The model of this test notes each request, each message of a server and whose it is, and
-compares after each step. It reads no state of the bridge except whether calls are in flight. `SHARED_WALKS` is the number of walks.
+compares after each step. It reads no state of the bridge except whether calls are in flight.
 """
 
 import itertools
 import json
-import os
 import random
 
 import pytest
@@ -34,6 +33,8 @@ from mcpbridged.bridge.runtime.routes import LegacyRoute
 from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
+
+from ...support.walks import walks
 
 LIMITS = Limits(held_seconds=40, in_flight=6, start_seconds=20, calls_at_once=3)
 DECLARED = (
@@ -812,7 +813,7 @@ def walk(seed, length=300):
     return world
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("SHARED_WALKS", "40"))))
+@pytest.mark.parametrize("seed", range(walks(40, 300)))
 def test_each_message_reaches_its_own_client_and_each_request_ends_once(seed):
     walk(seed)
 

@@ -21,6 +21,8 @@ from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
+from ...support.walks import walks
+
 LIMITS = Limits(held_seconds=40, in_flight=4)
 INITIALIZE = {
     "protocolVersion": "2025-11-25",
@@ -334,7 +336,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(walks(60, 400)))
 def test_a_message_reaches_the_session_that_has_caused_it_or_none(seed):
     world = World(random.Random(seed))
     world.begin()

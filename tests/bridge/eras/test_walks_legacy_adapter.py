@@ -35,6 +35,8 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 from mcpbridged.validators.stateless_request import LOG_LEVELS, read_envelope
 
+from ...support.walks import walks
+
 LIMITS = Limits(in_flight=12, held_calls=3, held_seconds=50)
 EVERYTHING = Profile(roots=True, sampling=True, form=True, url=True)
 PREFIX = "io.modelcontextprotocol/"
@@ -494,7 +496,7 @@ class World:
 @pytest.mark.parametrize("strict", [False, True], ids=["one client", "several clients"])
 @given(seed=st.integers(0, 2**32))
 @example(seed=169323)  # a call is retried without an answer, long after the server has ended it
-@settings(max_examples=120)
+@settings(max_examples=walks(120, 500))
 def test_walks(strict, seed):
     rng = random.Random(seed)
     world = World(rng, strict=strict)
@@ -525,4 +527,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=60)
+TestMachine.settings = settings(max_examples=walks(60, 60), stateful_step_count=60)

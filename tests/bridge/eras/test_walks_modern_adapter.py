@@ -19,6 +19,8 @@ from mcpbridged.validators.jsonrpc import Notification, Request, Response
 from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
+from ...support.walks import walks
+
 LIMITS = Limits(in_flight=10, stream_messages=100)
 PREFIX = "io.modelcontextprotocol/"
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -308,7 +310,7 @@ class World:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=120)
+@settings(max_examples=walks(120, 500))
 def test_walks(seed):
     rng = random.Random(seed)
     world = World(rng)

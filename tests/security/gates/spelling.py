@@ -11,10 +11,11 @@ CLASS: Final = "spelling"
 TOOL: Final = "codespell"
 SPEED: Final = "fast"
 
-# Mistakes are written on purpose in tests of suggestions, and lists of dependencies are no prose.
+# Mistakes are written on purpose in tests of suggestions; lists of dependencies and inputs of the fuzzer are no prose.
 _NOT: Final = (
     ":!tests/*/test_*.py",
     ":!tests/bridge",
+    ":!tests/fuzz/corpus",
     ":!tests/*/package-lock.json",
     ":!tests/security/gates/spelling.py",
 )
