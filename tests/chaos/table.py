@@ -52,6 +52,8 @@ These tests check their calls in a way of their own.
 |---|---|---|
 {others}
 
+A client that does not read a large answer delays other clients of the same process, but not those of other servers.
+
 Not tested: a disk that is slow but not full, and a network that loses packets, because all connections are local.
 """
 _REPEATED = ("executed more than once", "ended more than once")
