@@ -178,6 +178,12 @@ protected: .venv/.test  ## log in at a real authorization server and use the bri
 remote-faults: .venv/.test  ## make 10,000 calls in each pair of era and carrier through a proxy that breaks exchanges
 	REMOTE_CALLS=10000 $(BIN)/python -m pytest --quiet -p no:cacheprovider -rP tests/chaos/test_remote_faults.py
 
+chaos: .venv/.test  ## break disks, clocks, processes and connections under calls, and check what was lost; writes docs/CHAOS.md
+	$(BIN)/python -m tests.chaos.table
+
+leaks: .venv/.test  ## open, use and close 100,000 sessions over HTTP and over WebSocket, and see that memory does not grow
+	CHAOS_CYCLES=2000 CHAOS_SESSIONS=100000 $(BIN)/python -m pytest --quiet -p no:cacheprovider -rP tests/chaos/test_cycles.py
+
 differential: .venv/.test  ## compare messages on a bare pipe with those over each transport; writes its section of docs/COMPATIBILITY.md
 	$(BIN)/python tests/differential/run.py --self-test
 	$(BIN)/python tests/differential/run.py --document
@@ -350,4 +356,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test fuzz fuzz-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons
+.PHONY: help install run test fuzz fuzz-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks

@@ -64,8 +64,9 @@ async def test_calls_and_their_limits_do_not_depend_on_the_wall_clock(tmp_path, 
     with daemon(tmp_path, **tables) as (running, clock):
         traffic = Traffic(running, tmp_path / "journal", 10)
         async with traffic.flowing("one"), trio.open_nursery() as nursery:
-            # In progress during both jumps.
-            nursery.start_soon(lambda: traffic.post("one", seconds=1.5))
+            # In progress during the first jump, and during both.
+            for seconds in (0.8, 1.5):
+                nursery.start_soon(traffic.post, "one", seconds)
             await trio.sleep(0.4)
             pids = running.status()["servers"][0]["pids"]
             clock.jump(JUMPS[jump])

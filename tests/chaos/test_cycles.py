@@ -1,4 +1,7 @@
-"""Sessions that are opened, used and closed leave no resource behind. CHAOS_CYCLES is their number."""
+"""Sessions that are opened, used and closed leave no resource behind.
+
+CHAOS_CYCLES is the number of those with a process of their own, CHAOS_SESSIONS of those that share one.
+"""
 
 import json
 import os
@@ -16,7 +19,10 @@ from ..support.stateless_requests import tool
 
 pytestmark = pytest.mark.anyio
 CYCLES = int(os.environ.get("CHAOS_CYCLES", "60"))
+SESSIONS = int(os.environ.get("CHAOS_SESSIONS", "2000"))
 AT_ONCE = 4
+# By how much the memory of the daemon may grow for each session, and while its bounded caches and logs are filled (bytes).
+GROWTH, FILLED = 64, 3 << 19
 
 
 async def over_http(running):
@@ -65,27 +71,25 @@ def resident(running):
     return int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+async def repeat(cycle, running, count):
+    """Run so many cycles, several at once."""
+    left = iter(range(count))
+
+    async def run():
+        for _ in left:
+            await cycle(running)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(AT_ONCE):
+            nursery.start_soon(run)
+
+
 @pytest.mark.parametrize("cycle", [over_http, over_websocket])
 async def test_sessions_leave_nothing_behind(tmp_path, cycle):
     with daemon(tmp_path, {"one": {"command": EXAMPLE}}) as running:
-        left = 0
-
-        async def repeat():
-            nonlocal left
-            while left > 0:
-                left -= 1
-                await cycle(running)
-
-        async def run(count):
-            nonlocal left
-            left = count
-            async with trio.open_nursery() as nursery:
-                for _ in range(AT_ONCE):
-                    nursery.start_soon(repeat)
-
-        await run(2 * AT_ONCE)
+        await repeat(cycle, running, 2 * AT_ONCE)
         before, memory = await measured(running), resident(running)
-        await run(CYCLES)
+        await repeat(cycle, running, CYCLES)
         after = await measured(running)
         print(
             f"{CYCLES} cycles: {before} before, {after} after; {memory >> 10} KiB and {resident(running) >> 10} KiB"
@@ -93,3 +97,17 @@ async def test_sessions_leave_nothing_behind(tmp_path, cycle):
         assert after == before
         [status] = running.status()["servers"]
         assert (status["sessions"], status["pids"], status["restarts"]) == (0, [], 0)
+
+
+@pytest.mark.parametrize("cycle", [over_http, over_websocket])
+async def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path, cycle):
+    with daemon(tmp_path, {"one": {"command": EXAMPLE, "share": "server"}}) as running:
+        await repeat(cycle, running, SESSIONS // 4)
+        before, memory = await measured(running), resident(running)
+        await repeat(cycle, running, SESSIONS)
+        after, growth = await measured(running), resident(running) - memory
+        print(f"{SESSIONS} sessions: {before} before, {after} after; {growth / SESSIONS:.0f} bytes for each")
+        assert after == before
+        assert growth < FILLED + GROWTH * SESSIONS
+        [status] = running.status()["servers"]
+        assert (status["sessions"], status["restarts"]) == (0, 0)

@@ -35,7 +35,7 @@ class Request:
 
 @attrs.frozen
 class Report:
-    """The findings by kind, each with its first example, and the number of each outcome."""
+    """The findings by kind, each with its first example, and the number of each outcome and finding."""
 
     findings: dict[str, str]
     outcomes: Counter[str]
@@ -57,6 +57,7 @@ class History:
         self._requests: dict[tuple[str, str], Request] = {}
         self._owners: dict[str, str] = {}
         self._findings: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
 
     def begin(self, client: str, identity: object, now: float, limit: float | None = None) -> str:
         """Record a request before it is sent. Return its key."""
@@ -86,6 +87,7 @@ class History:
 
     def _found(self, kind: str, example: object) -> None:
         self._findings.setdefault(kind, str(example)[:500])
+        self._counts[kind] += 1
 
     def check(self, journal: Path) -> Report:
         """Compare the history with the journal, in which each word that is a key is one execution."""
@@ -101,13 +103,12 @@ class History:
                 outcomes["left"] += 1
             elif not request.ends:
                 self._found("no end", request.key)
-                outcomes["lost"] += 1
             else:
                 longest = max(longest, request.ends[0][0] - request.began)
                 self._check_ends(request, times, outcomes)
         for key in executed:
             self._found("executed without a request", key)
-        return Report(dict(self._findings), outcomes, longest)
+        return Report(dict(self._findings), outcomes + self._counts, longest)
 
     def _check_ends(self, request: Request, times: int, outcomes: Counter[str]) -> None:
         if len(request.ends) > 1:
@@ -131,7 +132,7 @@ def report(fault: str, found: Report, *, may_fail: bool = False) -> None:
     """Add the line of a history to the table. Require that it has no findings, and no errors unless calls may fail."""
     print(f"{fault}: {found}")
     if TABLE in os.environ:
-        line = {"fault": fault, **found.outcomes, "longest": round(found.longest, 2), **found.findings}
+        line = {"fault": fault, **found.outcomes, "longest": round(found.longest, 2)}
         with Path(os.environ[TABLE]).open("a") as table:
             table.write(json.dumps(line) + "\n")
     assert found.findings == {}, str(found)

@@ -1,0 +1,116 @@
+"""Run the tests of this folder, and write docs/CHAOS.md: faults, and what was lost: `python -m tests.chaos.table`."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from ..support.history import TABLE
+
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENT = REPOSITORY / "docs/CHAOS.md"
+# Tests that check their calls in a way of their own, by the fault.
+OTHERS = {
+    "killed servers of each kind of share": "tests/chaos/test_deaths.py",
+    "killed servers and fork server, reloads, slow and vanishing clients at once": "tests/chaos/test_walk.py",
+    "killed daemon or `connect` in the middle of calls": "tests/chaos/test_connect_kills.py",
+    "broken exchanges with remote servers": "tests/chaos/test_remote_faults.py",
+    "concurrent refreshes of OAuth tokens": "tests/chaos/test_token_refreshes.py",
+    "no free descriptor": "tests/chaos/test_descriptors.py",
+    "server that takes too much memory": "tests/e2e/test_serve.py",
+    "thousands of sessions, one after the other": "tests/chaos/test_cycles.py",
+}
+_MEMORY = "test_a_process_that_takes_too_much_memory_ends_alone"
+TEXT = """# Faults, and what was lost
+
+`make chaos` breaks something under a running daemon while clients call servers, over WebSocket and over stateless HTTP,
+and writes this file. Each call has a key, which is in its arguments, in every message about it, and in the journal of the
+server that executes it. A checker (`tests/support/history.py`) compares what clients have sent and received with the journal:
+
+- *lost*: calls without a response or an error;
+- *repeated*: calls that were executed or answered more than once;
+- *misdirected*: messages that reached another client than that of their call;
+- *late*: calls that took longer than the limit of the test, which is shorter than the fault if the call does not need what is
+  broken.
+
+The checker itself is tested with planted histories (`tests/chaos/test_history.py`).
+
+{table}
+
+*Errors* are calls that ended with a reason, without a result. They are allowed for servers that are removed or replaced.
+
+## Further faults
+
+These tests check their calls in a way of their own.
+
+| fault | test | result |
+|---|---|---|
+{others}
+
+A client that does not read a large answer delays other clients of the same process, but not those of other servers.
+
+Not tested: a disk that is slow but not full, and a network that loses packets, because all connections are local.
+"""
+_REPEATED = ("executed more than once", "ended more than once")
+_MISDIRECTED = ("a message at another client", "a response to no request", "a result of another call")
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "calls": ("calls",),
+    "results": ("results",),
+    "errors": ("errors",),
+    "lost": ("no end",),
+    "repeated": _REPEATED,
+    "misdirected": _MISDIRECTED,
+    "late": ("too late",),
+}
+
+
+def table(lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of histories (`history.report`)."""
+    head = ["fault", *_COLUMNS, "longest call (s)"]
+    rows = [head, ["---", *["--:"] * (len(head) - 1)]]
+    for line in lines:
+        counts = [str(sum(line.get(kind, 0) for kind in kinds)) for kinds in _COLUMNS.values()]
+        rows.append([line["fault"], *counts, f"{line['longest']:.2f}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def results(report: Path) -> dict[str, str]:
+    """Return the worst result of the tests of each file of a report (JUnit XML)."""
+    worst: dict[str, str] = {}
+    order = ["passed", "skipped", "failed"]
+    for case in ET.parse(report).iter("testcase"):
+        file = case.attrib["classname"].replace(".", "/") + ".py"
+        bad = case.find("failure") is not None or case.find("error") is not None
+        result = "failed" if bad else "skipped" if case.find("skipped") is not None else "passed"
+        worst[file] = max(worst.get(file, "passed"), result, key=order.index)
+    return worst
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        lines, report = Path(folder, "lines"), Path(folder, "report.xml")
+        files = ["tests/chaos", f"tests/e2e/test_serve.py::{_MEMORY}"]
+        options = ["--quiet", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junit-xml={report}"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *files],
+            cwd=REPOSITORY,
+            env={**os.environ, TABLE: str(lines)},
+            check=False,
+        )
+        found = results(report)
+        rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    others = "\n".join(f"| {fault} | `{file}` | {found[file]} |" for fault, file in OTHERS.items())
+    # The tests of the checker report planted histories.
+    measured = table(row for row in rows if row["fault"] not in ("none", "planted"))
+    DOCUMENT.write_text(TEXT.format(table=measured, others=others))
+    print(measured)
+    return ended.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
