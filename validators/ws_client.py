@@ -143,8 +143,8 @@ class ServerFrames:
             return False
         if extended:
             size = int.from_bytes(buffer[2 : 2 + extended], "big")
-        # RFC 6455 section 5.2: a size has its shortest form, and at most 63 bits.
-        if extended and not (LARGEST_CONTROL if extended == 2 else 0xFFFF) < size < 1 << 63:
+        # At most 63 bits (RFC 6455 section 5.2). Clients in use accept a size that is not in its shortest form.
+        if size >= 1 << 63:
             raise BadServer(_INVALID_FRAME)
         self._check(buffer[0], buffer[1], size)
         self._final, self._missing = bool(buffer[0] & 0x80), size

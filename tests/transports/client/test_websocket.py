@@ -277,6 +277,8 @@ async def test_messages_that_were_sent_count_no_more():
             for count in range(1, 20):
                 client.carrier.send(b"x" * 150)
                 await script.seen(count)
+                # The server may have it before the task that has sent it goes on.
+                await trio.testing.wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize(("pongs", "lost"), [(True, True), (False, False)])
