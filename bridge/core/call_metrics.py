@@ -11,7 +11,7 @@ from typing import Final
 
 from ...validators.jsonrpc import Response
 from .effects import CANCELLED, OK, RequestFinished
-from .outcomes import FALSE, FALSE_AT_END, IS_ERROR, LARGEST, TOOL_ERROR, outcome_of
+from .outcomes import FALSE, IS_ERROR, LARGEST, TOOL_ERROR, outcome_of
 
 # The upper bounds of the latency buckets (seconds). One more bucket has everything above.
 BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -148,16 +148,11 @@ class CallMetrics:
         """Count a request that has ended with this response. `name` is that of the tool."""
         if method == _CALL:
             series, result = self._tools.get(name), response.result
-            # As `outcome_of`, without its calls. A member that is false and occurs once has members of the era behind it.
-            is_ok = type(result) is bytes and (
-                result.endswith(FALSE_AT_END)
-                or (
-                    len(result) <= LARGEST
-                    and (
-                        (at := result.find(IS_ERROR)) < 0
-                        or (result.startswith(FALSE, at) and result.find(IS_ERROR, at + 1) < 0)
-                    )
-                )
+            # As `outcome_of`, without its calls: no member with this name, at any depth, is anything but false.
+            is_ok = (
+                type(result) is bytes
+                and len(result) <= LARGEST
+                and result.count(IS_ERROR) == result.count(FALSE)
             )
         else:
             series, is_ok = self._methods.get(method), True
