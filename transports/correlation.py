@@ -21,9 +21,12 @@ def new_id() -> str:
 
 
 def id_of(rejection: Rejection) -> str:
-    """Return the correlation id of a rejection. The first call makes it."""
+    """Return the correlation id of a rejection. The first call makes it, and forgets where the rejection was raised."""
     if not rejection.correlation_id:
         rejection.correlation_id = new_id()
+        # These frames refer to the request, and the request to its rejection. Without this their memory is freed by the garbage
+        # collector, which holds the event loop for milliseconds beside a flood that is refused.
+        rejection.__traceback__ = rejection.__context__ = None
     return rejection.correlation_id
 
 
