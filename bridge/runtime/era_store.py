@@ -72,7 +72,6 @@ class EraStore:
     def keep(self, name: str, modern: bool | None, legacy: bool | None) -> None:  # noqa: FBT001 - facts
         """Store a fact."""
         with self._lock:
-            self.fault = ""
             file = self._read()
             if file is None:
                 return
@@ -85,7 +84,6 @@ class EraStore:
     def forget(self, name: str) -> None:
         """Remove a fact."""
         with self._lock:
-            self.fault = ""
             file = self._read()
             if file is not None and file.facts.pop(name, None) is not None:
                 self._write(file)
@@ -118,6 +116,7 @@ class EraStore:
             with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor
                 out.write(msgspec.json.encode(file))
             draft.replace(self._path)
+            self.fault = ""
         except OSError as fault:
             self.fault = f"{self._path} cannot be written: {fault.strerror}"
             with suppress(OSError):
