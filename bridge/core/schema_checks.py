@@ -20,6 +20,7 @@ from ...validators.schema_cost import UnusableSchema
 from .errors import fault_text
 
 OFF: Final = "off"
+WARN: Final = "warn"
 REFUSE: Final = "refuse"
 # The kinds of findings.
 ARGUMENTS: Final = "arguments"

@@ -113,7 +113,9 @@ async def test_memory_does_not_grow_with_the_number_of_sessions(tmp_path, cycle)
             after = await measured(running)
             growths.append(resident(running) - memory)
         print(f"{SESSIONS} sessions: {before} before, {after} after; growth of each part {growths} bytes")
-        assert after == before
+        # A thread that waits for work ends after a while.
+        assert (after[0], after[2]) == (before[0], before[2])
+        assert after[1] <= before[1]
         assert min(growths) < OTHER + GROWTH * SESSIONS // PARTS
         [status] = running.status()["servers"]
         assert (status["sessions"], status["restarts"]) == (0, 0)

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from mcpbridged.transports.endpoints.websocket import WebSocket
+from mcpbridged.transports.http import http1
 from mcpbridged.transports.http.http1 import Connection
 from mcpbridged.transports.http.listen import tls_context
 from mcpbridged.transports.poller import Poller
@@ -178,6 +179,8 @@ async def test_a_connection_has_the_share_of_its_principal_and_begins_in_a_turn_
         Poller, "assign", lambda _, descriptor, principal: assigned.append((descriptor, principal))
     )
     monkeypatch.setattr(PrincipalTurns, "wait", counted)
+    # As beside a request of another principal.
+    monkeypatch.setattr(http1.activity, "several", True)
     async with listening() as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
         with trio.fail_after(5):
             for path in ("/echo", "/other"):
