@@ -40,7 +40,7 @@ class AnyObject(msgspec.Struct, gc=False):
 
 
 class AnyOf(msgspec.Struct, gc=False):
-    """An object of one of several types that no member tells apart.
+    """An object of one of several types, without a member that identifies the type.
 
     Subclasses name the types, and have the members of all of them as raw texts, which are then decoded for each type. No other
     member is looked into, and a text may have `MOST_OBJECTS` of them, because a peer could send millions of values.

@@ -1,4 +1,4 @@
-"""Objects of one of several types that no member tells apart."""
+"""Objects of one of several types, without a member that identifies the type."""
 
 from typing import ClassVar
 
