@@ -164,11 +164,16 @@ class Poller:
         busy = False
         shares, activity = self._shares, turns.activity
         while True:
-            if self._again or busy or shares or turns.waiting():
+            pause = 0.0 if self._again or busy or shares else turns.until_next()
+            if pause == 0:
                 await trio.lowlevel.checkpoint()
             else:
                 self._waiting = True
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                if pause is None:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                else:
+                    with trio.move_on_after(pause):
+                        await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self._waiting = False
             turns.begin_round()
             edges = self._epoll.poll(0, _BATCH)

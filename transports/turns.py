@@ -22,6 +22,11 @@ _OPERATIONS: Final = 16
 _ACTIVE: Final = 10.0
 # Calls of `begin_round` between two looks at the clock.
 _LOOK: Final = 64
+# The part of the time that large messages may take while several principals are active, and the most time that they save up
+# (seconds). One step of a large message cannot be divided, so a call must not wait for one before its request is read and
+# for another before its response is.
+_LARGE_PART: Final = 0.25
+_MOST_SAVED: Final = 0.0001
 
 
 class Activity:
@@ -86,17 +91,53 @@ class Turns:
         return max(1, int(_OPERATIONS * self.length / _SECONDS))
 
 
+class Allowance:
+    """The time that turns may take: this part (0 to 1) of all time, of which at most `most` seconds are saved up.
+
+    The clock is `time.perf_counter`.
+    """
+
+    __slots__ = ("_at", "_began", "_left", "_most", "_part")
+
+    def __init__(self, part: float, most: float) -> None:
+        self._part = part
+        self._most = most
+        # The time left when it was last reckoned, and when that was (seconds). It is negative after a long turn.
+        self._left = most
+        self._at = 0.0
+        # When a turn began that has not ended.
+        self._began: float | None = None
+
+    def begin(self) -> None:
+        """Begin a turn, which ends with the next call of `pause`."""
+        self.pause()
+        self._began = self._at
+
+    def pause(self) -> float:
+        """Return the time until the next turn may begin (seconds), 0 for now."""
+        now = time.perf_counter()
+        if self._began is not None:
+            self._left -= now - self._began
+            self._began = None
+        self._left = min(self._most, self._left + (now - self._at) * self._part)
+        self._at = now
+        return max(0.0, -self._left / self._part)
+
+
 class PrincipalTurns:
     """Turns of which each round has one. Principals take turns, and the tasks of each have theirs in order.
 
-    Without a poller there are no rounds, and no task waits.
+    With an allowance, a turn begins only when that permits. Without a poller there are no rounds, and no task waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        # Used while several principals are active.
+        self._allowance = allowance
         # Makes the poller begin a round; None while no poller runs.
         self._wake: Callable[[], None] | None = None
-        # Whether the turn of this round is free.
+        # Whether the turn of this round is free, and whether a task has got it and has not run yet.
         self.free = True
+        self._granted = False
         # By principal, the tasks that wait, oldest first. The principal whose turn is next is first.
         self.queues: dict[str, deque[trio.Event]] = {}
 
@@ -110,26 +151,42 @@ class PrincipalTurns:
                     event.set()
 
     def begin_round(self) -> None:
-        """Begin a round, in which one task may continue."""
+        """Begin a round, in which one task may continue, unless that of the last round has not run yet."""
+        if self._granted or self.pause():
+            return
         self.free = not self.queues
         if self.queues:
             principal = next(iter(self.queues))
             queue = self.queues.pop(principal)
             queue.popleft().set()
+            self._granted = True
             if queue:
                 self.queues[principal] = queue
 
+    def pause(self) -> float:
+        """Return the time until the next turn may begin (seconds), 0 for now."""
+        return self._allowance.pause() if self._allowance is not None and activity.several else 0.0
+
     async def wait(self, principal: str) -> None:
-        """Wait for a turn of this principal; a checkpoint where it is free."""
+        """Wait for a turn of this principal; a checkpoint where it is free. The turn lasts until the next checkpoint."""
         if self._wake is None or (self.free and not self.queues):
-            self.free = False
-            await trio.lowlevel.checkpoint()
-            return
+            self.free, self._granted = False, True
+            try:
+                await trio.lowlevel.checkpoint()
+            finally:
+                self._granted = False
+        else:
+            await self._wait(principal, self._wake)
+        if self._allowance is not None:
+            self._allowance.begin()
+
+    async def _wait(self, principal: str, wake: Callable[[], None]) -> None:
         event = trio.Event()
         self.queues.setdefault(principal, deque()).append(event)
-        self._wake()
+        wake()
         try:
             await event.wait()
+            self._granted = False
         except trio.Cancelled:
             queue = self.queues.get(principal)
             if queue is not None and event in queue:
@@ -145,7 +202,7 @@ server_turns: Final = Turns(activity)
 operation_turns: Final = Turns(activity)
 # Of connections with more input than one turn takes, and of large messages.
 backlog_turns: Final = PrincipalTurns()
-large_turns: Final = PrincipalTurns()
+large_turns: Final = PrincipalTurns(Allowance(_LARGE_PART, _MOST_SAVED))
 
 
 def connect(wake: Callable[[], None] | None) -> None:
@@ -154,9 +211,11 @@ def connect(wake: Callable[[], None] | None) -> None:
     large_turns.connect(wake)
 
 
-def waiting() -> bool:
-    """Return whether a task waits for the next round."""
-    return bool(backlog_turns.queues or large_turns.queues)
+def until_next() -> float | None:
+    """Return the time until a task that waits may continue (seconds), None if none waits."""
+    if backlog_turns.queues:
+        return 0.0
+    return large_turns.pause() if large_turns.queues else None
 
 
 def note(principal: str) -> None:

@@ -16,6 +16,7 @@ from .jsonrpc import is_absent
 from .limits import Limits
 from .lone_surrogates import decoded
 from .names import check_name, check_progress_token, check_uri
+from .quoted_strings import occurs
 from .rejection import INVALID_PARAMS, Rejection, too_large
 
 # Method: the member of its params that has a length limit.
@@ -67,7 +68,7 @@ _decode_progress = msgspec.json.Decoder(_Progress).decode
 _decode_initialize = msgspec.json.Decoder(_Initialize).decode
 
 # A name that needs no decoding: ASCII without control characters, at the beginning of the params.
-_PLAIN_NAME: Final = re.compile(rb'\{"name":"([ !#-\[\]-~]++)"')
+_PLAIN_NAME: Final = re.compile(rb'\{\s*+"name"\s*+:\s*+"([ !#-\[\]-~]++)"')
 _BACKSLASH: Final = 0x5C
 # The name of `_meta` and the text up to its value. A key may also be spelled with escapes of its characters.
 _META: Final = b'"_meta"'
@@ -152,14 +153,14 @@ def _wrong_type(named: str) -> Rejection:
 
 
 def _has_no_meta(params: bytes) -> bool:
-    # A key may be spelled with escapes. `rfind` is faster than `find`.
-    return params.rfind(b'"_meta"') < 0 and _BACKSLASH not in params
+    # A key may be spelled with escapes.
+    return not occurs(_META, params) and _BACKSLASH not in params
 
 
 def _plain_name(named: str, params: bytes, limits: Limits) -> str:
     # As most clients write it: the name is the first member and not repeated, therefore the params are not parsed.
     plain = _PLAIN_NAME.match(params) if named == "name" else None
-    if plain is None or len(plain[1]) > limits.name or params.rfind(b'"name"') != 1:
+    if plain is None or len(plain[1]) > limits.name or occurs(b'"name"', params, plain.end()):
         return ""
     return plain[1].decode("ascii")
 

@@ -13,6 +13,7 @@ from . import json_object
 from .limits import Limits
 from .lone_surrogates import decoded
 from .names import check_name, check_progress_token, check_uri
+from .quoted_strings import occurs
 from .rejection import INVALID_PARAMS, Rejection
 from .revisions import MODERN_REVISION, MODERN_REVISIONS
 
@@ -112,7 +113,7 @@ _DECODERS: Final = {
     "taskId": msgspec.json.Decoder[_Params](_OfTask).decode,
 }
 _decode_for = {method: _DECODERS[named] for method, named in MODERN_NAMED.items()}
-_KEY: Final = PROTOCOL_VERSION.encode()
+_KEY: Final = b'"%b"' % PROTOCOL_VERSION.encode()
 
 
 # ---- the envelope
@@ -120,7 +121,7 @@ _KEY: Final = PROTOCOL_VERSION.encode()
 
 def may_be_modern(params: bytes) -> bool:
     """Return False if params cannot have a protocolVersion in `_meta`. Searches bytes and decodes nothing."""
-    return _KEY in params or (b"\\" in params and _may_spell_the_key(params))
+    return occurs(_KEY, params) or (b"\\" in params and _may_spell_the_key(params))
 
 
 def is_modern(params: bytes) -> bool:

@@ -1,5 +1,6 @@
 """Turns of clients and servers in the rounds of the poller."""
 
+import time
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ import trio.testing
 from mcpbridged.transports import turns as turns_module
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.shares import SLICE
-from mcpbridged.transports.turns import Activity, PrincipalTurns, Turns, backlog_turns
+from mcpbridged.transports.turns import Activity, Allowance, PrincipalTurns, Turns, backlog_turns
 
 pytestmark = pytest.mark.anyio
 
@@ -72,9 +73,123 @@ async def test_a_task_that_is_cancelled_takes_no_turn(anyio_backend):
                 scope.cancel()
         assert not turns.queues
         await started(nursery, turns, order, "c", "c")
+        # The second task has its turn, and has not run yet.
         turns.begin_round()
+        turns.begin_round()
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == ["a", "c"]
         turns.begin_round()
     assert order == ["a", "c", "c"]
+
+
+async def test_a_free_turn_belongs_to_one_task_until_it_has_run(anyio_backend):
+    turns, order = PrincipalTurns(), []
+    turns.connect(lambda: None)
+
+    async def take(name):
+        await turns.wait("a")
+        order.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take, "first")
+        nursery.start_soon(take, "second")
+        while turns.free:
+            await trio.lowlevel.checkpoint()
+        # Rounds of a poller before the first task has run.
+        for _ in range(3):
+            turns.begin_round()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(order) == 1
+        with trio.CancelScope() as scope:
+            turns.free = True
+            scope.cancel()
+            await turns.wait("a")
+        turns.begin_round()
+    assert len(order) == 2
+
+
+@pytest.fixture
+def now(monkeypatch):
+    found = [100.0]
+    monkeypatch.setattr(turns_module.time, "perf_counter", lambda: found[0])
+    return found
+
+
+def test_a_turn_is_followed_by_a_pause_in_proportion(now):
+    allowance = Allowance(0.25, 0.001)
+    assert allowance.pause() == 0
+    allowance.begin()
+    now[0] += 0.009
+    # 9 ms, less 1 ms that was saved and a quarter of the time meanwhile.
+    assert allowance.pause() == pytest.approx((0.008 - 0.009 / 4) * 4)
+    now[0] += 0.02
+    assert allowance.pause() == pytest.approx(0.003)
+    now[0] += 0.004
+    assert allowance.pause() == 0
+    # No more is saved up than the most.
+    now[0] += 1000
+    allowance.begin()
+    now[0] += 0.009
+    assert allowance.pause() == pytest.approx(0.023)
+
+
+async def test_the_turns_of_large_messages_have_pauses_while_several_principals_are_active(
+    anyio_backend, now, monkeypatch
+):
+    activity = Activity()
+    monkeypatch.setattr(turns_module, "activity", activity)
+    turns, order = PrincipalTurns(Allowance(0.25, 0.001)), []
+    monkeypatch.setattr(turns_module, "large_turns", turns)
+    assert turns_module.until_next() is None
+    turns.connect(lambda: None)
+    async with trio.open_nursery() as nursery:
+        await started(nursery, turns, order, "a", "b")
+        assert order == ["a"]
+        # The turn of the first task takes 5 ms.
+        now[0] += 0.005
+        assert turns_module.until_next() == 0
+        activity.note("a")
+        activity.note("b")
+        await started(nursery, turns, order, "c")
+        assert turns_module.until_next() == pytest.approx(0.011)
+        turns.begin_round()
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == ["a"]
+        now[0] += 0.0111
+        assert turns_module.until_next() == 0
+        turns.begin_round()
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == ["a", "b"]
+        activity.several = False
+        turns.begin_round()
+    assert order == ["a", "b", "c"]
+
+
+async def test_a_poller_waits_for_the_end_of_a_pause(anyio_backend):
+    poller, order = Poller(), []
+    turns_module.note("a")
+    turns_module.note("b")
+    try:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(poller.run)
+
+                async def take(name):
+                    await turns_module.large_turns.wait(name)
+                    order.append(name)
+                    # A long step.
+                    end = time.perf_counter() + 0.02
+                    while time.perf_counter() < end:
+                        pass
+
+                async with trio.open_nursery() as waiting:
+                    for name in "abc":
+                        waiting.start_soon(take, name)
+                nursery.cancel_scope.cancel()
+    finally:
+        turns_module.activity.several = False
+        poller.close()
+    assert sorted(order) == ["a", "b", "c"]
 
 
 async def test_without_a_poller_no_task_waits(anyio_backend):
