@@ -21,6 +21,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -31,8 +32,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+import trustme  # noqa: E402 - after the path was set
+
 from benchmarks.run import machine  # noqa: E402 - likewise
 from tests.support.daemon_process import Daemon, write_config  # noqa: E402 - after the path was set
+from tests.support.tls import write_certificate  # noqa: E402 - likewise
 from tests.support.wire import frame  # noqa: E402 - likewise
 
 FAIRNESS = Path(__file__).with_name("FAIRNESS.md")
@@ -50,6 +54,8 @@ CONNECTIONS = 32
 WARM_UP = 0.5
 # The port of the daemon.
 PORT = [0]
+# The TLS context of all clients, if they use TLS.
+TLS = []
 INITIALIZE = {
     "protocolVersion": "2025-06-18",
     "capabilities": {},
@@ -64,6 +70,7 @@ MODERN = {
 KINDS = {
     "http": "own",
     "http, same process": "shared",
+    "http over TLS": "own",
     "stateless": "own",
     "websocket": "own",
     "websocket, same process": "shared",
@@ -115,7 +122,13 @@ def upgrade(path, token):
 def connected(port):
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+    return TLS[0].wrap_socket(sock, server_hostname="127.0.0.1") if TLS else sock
+
+
+def tls_context(trust):
+    context = ssl.create_default_context(cafile=trust)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def until(sock, mark):
@@ -255,6 +268,8 @@ def flood(kind, port, server):
                         peer[3] = memoryview(peer[1][peer[2]])
                 if events & ~(select.POLLIN | select.POLLOUT):
                     raise ConnectionError
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                continue
             except OSError:
                 poll.unregister(number)
                 peers.pop(number)[0].close()
@@ -299,10 +314,11 @@ def wait_until_idle(pid):
     return time.monotonic() - began
 
 
-def measure(running, flooded, kind, seconds, *, realtime):
+def measure(running, flooded, kind, seconds, trust, *, realtime):
     """Return the times of the quiet client in three phases, and what the flood has printed."""
     port, server, websocket = running.address[1], KINDS[kind], "websocket" in kind
     PORT[0] = port
+    TLS[:] = [tls_context(trust)] if trust else []
     pause = REALTIME_PAUSE if realtime else PAUSE
     client = Quiet(port, server, websocket=websocket, pause=pause)
     phases = [client.measure(seconds)]
@@ -318,6 +334,7 @@ def measure(running, flooded, kind, seconds, *, realtime):
                 str(flooded.address[1]),
                 "--server",
                 server,
+                *(["--trust", str(trust)] if trust else []),
             ),
         ],
         stdout=subprocess.PIPE,
@@ -374,14 +391,21 @@ def run(folder, kind, given, *, floor=False, rates=False):
     if rates:
         tables["tokens.flood"]["rates"] = {"requests": "200/second"}
     tables["limits"] = {"refusals_per_minute": 1000}
+    trust = None
+    if kind == "http over TLS":
+        authority, trust = trustme.CA(), folder / "authority.pem"
+        folder.mkdir(exist_ok=True)
+        authority.cert_pem.write_to_path(trust)
+        certificate, key = write_certificate(authority, folder)
+        tables["listen"] = {"tls_cert": str(certificate), "tls_key": str(key)}
     with contextlib.ExitStack() as stack:
         daemons = []
         for name, core, priority in [("quiet", 0, 20), ("flooded", 1, 10)][: 2 if floor else 1]:
             place = folder / kind.replace(" ", "-") / name
-            write_config(place / "config.toml", servers, **tables)
+            write_config(place / "config.toml", servers, **dict(tables))
             within = prefix(core, priority, realtime=given.realtime)
             daemons.append(stack.enter_context(Daemon(place, within=within)))
-        return measure(daemons[0], daemons[-1], kind, given.seconds, realtime=given.realtime)
+        return measure(daemons[0], daemons[-1], kind, given.seconds, trust, realtime=given.realtime)
 
 
 def table(kinds, given, **how):
@@ -437,9 +461,11 @@ def main():
     parser.add_argument("--flood")
     parser.add_argument("--port", type=int)
     parser.add_argument("--server")
+    parser.add_argument("--trust")
     given = parser.parse_args()
     PORT[0] = given.port or 0
     if given.flood:
+        TLS[:] = [tls_context(given.trust)] if given.trust else []
         flood(given.flood, given.port, given.server)
         return
     if not CHILD.exists():

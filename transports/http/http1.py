@@ -254,8 +254,7 @@ class Connection:
             # Many new connections of one principal must not begin all at once beside another principal.
             if activity.several:
                 await backlog_turns.wait(principal)
-            if stream.plain is not None:
-                stream.plain.principal = principal
+            stream.wire.principal = principal
         admission.admitted = True
         # An idle connection must not occupy one of the few places of control endpoints.
         stream.close = stream.close or control

@@ -36,6 +36,8 @@ def unread_by_peer(sock: socket.socket) -> int:
 class Wire(Protocol):
     """Send and receive bytes of one connection."""
 
+    principal: str
+
     @property
     def sent(self) -> int:
         """Number of bytes sent with `send`, from which the progress of a slow reader is computed."""
@@ -47,17 +49,32 @@ class Wire(Protocol):
     async def close(self) -> None: ...
 
 
-class PlainWire:
+class _Turns:
+    """Gives up the turn of a connection after a number of operations without a wait."""
+
+    def __init__(self) -> None:
+        # Written by the connection when its credential is known.
+        self.principal = ANONYMOUS
+        # Operations since the last wait.
+        self._unblocked = 0
+
+    async def _take_turns(self) -> None:
+        self._unblocked += 1
+        if self._unblocked >= operation_turns.operations:
+            self._unblocked = 0
+            operation_turns.take()
+            await backlog_turns.wait(self.principal)
+
+
+class PlainWire(_Turns):
     """A non-blocking socket, registered with `Poller`."""
 
     def __init__(self, sock: socket.socket, slot: WakeUpSlot) -> None:
+        super().__init__()
         self._sock = sock
         self._slot = slot
         # Replaced where descriptors come with the bytes. Raises OSError.
         self.receive_bytes: Callable[[int], bytes] = sock.recv
-        # Written by the connection when its credential is known.
-        self.principal = ANONYMOUS
-        self._unblocked = 0
         self._hung_up = False
         # True, because the first request may precede the registration.
         self.readable = True
@@ -181,27 +198,23 @@ class PlainWire:
     async def close(self) -> None:
         """Return: a plain connection needs no closing handshake."""
 
-    async def _take_turns(self) -> None:
-        self._unblocked += 1
-        if self._unblocked >= operation_turns.operations:
-            self._unblocked = 0
-            operation_turns.take()
-            await backlog_turns.wait(self.principal)
 
-
-class TlsWire:
+class TlsWire(_Turns):
     """A TLS stream. Faults of the peer are raised as OSError."""
 
     def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        super().__init__()
         self._stream = stream
         self.sent = 0
 
     async def receive(self, max_bytes: int) -> bytes:
         """Return some bytes, or none at the end. Raises OSError."""
         try:
-            return bytes(await self._stream.receive_some(max_bytes))
+            data = bytes(await self._stream.receive_some(max_bytes))
         except trio.BrokenResourceError as fault:
             raise ConnectionError("TLS") from fault
+        await self._take_turns()
+        return data
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send all data. Raises OSError."""
@@ -210,6 +223,7 @@ class TlsWire:
                 piece = memoryview(data)[at : at + ONE_SEND]
                 await self._stream.send_all(piece)
                 self.sent += len(piece)
+                await self._take_turns()
         except trio.BrokenResourceError as fault:
             raise ConnectionError("TLS") from fault
 

@@ -372,6 +372,33 @@ async def test_tls_sends_in_pieces_and_counts_them(contexts):
     assert (received, wire.sent) == (data, len(data))
 
 
+async def test_each_principal_has_a_turn_beside_a_flood_over_tls(contexts, monkeypatch):
+    activity, turns = Activity(), PrincipalTurns()
+    activity.several = True
+    monkeypatch.setattr(wire, "operation_turns", Turns(activity))
+    monkeypatch.setattr(wire, "backlog_turns", turns)
+    ours, client, _ = await tls(contexts)
+    ours.principal = "flooding"
+    await client.send_all(b"x" * 100)
+    turns.connect(lambda: None)
+    received = []
+
+    async def receive():
+        for _ in range(100):
+            received.append(await ours.receive(1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await settle()
+        # The first turn is free; the others are those of the rounds.
+        for number in range(1, 6):
+            assert (len(received), [*turns.queues]) == (number, ["flooding"])
+            turns.begin_round()
+            await settle()
+        turns.connect(None)
+    assert len(received) == 100
+
+
 async def test_a_broken_tls_stream_is_an_os_error(contexts):
     wire, _, transport = await tls(contexts)
     await transport.send_all(b"no TLS record")
