@@ -385,7 +385,8 @@ async def test_each_principal_has_a_turn_beside_a_flood_over_tls(contexts, monke
 
     async def receive():
         for _ in range(100):
-            received.append(await ours.receive(1))
+            data = await ours.receive(1)
+            received.append(data)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
