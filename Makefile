@@ -63,7 +63,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 FIRST := tests/cases/test_[a-s]*.py
 SECOND := tests/e2e tests/container/test_lint.py
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/fuzz tests/security tests/supply_chain tests/validators tests/test_*.py
+BESIDE := tests/bridge tests/documents tests/fuzz tests/security tests/supply_chain tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "running four parts in parallel; the output of three comes last"
