@@ -77,6 +77,30 @@ def line_faults(document: str, text: str) -> list[str]:
     return faults
 
 
+_LINES = (
+    # Bold text of a manual, a comment of a unit, the command of a unit, and that of a container.
+    r'^\.[BRI]+ .*?(?<!default )"(mcp-bridge [a-z-][^"]*)"',
+    r"`(mcp-bridge [a-z-][^`]*)`",
+    r"^ExecStart=\S*/(mcp-bridge .*)$",
+    r'\["\S*/(mcp-bridge", .*)\]',
+)
+
+
+def program_faults(document: str, text: str) -> list[str]:
+    """Return the command lines of a manual, a unit or a container file that the program refuses."""
+    lines = [line for form in _LINES for line in re.findall(form, plain(text), re.MULTILINE)]
+    lines = [
+        re.sub(r"[\",]+|\{\{.*?\}\}|%i", lambda found: "" if found[0][0] in '",' else "NAME", line)
+        for line in lines
+    ]
+    lines = [line for line in lines if line.split()[1:] not in [[name] for name in COMMANDS]]
+    return [
+        f"{document}: {fault}"
+        for line in dict.fromkeys(lines)
+        if (fault := usage_fault(line)) and not _names_an_option(line, fault)
+    ]
+
+
 def _names_an_option(line: str, fault: str) -> bool:
     """Return whether a line is a command with an option of it, and lacks nothing but arguments: `client-config --write`."""
     _, command, *rest = line.split()

@@ -1,13 +1,14 @@
 """Figures in sentences of the documents are those of the program."""
 
 import re
+import tomllib
 
 import pytest
 
 from mcpbridged.bridge.admin import api
 from mcpbridged.bridge.commands import server_lists
 from mcpbridged.bridge.commands.pump import session_setup, settings
-from mcpbridged.bridge.config import tables
+from mcpbridged.bridge.config import import_sources, tables
 from mcpbridged.bridge.config.addresses import DEFAULT_PORT
 from mcpbridged.bridge.core import (
     browser_sessions,
@@ -42,12 +43,20 @@ WORDS = {
     "two million": 2_000_000,
 }
 LIMITS = Limits()
+CLAIMS = len(tomllib.loads(read("tests/posture/claims.toml"))["claim"])
+PLANTS = sum(line.startswith("| ") for line in read("docs/PLANTED-FAULTS.md").splitlines()) - 1
+[CELLS] = map(int, re.findall(r"(\d+) cells:", read("docs/COMPATIBILITY.md")))
 # Methods and tools have `(other)` each.
 MOST_PAIRS = call_metrics.MOST_TOOLS + 1 + len(call_metrics.METHODS) + 1
 NAP = settings.NapTimes()
 # A document, a sentence with {} in place of each figure, and the figures of the program.
 FIGURES = [
     ("README.md", "http://127.0.0.1:{}/mcp", [DEFAULT_PORT]),
+    ("README.md", "`--help` lists the {} clients", [len(import_sources.CLIENTS)]),
+    ("CHANGELOG.md", "`config import` reads {} clients", [len(import_sources.CLIENTS)]),
+    ("CHANGELOG.md", "docs/POSTURE.md lists {} security claims", [CLAIMS]),
+    ("CHANGELOG.md", "breaks the code in {} places", [PLANTS]),
+    ("CHANGELOG.md", "a scripted server in {} cells", [CELLS]),
     ("docs/ADMIN.md", "The link is valid once, and for {}.", [browser_sessions.LINK_SECONDS]),
     (
         "docs/ADMIN.md",
@@ -85,8 +94,10 @@ FIGURES = [
     ),
     (
         "docs/CONTENT.md",
-        "an array of more than {} items, more than {} values with a meaning, more than {} levels, and members without a meaning "
-        "of more than {} KiB",
+        (
+            "an array of more than {} items, more than {} values with a meaning, more than {} levels, and members without a "
+            "meaning of more than {} KiB"
+        ),
         [
             json_object.MOST_ITEMS,
             content_reader._MOST_VALUES,

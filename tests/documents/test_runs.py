@@ -20,13 +20,12 @@ NAMED = ("git", "search", "charts", "docs")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 
 
-def blocks_of(world, document=""):
+def blocks_of(world):
     """Return the blocks that are run in a world, in the order of the documents."""
-    return [
-        block
-        for block, use in PAIRS
-        if isinstance(use, uses.Run) and use.world == world and block.document in (document or block.document)
-    ]
+    found = [block for block, use in PAIRS if isinstance(use, uses.Run) and use.world == world]
+    wanted = [begin for known in uses.WRITTEN.values() for begin, use in known if use == uses.Run(world)]
+    assert len(found) == len(wanted)
+    return found
 
 
 @pytest.fixture
@@ -193,6 +192,10 @@ def test_the_commands_find_events_in_an_audit_file(home):
         if not line.startswith("journalctl "):
             assert home.type(line).strip(), line
     names = {event["event"] for event in events}
+    fields = {field for event in events for field in event}
+    programs = "".join(line for line in block.text.splitlines() if "jq" in line or line.startswith("  |"))
+    assert set(re.findall(r"(?<![\w)])\.([a-z_]+)", programs)) - fields == set()
+    assert set(re.findall(r'\.event == "(\w+)"', programs)) - names == set()
     [pattern] = re.findall(r"grep -E '([^']+)'", block.text)
     assert set(pattern.split("|")) <= names
     [listed] = re.findall(r"IN\(([^)]+)\)", block.text)

@@ -7,6 +7,7 @@ from .keys import default_of, found, statement_fault
 
 CHECKS = {
     "lines": statements.line_faults,
+    "programs": statements.program_faults,
     "options": statements.option_faults,
     "keys": statements.key_faults,
     "defaults": statements.default_faults,
@@ -25,6 +26,11 @@ PLANTED = [
     ("lines", "Run `mcp-bridge status --jsn`.", "--jsn"),
     ("lines", "Run `token neu editor`.", "neu"),
     ("lines", "In a container `podman exec NAME mcp-bridge statu`.", "statu"),
+    ("programs", '.BR "mcp\\-bridge lgs" .', "lgs"),
+    ("programs", '.RB ( "mcp\\-bridge connect \\-\\-az" );', "--az"),
+    ("programs", "ExecStart=%h/.local/bin/mcp-bridge srve", "srve"),
+    ("programs", 'HEALTHCHECK CMD ["/opt/bin/mcp-bridge", "status", "--jsn"]', "--jsn"),
+    ("programs", "# `mcp-bridge dctor {{ $x }}` prints it", "dctor"),
     ("options", "`mcp-bridge status` has `--wite`.", "--wite"),
     ("options", "`mcp-bridge ps` has `--check-timer`.", "--check-timer"),
     ("keys", "Set `lissten.hosts = []`.", "lissten"),
@@ -60,6 +66,10 @@ PLANTED = [
 ]
 RIGHT = [
     ("lines", "Run `mcp-bridge status --json | wc -c`, `token new NAME` and `logs [NAME] [-f]`."),
+    (
+        "programs",
+        '.BR "mcp\\-bridge connect \\-\\-as" and `mcp-bridge logs {{ $x }}`\nExecStart=/x/mcp-bridge serve --config /etc/%i.toml',
+    ),
     ("options", "`config import` has `--write`; `--port PORT` is of the wrapper."),
     (
         "keys",

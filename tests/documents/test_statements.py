@@ -66,6 +66,11 @@ def test_each_command_line_is_one_that_the_program_accepts(document):
     assert statements.line_faults(document, read(document)) == []
 
 
+@pytest.mark.parametrize("document", [*MANUALS, *UNITS, "examples/alerts.yml", "Containerfile"])
+def test_each_command_of_a_manual_a_unit_and_a_container_is_accepted(document):
+    assert statements.program_faults(document, read(document)) == []
+
+
 @pytest.mark.parametrize("document", MARKDOWN)
 def test_each_option_is_one_of_a_command_beside_it(document):
     assert statements.option_faults(document, read(document), foreign(document)) == []
