@@ -154,6 +154,13 @@ def test_each_figure_is_that_of_the_program(document, sentence, figures):
     assert figures_in(plain(read(document)), sentence) == figures
 
 
+def test_the_time_that_the_tests_take_is_the_same_everywhere():
+    form = r"make test +# (?:run )?all tests[;,] about (\w+) minutes"
+    assert len(set(re.findall(form, read("README.md") + read("CONTRIBUTING.md")))) == 1
+    assert re.search(form, read("README.md"))
+    assert re.search(form, read("CONTRIBUTING.md"))
+
+
 def test_another_figure_and_a_missing_sentence_are_found():
     assert figures_in("At most 17 event\nstreams are open at once.", "At most {} event streams") == [17]
     assert figures_in("for four seconds", "for {} seconds") == [4]
