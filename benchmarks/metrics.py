@@ -210,8 +210,8 @@ def scraped(work: Path, seconds: float) -> tuple[list[str], int, int]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=41)
-    options.add_argument("--seconds", type=float, default=0.5)
+    options.add_argument("--rounds", type=int, default=161)
+    options.add_argument("--seconds", type=float, default=0.25)
     options.add_argument("--carrier", default="", help="measure this one only")
     options.add_argument("--write", action="store_true", help="write METRICS.md")
     given = options.parse_args()
