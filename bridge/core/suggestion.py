@@ -29,7 +29,7 @@ def most_similar(name: str, known: Iterable[str]) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the end of an error text that suggests a known name; empty if none is similar.
 
-    >>> suggestion("serch", ["git", "search"]), suggestion("weather", ["git", "search"])
+    >>> suggestion("sear", ["git", "search"]), suggestion("weather", ["git", "search"])
     ("; did you mean 'search'?", '')
     """
     found = most_similar(name, known)
