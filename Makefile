@@ -61,7 +61,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 # Tests that start whole daemons mostly wait, and run in three parts at once that take about the same time. Tests that compute run
 # beside them with a low priority. All run in one shell, so that ^C ends them.
 FIRST := tests/cases/test_[a-s]*.py
-SECOND := tests/e2e tests/container/test_lint.py
+SECOND := tests/e2e tests/documents tests/container/test_lint.py
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
 BESIDE := tests/bridge tests/fuzz tests/security tests/supply_chain tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage

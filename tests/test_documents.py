@@ -34,7 +34,7 @@ from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.version import VERSION
 
 from .support.bridge_process import PROGRAM
-from .support.make_targets import make_targets
+from .support.documents import plain
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
@@ -77,16 +77,6 @@ def options_of(parser: argparse.ArgumentParser):
 
 def options():
     return options_of(options_parser()).union(*map(options_of, commands().values()))
-
-
-def plain(text):
-    return (
-        re.sub(r"\\f[A-Z]", "", text)
-        .replace("\\-", "-")
-        .replace("\\(dq", '"')
-        .replace("\\(aq", "'")
-        .replace("\\e", "\\")
-    )
 
 
 def section_of(page, title):
@@ -351,12 +341,6 @@ def test_a_manual_is_set_without_a_warning(page):
         subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(ROOT / "man" / page)], check=True)
 
 
-def test_the_readme_names_no_option_that_is_not_there():
-    text = (ROOT / "README.md").read_text()
-    known = options() | {"--from", "--header", "--transport", "--repository"}  # other programs'
-    assert set(re.findall(r"--[A-Za-z][A-Za-z-]*", text)) <= known
-
-
 def test_the_configuration_in_the_readme_passes_the_check_as_it_stands(tmp_path):
     text = (
         (ROOT / "README.md")
@@ -490,28 +474,6 @@ def test_each_version_of_the_changelog_has_a_section_on_security():
         assert re.search(r"^### Security\n\n- ", version, re.MULTILINE), version.partition("\n")[0]
 
 
-def test_each_environment_variable_in_the_documents_is_used_by_the_program():
-    """Variables of examples, which only servers read, have other names."""
-    files = [path for folder in ("bridge", "transports", "systemd") for path in (ROOT / folder).rglob("*")]
-    sources = "".join(path.read_text() for path in files if path.suffix in {".py", ".service", ".socket"})
-    documents = "".join(map(read, ["README.md", "SECURITY.md", "CONTRIBUTING.md", *DOCS])) + MANUAL + FORMAT
-    documents += read("man/mcp-bridge-connect.1")
-    own = r"\b(?:MCP_BRIDGE|XDG|LISTEN|NOTIFY|WATCHDOG|CREDENTIALS|NO|FORCE|CLICOLOR)_[A-Z]+(?:_[A-Z]+)*\b"
-    found = set(re.findall(own, documents.replace("\\_", "_")))
-    assert len(found) > 5
-    assert {name for name in found if name not in sources} == set()
-
-
-def test_each_make_target_in_the_documents_exists():
-    targets = make_targets()
-    found = set()
-    for document in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md", *DOCS):
-        for target in re.findall(r"(?:`| {4})make ([a-z0-9-]+)", read(document)):
-            found.add(target)
-            assert target in targets, (document, target)
-    assert len(found) > 20
-
-
 def test_every_row_of_the_threat_model_names_existing_tests():
     rows = re.findall(r"^\| ([STRIDE]) \|(.*)\|(.*)\|(.*)\|$", read("docs/threat-model.md"), re.MULTILINE)
     assert {row[0] for row in rows} == set("STRIDE")
@@ -534,21 +496,6 @@ def test_each_claim_of_the_security_documents_names_existing_tests(document):
         assert tests.count("`") == 2 * len(named), claim
         for file, name in named:
             assert re.search(rf"^(?:async )?def {name}\(", read(file), re.MULTILINE), f"{file}::{name}"
-
-
-def test_every_link_of_the_documents_has_a_target():
-    for document in ("README.md", "SECURITY.md", "CONTRIBUTING.md", *DOCS):
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", without_code(document)):
-            assert (ROOT / document).parent.joinpath(target).exists(), (document, target)
-
-
-def test_every_path_in_the_documents_exists():
-    for document in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
-        text = (ROOT / document).read_text()
-        for path in re.findall(
-            r"(?:`|\()((?:bridge|transports|validators|tests|benchmarks|man|docs|systemd)/[\w/.-]*)[`)]", text
-        ):
-            assert (ROOT / path).exists(), path
 
 
 def test_every_invariant_names_its_tests():
@@ -693,17 +640,6 @@ def test_features_have_their_usual_names():
 
 def test_lines_of_the_readme_are_short():
     assert [line for line in read("README.md").splitlines() if len(line) > 120] == []
-
-
-ACCESS = re.findall(r"```toml\n(.*?)```", read("docs/ACCESS.md"), re.DOTALL)
-
-
-@pytest.mark.parametrize("text", ACCESS, ids=range(len(ACCESS)))
-def test_each_example_of_the_access_document_is_a_valid_configuration(text, tmp_path):
-    command = f"command = {json.dumps(str(PROGRAM))}"
-    servers = f"[servers.files]\n{command}\n[servers.git]\n{command}\n"
-    settings = load.plan_text(f"{text}\n{servers}", tmp_path / "config.toml", {"HOME": str(tmp_path)})
-    assert settings.tokens or settings.access_tokens or settings.takes_basic
 
 
 def test_the_access_document_has_every_key_of_credentials():

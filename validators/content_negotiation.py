@@ -40,6 +40,11 @@ def accepts(value: str | None) -> Accepts:
     """Return the meaning of an Accept header. An absent or empty header accepts everything.
 
     The most specific range decides for each type. The weight decides `events_first`; with equal weights, the order.
+
+    >>> accepts("application/json, text/event-stream")
+    Accepts(json=True, events=True, events_first=False)
+    >>> accepts("text/event-stream, application/json;q=0")
+    Accepts(json=False, events=True, events_first=True)
     """
     if value is None or not value.strip():
         return Accepts(json=True, events=True, events_first=False)

@@ -88,7 +88,11 @@ def _value_of(entry: str, name: str) -> str:
 
 
 def parse_address(text: str) -> IPAddress | None:
-    """Return the address in a text, which may have a port or a zone; None for another text."""
+    """Return the address in a text, which may have a port or a zone; None for another text.
+
+    >>> parse_address("[2001:db8::1]:4711"), parse_address("unknown")
+    (IPv6Address('2001:db8::1'), None)
+    """
     match = _NODE.match(text.partition("%")[0])
     if match is None:
         return None

@@ -30,7 +30,11 @@ _NOT_A_PAGE: Final = frozenset({None, "none", "same-origin"})
 
 
 def parse_host(value: str) -> tuple[str, int | None]:
-    """Return the host of a Host header in lower case, IPv6 in brackets, and its port. Raises Rejection 400."""
+    """Return the host of a Host header in lower case, IPv6 in brackets, and its port. Raises Rejection 400.
+
+    >>> parse_host("Mcp.Example.Org:8443"), parse_host("[::1]")
+    (('mcp.example.org', 8443), ('[::1]', None))
+    """
     match = _HOST.match(value)
     port = match and match[2]
     if match is None or (port and not 0 < int(port) <= LARGEST_PORT):

@@ -48,7 +48,11 @@ class Rejection(Exception):
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the header of a refusal after which the client may repeat the request (seconds; RFC 9110 section 10.2.3)."""
+    """Return the header of a refusal after which the client may repeat the request (seconds; RFC 9110 section 10.2.3).
+
+    >>> retry_after(1.2)
+    ((b'Retry-After', b'2'),)
+    """
     return ((b"Retry-After", b"%d" % math.ceil(seconds)),)
 
 

@@ -41,9 +41,15 @@ _PLAIN: Final = "text/plain"
 
 
 def refused_scheme(address: str, refused: Collection[str], *, icon: bool = False) -> str:
-    """Return the entry of `refused` that an address matches, or an empty string.
+    r"""Return the entry of `refused` that an address matches, or an empty string.
 
     A data URL is legal as the source of an icon if it is an image, because a browser runs no script of an image.
+
+    >>> refused_scheme(" Java\tScript:alert(1)", {"javascript"}), refused_scheme("https://example.com/", {"javascript"})
+    ('javascript', '')
+    >>> image = "data:image/svg+xml,<svg/>"
+    >>> refused_scheme(image, {"data:image/svg+xml"}), refused_scheme(image, {"data:image/svg+xml"}, icon=True)
+    ('data:image/svg+xml', '')
     """
     scheme = ""
     rest = _seen(address)

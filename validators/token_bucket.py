@@ -34,9 +34,12 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """Return the rate that a text such as "60/minute burst 10" names. Without `burst`, all may come at once.
+    """Return the rate that a text names. Without `burst`, all may come at once. Raises ValueError.
 
-    Raises ValueError.
+    >>> parse_rate("60/minute burst 10")
+    Rate(count=60, seconds=60, burst=10)
+    >>> parse_rate("5/second")
+    Rate(count=5, seconds=1, burst=5)
     """
     found = _SPELLING.fullmatch(text)
     if found is None:

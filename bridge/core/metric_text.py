@@ -66,7 +66,11 @@ def labels(family: Family, values: Sequence[str]) -> str:
 
 
 def sample(family: Family, value: float, values: Sequence[str] = ()) -> str:
-    """Return the line of a counter or a gauge."""
+    r"""Return the line of a counter or a gauge.
+
+    >>> sample(Family("mcp_bridge_processes", GAUGE, ("server",), "Running processes."), 2, ["git"])
+    'mcp_bridge_processes{server="git"} 2\n'
+    """
     shown = labels(family, values)
     return f"{family.name}{{{shown}}} {value}\n" if shown else f"{family.name} {value}\n"
 

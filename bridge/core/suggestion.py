@@ -27,7 +27,11 @@ def most_similar(name: str, known: Iterable[str]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error text that suggests a known name; empty if none is similar."""
+    """Return the end of an error text that suggests a known name; empty if none is similar.
+
+    >>> suggestion("sear", ["git", "search"]), suggestion("weather", ["git", "search"])
+    ("; did you mean 'search'?", '')
+    """
     found = most_similar(name, known)
     return f"; did you mean {found!r}?" if found else ""
 

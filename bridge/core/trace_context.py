@@ -47,6 +47,9 @@ def read_parent(value: str) -> TraceContext | None:
     """Return the context of a `traceparent`, or None if it is invalid.
 
     A later version is read as version 00, as far as that goes (W3C Trace Context, Versioning of traceparent).
+
+    >>> read_parent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    TraceContext(trace='0af7651916cd43dd8448eb211c80319c', parent='b7ad6b7169203331', sampled=True)
     """
     found = _PARENT.fullmatch(value) if len(value) <= _LONGEST else None
     if found is None:
