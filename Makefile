@@ -4,7 +4,6 @@ BIN := .venv/bin
 SOURCES := pyproject.toml $(shell find setup.py bridge entry transports validators -name '*.py' -o -path '*/static-files/*' 2>/dev/null)
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PORT ?= 8808
-PYTEST ?= $(BIN)/coverage run -m pytest
 # LOCKED=no installs the newest versions within the limits of pyproject.toml, for an index that lacks a version of requirements/.
 LOCKED ?= yes
 # $(call packages,FILE,GROUPS): what pip installs from a lock file, or without it.
@@ -58,23 +57,13 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 	@printf '%s\n' "$$NEXT_STEPS"
 	@exec $(BIN)/mcp-bridge $(ROOT) --port $(PORT) --stdio -- $(abspath $(BIN)/python) $(abspath examples/server.py)
 
-# Tests that start whole daemons mostly wait, and run in three parts at once that take about the same time. Tests that compute run
-# beside them with a low priority. All run in one shell, so that ^C ends them.
-FIRST := tests/cases/test_[a-s]*.py
-SECOND := tests/e2e tests/container/test_lint.py
-THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/fuzz tests/security tests/supply_chain tests/validators tests/test_*.py
-test: .venv/.test  ## run all tests that need Python only, with coverage
-	@rm -f .coverage .coverage.* && mkdir -p build
-	@echo "running four parts in parallel; the output of three comes last"
-	@$(PYTEST) -p no:cacheprovider $(SECOND) >build/second.log 2>&1 & second=$$!; \
-	$(PYTEST) -p no:cacheprovider $(THIRD) >build/third.log 2>&1 & third=$$!; \
-	nice -n 19 $(PYTEST) -p no:cacheprovider $(BESIDE) >build/beside.log 2>&1 & beside=$$!; trap 'kill $$second $$third $$beside' INT TERM; \
-	$(PYTEST) $(FIRST); code=$$?; \
-	wait $$second || code=1; cat build/second.log; wait $$third || code=1; cat build/third.log; \
-	wait $$beside || code=1; cat build/beside.log; exit $$code
+# The least coverage of lines and branches of the whole code by tests in one process (percent). Daemons that tests start are not measured.
+COVERAGE_FLOOR := 90
+test: .venv/.test  ## run all tests that need Python only, with coverage; writes the number of tests of each kind into build/tests
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m tests.suite.run
 	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report --skip-covered
+	@$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_FLOOR)
 	@echo "branch coverage of pure code must be 100 %:"
 	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/events/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/aggregate/tool_names.py,*/bridge/aggregate/search_surface.py,*/bridge/config/aggregate_checks.py,*/bridge/config/import_*.py,*/bridge/config/json_edit.py,*/bridge/config/yaml_edit.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
 
