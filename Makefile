@@ -109,12 +109,21 @@ format: .venv/.lint  ## apply ruff's formatter and its safe fixes
 	$(BIN)/ruff format .
 
 QUICK := tests/validators tests/bridge/core tests/bridge/config tests/bridge/aggregate tests/test_documents.py
-quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute
+# The time that `make quick` may take (seconds); a slow machine needs more.
+QUICK_SECONDS ?= 90
+QUICK_STEPS := quick-steps
+quick: .venv/.lint  ## lint, and run the tests of pure code, in about a minute; fails after QUICK_SECONDS
+	@$(BIN)/python -m tests.suite.budget $(QUICK_SECONDS) $(MAKE) --no-print-directory $(QUICK_STEPS)
+
+quick-steps:
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	@changed=$$(git diff --name-only HEAD -- bridge transports validators; git ls-files --others --exclude-standard -- bridge transports validators); \
 	case "$$changed" in *.py*) $(BIN)/mypy && $(BIN)/lint-imports --no-logo ;; esac
 	$(BIN)/python -m pytest --quiet -p no:cacheprovider $(QUICK)
 	@$(GATES) secrets source_rules
+
+size: .venv/.test  ## print the lines of each package and the size of what an installation needs; writes build/size.txt
+	@$(BIN)/python -m tests.suite.size
 
 schemas: .venv/.test  ## write the types of validate = "strict" from the official JSON Schemas in tests/specification
 	$(BIN)/python -m tests.specification.generate
@@ -345,4 +354,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test fuzz fuzz-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks
+.PHONY: help install run test size quick-steps fuzz fuzz-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks
