@@ -13,6 +13,8 @@ import trio.testing
 import trustme
 from hypothesis import HealthCheck, settings
 
+from .support.left_behind import nothing_left
+
 _SLOW = [HealthCheck.too_slow]
 settings.register_profile("here", deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("ci", deadline=None, suppress_health_check=_SLOW, derandomize=True)
@@ -29,6 +31,13 @@ def _state_of_the_tests():
     """Keep the token of bridges that inherit the environment out of the home directory of the user."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", folder)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left():
+    """Require that a test leaves no task, no descriptor and no step that blocked the loop (support/left_behind.py)."""
+    with nothing_left():
         yield
 
 

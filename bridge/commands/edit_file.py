@@ -1,5 +1,6 @@
 """`mcp-bridge edit`: open the configuration file in an editor, and save it if it is valid."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -101,7 +102,8 @@ def _again() -> bool:
 
 
 def _discarded(file: Path, draft: Path) -> int:
-    kept = Path(tempfile.mkstemp(prefix="mcp-bridge-", suffix=".toml")[1])
+    descriptor, kept = tempfile.mkstemp(prefix="mcp-bridge-", suffix=".toml")
+    os.close(descriptor)
     shutil.copyfile(draft, kept)
     notice(f"{file} was not changed; the edited text is in {kept}")
     return EX_CONFIG

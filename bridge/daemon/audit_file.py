@@ -19,7 +19,10 @@ class CannotOpen(ValueError):
 
 
 class AuditFile:
-    """An open audit file."""
+    """An open audit file. It is closed with its last reference."""
+
+    # -1 before the file is open, and after it was closed.
+    _descriptor = -1
 
     def __init__(self, path: Path) -> None:
         """Open the file, and create it with mode 0600 if it does not exist. Raises CannotOpen."""
@@ -32,8 +35,11 @@ class AuditFile:
 
     def close(self) -> None:
         """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
         with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+            os.close(descriptor)
+
+    __del__ = close
 
     def write(self, lines: bytes) -> int:
         """Append these lines, and return how many of them could not be written in whole. `reason` has the reason."""

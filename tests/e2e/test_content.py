@@ -55,8 +55,7 @@ def calls(folder):
 
 
 def events(running, name, server="one"):
-    lines = running.do("logs", server, "-n", "200").stdout.splitlines()
-    return [line for line in lines if name in line]
+    return [line for line in running.logs(server) if name in line]
 
 
 async def outcome(client, tool, arguments):

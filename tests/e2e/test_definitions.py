@@ -77,8 +77,7 @@ async def call_fails(client, name="read"):
 
 
 def events(running, event):
-    done = running.do("logs", "one", "-n", "200")
-    return [line for line in done.stdout.splitlines() if event in line]
+    return [line for line in running.logs("one") if event in line]
 
 
 @asynccontextmanager

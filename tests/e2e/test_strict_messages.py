@@ -44,7 +44,7 @@ def peer(running, request):
 def events(running, server):
     """Return the events about messages that were refused, also those of the member of the aggregate."""
     names = ("aggregate", "one") if server == "aggregate" else (server,)
-    lines = [line for name in names for line in running.do("logs", name, "-n", "500").stdout.splitlines()]
+    lines = [line for name in names for line in running.logs(name)]
     return [line for line in lines if "message_invalid" in line]
 
 

@@ -246,8 +246,7 @@ def test_a_client_of_tcp_gets_the_reason(running):
 def test_refusals_are_logged_at_a_limited_rate(running, place):
     def lines():
         wanted = f"client_directory_refused principal=local directory={place}/secret reason="
-        found = running.do("logs", "where").stdout.splitlines()
-        return [line for line in found if wanted in line and "more=" in line]
+        return [line for line in running.logs("where") if wanted in line and "more=" in line]
 
     client, end = UnixClient(running.unix), time.monotonic() + 30
     while not lines():

@@ -121,8 +121,7 @@ def name_of(pair):
 
 
 def events(running, name, server):
-    lines = running.do("logs", server, "-n", "500").stdout.splitlines()
-    return [line for line in lines if name in line]
+    return [line for line in running.logs(server) if name in line]
 
 
 def test_a_text_is_that_of_a_bare_pipe_without_checks_and_loses_only_hidden_characters_with_them(

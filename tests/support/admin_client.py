@@ -6,6 +6,7 @@ import json
 import time
 
 from .daemon_process import Daemon
+from .known_secrets import remember
 
 TOKEN_HEADER = "Mcp-Bridge-Page"
 
@@ -42,8 +43,8 @@ class AdminClient:
         """Use a new link."""
         status, headers, body = self.exchange(self.new_code())
         assert status == 200, body
-        self.cookie = headers["Set-Cookie"].partition(";")[0]
-        self.token = json.loads(body)["token"]
+        self.cookie = remember(headers["Set-Cookie"].partition(";")[0])
+        self.token = remember(json.loads(body)["token"])
         return self
 
     @property

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 import attrs
 import trio
 
+from .known_secrets import remember
 from .scripted_http import scripted_server
 
 ABSENT = object()
@@ -158,7 +159,7 @@ class AuthorizationServer:
         method = asked["token_endpoint_auth_method"]
         answer = {**asked, "client_id": client}
         if method != "none":
-            answer["client_secret"] = f"secret of {client}"
+            answer["client_secret"] = remember(f"secret of {client}")
         answer = self._changed("registration", answer)
         self.clients[client] = (
             answer.get("client_secret", ""),
@@ -193,7 +194,7 @@ class AuthorizationServer:
         assert asked["resource"] == self.changes["resource"].get("resource", self.url)
         known = self.clients.get(asked["client_id"])
         assert known is None or not known[2] or asked["redirect_uri"] in known[2]
-        code = f"code-{secrets.token_urlsafe(8)}"
+        code = remember(f"code-{secrets.token_urlsafe(8)}")
         self.codes[code] = asked
         answer = {"code": code, "state": asked["state"], "iss": self.origin, **self.redirected}
         answer = {key: value for key, value in answer.items() if value is not ABSENT}
@@ -227,7 +228,7 @@ class AuthorizationServer:
     def _issue(self, client, scopes, *, refresh):
         if self.issued is not None:
             scopes = tuple(scope for scope in scopes if scope in self.issued)
-        access = f"access-{secrets.token_urlsafe(16)}"
+        access = remember(f"access-{secrets.token_urlsafe(16)}")
         self.tokens[access] = scopes
         answer = {
             "access_token": access,
@@ -236,7 +237,7 @@ class AuthorizationServer:
             "scope": " ".join(scopes),
         }
         if refresh:
-            answer["refresh_token"] = f"refresh-{secrets.token_urlsafe(16)}"
+            answer["refresh_token"] = remember(f"refresh-{secrets.token_urlsafe(16)}")
             self.refreshes[answer["refresh_token"]] = (client, scopes)
         return self._changed("token", answer)
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .known_secrets import remember, require_hidden
+
 # Beside our interpreter, unless the environment names another, such as that of an installed wheel.
 PROGRAM = Path(os.environ.get("MCP_BRIDGE", Path(sys.executable).with_name("mcp-bridge")))
 REPOSITORY = Path(__file__).parents[2]
@@ -105,12 +107,22 @@ class Bridge:
             os.kill(pid, signal.SIGKILL)
         self._reader.join(5)
         if kind is None:
+            self._require_hidden_secrets()
             assert not left, f"left behind: {left}"
             expected = alive or self._stopped
             assert expected, f"the bridge ended by itself with {code}:\n" + "\n".join(self.lines)
             assert not alive or code == 0, f"the bridge ended with {code}:\n" + "\n".join(self.lines)
         elif fault is not None:
             fault.add_note("the bridge's log:\n" + "\n".join(self.lines[-40:]))
+
+    def _require_hidden_secrets(self) -> None:
+        """Require that neither stderr nor a log file shows a secret of the tests."""
+        if self._token_file.exists():
+            remember(self._token_file.read_text().strip())
+        require_hidden("\n".join(self.lines), "stderr of the bridge")
+        for file in self._runtime_dir.parent.rglob("*.log*"):
+            if file.is_file():
+                require_hidden(file.read_text(errors="replace"), str(file))
 
     # ---- addresses
 
@@ -137,7 +149,11 @@ class Bridge:
 
     @property
     def token(self) -> str:
-        return (self._runtime_dir / "state" / "mcp-bridge" / "token").read_text().strip()
+        return remember(self._token_file.read_text().strip())
+
+    @property
+    def _token_file(self) -> Path:
+        return self._runtime_dir / "state" / "mcp-bridge" / "token"
 
     @property
     def headers(self) -> dict[str, str]:

@@ -46,7 +46,11 @@ class Output:
 async def start(spawner, nursery, *argv, limits=None, env=ENV, **more):
     poller = Poller()
     launch = Launch(argv=argv or (sys.executable, "-c", ECHO), env=env, **more)
-    child = await spawner.spawn(launch, limits=limits or Limits(), poller=poller)
+    try:
+        child = await spawner.spawn(launch, limits=limits or Limits(), poller=poller)
+    except BaseException:
+        poller.close()
+        raise
     output = Output()
 
     async def run():

@@ -19,6 +19,7 @@ from mcpbridged.bridge.commands import control_client
 from mcpbridged.bridge.config.settings import CONTROL
 
 from .bridge_process import _MARK, EXAMPLE, PROGRAM, REPOSITORY, Bridge
+from .known_secrets import remember, require_hidden
 
 _PASS_ON = """
 import json, os, sys
@@ -28,6 +29,8 @@ for at, number in enumerate(high):
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
+# Commands whose purpose is to print a secret.
+SHOW_SECRETS = {"admin", "client-config"}
 CHILDREN = REPOSITORY / "tests/e2e/children"
 
 
@@ -116,6 +119,11 @@ class Daemon(Bridge):
             check=False,
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if words[:2] in {("token", "new"), ("token", "rotate")}:
+            remember(done.stdout.strip())
+        elif words[0] not in SHOW_SECRETS:
+            require_hidden(done.stdout, f"stdout of {words}")
+        require_hidden(done.stderr, f"stderr of {words}")
         return done
 
     @contextlib.contextmanager
@@ -160,6 +168,11 @@ class Daemon(Bridge):
     def status(self) -> dict:
         """Return what `status --json` prints."""
         return self.control("GET", "status")
+
+    def logs(self, server: str) -> list[str]:
+        """Return the kinds and texts that `logs SERVER` prints."""
+        found = self.control("GET", f"logs?server={quote(server)}")
+        return [f"{entry['kind']}: {entry['text']}" for entry in found]
 
     def reload(self) -> dict:
         """Reload the configuration. Raises ErrorResponse if the daemon refuses it."""

@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 import attrs
 
 from .handshake import INITIALIZED, VERSION, initialize_request
+from .known_secrets import remember, require_hidden
 from .waiting import wait_until_empty
 from .wire import TIMEOUT, Request, Socket, connect, fresh_key
 
@@ -297,4 +298,6 @@ def running(runtime, *options):
     errors = [line for line in stderr if any(sign in line for sign in signs)]
     assert not errors, "".join(errors)
     assert code == 0, stderr[-20:]
+    remember(token)
+    require_hidden("".join(stderr), "stderr of the bridge")
     assert not wait_until_empty(lambda: children_of(journal))

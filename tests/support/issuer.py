@@ -13,6 +13,8 @@ from joserfc.jwk import ECKey, RSAKey
 
 from mcpbridged.bridge.config.access_token_settings import AccessTokenSettings
 
+from .known_secrets import remember
+
 ISSUER = "https://issuer.example"
 # What a daemon needs of the issuer. Tests replace what they are about.
 SETTINGS = AccessTokenSettings(
@@ -69,7 +71,7 @@ class Issuer:
         registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
         signed = f"{part(header)}.{part(data)}"
         signature = registry.get_alg(algorithm).sign(signed.encode(), key)
-        return f"{signed}.{part(signature)}"
+        return remember(f"{signed}.{part(signature)}")
 
     def token(self, audience, *, kid="ec", header=None, **claims):
         algorithm = "RS256" if kid == "rsa" else "ES256"

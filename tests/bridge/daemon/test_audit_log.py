@@ -1,5 +1,6 @@
 """Audit events go to the file, once each, without secrets, and no error of the file stops anything."""
 
+import errno
 import io
 import json
 import os
@@ -179,8 +180,14 @@ def test_lost_events_are_counted_exactly_and_logged_once(tmp_path, monkeypatch):
 
 def test_lost_events_after_a_part_of_a_write_are_counted(tmp_path, monkeypatch):
     log, audit, _ = audited(tmp_path / "a")
-    write, sizes = os.write, [0, 200, 10**6]
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[: sizes.pop(0)]))
+    write, sizes = os.write, [0, 200, 0, 10**6]
+
+    def write_in_part(descriptor, data):
+        if not (size := sizes.pop(0)):
+            raise OSError(errno.ENOSPC, "")
+        return write(descriptor, data[:size])
+
+    monkeypatch.setattr(os, "write", write_in_part)
     log.info("stopped")
     # The line of the gap fits, and the event after it does not.
     log.info("server_not_started", reason="x" * 300)
