@@ -51,12 +51,12 @@ class AuditSink(Protocol):
 
 
 class LineFile(Protocol):
-    """A file that lines are appended to. `reason` is why the last line was lost."""
+    """A file that lines are appended to, with a line for those that are lost. `reason` is why the last line was lost."""
 
     reason: str
 
     def write(self, lines: bytes, /) -> int:
-        """Append these lines, and return how many of them could not be written in whole."""
+        """Append these lines, and return how many lines were lost since the last call."""
         ...
 
 
@@ -71,7 +71,7 @@ class LineLog:
         self._rank = LEVELS.index(level)
         self._json = form == "json"
         self._out = _Output(out or sys.stderr)
-        # Lines that were dropped since the last one that was written, and in all.
+        # Lines that stderr did not take since the last one that was written, and all lines that were dropped.
         self._dropped = 0
         self.dropped_in_all = 0
         # By form of a secret and by needle of `redaction`, the number of `hide` calls without an `unhide`.
@@ -190,22 +190,20 @@ class LineLog:
         self._out.write(self._line(level, event, fields))
 
     def _append(self, file: LineFile, level: str, event: str, fields: dict[str, object]) -> None:
-        """Append an event to the file. Lines that it does not take are counted, and the next line names their number."""
-        lines = self._line(level, event, fields, dated=True)
-        gap = self._dropped
-        if gap:
-            lines = self._line("warning", "log_lines_dropped", {"count": gap}, dated=True) + lines
-        lost = file.write(lines.encode(errors="backslashreplace"))
+        """Append an event to the file."""
+        line = self._line(level, event, fields, dated=True)
+        lost = file.write(line.encode(errors="backslashreplace"))
         if not lost:
-            self._dropped = 0
             return
-        # If no line was written, that of the gap was not written either.
-        self._dropped = gap + 1 if lost == 1 + bool(gap) else 1
-        self.dropped_in_all += 1
+        self.dropped_in_all += lost
         now = time.monotonic()
         if now - self._loss_shown_at >= _PAUSE and self._out.is_writable(wait=False):
             self._loss_shown_at = now
             self._out.write(self._line("error", "log_file_lost_lines", {"reason": file.reason}))
+
+    def gap_line(self, count: int, _reason: str) -> bytes:
+        """Return the line of a file about lines that were lost before it. May be called on any thread."""
+        return self._line("warning", "log_lines_dropped", {"count": count}, dated=True).encode()
 
     def _line(self, level: str, event: str, fields: Mapping[str, object], *, dated: bool = False) -> str:
         """Return the line of an event. In a file a line of text begins with its time, which stderr gets from its reader."""

@@ -69,6 +69,11 @@ class ServerConnection(Protocol):
         ...
 
     @property
+    def transferred(self) -> tuple[int, int]:
+        """The bytes that were read from the pipes of a process, and written to them; 0 for a remote server."""
+        ...
+
+    @property
     def ended(self) -> bool:
         """Whether no further line will be read."""
         ...

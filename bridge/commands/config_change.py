@@ -89,4 +89,5 @@ def take_effect(invocation: Invocation) -> None:
         )
     else:
         notice("the running daemon reloads its configuration")
-        print_changes(reload_now(invocation))
+        # The command may have removed the last table.
+        print_changes(reload_now(invocation, may_be_empty=True))

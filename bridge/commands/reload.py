@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..config import load, tables
-from ..config.settings import CONTROL
+from ..config.settings import CONTROL, EMPTY
 from ..config.tables import BadConfig
 from ..core.exit_codes import EX_FAILED, EX_OK
 from .control_client import ErrorResponse, Unreachable, names_of_servers, request
@@ -62,15 +62,15 @@ def reload(invocation: Invocation) -> int:
     return EX_OK
 
 
-def reload_now(invocation: Invocation) -> dict[str, Any]:
-    """Let the daemon reload its configuration, and return what has changed. Raises BadConfig."""
+def reload_now(invocation: Invocation, *, may_be_empty: bool = False) -> dict[str, Any]:
+    """Let the daemon reload its configuration, which `may_be_empty`, and return what has changed. Raises BadConfig."""
     source = invocation.source
     if source.other is not None:
         raise BadConfig(
             f"the daemon uses {source.other}, not {source.file}; run `mcp-bridge reload` without --config to reload that"
         )
     try:
-        changes = _requested(invocation)
+        changes = _requested(invocation, f"?{EMPTY}" if may_be_empty else "")
     except ErrorResponse as fault:
         raise _with_places(source, str(fault)) from None
     return changes
@@ -112,9 +112,10 @@ def reload_if_running(invocation: Invocation) -> None:
             notice(f"the daemon could not reload its configuration: {line}")
 
 
-def _requested(invocation: Invocation) -> dict[str, Any]:
+def _requested(invocation: Invocation, query: str = "") -> dict[str, Any]:
+    target = f"{CONTROL}/reload{query}"
     with Progress().wait("waiting for the daemon, which reads its configuration and all secrets"):
-        changes: dict[str, Any] = request(invocation.socket(), "POST", f"{CONTROL}/reload", _HELPERS_SECONDS)
+        changes: dict[str, Any] = request(invocation.socket(), "POST", target, _HELPERS_SECONDS)
     return changes
 
 

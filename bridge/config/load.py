@@ -57,7 +57,7 @@ from .settings import (
     TokenConfig,
     changed_limits,
 )
-from .tables import BadConfig, Fault, Reading, examine, examine_text, located_in
+from .tables import BadConfig, Fault, Reading, examine, examine_text, has_no_statement, located_in
 from .xdg import stopping_path
 
 # Secrets are read in so many threads.
@@ -85,7 +85,9 @@ def plan(path: Path, environment: Mapping[str, str], log_format: str = "") -> Se
     A server whose secrets have not been read is `pending`. A server that needs a value which this machine does not have
     carries the reason as `fault`.
     """
-    settings = plan_tables(examine(path), path, environment)
+    reading = examine(path)
+    settings = plan_tables(reading, path, environment)
+    settings = attrs.evolve(settings, is_empty=has_no_statement(reading.text))
     if not log_format:
         return settings
     return attrs.evolve(settings, log_format=log_format, log_format_given=log_format)

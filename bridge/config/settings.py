@@ -40,6 +40,8 @@ READY = "/readyz"
 METRICS = "/metrics"
 # The prefix of the control API.
 CONTROL = "/control"
+# The query of a reload by a command that may have removed the last statement of the file.
+EMPTY: Final = "empty=yes"
 # The path on the Unix socket that creates a link to the page at /admin.
 ADMIN_LINK = f"{CONTROL}/admin-link"
 # Stands for every server in the permissions of a token, and for every tool in a pattern.
@@ -327,8 +329,9 @@ class Settings:
     # By principal, the connections and the sessions at each server that a token may have, if they differ from the limits.
     connections_of: Mapping[str, int] = attrs.field(factory=dict[str, int])
     sessions_of: Mapping[str, int] = attrs.field(factory=dict[str, int])
-    # The configuration file, which a reload reads again.
+    # The configuration file, which a reload reads again, and whether it has white space and comments only.
     file: Path | None = None
+    is_empty: bool = False
 
     @property
     def scheme(self) -> str:

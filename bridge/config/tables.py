@@ -220,6 +220,11 @@ def examine(path: Path) -> Reading:
     return examine_text(data)
 
 
+def has_no_statement(text: str) -> bool:
+    """Return whether a text has white space and comments only."""
+    return all(not line or line.startswith("#") for line in map(str.strip, text.splitlines()))
+
+
 def read_limits(path: Path, server: str = "") -> Limits:
     """Return the limits that the file sets for a server, or for all; the defaults where the file cannot be read."""
     try:

@@ -3,6 +3,9 @@
 Two facts are found separately: a probe of a disposable process finds whether the server speaks the modern era, the first
 `initialize` finds whether it speaks a legacy revision. A fact is dropped when a process contradicts it or when it is older
 than its lifetime, because an outdated fact would not be noticed otherwise.
+
+A probe without an answer shows nothing: a server on a busy machine is silent as well, and one of both eras accepts
+`initialize`. It is presumed to be legacy for a time, which is no fact and is never stored.
 """
 
 from typing import Final
@@ -12,8 +15,10 @@ LEGACY: Final = "legacy"
 CHOICES: Final = ("auto", LEGACY, MODERN, "dual")
 # How long a fact is valid by default (seconds).
 FACT_SECONDS: Final = 24 * 60 * 60.0
-# How long a server is assumed to be legacy after a probe without an answer (seconds).
+# How long a server is presumed to be legacy after a probe that has shown nothing (seconds).
 PRESUMED_SECONDS: Final = 60.0
+# The same after a probe as silent legacy servers answer it, so that each new client does not wait for another one (seconds).
+LIKELY_SECONDS: Final = 60 * 60.0
 
 
 class EraCache:
@@ -28,7 +33,7 @@ class EraCache:
         # For each era whether the server speaks it, and the time at which that was found.
         self._modern: tuple[bool, float] | None = None
         self._legacy: tuple[bool, float] | None = None
-        # The time of a probe without an answer, None after a process has answered `initialize`.
+        # Until when the server is presumed to be legacy (seconds), None if it is not.
         self._presumed: float | None = None
 
     def for_modern_client(self, now: float) -> str:
@@ -37,7 +42,7 @@ class EraCache:
             return LEGACY if self._policy == LEGACY else MODERN
         speaks = self._fact(self._modern, now)
         if speaks is None:
-            return LEGACY if self._presumed is not None and now - self._presumed <= PRESUMED_SECONDS else ""
+            return LEGACY if self._presumed is not None and now <= self._presumed else ""
         return MODERN if speaks else LEGACY
 
     def for_legacy_client(self, now: float) -> str:
@@ -53,6 +58,7 @@ class EraCache:
         """Store the result of a probe."""
         self._modern = (modern, now)
         self._restored = False
+        self._presumed = None
 
     def restore(self, now: float, age: float, *, modern: bool | None, legacy: bool | None) -> None:
         """Take facts that were stored `age` seconds ago."""
@@ -69,16 +75,15 @@ class EraCache:
         """Whether the facts were stored before the start of the daemon."""
         return self._restored
 
-    def on_probe_timeout(self, now: float) -> None:
-        """Store that a probe had no answer: the server may be legacy, or cannot be started."""
-        self._presumed = now
+    def presume_legacy(self, now: float, seconds: float = PRESUMED_SECONDS) -> None:
+        """Presume for this time (seconds) that the server is a legacy one, because a probe has no answer."""
+        self._presumed = now + seconds
 
     def on_initialize(self, now: float, *, legacy: bool) -> None:
         """Store whether a process has accepted `initialize`."""
         self._legacy = (legacy, now)
-        if legacy and self._presumed is not None:
-            self._modern = (False, now)
-        self._presumed = None
+        if not legacy:
+            self._presumed = None
 
     def on_start_failed(self) -> None:
         """Drop what was only assumed, because a process has ended before it answered."""

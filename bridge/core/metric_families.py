@@ -31,7 +31,7 @@ LOG_DROPPED: Final = Family(
     "mcp_bridge_log_lines_dropped_total",
     COUNTER,
     (),
-    "Lines of the log that were lost because its reader was too slow.",
+    "Lines of the log that were lost because its reader or its disk was too slow or full.",
 )
 SPANS_DROPPED: Final = Family(
     "mcp_bridge_spans_dropped_total",
@@ -112,6 +112,18 @@ UNMATCHED: Final = Family(
 STDERR: Final = Family(
     "mcp_bridge_stderr_lines_total", COUNTER, _SERVER, "Lines that processes wrote to stderr."
 )
+RECEIVED: Final = Family(
+    "mcp_bridge_process_received_bytes_total",
+    COUNTER,
+    _SERVER,
+    "Bytes that the processes of the server wrote to stdout; 0 for a remote server.",
+)
+SENT: Final = Family(
+    "mcp_bridge_process_sent_bytes_total",
+    COUNTER,
+    _SERVER,
+    "Bytes that were written to the stdin of the processes of the server; 0 for a remote server.",
+)
 CONTENT: Final = Family(
     "mcp_bridge_content_findings_total",
     COUNTER,
@@ -154,6 +166,8 @@ FAMILIES: Final = (
     RESTARTS,
     UNMATCHED,
     STDERR,
+    RECEIVED,
+    SENT,
     CONTENT,
     REQUESTS,
     LATENCY,

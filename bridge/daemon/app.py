@@ -44,7 +44,7 @@ from .daemon_info import DaemonInfo, daemon_info
 from .errors import CannotStart
 from .issuer import Issuer
 from .listeners import Listeners, is_loopback
-from .log_file import log_file_fault, open_log_file, reopen_log_file
+from .log_file import close_log_file, log_file_fault, open_log_file, reopen_log_file
 from .logins import Logins
 from .metrics import Metrics
 from .page_state import page_state
@@ -156,6 +156,7 @@ def _run(settings: Settings, environment: Mapping[str, str], umask: int) -> int:
         spawner.close()
         sockets.close()
         audit.close()
+        close_log_file(log)
     return EX_OK
 
 
@@ -342,9 +343,7 @@ class Daemon:
                     if number == signal.SIGCHLD:
                         orphans.reap()
                     elif number == signal.SIGHUP:
-                        reopen_log_file(self._log)
-                        self._audit.reopen()
-                        self._reloader.start_reload()
+                        nursery.start_soon(self._reopen_files)
                     elif number in _STOP_SIGNALS:
                         break
                 await self._stop(nursery, signals)
@@ -352,6 +351,11 @@ class Daemon:
         await self._token_uses.write()
         self._listeners.refusals.flush()
         self._poller.close()
+
+    async def _reopen_files(self) -> None:
+        await reopen_log_file(self._log)
+        await self._audit.reopen()
+        self._reloader.start_reload()
 
     async def _stop(self, nursery: trio.Nursery, signals: AsyncIterator[int]) -> None:
         waits_for = self._supervisor.waits_for

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Final
 
+import trio
+
 from ..config.settings import AuditConfig
 from ..core.effects import RequestFinished
 from ..events.catalog import AUDIT_ONLY, EVENTS, LONGEST, line, make
@@ -29,8 +31,12 @@ _OWN: Final = frozenset({"call", "audit_events_lost"})
 
 
 def open_file(config: AuditConfig) -> AuditFile | None:
-    """Open the file of a configuration, if it has one. Nothing is written. Raises CannotOpen."""
-    return AuditFile(config.file) if config.enabled and config.file is not None else None
+    """Open the file of a configuration, if it has one. Nothing is written. Blocks. Raises CannotOpen."""
+    return AuditFile(config.file, _gap_line) if config.enabled and config.file is not None else None
+
+
+def _gap_line(count: int, reason: str) -> bytes:
+    return line(AuditEventsLost(ts=iso(time.time()), level="warning", count=count, reason=reason))
 
 
 class AuditLog:
@@ -46,32 +52,38 @@ class AuditLog:
         # By method or name, what the log makes of it. Cleared at the limit, and when the hidden secrets change.
         self._plain_texts: dict[str, str] = {}
         self._generation = -1
-        # How many events were lost since the last line that was written.
-        self._gap = 0
-        # How many were lost since that was logged, when it was logged (seconds), and how many were lost in all.
+        # How many events were lost since that was logged, when it was logged (seconds), and how many were lost in all.
         self._unlogged = 0
         self._logged_at = -_PAUSE
         self.lost = 0
 
     def use(self, config: AuditConfig, file: AuditFile | None) -> None:
-        """Write to this file from now on, and close the former one. `file` is that of `open_file`."""
+        """Write to this file from now on, and close the former one without waiting. `file` is that of `open_file`."""
         if config != self._config:
             file_name = "" if config.file is None else str(config.file)
             self._log.info("audit_changed", enabled=config.enabled, file=file_name, calls=config.calls)
         before, self._file = self._file, file
         if before is not None:
             self._flush(before)
-            before.close()
+            if file is not None:
+                file.replace(before)
+            else:
+                before.close(0)
         self._config = config
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         """Open the present path again, because the file may have been renamed. An error is logged."""
-        if self._file is None:
-            return
+        config = self._config
         try:
-            self.use(self._config, AuditFile(self._file.path))
+            file = await trio.to_thread.run_sync(open_file, config)
         except CannotOpen as fault:
             self._log.error("audit_file_not_reopened", reason=str(fault))
+            return
+        if config is self._config:
+            self.use(config, file)
+        # A reload has opened another one meanwhile.
+        elif file is not None:
+            file.close(0)
 
     def close(self) -> None:
         """Write what was collected, and close the file."""
@@ -147,24 +159,11 @@ class AuditLog:
             self._write(file, lines)
 
     def _write(self, file: AuditFile, lines: bytes) -> None:
-        gap = self._gap
-        if gap:
-            # The first line after a gap names its size.
-            lost_before = AuditEventsLost(ts=iso(time.time()), level="warning", count=gap, reason=file.reason)
-            lines = line(lost_before) + lines
         lost = file.write(lines)
         if not lost:
-            self._gap = 0
             return
-        new = lost
-        # If no line was written, that of the gap was not written either.
-        if gap and lost == lines.count(b"\n"):
-            new -= 1
-            self._gap += new
-        else:
-            self._gap = lost
-        self.lost += new
-        self._unlogged += new
+        self.lost += lost
+        self._unlogged += lost
         now = monotonic()
         if now - self._logged_at >= _PAUSE:
             self._logged_at = now

@@ -4,7 +4,7 @@ No request can start a program, or read a file, that the configuration does not 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -17,7 +17,7 @@ from ...transports.send_queue import SendQueue
 from ...validators.counted import counted
 from ...validators.limits import Limits
 from ...validators.rejection import INVALID_REQUEST, Rejection, retry_after
-from ..config.settings import CONTROL
+from ..config.settings import CONTROL, EMPTY
 from ..core.suggestion import alternatives
 from ..runtime.server import LocalServer
 from ..runtime.server_log import ServerLog
@@ -31,6 +31,12 @@ from .supervisor import Supervisor
 _FOR_COMMANDS: Final = 4
 
 
+class Reload(Protocol):
+    """Reload the configuration, and return the changes. Raises ValueError if it is refused."""
+
+    def __call__(self, *, may_be_empty: bool = False) -> Awaitable[object]: ...
+
+
 class ControlApi:
     """The endpoints of the control API. `reload` returns the changes. `reload` and `restart` raise ValueError if refused."""
 
@@ -38,7 +44,7 @@ class ControlApi:
         self,
         supervisor: Supervisor,
         status: Callable[[], Status],
-        reload: Callable[[], Awaitable[object]],
+        reload: "Reload",
         restart: Callable[[str], Awaitable[None]],
         limits: Limits,
         daemon_info: Callable[[], DaemonInfo],
@@ -86,7 +92,7 @@ class ControlApi:
     async def _answer_reload(self, exchange: Exchange) -> None:
         _check(exchange, "POST")
         try:
-            changes = await self._reload()
+            changes = await self._reload(may_be_empty=exchange.head.query == EMPTY)
         except ValueError as fault:
             raise Rejection(409, INVALID_REQUEST, str(fault)) from None
         await exchange.answer(200, JSON, msgspec.json.encode(changes))

@@ -1,5 +1,7 @@
 """The file of the log (`log.file`): it is opened at the start, and again on SIGHUP after a rotation."""
 
+import trio
+
 from ..config.settings import Settings
 from ..log import LineLog
 from .audit_file import AuditFile, CannotOpen, fault_of
@@ -21,17 +23,25 @@ def open_log_file(log: LineLog, settings: Settings) -> None:
         return
     if reason := log_file_fault(settings):
         raise CannotOpen(reason)
-    log.file = AuditFile(settings.log_file)
+    log.file = AuditFile(settings.log_file, log.gap_line)
 
 
-def reopen_log_file(log: LineLog) -> None:
+async def reopen_log_file(log: LineLog) -> None:
     """Open the present path again, because the file may have been renamed. An error is logged to the former file."""
     before = log.file
     if not isinstance(before, AuditFile):
         return
     try:
-        log.file = AuditFile(before.path)
+        file = await trio.to_thread.run_sync(AuditFile, before.path, log.gap_line)
     except CannotOpen as fault:
         log.error("log_file_not_reopened", reason=str(fault))
         return
-    before.close()
+    log.file = file
+    file.replace(before)
+
+
+def close_log_file(log: LineLog) -> None:
+    """Write to stderr from now on, after a limited time for the lines that a slow disk has not taken yet."""
+    file, log.file = log.file, None
+    if isinstance(file, AuditFile):
+        file.close()

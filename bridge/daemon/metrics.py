@@ -179,6 +179,8 @@ _OF_SERVERS: Final[dict[Family, Callable[[LocalServer, dict[int, int]], _Samples
     families.RESTARTS: _one(lambda server, _: server.server_log.history.restarts),
     families.UNMATCHED: _one(lambda server, _: server.server_log.unmatched_answers),
     families.STDERR: _one(lambda server, _: server.server_log.stderr_lines),
+    families.RECEIVED: _one(lambda server, _: server.transferred[0]),
+    families.SENT: _one(lambda server, _: server.transferred[1]),
     families.CONTENT: lambda server, _: [
         (number, (server.name, *labels)) for labels, number in server.server_log.content_findings.items()
     ],

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import attrs
 import trio
@@ -31,6 +32,10 @@ from .tokens import Tokens
 
 # The pause between two looks at the files of tokens and at the ends of their validity, in seconds.
 _TOKEN_SECONDS = 0.5
+_EMPTY: Final = (
+    "{} is empty, as a program that writes it or a full disk can leave it; the running configuration stays."
+    " To remove all servers, write `config_version = 1` into the file and reload, or restart the daemon"
+)
 
 
 @attrs.frozen
@@ -51,6 +56,8 @@ class _Reload:
     done: trio.Event = attrs.field(factory=trio.Event)
     changes: Changes | None = None
     fault: str = STOPPING
+    # Whether an empty file is meant.
+    may_be_empty: bool = False
 
 
 class Reloader:
@@ -115,16 +122,18 @@ class Reloader:
         with suppress(ValueError):
             await self.reload()
 
-    async def reload(self) -> Changes:
+    async def reload(self, *, may_be_empty: bool = False) -> Changes:
         """Read the configuration again and use it. Raises ValueError if it cannot be used; then nothing has changed.
 
-        A request that comes while a reload waits gets the result of that reload.
+        A request that comes while a reload waits gets the result of that reload. An empty file removes no server or token unless
+        it `may_be_empty`, because a program that writes it, or a full disk, can leave it empty.
         """
         reload = self._next
         if reload is None:
             assert self._nursery is not None  # noqa: S101 - `run` is running
             reload = self._next = _Reload()
             self._nursery.start_soon(self._carry_out, reload)
+        reload.may_be_empty = reload.may_be_empty or may_be_empty
         await reload.done.wait()
         if reload.changes is None:
             raise ValueError(reload.fault)
@@ -135,7 +144,7 @@ class Reloader:
             await self._renew_tokens()
             async with self._lock:
                 self._next = None
-                reload.changes = await self._read_again()
+                reload.changes = await self._read_again(may_be_empty=reload.may_be_empty)
         except ValueError as fault:
             reload.fault = str(fault)
             self._log.error("reload_failed", reason=reload.fault)
@@ -144,7 +153,7 @@ class Reloader:
                 self._next = None
             reload.done.set()
 
-    async def _read_again(self) -> Changes:
+    async def _read_again(self, *, may_be_empty: bool) -> Changes:
         settings = self._config.settings
         if settings.file is None:
             raise ValueError("there is no configuration file: the command line named the server")
@@ -161,10 +170,12 @@ class Reloader:
             if not isinstance(fault, BadConfig | CannotStart):
                 self._log.error("internal_error", fault=fault)
             raise self._failed(str(fault)) from None
+        if found.is_empty and (settings.servers or settings.tokens) and not may_be_empty:
+            raise self._failed(_EMPTY.format(settings.file))
         self._check_running()
         # Last, because a reload that fails must not change the audit file.
         try:
-            audit_file = open_file(found.audit)
+            audit_file = await trio.to_thread.run_sync(open_file, found.audit)
         except CannotOpen as fault:
             raise self._failed(f"audit: file: {fault}") from None
         return await self._apply(NewConfig(found, tokens, state_keys, certificate, audit_file))

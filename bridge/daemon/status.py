@@ -63,6 +63,9 @@ class ServerStatus(msgspec.Struct, frozen=True):
     write: tuple[str, ...] = ()
     # The tools, prompts and resource templates that are not approved.
     pending_definitions: int = 0
+    # What its processes have written to stdout and read from stdin, or will (bytes).
+    bytes_received: int = 0
+    bytes_sent: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -100,6 +103,7 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
     """Return the state of one server. `memory` is in bytes, by process session (setsid(2))."""
     server_log = server.server_log
     pids = server.pids
+    received, sent = server.transferred
     sandbox = server.config.launch.sandbox
     lines = [entry.text for entry in server_log.buffer.entries() if entry.kind == "stderr"]
     printed = [entry.text for entry in server_log.buffer.entries() if entry.kind == "stdout"]
@@ -138,6 +142,8 @@ def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
         read=(*sandbox.read, *sandbox.base_read),
         write=(*sandbox.write, *sandbox.base_write),
         pending_definitions=server.pending_definitions,
+        bytes_received=received,
+        bytes_sent=sent,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 import trio
@@ -12,7 +12,7 @@ from ...validators.rejection import SERVER_ERROR, Rejection
 from ..core import era_cache
 from ..core.client_environment import ClientEnvironment
 from .common_parts import CommonParts
-from .era_probe import confirms, probe_era, takes_initialize
+from .era_probe import Finding, Progress, confirms, probe_era, takes_initialize
 from .placement import Place
 from .process_owner import ProcessOwner
 from .process_table import ServerProcess
@@ -22,8 +22,10 @@ from .tasks import stopping
 _SETTLING: Final = 5.0
 # How long a process that is not needed any more may take to exit before another is started (seconds).
 _LEAVING: Final = 0.5
-# How long a probe may be open after the process beside it has opened its session (seconds).
+# How long clients wait for a probe after the process beside it has opened its session (seconds), or for this part of the time
+# that the session took to open, because a server that is slow to start is slow to answer.
 _OPENED: Final = 1.0
+_SLOWNESS: Final = 0.5
 
 
 class NotOfThisEra(SpawnFailed):
@@ -32,7 +34,10 @@ class NotOfThisEra(SpawnFailed):
 
 @attrs.define(eq=False)
 class Probe:
-    """A question for the era. After `finished`, `fault` is why it has no answer, or empty."""
+    """A question for the era. After `finished`, `fault` is why it has no answer, or empty.
+
+    With `presumed` clients go on as with a legacy server, because the server is silent, while the probe still waits.
+    """
 
     # The place of a process that is started as that of a legacy server beside the probe, until the answer.
     beside: Place | None = None
@@ -45,6 +50,9 @@ class Probe:
     opened: trio.Event = attrs.field(factory=trio.Event)
     settled: trio.Event = attrs.field(factory=trio.Event)
     refused: bool = False
+    # Whether no other process of the server may run until the answer.
+    alone: bool = True
+    presumed: bool = False
 
     def is_beside(self, owner: ProcessOwner) -> bool:
         """Return whether this owner has the process beside the probe."""
@@ -52,11 +60,13 @@ class Probe:
 
 
 class EraDiscovery:
-    """The probe of one server, at most one at a time."""
+    """The probe of one server that clients wait for, at most one at a time, and one that is answered late."""
 
     def __init__(self, common: CommonParts) -> None:
         self._common = common
         self.probe: Probe | None = None
+        # Cancels the probe that no client waits for.
+        self._late: trio.CancelScope | None = None
         self._limits = common.checks.config.limits
         self._is_remote = common.checks.config.remote is not None
 
@@ -68,6 +78,11 @@ class EraDiscovery:
         """Wake the tasks that wait for the era, because the server takes no request any more."""
         if self.probe is not None:
             self.probe.finished.set()
+
+    def restart(self) -> None:
+        """Take no late answer, because it may be that of another version of the server."""
+        if self._late is not None:
+            self._late.cancel()
 
     async def learn(self) -> None:
         """Find the era before a client needs it, which shows as well whether the server can be started."""
@@ -83,15 +98,20 @@ class EraDiscovery:
         directory: Directory | None = None,
         beside: Callable[[], Place | None] | None = None,
     ) -> None:
-        """Wait until it is known whether the server speaks the modern era. Raises Rejection, for this principal.
+        """Wait until it is known or presumed whether the server speaks the modern era. Raises Rejection, for this principal.
 
         The probe runs in `directory`, if the server runs in those of its clients. Its result is for all directories.
-        `beside` returns the place of a process that is started at the same time, in case that the server does not.
+        `beside` returns the place of a process that is started at the same time, in case that the server does not. Without,
+        no other process runs until the answer, or until a silence that is long enough.
         """
         if self.probe is None:
             self._common.tasks.check_open()
             self._common.breakers.check(principal, ClientEnvironment(directory=directory))
-            self.probe = Probe(None if beside is None else beside(), principal, directory)
+            self.restart()
+            place = None if beside is None else beside()
+            # Connections to a remote server do not disturb each other.
+            together = place is not None or (beside is not None and self._is_remote)
+            self.probe = Probe(place, principal, directory, alone=not together)
             self._common.tasks.start_soon(self._run, self.probe)
         probe = self.probe
         await probe.finished.wait()
@@ -146,32 +166,52 @@ class EraDiscovery:
     async def _run(self, probe: Probe) -> None:
         # A task of its own, because the first request may be cancelled while others wait for the same.
         probe.fault = "the server cannot be asked for its era"
-        try:
-            await self._common.checks.check(probe.directory)
-            modern = await self._answer(probe)
-            if modern is None:
-                self._common.facts.cache.on_probe_timeout(trio.current_time())
-            else:
-                self._common.facts.cache.on_probe(trio.current_time(), modern=modern)
-            if probe.opened.is_set() and not modern:
-                self._common.facts.opened(legacy=True)
-            self._common.log.info("era_probed", modern=modern)
-            probe.fault = ""
-            self._common.facts.remember()
-            await self._end_beside(probe)
-        except SpawnFailed as fault:
-            self._not_started(fault, probe.principal, probe.directory)
-            probe.fault = str(fault)
-            await self._end_beside(probe)
-        except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves no client
-            self._common.log.error("internal_error", fault=fault)
-        finally:
-            self.probe = None
-            probe.finished.set()
+        with trio.CancelScope() as scope:
+            try:
+                await self._common.checks.check(probe.directory)
+                await self._learn(probe, await self._answer(probe, scope))
+            except SpawnFailed as fault:
+                self._not_started(fault, probe.principal, probe.directory)
+                probe.fault = str(fault)
+                await self._end_beside(probe)
+            except Exception as fault:  # noqa: BLE001 - the boundary of one process that serves no client
+                self._common.log.error("internal_error", fault=fault)
+            finally:
+                if self._late is scope:
+                    self._late = None
+                self._finish(probe)
 
-    async def _answer(self, probe: Probe) -> bool | None:
-        """Return the answer of the probe, None without one; not later than after the process beside it has opened."""
-        modern: bool | None = None
+    def _finish(self, probe: Probe) -> None:
+        if self.probe is probe:
+            self.probe = None
+        probe.finished.set()
+
+    async def _learn(self, probe: Probe, finding: Finding) -> None:
+        facts, now = self._common.facts, trio.current_time()
+        match finding:
+            case Finding.MODERN | Finding.LEGACY:
+                facts.cache.on_probe(now, modern=finding is Finding.MODERN)
+            case Finding.LIKELY_LEGACY:
+                facts.cache.presume_legacy(now, era_cache.LIKELY_SECONDS)
+            case Finding.NOTHING:
+                facts.cache.presume_legacy(now)
+            case _:
+                assert_never(finding)
+        if probe.opened.is_set() and finding is not Finding.MODERN:
+            facts.opened(legacy=True)
+        shown = {Finding.MODERN: True, Finding.LEGACY: False}
+        self._common.log.info("era_probed", modern=shown.get(finding))
+        probe.fault = ""
+        facts.remember()
+        if not probe.presumed:
+            await self._end_beside(probe)
+        elif finding is Finding.MODERN:
+            self._common.log.info("era_found_late", era=era_cache.MODERN)
+            self._common.control.leave_legacy_places()
+
+    async def _answer(self, probe: Probe, scope: trio.CancelScope) -> Finding:
+        """Return the answer of the probe. Clients wait for it until the server has been silent for long enough (`_presume`)."""
+        finding = Finding.NOTHING
         not_started: SpawnFailed | None = None
         connect = partial(self._common.connect, probe.directory)
 
@@ -179,28 +219,69 @@ class EraDiscovery:
             if probe.beside is not None:
                 probe.beside.upstream.start()
 
-        async def cancel_after_opened() -> None:
-            await probe.opened.wait()
-            await trio.sleep(_OPENED)
-            nursery.cancel_scope.cancel()
-
+        progress = Progress(probe.alone, start_beside)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(cancel_after_opened)
+            if not probe.alone:
+                nursery.start_soon(self._presume, probe, progress, nursery.cancel_scope, scope)
             try:
-                modern = await probe_era(connect, self._limits, start_beside, remote=self._is_remote)
+                finding = await probe_era(connect, self._limits, progress, remote=self._is_remote)
             except SpawnFailed as fault:
                 not_started = fault
             nursery.cancel_scope.cancel()
         if not_started is not None:
             raise not_started
-        if modern is None and probe.beside is not None:
+        unanswered = finding in (Finding.LIKELY_LEGACY, Finding.NOTHING)
+        if unanswered and probe.beside is not None:
             with trio.move_on_after(min(_SETTLING, self._limits.start_seconds)):
                 await probe.settled.wait()
             if probe.refused:
                 # The probe may have lacked what the process beside it had, such as a lock or a port.
                 await self._common.processes.wait_until_gone(probe.beside.upstream)
-                modern = await probe_era(connect, self._limits, remote=self._is_remote)
-        return modern
+                finding = await probe_era(connect, self._limits, remote=self._is_remote)
+        return finding
+
+    async def _presume(
+        self, probe: Probe, progress: Progress, unanswered: trio.CancelScope, late: trio.CancelScope
+    ) -> None:
+        """After a silence let clients go on as with a legacy server. A late answer of the probe corrects that (`_learn`).
+
+        `unanswered` ends the probe if the process beside it has not opened its session, and `late` ends one after that.
+        """
+        began = trio.current_time()
+
+        async def wait_for_silence() -> None:
+            await progress.silent.wait()
+            if probe.beside is not None:
+                # It may wait for what the probe has, such as a lock.
+                with trio.move_on_after(_SETTLING):
+                    await probe.opened.wait()
+            nursery.cancel_scope.cancel()
+
+        async def wait_for_process_beside() -> None:
+            await probe.opened.wait()
+            took = trio.current_time() - began
+            # It may wait for what the process beside it has, such as a lock.
+            with trio.move_on_after(took):
+                await progress.read.wait()
+            await trio.sleep(max(_OPENED, _SLOWNESS * took))
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_silence)
+            nursery.start_soon(wait_for_process_beside)
+        if probe.beside is not None and not probe.opened.is_set():
+            unanswered.cancel()
+            return
+        # Until the end of the probe, which the time for a start limits, and then for the usual time.
+        seconds = self._limits.start_seconds + era_cache.PRESUMED_SECONDS
+        self._common.facts.cache.presume_legacy(trio.current_time(), seconds)
+        if probe.opened.is_set():
+            self._common.facts.opened(legacy=True)
+            self._common.facts.remember()
+        self._common.log.info("era_presumed", era=era_cache.LEGACY)
+        probe.presumed, probe.fault, probe.beside = True, "", None
+        self._late = late
+        self._finish(probe)
 
     async def _end_beside(self, probe: Probe) -> None:
         """End the process beside the probe, unless the server is a legacy one."""

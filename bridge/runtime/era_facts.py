@@ -2,19 +2,22 @@
 
 import math
 import time
+from functools import partial
 from typing import Final
 
 import trio
 
 from ..core import era_cache
 from ..core.era_cache import FACT_SECONDS, EraCache
-from .era_store import EraStore
+from .era_store import EraStore, Fact
 from .server_log import ServerLog
 from .start_checks import StartChecks
 from .tasks import ServerTasks
 
 # The files of a command are not looked up again within this time (seconds).
 _RECALL_SECONDS: Final = 10.0
+# A client waits so long for the disk of the facts (seconds).
+_READ_SECONDS: Final = 1.0
 
 
 class EraFacts:
@@ -37,7 +40,9 @@ class EraFacts:
         # For how long a fact is valid (seconds).
         self._valid = FACT_SECONDS
         self._recalled_at = -math.inf
-        self._recalling = trio.Lock()
+        # Set when the facts have been read; None while nothing reads. Until when clients wait for it (seconds).
+        self._reading: trio.Event | None = None
+        self._read_until = -math.inf
         # Why the facts were not stored the last time; empty if they were.
         self._fault = ""
 
@@ -72,7 +77,10 @@ class EraFacts:
         self.remember()
 
     async def recall(self) -> None:
-        """Read the stored facts of the command, and drop those of files that have changed since."""
+        """Read the stored facts of the command, and drop those of files that have changed since.
+
+        A client waits for that, but not longer than for `_READ_SECONDS`, because the disk may be slow.
+        """
         now = trio.current_time()
         if self._store is None or now - self._recalled_at < _RECALL_SECONDS:
             return
@@ -80,27 +88,42 @@ class EraFacts:
         config = self._checks.config
         if config.pending or config.fault:
             return
-        async with self._recalling:
-            # Another task may have read the facts while this one waited.
-            if now < self._recalled_at:
+        if self._reading is None:
+            self._reading, self._read_until = trio.Event(), trio.current_time() + _READ_SECONDS
+            self._tasks.start_soon(self._recall, self._store, self._reading)
+        with trio.move_on_at(self._read_until):
+            await self._reading.wait()
+
+    async def _recall(self, store: EraStore, read: trio.Event) -> None:
+        config, before = self._checks.config, self._name
+        identity = () if config.remote is None else config.remote.identity
+        try:
+            # Later only the files of the command are looked up, and not the disk of the facts.
+            find = partial(store.find_name, config.launch, identity)
+            if before and await trio.to_thread.run_sync(find, abandon_on_cancel=True) == before:
                 return
-            config, before = self._checks.config, self._name
-            identity = () if config.remote is None else config.remote.identity
-            name, valid, fact = await trio.to_thread.run_sync(self._store.recall, config.launch, identity)
+            recall = partial(store.recall, config.launch, identity)
+            name, valid, fact = await trio.to_thread.run_sync(recall, abandon_on_cancel=True)
+            if name != before:
+                self._use(name, valid, fact)
+        finally:
             self._recalled_at = trio.current_time()
-            if name == before:
-                return
-            if before:
-                self.cache.on_mismatch()
-            self._name = name
-            self._valid = valid
-            known = self.cache.facts(now)
-            self.cache.set_lifetime(self._valid)
-            if fact is not None and known[era_cache.MODERN] is known[era_cache.LEGACY] is None:
-                age = max(0.0, time.time() - fact.since)
-                self.cache.restore(now, age, modern=fact.modern, legacy=fact.legacy)
-                self._stored = {era_cache.MODERN: fact.modern, era_cache.LEGACY: fact.legacy}
-            self.remember()
+            self._reading = None
+            read.set()
+
+    def _use(self, name: str, valid: float, fact: Fact | None) -> None:
+        now = trio.current_time()
+        if self._name:
+            self.cache.on_mismatch()
+        self._name = name
+        self._valid = valid
+        known = self.cache.facts(now)
+        self.cache.set_lifetime(self._valid)
+        if fact is not None and known[era_cache.MODERN] is known[era_cache.LEGACY] is None:
+            age = max(0.0, time.time() - fact.since)
+            self.cache.restore(now, age, modern=fact.modern, legacy=fact.legacy)
+            self._stored = {era_cache.MODERN: fact.modern, era_cache.LEGACY: fact.legacy}
+        self.remember()
 
     def remember(self) -> None:
         """Store the facts where they have changed."""

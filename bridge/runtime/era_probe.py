@@ -2,11 +2,16 @@
 
 Some servers exit when the first message is not `initialize`, and some stay in the era of the first message. A process of its
 own is therefore started for each request, and stopped after the response.
+
+Only a response shows the era. Silence is a reason to go on as with a legacy server, and no reason to stop waiting for the
+response: a busy machine, or a slow start, makes every server silent.
 """
 
+import enum
 from collections.abc import Callable
 from typing import Final
 
+import attrs
 import msgspec
 import trio
 
@@ -23,8 +28,10 @@ from .connector import Connect
 
 # The time for a response, from when the server has read the request (seconds).
 PATIENCE: Final = 10.0
-# After this time `initialize` is sent as well (seconds). A server that answers only that within the same time is a legacy one.
+# After this time `initialize` is sent as well (seconds). A server that answers only that within the same time, or within
+# `_SLOWNESS` times the time that it took for that, is probably a legacy one.
 SILENCE: Final = 1.0
+_SLOWNESS: Final = 2.0
 # The time between two looks whether the server has read the request (seconds).
 _LOOK: Final = 0.1
 _ID: Final = b'"probe"'
@@ -50,30 +57,85 @@ _INITIALIZE: Final = jsonrpc.request(_ID, "initialize", _PARAMS)
 _INITIALIZE_AS_WELL: Final = jsonrpc.request(_SECOND_ID, "initialize", _PARAMS)
 
 
+class Finding(enum.Enum):
+    """What a process has shown of the era of its server."""
+
+    # It has answered `server/discover`, as only modern or only legacy servers do.
+    MODERN = enum.auto()
+    LEGACY = enum.auto()
+    # It has accepted `initialize` only, or has exited after it had read `server/discover`, as some legacy servers do.
+    LIKELY_LEGACY = enum.auto()
+    NOTHING = enum.auto()
+
+
+@attrs.define(eq=False)
+class Progress:
+    """The events of a probe, for who waits for it. `on_started` is called when the process runs.
+
+    A probe that is `alone` ends after a silence of `PATIENCE`. Any other ends with the time for a start, and reports before
+    that the server is `silent`, so that clients need not wait.
+    """
+
+    alone: bool = True
+    on_started: Callable[[], None] = lambda: None
+    # Set when the process has read the request, when it has accepted `initialize` as well, and when it is probably legacy.
+    read: trio.Event = attrs.field(factory=trio.Event)
+    opened: trio.Event = attrs.field(factory=trio.Event)
+    silent: trio.Event = attrs.field(factory=trio.Event)
+
+
 async def speaks_modern(connect: Connect, limits: Limits) -> bool:
-    """Return whether a new process speaks the modern era. Silence, an exit and any error but -32022 mean no. Raises SpawnFailed."""
-    return await probe_era(connect, limits) is True
+    """Return whether a new process shows that it speaks the modern era. Raises SpawnFailed."""
+    return await probe_era(connect, limits) is Finding.MODERN
 
 
 async def probe_era(
-    connect: Connect,
-    limits: Limits,
-    started: Callable[[], None] = lambda: None,
-    *,
-    remote: bool = False,
-) -> bool | None:
-    """Return whether a new process speaks the modern era, None if it has sent no response. Raises SpawnFailed.
+    connect: Connect, limits: Limits, progress: Progress | None = None, *, remote: bool = False
+) -> Finding:
+    """Return what a new process shows of its era. Raises SpawnFailed.
 
-    `started` is called when the process runs. The time for a response begins when the process has read the request, because
-    npx and uvx fetch a package first, and what they have half installed when they are killed stays broken. Text that is no
-    response, such as a banner, changes nothing.
+    The time for a response begins when the process has read the request, because npx and uvx fetch a package first, and what
+    they have half installed when they are killed stays broken. Text that is no response, such as a banner, changes nothing.
     """
+    progress = progress or Progress()
     child = await connect()
-    started()
-    answer = await _send_request(child, _DISCOVER, limits, otherwise=_INITIALIZE_AS_WELL)
-    if answer is None or (answer.id != _ID and answer.error):
-        return None
-    return answer.id == _ID and is_modern(answer, remote=remote)
+    progress.on_started()
+    finding = Finding.NOTHING
+    with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
+
+        def on_line(line: bytes | Overlong) -> None:
+            nonlocal finding
+            answer = _answer_in(line, limits)
+            if answer is None:
+                return
+            if is_modern(answer, remote=remote and answer.id == _ID):
+                finding = Finding.MODERN
+            elif answer.id == _ID:
+                finding = Finding.LEGACY
+            else:
+                # A slow server may answer in any order, and an error of `initialize` leaves the first request open.
+                if not answer.error:
+                    progress.opened.set()
+                return
+            patience.cancel()
+
+        def exited(exit_: Exit) -> None:
+            nonlocal finding
+            if finding is Finding.NOTHING and exit_.code is not None and sent and not child.has_unread_input:
+                finding = Finding.LIKELY_LEGACY
+            patience.cancel()
+
+        sent = _sent(child, _DISCOVER)
+        if not sent:
+            child.kill()
+        child.set_line_handler(on_line)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_wait_from_reading, child, progress, patience)
+            await child.run(_drop, exited)
+            nursery.cancel_scope.cancel()
+    if finding is Finding.NOTHING and progress.opened.is_set():
+        return Finding.LIKELY_LEGACY
+    return finding
 
 
 async def confirms(
@@ -109,43 +171,30 @@ async def confirms(
 async def takes_initialize(connect: Connect, limits: Limits) -> bool:
     """Return whether a new process accepts an ordinary `initialize`. Raises SpawnFailed."""
     child = await connect()
-    answer = await _send_request(child, _INITIALIZE, limits)
-    return answer is not None and not answer.error
-
-
-async def _send_request(
-    child: ServerConnection, request: bytes, limits: Limits, otherwise: bytes = b""
-) -> Response | None:
     found: Response | None = None
     with trio.CancelScope(deadline=trio.current_time() + limits.start_seconds) as patience:
 
         def on_line(line: bytes | Overlong) -> None:
             nonlocal found
-            answer = _answer_in(line, limits)
-            if answer is None or (answer.id == _SECOND_ID and answer.error):
-                # An error of `initialize` leaves the first request open.
-                return
-            found = answer
-            if answer.id == _ID:
+            found = _answer_in(line, limits)
+            if found is not None:
                 patience.cancel()
-            else:
-                # A slow server may answer in any order.
-                patience.deadline = min(patience.deadline, trio.current_time() + SILENCE)
-
-        def stderr(_line: bytes) -> None:
-            """Drop a line, which the process that serves writes as well."""
 
         def exited(_exit: Exit) -> None:
             patience.cancel()
 
-        if not _sent(child, request):
+        if not _sent(child, _INITIALIZE):
             child.kill()
         child.set_line_handler(on_line)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_wait_from_reading, child, patience, otherwise)
-            await child.run(stderr, exited)
+            nursery.start_soon(_limit_from_reading, child, patience)
+            await child.run(_drop, exited)
             nursery.cancel_scope.cancel()
-    return found
+    return found is not None and not found.error
+
+
+def _drop(_line: bytes) -> None:
+    """Drop a line of stderr, which the process that serves writes as well."""
 
 
 def _sent(child: ServerConnection, line: bytes) -> bool:
@@ -156,13 +205,30 @@ def _sent(child: ServerConnection, line: bytes) -> bool:
     return True
 
 
-async def _wait_from_reading(child: ServerConnection, patience: trio.CancelScope, otherwise: bytes) -> None:
+async def _until_read(child: ServerConnection) -> None:
     while child.has_unread_input:  # noqa: ASYNC110 - a pipe has no event for it
         await trio.sleep(_LOOK)
+
+
+async def _limit_from_reading(child: ServerConnection, patience: trio.CancelScope) -> None:
+    await _until_read(child)
     patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE)
-    if otherwise:
+
+
+async def _wait_from_reading(child: ServerConnection, progress: Progress, patience: trio.CancelScope) -> None:
+    await _until_read(child)
+    progress.read.set()
+    with trio.move_on_after(PATIENCE):
         await trio.sleep(SILENCE)
-        _sent(child, otherwise)
+        _sent(child, _INITIALIZE_AS_WELL)
+        began = trio.current_time()
+        await progress.opened.wait()
+        await trio.sleep(max(SILENCE, _SLOWNESS * (trio.current_time() - began)))
+        if progress.alone:
+            await trio.sleep_forever()
+    progress.silent.set()
+    if progress.alone:
+        patience.cancel()
 
 
 def _answer_in(line: bytes | Overlong, limits: Limits) -> Response | None:

@@ -40,10 +40,14 @@ class Fact(msgspec.Struct, frozen=True):
     since: float
 
 
+# Files of the first version have facts that were only presumed.
+_VERSION: Final = 2
+
+
 class _File(msgspec.Struct):
     key: str
     facts: dict[str, Fact]
-    version: int = 1
+    version: int = _VERSION
 
 
 class EraStore:
@@ -52,8 +56,17 @@ class EraStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        # The key of the file as it was read last; empty when it must be read again.
+        self._key = ""
         # Why the file was not written; empty if it was.
         self.fault = ""
+
+    def find_name(self, launch: Launch, identity: tuple[str, ...] = ()) -> str:
+        """Return the name of the fact of this command, as `recall`, without the file; empty where that must be read."""
+        key = self._key
+        if not key:
+            return ""
+        return _hmac(key, identity) if identity else _name(key, launch)
 
     def recall(self, launch: Launch, identity: tuple[str, ...] = ()) -> tuple[str, float, Fact | None]:
         """Return the name of the fact of this command, for how long one is valid (seconds), and the fact if it is valid.
@@ -64,6 +77,7 @@ class EraStore:
         valid = FACT_SECONDS if identity else valid_seconds(launch)
         with self._lock:
             file = self._read() or self._write(_File(secrets.token_hex(32), {}))
+            self._key = file.key
             name = _hmac(file.key, identity) if identity else _name(file.key, launch)
             fact = file.facts.get(name)
             age = time.time() - fact.since if fact is not None else 0.0
@@ -73,7 +87,9 @@ class EraStore:
         """Store a fact."""
         with self._lock:
             file = self._read()
-            if file is None:
+            if file is None or (self._key and file.key != self._key):
+                # The next `recall` finds the name of the fact in another file.
+                self._key = ""
                 return
             file.facts.pop(name, None)
             file.facts[name] = Fact(modern, legacy, time.time())
@@ -98,7 +114,7 @@ class EraStore:
             if not _is_own(found) or not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
                 return None
             file = msgspec.json.decode(os.read(descriptor, _LARGEST), type=_File)
-            return file if file.version == 1 and len(bytes.fromhex(file.key)) >= 16 else None
+            return file if file.version == _VERSION and len(bytes.fromhex(file.key)) >= 16 else None
         except (OSError, ValueError):
             return None
         finally:

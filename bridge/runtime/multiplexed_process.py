@@ -132,6 +132,11 @@ class MultiplexedProcess(LinkOwner[StatelessProcess]):
         return bool(self._multiplexer.calling)
 
     @property
+    def subscribed(self) -> bool:
+        """Whether a client has a subscription."""
+        return self._multiplexer.in_flight > self._multiplexer.calling
+
+    @property
     def requests(self) -> tuple[ClientRequest, ...]:
         """The requests without a response."""
         return self._multiplexer.requests

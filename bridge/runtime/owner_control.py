@@ -38,3 +38,7 @@ class OwnerControl(Protocol):
     def close_place(self, place: Place, /, reason: str) -> None:
         """Remove a place and end its process."""
         ...
+
+    def leave_legacy_places(self) -> None:
+        """Give new calls to processes of the modern era, because the server was wrongly presumed to be a legacy one."""
+        ...

@@ -89,6 +89,16 @@ class PlaceTable:
         for place in self._places.values():
             place.replaced = True
 
+    def replace_legacy(self) -> None:
+        """Let each place of a legacy process end when its calls have ended, because the server speaks the modern era.
+
+        A place with a subscription stays, because its notifications must be of the process that gets the calls.
+        """
+        for place in self._places.values():
+            if place.declared is not None and not place.upstream.subscribed:
+                self._current.pop(place.key, None)
+                self.replace(place)
+
     def remove(self, upstream: MultiplexedProcess) -> None:
         self._drop_lookups(upstream)
         for place in [place for place in self._places.values() if place.upstream is upstream]:

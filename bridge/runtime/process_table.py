@@ -59,7 +59,16 @@ class ProcessTable:
     def remove(self, process: ServerProcess) -> None:
         """Remove a process that has exited."""
         del self._processes[process.child]
+        self._server_log.transferred = _sum(self._server_log.transferred, process.child.transferred)
         self.changed.unpark_all()
+
+    @property
+    def transferred(self) -> tuple[int, int]:
+        """The bytes that were read from and written to all processes of the server, also those that have exited."""
+        found = self._server_log.transferred
+        for child in self._processes:
+            found = _sum(found, child.transferred)
+        return found
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -136,3 +145,7 @@ class ProcessTable:
         """Wait until every process has exited."""
         while self._processes:
             await self.changed.park()
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]

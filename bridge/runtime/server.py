@@ -201,6 +201,11 @@ class LocalServer:
         return self._parts.common.processes.pids
 
     @property
+    def transferred(self) -> tuple[int, int]:
+        """The bytes that were read from stdout and written to stdin of all its processes, without those of era probes."""
+        return self._parts.common.processes.transferred
+
+    @property
     def principals_by_pid(self) -> dict[int, str]:
         """The principal of each running process that has an owner, by pid."""
         return self._parts.common.processes.principals

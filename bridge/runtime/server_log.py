@@ -84,6 +84,8 @@ class ServerLog:
         self.content_findings: dict[tuple[str, str], int] = {}
         # The number of lines on stderr of all processes.
         self.stderr_lines = 0
+        # The bytes that were read from and written to the processes that have exited.
+        self.transferred: tuple[int, int] = (0, 0)
         self.buffer = LogBuffer()
         self.history = StartHistory(self)
         # Receive each message of the server.

@@ -140,6 +140,10 @@ class ServerParts:
         """Replace or end a process of another era (owner_control.OwnerControl)."""
         self._moves.on_era_mismatch(upstream, reason)
 
+    def leave_legacy_places(self) -> None:
+        """Give new calls to processes of the modern era (owner_control.OwnerControl)."""
+        self.places.replace_legacy()
+
     # ---- the end of processes
 
     def close_place(self, place: Place, reason: str) -> None:
@@ -154,6 +158,7 @@ class ServerParts:
         """Replace every process when its calls have ended, and drop what went wrong before."""
         self.common.breakers.reset()
         self.common.facts.restart()
+        self.discovery.restart()
         self.common.connector.restart()
         self.common.checks.restart()
         self.pool.stop_standbys()

@@ -333,26 +333,11 @@ def test_lines_that_a_file_does_not_take_are_counted_and_shown_on_stderr_once():
         log.info("lost", number=number)
     file.room = None
     log.info("kept")
-    log.info("kept")
-    assert [line.partition(": ")[2] for line in file.text.splitlines()] == [
-        "log_lines_dropped count=3",
-        "kept",
-        "kept",
-    ]
+    assert [line.partition(": ")[2] for line in file.text.splitlines()] == ["kept"]
     assert log.dropped_in_all == 3
     assert out.getvalue() == 'mcp-bridge: error: log_file_lost_lines reason="No space left on device"\n'
 
 
-def test_a_gap_that_was_written_is_not_counted_again():
-    log = LineLog(out=io.StringIO())
-    log.file = file = TakenFile()
-    file.room = 0
-    log.info("lost")
-    # There is room for the line of the gap, and not for that of the event.
-    file.room = 1
-    log.info("lost")
-    file.room = None
-    log.info("kept")
-    shown = [line.partition(": ")[2] for line in file.text.splitlines()]
-    assert shown == ["log_lines_dropped count=1", "log_lines_dropped count=1", "kept"]
-    assert log.dropped_in_all == 2
+def test_the_line_of_a_gap_has_the_form_of_the_log():
+    assert LineLog().gap_line(3, "reason").endswith(b"Z warning: log_lines_dropped count=3\n")
+    assert json.loads(LineLog("info", "json").gap_line(3, "reason"))["count"] == 3

@@ -52,9 +52,25 @@ These tests check their calls in a way of their own.
 |---|---|---|
 {others}
 
+## Resources after many sessions
+
+`make leaks` opens, uses and closes 100,000 sessions of one shared process over HTTP and as many over WebSocket, four at once,
+and 2,000 of each with a process of their own. Measured on 2026-12-01, on two cores:
+
+| sessions | resident memory grew (bytes, by quarter) | descriptors, threads and processes before and after |
+|---|---|---|
+| 100,000 over HTTP | 217,088; 36,864; 770,048; 565,248 (16 for each session) | 17, 2, 3; 17, 2, 3 |
+| 100,000 over WebSocket | 0; 0; 0; 0 | 17, 2, 3; 17, 2, 3 |
+| 2,000 over HTTP, with 2,000 processes | 3,219,456 in all | 13, 3, 1; 13, 2, 1 |
+| 2,000 over WebSocket, with 2,000 processes | 3,596,288 in all | 13, 3, 1; 13, 2, 1 |
+
 A client that does not read a large answer delays other clients of the same process, but not those of other servers.
 
-Not tested: a disk that is slow but not full, and a network that loses packets, because all connections are local.
+On a slow disk every open, write, rename and unlink below one directory takes two seconds. None of them is made by the thread
+of the event loop, and no line of the log or event of the audit file is lost. A client of a server that is new to the daemon waits
+for the facts about it for at most a second. If stderr is redirected to a file, a slow disk of that file delays calls.
+
+Not tested: a network that loses packets, because all connections are local.
 """
 _REPEATED = ("executed more than once", "ended more than once")
 _MISDIRECTED = ("a message at another client", "a response to no request", "a result of another call")

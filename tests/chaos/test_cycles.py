@@ -95,7 +95,9 @@ async def test_sessions_leave_nothing_behind(tmp_path, cycle):
         print(
             f"{CYCLES} cycles: {before} before, {after} after; {memory >> 10} KiB and {resident(running) >> 10} KiB"
         )
-        assert after == before
+        # A thread that waits for work ends after a while.
+        assert (after[0], after[2]) == (before[0], before[2])
+        assert after[1] <= before[1]
         [status] = running.status()["servers"]
         assert (status["sessions"], status["pids"], status["restarts"]) == (0, [], 0)
 

@@ -71,7 +71,8 @@ async def test_a_failed_reload_changes_nothing_of_the_audit_log(tmp_path):
         # A reload that is accepted changes it.
         write_config(running.config, {"one": example()}, audit={"file": str(second)})
         running.do("reload")
-        assert [event["event"] for event in events(second)] == ["reloaded"]
+        # The number of refused reloads may follow.
+        assert [event["event"] for event in events(second) if event["event"] != "refused"] == ["reloaded"]
         assert named(first, "audit_changed")[0]["file"] == str(second)
 
 

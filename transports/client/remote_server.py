@@ -105,6 +105,11 @@ class RemoteServer:
         return self._connection.unsent > 0
 
     @property
+    def transferred(self) -> tuple[int, int]:
+        """Nothing, because there is no pipe (ServerConnection)."""
+        return 0, 0
+
+    @property
     def unfinished(self) -> tuple[bytes, bytes]:
         """Nothing: a message is passed on when it is complete."""
         return b"", b""

@@ -136,6 +136,11 @@ class Child:
         return self._stdin.has_unread
 
     @property
+    def transferred(self) -> tuple[int, int]:
+        """The bytes that were read from stdout and written to stdin."""
+        return self._stdout.bytes_read, self._stdin.written
+
+    @property
     def ended(self) -> bool:
         """Whether no further line will be read."""
         return ProcessState.ENDED in self._state

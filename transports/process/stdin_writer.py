@@ -31,6 +31,8 @@ class _Unwritten:
 
     def __init__(self) -> None:
         self.size = 0
+        # All bytes that `write_to` has written.
+        self.written = 0
         self._pieces: deque[bytearray | memoryview] = deque()
 
     def __bool__(self) -> bool:
@@ -52,6 +54,7 @@ class _Unwritten:
             first = self._pieces[0]
             sent = os.write(descriptor, first)
             self.size -= sent
+            self.written += sent
             if sent == len(first):
                 self._pieces.popleft()
             elif isinstance(first, bytearray):
@@ -87,6 +90,8 @@ class StdinWriter:
         # Whether `send` raises ChildGone.
         self.closed = False
         self.watchers: Watchers = ()
+        # The bytes that were written without a wait.
+        self._written = 0
         self._limits = limits
         self._clock = clock
         self._poller = poller
@@ -127,6 +132,7 @@ class StdinWriter:
             except OSError:
                 self._on_closed()
                 raise ChildGone from None
+            self._written += sent
             if sent == len(line) + 1:
                 return
         # A line whose beginning is in the pipe must be completed.
@@ -165,6 +171,7 @@ class StdinWriter:
         except OSError:
             self._on_closed()
             return
+        self._written += sent
         if sent < len(data):
             self._enqueue(memoryview(data)[sent:])
 
@@ -172,6 +179,11 @@ class StdinWriter:
         self._queue.add(data)
         if not self._writing and self._nursery is not None:
             self._start_task(self._nursery)
+
+    @property
+    def written(self) -> int:
+        """The bytes that the pipe has taken."""
+        return self._written + self._queue.written
 
     @property
     def has_unread(self) -> bool:

@@ -41,8 +41,9 @@ class StdoutReader:
         self.draining = False
         self.fault: Exception | None = None
         self.watchers: Watchers = ()
-        # Number of turns in which something was read.
+        # Number of turns in which something was read, and the bytes of all.
         self.turns = 0
+        self.bytes_read = 0
         self._on_end = on_end
         self._on_fault = on_fault
         self._poller = poller
@@ -91,6 +92,7 @@ class StdoutReader:
             if not data:
                 self._on_end()
                 return
+            self.bytes_read += len(data)
             if held + len(data) > LARGE:
                 large_messages.count += 1
             self._pending.extend(self._splitter.feed(data))

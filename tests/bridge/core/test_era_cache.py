@@ -2,7 +2,14 @@
 
 import pytest
 
-from mcpbridged.bridge.core.era_cache import FACT_SECONDS, LEGACY, MODERN, PRESUMED_SECONDS, EraCache
+from mcpbridged.bridge.core.era_cache import (
+    FACT_SECONDS,
+    LEGACY,
+    LIKELY_SECONDS,
+    MODERN,
+    PRESUMED_SECONDS,
+    EraCache,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +63,35 @@ def test_facts_are_dropped_after_their_lifetime():
     assert cache.facts(FACT_SECONDS + 1) == {MODERN: None, LEGACY: None}
 
 
-def test_a_probe_without_an_answer_is_no_fact_until_a_process_has_answered_initialize():
+@pytest.mark.parametrize("seconds", [PRESUMED_SECONDS, LIKELY_SECONDS])
+def test_a_probe_without_an_answer_is_no_fact_although_a_process_has_accepted_initialize(seconds):
     cache = EraCache("auto")
-    cache.on_probe_timeout(0)
-    assert cache.for_modern_client(PRESUMED_SECONDS) == LEGACY
-    assert cache.for_modern_client(PRESUMED_SECONDS + 1) == ""
-    assert cache.facts(0) == {MODERN: None, LEGACY: None}
-    cache.on_initialize(1, legacy=True)
-    assert cache.facts(1) == {MODERN: False, LEGACY: True}
-    assert cache.for_modern_client(PRESUMED_SECONDS + 1) == LEGACY
+    cache.presume_legacy(5, seconds)
+    cache.on_initialize(6, legacy=True)
+    assert cache.for_modern_client(5 + seconds) == LEGACY
+    assert cache.for_modern_client(6 + seconds) == ""
+    assert cache.facts(6) == {MODERN: None, LEGACY: True}
+
+
+def test_a_refused_initialize_ends_what_was_presumed():
+    cache = EraCache("auto")
+    cache.presume_legacy(0)
+    cache.on_initialize(1, legacy=False)
+    assert cache.for_modern_client(1) == ""
+
+
+def test_a_late_answer_of_a_probe_ends_what_was_presumed():
+    cache = EraCache("auto")
+    cache.presume_legacy(0)
+    cache.on_probe(1, modern=True)
+    assert cache.for_modern_client(1) == MODERN
+    cache.on_mismatch()
+    assert cache.for_modern_client(1) == ""
 
 
 def test_a_failed_start_drops_what_was_only_assumed():
     cache = EraCache("auto")
-    cache.on_probe_timeout(0)
+    cache.presume_legacy(0)
     cache.on_start_failed()
     assert cache.for_modern_client(0) == ""
     cache.on_probe(0, modern=False)

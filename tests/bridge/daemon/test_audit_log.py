@@ -1,6 +1,5 @@
 """Audit events go to the file, once each, without secrets, and no error of the file stops anything."""
 
-import errno
 import io
 import json
 import os
@@ -8,12 +7,15 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+import trio
 
 from mcpbridged.bridge.config.settings import AuditConfig
 from mcpbridged.bridge.core.effects import RequestFinished
-from mcpbridged.bridge.daemon.audit_file import AuditFile, CannotOpen
+from mcpbridged.bridge.daemon.audit_file import CannotOpen
 from mcpbridged.bridge.daemon.audit_log import AuditLog, open_file
 from mcpbridged.bridge.log import LineLog
+
+pytestmark = pytest.mark.anyio
 
 
 def audited(file, *, calls=False, enabled=True, level="info"):
@@ -52,12 +54,12 @@ def test_the_level_of_the_log_does_not_apply_to_the_file(tmp_path):
     assert "stopped" not in out.getvalue()
 
 
-def test_without_a_file_the_events_are_in_the_log():
+async def test_without_a_file_the_events_are_in_the_log():
     log, audit, out = audited(None, calls=True)
     log.info("stopped")
     assert out.getvalue() == "mcp-bridge: info: stopped\n"
     assert audit.on_call is None
-    audit.reopen()
+    await audit.reopen()
     audit.tick(0)
     audit.close()
 
@@ -113,24 +115,24 @@ def test_calls_are_written_at_a_tick_or_before_another_event(tmp_path):
     assert len(lines(tmp_path / "a")) == 3 + 101
 
 
-def test_a_renamed_file_is_opened_again(tmp_path):
+async def test_a_renamed_file_is_opened_again(tmp_path):
     log, audit, _ = audited(tmp_path / "a")
     log.info("session_opened", session="1")
     (tmp_path / "a").rename(tmp_path / "a.1")
     log.info("session_opened", session="2")
-    audit.reopen()
+    await audit.reopen()
     log.info("session_opened", session="3")
     assert [event["session"] for event in lines(tmp_path / "a.1")] == ["1", "2"]
     assert [event["session"] for event in lines(tmp_path / "a")] == ["3"]
 
 
-def test_a_file_that_cannot_be_opened_again_stays_open(tmp_path):
+async def test_a_file_that_cannot_be_opened_again_stays_open(tmp_path):
     folder = tmp_path / "logs"
     folder.mkdir()
     log, audit, out = audited(folder / "a")
     (folder / "a").rename(folder / "b")
     (folder / "a").symlink_to(tmp_path / "elsewhere")
-    audit.reopen()
+    await audit.reopen()
     log.info("stopped")
     assert [event["event"] for event in lines(folder / "b")] == ["stopped"]
     assert "audit_file_not_reopened" in out.getvalue()
@@ -183,9 +185,9 @@ def test_lost_events_after_a_part_of_a_write_are_counted(tmp_path, monkeypatch):
     write, sizes = os.write, [0, 200, 0, 10**6]
 
     def write_in_part(descriptor, data):
-        if not (size := sizes.pop(0)):
-            raise OSError(errno.ENOSPC, "")
-        return write(descriptor, data[:size])
+        if size := sizes.pop(0):
+            return write(descriptor, data[:size])
+        raise OSError(28, "full")
 
     monkeypatch.setattr(os, "write", write_in_part)
     log.info("stopped")
@@ -206,7 +208,7 @@ def test_no_file_is_opened_without_one():
     assert open_file(AuditConfig(enabled=False, file=Path("/no/such/a"))) is None
     with pytest.raises(CannotOpen):
         open_file(AuditConfig(file=Path("/no/such/a")))
-    assert AuditFile(Path("/dev/null")).write(b"x\n") == 0
+    assert open_file(AuditConfig(file=Path("/dev/null"))).write(b"x\n") == 0
 
 
 def test_a_secret_that_becomes_known_is_redacted_in_later_calls(tmp_path):
@@ -224,3 +226,19 @@ def test_a_secret_that_becomes_known_is_redacted_in_later_calls(tmp_path):
         "[secret]"
     ] * 2
     assert len(audit._plain_texts) <= 512
+
+
+async def test_a_file_that_a_reload_has_replaced_is_not_opened_again(tmp_path, monkeypatch):
+    log, audit, _ = audited(tmp_path / "a")
+    new = AuditConfig(file=tmp_path / "b")
+    run_sync = trio.to_thread.run_sync
+
+    async def open_and_reload(call, *arguments):
+        found = await run_sync(call, *arguments)
+        audit.use(new, open_file(new))
+        return found
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", open_and_reload)
+    await audit.reopen()
+    log.info("stopped")
+    assert [event["event"] for event in lines(tmp_path / "b")] == ["stopped"]

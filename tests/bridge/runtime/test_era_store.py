@@ -110,7 +110,7 @@ def spoil(path, how):
             path.unlink()
             os.mkfifo(path, 0o600)
         case "another version":
-            path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
+            path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":1'))
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,25 @@ import json
 import pytest
 
 from mcpbridged.bridge.core.attribution import Client
+from mcpbridged.bridge.core.client_environment import NOTHING
 from mcpbridged.bridge.core.forwarded_client import in_the_name_of, named_client, split_name, with_client
+from mcpbridged.bridge.core.request_state import SharedKeys
 from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile
-from mcpbridged.bridge.runtime.placement import Declared, client_of, declared, fingerprint, of_session
+from mcpbridged.bridge.runtime.place_table import PlaceTable
+from mcpbridged.bridge.runtime.placement import (
+    Declared,
+    Key,
+    Place,
+    client_of,
+    declared,
+    fingerprint,
+    of_session,
+)
 from mcpbridged.transports import client_process
 from mcpbridged.transports.client_process import UNKNOWN, Caller
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Request
+from mcpbridged.validators.stateless_request import Envelope
 
 INFO = "io.modelcontextprotocol/clientInfo"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
@@ -124,3 +136,29 @@ def test_the_settings_of_extensions_are_carried_as_they_were_declared():
     assert json_object.write(one.joined(two).capabilities()) == (
         b'{"roots":{},"extensions":{"a/b":{"n":1.50}},"experimental":{"x":{}}}'
     )
+
+
+class Upstream:
+    ended = False
+
+    def __init__(self, *, subscribed=False):
+        self.subscribed = subscribed
+
+
+def test_a_legacy_place_is_left_when_the_server_turns_out_to_be_modern_unless_it_has_a_subscription():
+    table = PlaceTable("one", SharedKeys())
+    caller, read = client_process.stream(), Envelope("2026-07-28", b"{}", "", b"", "", None)
+    places = [
+        Place("left", Upstream(), Key("a"), Declared()),
+        Place("subscribed", Upstream(subscribed=True), Key("b"), Declared()),
+        Place("modern", Upstream(), Key("c"), None),
+    ]
+    for place in places:
+        table.add(place)
+        table.remember(place.key.principal, NOTHING, caller, read, (place.upstream, Client("")))
+    table.replace_legacy()
+    assert [place.replaced for place in places] == [True, False, False]
+    current = [table.find_current(Key(name)) for name in "abc"]
+    assert current == [None, *places[1:]]
+    found = [table.look_up(name, NOTHING, caller, read) for name in "abc"]
+    assert [one is not None for one in found] == [False, True, True]

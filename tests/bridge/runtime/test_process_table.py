@@ -12,6 +12,7 @@ pytestmark = pytest.mark.anyio
 
 class Child:
     unfinished = b""
+    transferred = (3, 4)
 
     def __init__(self, pid):
         self.pid = pid
@@ -41,6 +42,7 @@ class Silence:
 
 class ServerLog:
     stdout = ""
+    transferred = (0, 0)
 
     def output(self, _pid, _unfinished):
         return Output(self.stdout, "")
@@ -145,3 +147,12 @@ def test_connections_to_a_remote_server_are_counted_and_are_no_processes():
     assert world.table.output(process) == Output("", "")
     world.table.remove(process)
     assert world.table.connections == 1
+
+
+def test_the_bytes_of_processes_that_have_exited_are_counted_too():
+    world = World()
+    first, _ = world.add(1), world.add(2)
+    assert world.table.transferred == (6, 8)
+    world.table.remove(first)
+    assert world.table.transferred == (6, 8)
+    assert world.log.transferred == (3, 4)

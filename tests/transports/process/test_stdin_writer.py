@@ -82,6 +82,7 @@ def test_a_line_that_fits_is_written_at_once(pipe, size):
     pipe.writer.send(b"x" * size)
     assert pipe.read() == b"x" * size + b"\n"
     assert not pipe.writer.has_unread
+    assert pipe.writer.written == size + 1
 
 
 def test_what_was_written_counts_as_unread_until_the_process_reads_it(pipe):
@@ -99,6 +100,7 @@ async def test_lines_sent_before_the_task_runs_arrive_in_order(pipe):
         pipe.writer.start(nursery)
         assert await pipe.read_until(sum(map(len, lines)) + 4) == b"\n".join([*lines, b""])
     assert not pipe.writer.has_unread
+    assert pipe.writer.written == sum(map(len, lines)) + 4
 
 
 async def test_a_second_burst_after_an_empty_queue_is_written_too(pipe):
