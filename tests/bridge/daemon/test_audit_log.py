@@ -18,11 +18,23 @@ from mcpbridged.bridge.log import LineLog
 pytestmark = pytest.mark.anyio
 
 
+# Closed after each test.
+OPENED = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def audited(file, *, calls=False, enabled=True, level="info"):
     out = io.StringIO()
     log = LineLog(level, out=out)
     config = AuditConfig(enabled, file, calls)
     log.audit = audit = AuditLog(log, config, open_file(config))
+    OPENED.append(audit)
     return log, audit, out
 
 
@@ -208,7 +220,9 @@ def test_no_file_is_opened_without_one():
     assert open_file(AuditConfig(enabled=False, file=Path("/no/such/a"))) is None
     with pytest.raises(CannotOpen):
         open_file(AuditConfig(file=Path("/no/such/a")))
-    assert open_file(AuditConfig(file=Path("/dev/null"))).write(b"x\n") == 0
+    file = open_file(AuditConfig(file=Path("/dev/null")))
+    assert file.write(b"x\n") == 0
+    file.close()
 
 
 def test_a_secret_that_becomes_known_is_redacted_in_later_calls(tmp_path):

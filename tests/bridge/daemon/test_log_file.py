@@ -39,6 +39,7 @@ async def test_a_renamed_file_is_opened_again(tmp_path):
     assert (tmp_path / "log.1").read_text().count("\n") == 2
     assert file.read_text().endswith(" info: third\n")
     assert file.stat().st_mode & 0o777 == 0o600
+    close_log_file(log)
 
 
 async def test_a_path_that_became_unusable_leaves_the_former_file(tmp_path):
@@ -58,6 +59,7 @@ async def test_a_path_that_became_unusable_leaves_the_former_file(tmp_path):
     await reopen_log_file(log)
     # The former file is closed by its thread.
     wait_until(lambda: len(os.listdir("/proc/self/fd")) == before)
+    close_log_file(log)
 
 
 async def test_at_the_end_the_file_is_closed_and_the_log_is_on_stderr(tmp_path):
