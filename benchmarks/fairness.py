@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -32,6 +33,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+import h2.connection  # noqa: E402 - after the path was set
+import h2.events  # noqa: E402 - likewise
 import trustme  # noqa: E402 - after the path was set
 
 from benchmarks.run import machine  # noqa: E402 - likewise
@@ -71,6 +74,7 @@ KINDS = {
     "http": "own",
     "http, same process": "shared",
     "http over TLS": "own",
+    "http/2": "own",
     "stateless": "own",
     "websocket": "own",
     "websocket, same process": "shared",
@@ -129,6 +133,73 @@ def tls_context(trust):
     context = ssl.create_default_context(cafile=trust)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+class Multiplexed:
+    """One HTTP/2 connection with as many calls at once as it may have."""
+
+    def __init__(self, port, server):
+        self.path, self.token = f"/servers/{server}/mcp", TOKENS["flood"]
+        self.session = session_of(port, server, self.token).partition(": ")[2]
+        sock = socket.create_connection(("127.0.0.1", port))
+        TLS[0].set_alpn_protocols(["h2"])
+        self.sock = TLS[0].wrap_socket(sock, server_hostname="127.0.0.1")
+        TLS[0].set_alpn_protocols(["http/1.1"])
+        self.state = h2.connection.H2Connection()
+        self.state.initiate_connection()
+        self.sock.sendall(self.state.data_to_send())
+        self.sock.settimeout(0.1)
+        self.open = self.answers = self.refused = self.sent = 0
+
+    def step(self):
+        """Send what may be sent, and read what is there."""
+        while self.open < min(100, self.state.remote_settings.max_concurrent_streams):
+            stream = self.state.get_next_available_stream_id()
+            body = call(stream)
+            fields = [
+                *((":method", "POST"), (":scheme", "https"), (":authority", f"127.0.0.1:{PORT[0]}")),
+                *((":path", self.path), ("authorization", f"Bearer {self.token}")),
+                *(("content-type", "application/json"), ("accept", "application/json, text/event-stream")),
+                *(("mcp-session-id", self.session), ("content-length", str(len(body)))),
+            ]
+            self.state.send_headers(stream, fields)
+            self.state.send_data(stream, body, end_stream=True)
+            self.open += 1
+        data = self.state.data_to_send()
+        self.sent += len(data)
+        self.sock.sendall(data)
+        with contextlib.suppress(TimeoutError):
+            data = self.sock.recv(65536)
+            self.answers += data.count(b'"result"')
+            self.refused += data.count(b'"error"')
+            for event in self.state.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
+                    self.open -= 1
+
+
+def flood_multiplexed(port, server):
+    """Call over HTTP/2 until SIGINT, then print what was sent and received."""
+    over = []
+    signal.signal(signal.SIGINT, lambda *_: over.append(True))
+    connections = [Multiplexed(port, server)]
+    began = time.monotonic()
+    print("ready", flush=True)
+    while not over:
+        for one in connections:
+            one.step()
+    seconds = time.monotonic() - began
+    found = {name: sum(getattr(one, name) for one in connections) for name in ("answers", "refused", "sent")}
+    print(
+        json.dumps(
+            {
+                "megabytes": round(found["sent"] / seconds / 1e6, 2),
+                "answers": round(found["answers"] / seconds),
+                "refused": round(found["refused"] / seconds),
+            }
+        )
+    )
 
 
 def until(sock, mark):
@@ -392,7 +463,7 @@ def run(folder, kind, given, *, floor=False, rates=False):
         tables["tokens.flood"]["rates"] = {"requests": "200/second"}
     tables["limits"] = {"refusals_per_minute": 1000}
     trust = None
-    if kind == "http over TLS":
+    if kind in {"http over TLS", "http/2"}:
         authority, trust = trustme.CA(), folder / "authority.pem"
         folder.mkdir(exist_ok=True)
         authority.cert_pem.write_to_path(trust)
@@ -401,7 +472,7 @@ def run(folder, kind, given, *, floor=False, rates=False):
     with contextlib.ExitStack() as stack:
         daemons = []
         for name, core, priority in [("quiet", 0, 20), ("flooded", 1, 10)][: 2 if floor else 1]:
-            place = folder / kind.replace(" ", "-") / name
+            place = folder / re.sub("[^a-z0-9]+", "-", kind) / name
             write_config(place / "config.toml", servers, **dict(tables))
             within = prefix(core, priority, realtime=given.realtime)
             daemons.append(stack.enter_context(Daemon(place, within=within)))
@@ -433,7 +504,8 @@ phases of {given.seconds:g} s, as medians of {given.rounds} rounds. The budget i
 {table(KINDS, given)}
 
 A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes one to two milliseconds for the megabyte
-of "large bodies", and a call waits for two such steps at worst, before its request is read and before its response is.
+of "large bodies", and a call waits for one such step, and for the work of the round in which it is. HTTP/2 is served by tasks of
+Hypercorn, which have no turns: the flood is one connection with 100 calls at once.
 
 ## The same flood at another daemon
 
@@ -466,7 +538,10 @@ def main():
     PORT[0] = given.port or 0
     if given.flood:
         TLS[:] = [tls_context(given.trust)] if given.trust else []
-        flood(given.flood, given.port, given.server)
+        if given.flood == "http/2":
+            flood_multiplexed(given.port, given.server)
+        else:
+            flood(given.flood, given.port, given.server)
         return
     if not CHILD.exists():
         CHILD.parent.mkdir(parents=True, exist_ok=True)
