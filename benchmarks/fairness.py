@@ -503,7 +503,7 @@ phases of {given.seconds:g} s, as medians of {given.rounds} rounds. The budget i
 {REALTIME if given.realtime else ""}
 {table(KINDS, given)}
 
-A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes one to two milliseconds for the megabyte
+A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes 0.4 to 1 ms for the megabyte
 of "large bodies", and a call waits for one such step, and for the work of the round in which it is. HTTP/2 is served by tasks of
 Hypercorn, which have no turns: the flood is one connection with 100 calls at once.
 
