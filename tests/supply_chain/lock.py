@@ -75,6 +75,7 @@ def compiled(uv: str, root: Path, arguments: list[str]) -> str:
         "--no-annotate",
         "--upgrade",
         "--quiet",
+        "--system-certs",
     ]
     return subprocess.run(
         [uv, "pip", "compile", *options, *arguments],

@@ -55,7 +55,7 @@ def version_of(python: str) -> str:
 def passes(version: str, python: str) -> bool:
     """Install the program with its locked packages, and run the tests. Returns whether they passed."""
     folder = ROOT / f"build/python-{version}"
-    uv = [uv_program(), "--quiet", "--no-config"]
+    uv = [uv_program(), "--quiet", "--no-config", "--system-certs"]
     install = [*uv, "pip", "install", "--python", str(folder / "bin/python")]
     commands = (
         [*uv, "venv", "--clear", "--seed", "--no-python-downloads", "--python", python, str(folder)],

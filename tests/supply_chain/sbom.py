@@ -28,7 +28,7 @@ def environment(root: Path, folder: Path) -> tuple[Path, list[str]]:
     """Make an environment with the wheel and the locked packages, and nothing else. Returns its Python, and what it lacks."""
     _, wheel = build(root, folder / "dist")
     python = folder / "venv/bin/python"
-    uv = [uv_program(), "--quiet", "--no-config"]
+    uv = [uv_program(), "--quiet", "--no-config", "--system-certs"]
     subprocess.run([*uv, "venv", "--python", sys.executable, str(folder / "venv")], check=True)
     install = [*uv, "pip", "install", "--python", str(python)]
     # Without the packages that they need, because the check below names those that are not locked.
