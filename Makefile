@@ -63,7 +63,7 @@ run: install  ## serve the bundled example server, and print how to use it (PORT
 FIRST := tests/cases/test_[a-s]*.py
 SECOND := tests/e2e tests/container/test_lint.py
 THIRD := tests/chaos tests/hostile tests/transports tests/cases/test_[t-z]*.py
-BESIDE := tests/bridge tests/fuzz tests/security tests/supply_chain tests/validators tests/test_*.py
+BESIDE := tests/bridge tests/fuzz tests/mutation tests/security tests/supply_chain tests/validators tests/test_*.py
 test: .venv/.test  ## run all tests that need Python only, with coverage
 	@rm -f .coverage .coverage.* && mkdir -p build
 	@echo "running four parts in parallel; the output of three comes last"
@@ -102,6 +102,23 @@ fuzz: .deps/fuzz/.installed  ## fuzz the parsers for FUZZ_SECONDS, guided by cov
 
 fuzz-self-test: .deps/fuzz/.installed  ## plant faults in the parsers, and check that the fuzzer finds each
 	$(FUZZ) --self-test
+
+# The mutants are made in an environment of their own, because the library for them needs much that nothing else needs.
+.deps/mutation/.installed: pyproject.toml requirements/mutation.txt
+	@echo "installing what makes mutants"
+	@test -x .deps/mutation/bin/pip || $(PYTHON) -m venv .deps/mutation
+	@.deps/mutation/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.deps/mutation/bin/pip install --quiet --disable-pip-version-check $(call packages,mutation,--group mutation) || $(call INSTALL_FAILED,mutation)
+	@touch $@
+
+MUTANTS ?= 1500
+MUTATION_SEED ?= 1
+MUTATION := PYTHONHASHSEED=0 $(BIN)/python -m tests.mutation.run
+mutation: .venv/.test .deps/mutation/.installed  ## change pure code in MUTANTS places, and see that tests fail for 85 % of them; writes docs/MUTATION.md (MODULES=validators/bearer.py: of some modules)
+	$(MUTATION) --mutants $(MUTANTS) --seed $(MUTATION_SEED) $(MODULES)
+
+mutation-self-test: .venv/.test .deps/mutation/.installed  ## weaken a test in a copy, and check that mutants survive there
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.mutation.self_test
 
 WALK_STEPS ?= 1000000
 WALKS := tests/bridge/eras/test_walks_*.py tests/bridge/core/test_walks_*.py tests/bridge/core/test_legacy_session.py
@@ -356,4 +373,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test fuzz fuzz-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks
+.PHONY: help install run test fuzz fuzz-self-test mutation mutation-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks
