@@ -31,6 +31,9 @@ class Plan:
         self._source = cache(lambda module: (root / module).read_text(encoding="utf-8"))
         self._tree = cache(lambda module: ast.parse(self._source(module)))
         self._importers = importers(root)
+        self._imported = cache(
+            lambda file: imported(root / file, sources(root)) if (root / file).exists() else set()
+        )
 
     def source(self, module: str) -> str:
         return self._source(module)
@@ -46,7 +49,7 @@ class Plan:
             return None
         first = _first_file(module, own or all_of_module)
         others = {test for test in all_of_module - own if at_import or test.startswith(first)}
-        others |= self._of_importers(module) - own if at_import else set()
+        others |= (self._of_importers(module) | self._of_files(module)) - own if at_import else set()
         stages = [
             self._quickest(test for test in own if test.startswith(first)),
             self._quickest(test for test in own if not test.startswith(first)),
@@ -73,6 +76,10 @@ class Plan:
         found = (self._reach.tests(importer, None) for importer in self._importers.get(module, ()))
         return set().union(*found)
 
+    def _of_files(self, module: str) -> set[str]:
+        """Return the tests of the files that import a module themselves."""
+        return {test for test in self._reach.seconds if module in self._imported(test.partition("::")[0])}
+
 
 def _first_file(module: str, tests: set[str]) -> str:
     """Return the beginning of the path of the test file of a module, or the file that has most of the tests."""
@@ -81,6 +88,17 @@ def _first_file(module: str, tests: set[str]) -> str:
         return own
     files = Counter(test.partition("::")[0] for test in sorted(tests))
     return files.most_common(1)[0][0] if files else own
+
+
+def imported(file: Path, modules: Iterable[str]) -> set[str]:
+    """Return the modules that a test file imports."""
+    names = {import_name(path): path for path in modules}
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                found |= {names[name]} if name in names else set()
+    return found
 
 
 def importers(root: Path) -> dict[str, set[str]]:

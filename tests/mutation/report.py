@@ -117,8 +117,9 @@ class Report:
         )
         packages = _table(self.results, lambda one: package(one.mutant.key.module))
         operators = _table(self.results, lambda one: family(one.mutant.key.operator))
+        missing = f" (of {self.wanted:,}: the time was over)" if len(self.results) < self.wanted else ""
         return (
-            f"Of {self.places:,} places, {len(self.results):,} with the seed {self.seed}: **{self.score():.1f} %**"
+            f"Of {self.places:,} places, {len(self.results):,}{missing} with the seed {self.seed}: **{self.score():.1f} %**"
             f" in {round(self.seconds / 60)} minutes. {self.invalid} more could not be imported. Python"
             f" {sys.version.split()[0]}, {versions}.\n\n"
             f"| package | {_COLUMNS}{packages}\n"

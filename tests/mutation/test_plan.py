@@ -53,6 +53,15 @@ def test_a_constant_is_tested_by_what_runs_its_module_and_those_that_import_it(r
     assert plan(root).job(7, mutant(1)).stages == ((LOW_FAST, BOUND, LOW_SLOW), (OTHER,), (USER,))
 
 
+def test_a_constant_is_also_tested_by_the_files_that_import_it(root):
+    """They may read it without a line of the module that they run."""
+    file = root / USER.partition("::")[0]
+    file.parent.mkdir(parents=True)
+    file.write_text("from mcpbridged.validators.unused import LIMIT\n")
+    assert plan(root).job(7, mutant(1, "validators/unused.py")).stages == ((USER,),)
+    assert plan(root).job(7, mutant(4, "validators/unused.py")) is None
+
+
 def test_a_line_that_no_test_runs_has_no_job(root):
     assert plan(root).job(7, mutant(4, "validators/unused.py")) is None
     assert plan(root).job(7, mutant(1, "validators/unused.py")) is None

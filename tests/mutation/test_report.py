@@ -41,7 +41,7 @@ def test_the_figures_replace_the_former_ones(tmp_path):
     report(8, 1, 2).document(file)
     text = file.read_text()
     assert text.startswith(
-        "# Head\n<!-- figures -->\nOf 5,000 places, 11 with the seed 1: **81.8 %** in 2 minutes."
+        "# Head\n<!-- figures -->\nOf 5,000 places, 11 (of 100: the time was over) with the seed 1: **81.8 %** in 2 minutes."
     )
     assert text.endswith("<!-- end of figures -->\nTail\n")
     assert "old" not in text
