@@ -92,6 +92,23 @@ fuzz: .deps/fuzz/.installed  ## fuzz the parsers for FUZZ_SECONDS, guided by cov
 fuzz-self-test: .deps/fuzz/.installed  ## plant faults in the parsers, and check that the fuzzer finds each
 	$(FUZZ) --self-test
 
+# The mutants are made in an environment of their own, because the library for them needs much that nothing else needs.
+.deps/mutation/.installed: pyproject.toml requirements/mutation.txt
+	@echo "installing what makes mutants"
+	@test -x .deps/mutation/bin/pip || $(PYTHON) -m venv .deps/mutation
+	@.deps/mutation/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.deps/mutation/bin/pip install --quiet --disable-pip-version-check $(call packages,mutation,--group mutation) || $(call INSTALL_FAILED,mutation)
+	@touch $@
+
+MUTANTS ?= 1500
+MUTATION_SEED ?= 1
+MUTATION := PYTHONHASHSEED=0 $(BIN)/python -m tests.mutation.run
+mutation: .venv/.test .deps/mutation/.installed  ## change pure code in MUTANTS places, and see that tests fail for 85 % of them; writes docs/MUTATION.md (MODULES=validators/bearer.py: of some modules)
+	$(MUTATION) --mutants $(MUTANTS) --seed $(MUTATION_SEED) $(MODULES)
+
+mutation-self-test: .venv/.test .deps/mutation/.installed  ## weaken a test in a copy, and check that mutants survive there
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.mutation.self_test
+
 WALK_STEPS ?= 1000000
 WALKS := tests/bridge/eras/test_walks_*.py tests/bridge/core/test_walks_*.py tests/bridge/core/test_legacy_session.py
 walks: .venv/.test  ## make WALK_STEPS random steps of the state machines of sessions, processes and eras, with the same seeds each time
@@ -354,4 +371,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test size quick-steps fuzz fuzz-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks
+.PHONY: help install run test size quick-steps fuzz fuzz-self-test mutation mutation-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks

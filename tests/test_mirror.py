@@ -11,7 +11,6 @@ DECLARATIONS = {
     "bridge/admin/servers.py",
     "bridge/commands/doctor/finding.py",
     "bridge/core/effects.py",
-    "bridge/core/exit_codes.py",
     "bridge/core/findings.py",
     "bridge/core/requests.py",
     "bridge/core/shared_effects.py",
@@ -50,7 +49,6 @@ TESTED_AS_A_WHOLE = {
     },
     "tests/bridge/core/test_shared_upstream.py": {
         "bridge/core/forwarded_requests.py",
-        "bridge/core/tasks.py",
         "bridge/core/upstream_handshake.py",
     },
     "tests/transports/client/test_legacy_http.py": {

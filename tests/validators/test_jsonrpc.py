@@ -117,6 +117,8 @@ def test_a_text_that_is_not_json_is_a_parse_error(text):
         (b'{"jsonrpc":"2.0","id":{},"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":[],"method":"a"}', "string or an integer"),
         (b'{"jsonrpc":"2.0","id":"' + b"x" * 257 + b'","method":"a"}', "259 bytes exceeds the limit of 256"),
+        (b'{"jsonrpc":"2.0","id":' + b"1" * 259 + b',"method":"a"}', "259 bytes exceeds the limit of 256"),
+        (b'{"jsonrpc":"2.0","id":' + b"1" * 259 + b',"result":{}}', "259 bytes exceeds the limit of 256"),
         (b'{"jsonrpc":"2.0","id":1,"method":"a","params":[1]}', "params must be an object"),
         (b'{"jsonrpc":"2.0","id":1,"method":"a","params":0}', "params must be an object"),
         (b'{"jsonrpc":"2.0","id":1,"method":null}', "either a result or an error"),

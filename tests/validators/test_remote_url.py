@@ -50,6 +50,15 @@ def test_a_url_has_one_reading(text, authority, target):
 
 
 @pytest.mark.parametrize(
+    ("scheme", "port"),
+    [("http", 80), ("https", 443), ("ws", 80), ("wss", 443), ("socks5", 1080), ("socks5h", 1080)],
+)
+def test_a_scheme_has_a_port(scheme, port):
+    url = parse_remote_url(f"{scheme}://example.com", (scheme,))
+    assert (url.port, url.authority) == (port, "example.com")
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "must begin with"),

@@ -72,7 +72,14 @@ def test_a_response_has_an_address_that_is_not_used(response, rest):
     [
         (b"\x04\0\0\x01\0", "invalid response"),
         (b"\x05\0\0\x02\0", "invalid response"),
+        (b"\x05\x01\0\x01\0", "opened no connection: general failure"),
+        (b"\x05\x02\0\x01\0", "opened no connection: not allowed by its rules"),
+        (b"\x05\x03\0\x01\0", "opened no connection: network unreachable"),
+        (b"\x05\x04\0\x01\0", "opened no connection: host unreachable"),
         (b"\x05\x05\0\x01\0", "opened no connection: connection refused"),
+        (b"\x05\x06\0\x01\0", "opened no connection: no response in time"),
+        (b"\x05\x07\0\x01\0", "opened no connection: CONNECT is not supported"),
+        (b"\x05\x08\0\x01\0", "opened no connection: the type of the address is not supported"),
         (b"\x05\x63\0\x01\0", "opened no connection: code 99"),
     ],
 )

@@ -94,6 +94,20 @@ def test_in_any_time_no_more_is_admitted_than_the_burst_and_the_rate(count, seco
     assert admitted <= burst + now * count / seconds + 1e-6
 
 
+def test_a_bucket_fills_by_its_rate():
+    bucket = TokenBucket(Rate(2, 10, 2), 0.0)
+    bucket.take()
+    bucket.take()
+    assert bucket.wait(0) == 5
+    assert bucket.wait(2.5) == 2.5
+    assert bucket.wait(5) == 0
+    bucket.take()
+    assert bucket.wait(100) == 0
+    bucket.take()
+    bucket.take()
+    assert bucket.wait(100) == 5
+
+
 @pytest.mark.parametrize(("wait", "seconds"), [(0.01, 1), (1, 1), (1.01, 2), (59.5, 60)])
 def test_retry_after_is_whole_and_never_too_early(wait, seconds):
     assert whole_seconds(wait) == seconds

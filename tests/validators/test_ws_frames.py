@@ -69,6 +69,7 @@ def read(*pieces, limit=100_000, now=0.0):
         (frame(8, b""), [Close(0)]),
         (frame(8, b"\x03\xe8"), [Close(1000)]),
         (frame(8, b"\x0b\xb8why"), [Close(3000)]),
+        (frame(8, b"\x13\x87"), [Close(4999)]),
         (frame(8, b"\x03\xe9") + frame(), [Close(1001)]),
     ],
 )
@@ -115,6 +116,7 @@ def test_the_close_reason_of_the_client_is_kept(payload, given):
         (frame(8, b"x"), PROTOCOL_ERROR),
         (frame(8, b"\x03\xe7"), PROTOCOL_ERROR),
         (frame(8, b"\x03\xed"), PROTOCOL_ERROR),
+        (frame(8, b"\x0b\xb7"), PROTOCOL_ERROR),
         (frame(8, b"\x13\x88"), PROTOCOL_ERROR),
         (frame(8, b"\x03\xe8\xff"), NOT_UTF8),
     ],
@@ -273,6 +275,7 @@ def test_a_valid_handshake_is_accepted():
         ({"sec-websocket-key": "a"}, "websocket", 11, 400),
         ({"sec-websocket-key": "!" * 22 + "=="}, "websocket", 11, 400),
         ({"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZR=="}, "websocket", 11, 400),
+        ({"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQAA=="}, "websocket", 11, 400),
         ({"content-length": "3"}, "websocket", 11, 400),
         ({"transfer-encoding": "chunked"}, "websocket", 11, 400),
         ({"sec-websocket-protocol": "other"}, "websocket", 11, 400),
@@ -388,3 +391,12 @@ def _cut(data, cuts):
         return [data]
     places = sorted({cut for cut in cuts if cut < len(data)})
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+@pytest.mark.parametrize("code", [*range(990, 1025), 2999, 3000, 4999, 5000])
+def test_a_close_frame_has_a_code_of_the_registry_or_of_applications(code):
+    registered = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
+    reader = FrameReader(100)
+    [event] = reader.feed(frame(8, code.to_bytes(2, "big")), 0.0)
+    is_valid = code in registered or 3000 <= code < 5000
+    assert (event == Close(code)) == is_valid

@@ -11,6 +11,7 @@ from mcpbridged.bridge.core import aggregate_members
 from mcpbridged.bridge.core.aggregate_members import Membership
 from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Notification
+from mcpbridged.validators.limits import Limits
 from mcpbridged.validators.rejection import Rejection
 
 SERVERS = ("git", "time")
@@ -469,3 +470,29 @@ def test_a_small_surface_has_tools_whatever_the_servers_have():
 
     assert offered() == {"tools": {"listChanged": True}, "prompts": {}}
     assert offered(without=("tools",)) == {"prompts": {}}
+
+
+PAGE = json_object.read(b'{"tools":[{"name":"a"},{"name":"b"}]}')
+PAGE_SIZE = len(b'[{"name":"a"},{"name":"b"}]')
+
+
+def test_a_page_has_its_items():
+    limits = Limits(list_items=5, list_bytes=PAGE_SIZE)
+    assert [bytes(one) for one in merge.page("tools/list", PAGE, 3, limits)] == [
+        b'{"name":"a"}',
+        b'{"name":"b"}',
+    ]
+    assert merge.page("tools/list", {}, 0, limits) == []
+
+
+@pytest.mark.parametrize(
+    ("held", "limits", "key"),
+    [
+        (4, Limits(list_items=5), "list_items"),
+        (9, Limits(list_items=5), "list_items"),
+        (0, Limits(list_bytes=PAGE_SIZE - 1), "list_bytes"),
+    ],
+)
+def test_a_page_beyond_the_limits_is_refused(held, limits, key):
+    with pytest.raises(Rejection, match=f"limits.{key}"):
+        merge.page("tools/list", PAGE, held, limits)

@@ -121,6 +121,11 @@ def test_names_that_differ_little_are_similar():
     ]
 
 
+def test_the_order_of_similar_names_does_not_matter():
+    assert [*similar_names(["readFile", "read_file"])] == [("readFile", "read_file")]
+    assert [*similar_names(["read_file", "readFile"])] == [("read_file", "readFile")]
+
+
 def test_deep_values_are_left_out():
     value: object = "deep"
     for _ in range(2000):

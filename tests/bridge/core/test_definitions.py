@@ -65,6 +65,23 @@ def test_a_deep_value_has_a_canonical_form():
     assert canonical(value) == json.dumps(value)
 
 
+@pytest.mark.parametrize(
+    ("around", "depth", "equal"),
+    [
+        (lambda value: {"a": value}, 198, True),
+        (lambda value: [value], 198, True),
+        (lambda value: {"a": value}, 201, False),
+        (lambda value: [value], 201, False),
+    ],
+)
+def test_sets_are_compared_as_sets_to_a_depth_of_200(around, depth, equal):
+    first: object = {"required": ["a", "b"]}
+    second: object = {"required": ["b", "a"]}
+    for _ in range(depth):
+        first, second = around(first), around(second)
+    assert (canonical(first) == canonical(second)) == equal
+
+
 def test_a_definition_is_named_by_its_kind():
     found = definitions_in(KINDS[0], [TOOL, {"name": 1}, "text"])
     assert [one.label for one in found] == ["tool read", "tool", "tool"]
@@ -78,9 +95,9 @@ def test_members_that_depend_on_the_era_of_the_client_are_removed():
     tool = {
         "name": "a",
         "execution": {"taskSupport": "optional"},
-        "inputSchema": {"anyOf": [{"properties": {"b": {"x-mcp-header": "C", "type": "string"}}}]},
+        "inputSchema": {"anyOf": [{"properties": {"b": {"x-mcp-header": "C", "type": "string", "z": 1}}}]},
     }
-    expected = {"name": "a", "inputSchema": {"anyOf": [{"properties": {"b": {"type": "string"}}}]}}
+    expected = {"name": "a", "inputSchema": {"anyOf": [{"properties": {"b": {"type": "string", "z": 1}}}]}}
     for output in ({"type": "string"}, around, {**around, "$schema": "s"}, None, []):
         assert of_any_era({**tool, "outputSchema": output}) == expected
     assert of_any_era(tool) == expected

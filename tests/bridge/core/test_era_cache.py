@@ -118,6 +118,9 @@ def test_restored_facts_are_valid_for_the_rest_of_their_lifetime_and_unconfirmed
     assert cache.facts(1040) == {MODERN: True, LEGACY: None}
     cache.on_probe(1050, modern=True)
     assert not cache.is_restored
+    cache.restore(1000, 60, modern=None, legacy=True)
+    assert cache.for_legacy_client(1040) == LEGACY
+    assert cache.for_legacy_client(1041) == ""
     cache.restore(1000, 0, modern=None, legacy=True)
     assert cache.for_legacy_client(1000) == LEGACY
     cache.on_mismatch()

@@ -45,6 +45,21 @@ def test_the_unrestricted_grant_restricts_nothing():
     assert not everything.denied("vendor/method")
 
 
+@pytest.mark.parametrize(
+    "grant",
+    [
+        Grant(allow=("a",)),
+        Grant(deny=("a",)),
+        Grant(methods=("tools/*",)),
+        Grant(methods=("*", "tools/*")),
+        Grant(without=("prompts",)),
+        Grant(read_only=True),
+    ],
+)
+def test_a_grant_with_any_restriction_restricts(grant):
+    assert policy(grant).restricts
+
+
 def test_without_a_grant_nothing_is_permitted():
     nothing = policy()
     assert nothing.restricts

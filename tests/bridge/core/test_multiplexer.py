@@ -927,6 +927,22 @@ def test_each_caller_of_a_shared_server_has_what_is_its_own():
     assert talk.it.in_flight == 2  # the subscription of the other, and the call
 
 
+def test_changed_permissions_end_no_subscription_of_another_principal():
+    talk = Talk()
+    talk.ask(1, "subscriptions/listen", params(notifications={}), principal="a")
+    talk.ask(2, "subscriptions/listen", params(notifications={}), principal="c")
+    assert [*talk.it.on_permissions_changed("b")] == []
+    assert talk.it.in_flight == 2
+
+
+def test_requests_that_wait_for_the_tools_are_in_flight():
+    talk = Talk()
+    talk.ask(1, "tools/call", params(name="a", arguments={}), headers={"mcp-param-region": "another"})
+    assert talk.it.in_flight == 1
+    talk.ask(2, "prompts/list")
+    assert talk.it.in_flight == 2
+
+
 # ---- requests whose end is reported
 
 

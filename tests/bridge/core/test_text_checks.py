@@ -28,6 +28,10 @@ class World:
         return [(one.kind, one.path, one.keyword, one.refused) for one in self.findings]
 
 
+def message_is_refused(response):
+    return bool(bytes(response.error))
+
+
 def message_of(response):
     assert not bytes(response.result)
     fault = json.loads(response.error)
@@ -63,6 +67,20 @@ def test_a_bad_media_type_or_base64_refuses_the_result(member, value, path, keyw
     assert text.endswith(" (content.mime)")
     assert world.found == [(MIME, path, keyword, True)]
     assert world.findings[0].tool == "draw"
+
+
+@pytest.mark.parametrize("modes", [{"schemes": REFUSE}, {"characters": REFUSE}])
+def test_a_check_that_is_off_refuses_nothing(modes):
+    world = World(**modes)
+    assert not message_is_refused(world.result({"content": [{**IMAGE, "mimeType": 5, "data": "A"}]}))
+    assert world.found == []
+
+
+def test_schemes_that_are_not_checked_pass():
+    world = World(mime=REFUSE, characters=REFUSE)
+    link = {"type": "resource_link", "uri": "javascript:x", "name": "a"}
+    assert not message_is_refused(world.result({"content": [link]}))
+    assert world.found == []
 
 
 def test_absent_values_pass():

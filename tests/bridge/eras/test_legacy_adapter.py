@@ -879,6 +879,8 @@ def test_a_call_that_the_server_has_answered_makes_room_for_one_that_waits():
         (Profile(), "elicitation/create", FORM, -32601),
         (Profile(url=True), "elicitation/create", FORM, -32602),
         (Profile(form=True), "elicitation/create", {"mode": "url", "url": "x"}, -32602),
+        (Profile(url=True), "elicitation/create", {"mode": "form"}, -32602),
+        (Profile(url=True), "elicitation/create", {"mode": "zoo"}, -32602),
         (Profile(sampling=True), "sampling/createMessage", {"tools": []}, -32602),
         (EVERYTHING, "tasks/get", {}, -32601),
     ],
@@ -1390,6 +1392,9 @@ def test_subscriptions_are_limited():
     [(_, error)] = to_client(
         talk.ask(4, "subscriptions/listen", listening(resourceSubscriptions=["u:a", "u:b"]))
     )
+    assert error["code"] == -32602
+    assert to_client(talk.ask(5, "subscriptions/listen", listening(resourceSubscriptions=["u:a"]))) == []
+    [(_, error)] = to_client(talk.ask(6, "subscriptions/listen", listening(resourceSubscriptions=["u:b"])))
     assert error["code"] == -32602
 
 

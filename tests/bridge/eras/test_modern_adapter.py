@@ -769,10 +769,14 @@ def test_subscribing_at_a_server_without_subscriptions_fails():
 
 
 def test_subscriptions_are_limited():
-    talk = Talk(offered=LIVELY, limits=Limits(stream_messages=1))
-    talk.ask(7, "resources/subscribe", {"uri": "u:a"})
-    [(_, error)] = to_client(talk.ask(8, "resources/subscribe", {"uri": "u:b"}))
-    assert error["code"] == -32602
+    talk = Talk(offered=LIVELY, limits=Limits(stream_messages=2))
+    assert to_client(talk.ask(7, "resources/subscribe", {"uri": "u:a"})) == []
+    assert to_client(talk.ask(8, "resources/subscribe", {"uri": "u:b"})) == []
+    # Of the same resource, there is one subscription.
+    assert to_client(talk.ask(9, "resources/subscribe", {"uri": "u:b"})) == []
+    [(id_, error)] = to_client(talk.ask(10, "resources/subscribe", {"uri": "u:c"}))
+    assert (id_, error["code"]) == (10, -32602)
+    assert error["message"] == "the limit of 2 subscribed resources is reached"
 
 
 def test_a_listen_that_the_server_refuses_or_ends_at_once_refuses_the_subscription():

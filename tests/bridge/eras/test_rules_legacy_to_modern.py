@@ -8,7 +8,14 @@ import pytest
 from mcpbridged.bridge.core import errors
 from mcpbridged.bridge.core.errors import read_fault
 from mcpbridged.bridge.eras import rules_legacy_to_modern
-from mcpbridged.bridge.eras.rules_legacy_to_modern import Profile, has_failed, profile_of
+from mcpbridged.bridge.eras.rules_legacy_to_modern import (
+    Profile,
+    has_failed,
+    is_plain_call,
+    profile_of,
+    removable_suffix,
+)
+from mcpbridged.validators import json_object
 from mcpbridged.validators.jsonrpc import Response
 
 
@@ -97,3 +104,43 @@ def test_t21_the_data_of_an_error_is_kept(error, uri, kept):
 def test_t21_of_a_fault_of_an_odd_shape_the_rest_is_read(code, read):
     fault = errors.read_fault(b'{"code":%b,"message":"cut \\ud83d","data":"\\ud83d"}' % code)
     assert (fault.code, fault.message, bytes(fault.data)) == (read, "cut \ufffd", b'"\\ud83d"')
+
+
+ENVELOPE = b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}'
+
+
+@pytest.mark.parametrize(
+    ("meta", "is_removed"),
+    [
+        (ENVELOPE, True),
+        (b"{}", True),
+        (b'{"progressToken":1}', False),
+        (b'{"io.modelcontextprotocol/logLevel":"info"}', False),
+        (b'{"a\\u0062":1}', False),
+        (b'{"own":1}', False),
+        (b'{"own":"%b"}' % (b"x" * 5000), False),
+    ],
+)
+def test_a_meta_with_the_envelope_alone_is_removed_with_the_end_of_the_params(meta, is_removed):
+    params = b'{"name":"a","arguments":{},"_meta":%b}' % meta
+    ending = b',"_meta":%b}' % meta
+    assert removable_suffix(params, json_object.peek(params)) == (ending if is_removed else b"")
+
+
+def test_a_meta_that_is_not_the_last_member_is_not_removed_with_the_end():
+    params = b'{"_meta":%b,"name":"a"}' % ENVELOPE
+    assert removable_suffix(params, json_object.peek(params)) == b""
+
+
+@pytest.mark.parametrize(
+    ("params", "is_plain"),
+    [
+        (b'{"name":"a","arguments":{"b":1},"_meta":{}}', True),
+        (b'{"name":"a","arguments":{"b":1} ,"_meta":{}}', False),
+        (b'{"name":"a","arguments":{"b":1},"c":2,"_meta":{}}', False),
+        (b'{"name":"a","arguments":{"b":1}}', False),
+        (b'{"name":"a","_meta":{}}', False),
+    ],
+)
+def test_a_plain_call_has_a_name_and_arguments_alone(params, is_plain):
+    assert is_plain_call(params, b',"_meta":{}}') == is_plain
