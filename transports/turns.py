@@ -186,7 +186,6 @@ class PrincipalTurns:
         wake()
         try:
             await event.wait()
-            self._granted = False
         except trio.Cancelled:
             queue = self.queues.get(principal)
             if queue is not None and event in queue:
@@ -194,6 +193,10 @@ class PrincipalTurns:
                 if not queue:
                     del self.queues[principal]
             raise
+        finally:
+            # Also if the task was cancelled, and then got the turn before it ran.
+            if event.is_set():
+                self._granted = False
 
 
 activity: Final = Activity()

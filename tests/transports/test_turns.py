@@ -82,6 +82,24 @@ async def test_a_task_that_is_cancelled_takes_no_turn(anyio_backend):
     assert order == ["a", "c", "c"]
 
 
+async def test_a_turn_of_a_task_that_is_being_cancelled_is_given_back(anyio_backend):
+    turns, order = PrincipalTurns(), []
+    turns.connect(lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as inner:
+                await started(inner, turns, order, "a", "b")
+                await started(nursery, turns, order, "c")
+                scope.cancel()
+                # The cancelled task has not run yet, and the turn is its own.
+                turns.begin_round()
+        assert order == ["a"]
+        turns.begin_round()
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == ["a", "c"]
+
+
 async def test_a_free_turn_belongs_to_one_task_until_it_has_run(anyio_backend):
     turns, order = PrincipalTurns(), []
     turns.connect(lambda: None)
