@@ -183,19 +183,27 @@ class Daemon(Bridge):
         self.control("POST", f"restart?server={quote(server)}")
 
 
+def _listen(sock: socket.socket, received: list[str]) -> None:
+    while data := sock.recv(4096):
+        received += data.decode().split("\n")
+
+
 class ServiceManager:
-    """The notification socket of a service manager (sd_notify(3))."""
+    """The notification socket of a service manager (sd_notify(3)). It is closed with the last reference."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "notify"
         self.received: list[str] = []
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(str(self.path))
-        threading.Thread(target=self._listen, daemon=True).start()
+        # The thread has no reference to this object.
+        self._thread = threading.Thread(target=_listen, args=(self._sock, self.received), daemon=True)
+        self._thread.start()
 
-    def _listen(self) -> None:
-        while True:
-            self.received += self._sock.recv(4096).decode().split("\n")
+    def __del__(self) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._sock.close()
 
     def wait_for(self, word: str, count: int = 1) -> None:
         end = time.monotonic() + 20
