@@ -119,7 +119,7 @@ def _name(file: Path) -> str:
 
 def places(processors: int) -> tuple[int, int]:
     """Return the number of processes for tests that wait, and of those for tests that compute."""
-    return min(processors + 1, 8), min(max(processors - 1, 1), 8)
+    return min(2 * processors, 8), min(max(processors - 1, 1), 8)
 
 
 class Runner:

@@ -96,7 +96,7 @@ def test_all_test_files_are_in_one_unit_each():
 
 def test_there_are_places_for_both_kinds_of_tests_on_every_machine():
     assert places(1) == (2, 1)
-    assert places(2) == (3, 1)
+    assert places(2) == (4, 1)
     assert places(64) == (8, 8)
 
 

@@ -124,7 +124,7 @@ async def test_short_lines_for_a_child_that_does_not_read_are_limited_in_memory(
     limits = Limits(stdin_bytes=2**18)
     tracemalloc.start()
     try:
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             async with trio.open_nursery() as nursery:
                 child, _ = await start(spawner, nursery, limits=limits)
                 os.kill(child.pid, signal.SIGSTOP)
