@@ -4,6 +4,7 @@ An example of Hypothesis has no time limit, because machines may be busy. In CI 
 coverage does not depend on chance.
 """
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -13,7 +14,7 @@ import trio.testing
 import trustme
 from hypothesis import HealthCheck, settings
 
-from .support.left_behind import nothing_left
+from .support.left_behind import nothing_left, shared
 
 _SLOW = [HealthCheck.too_slow]
 settings.register_profile("here", deadline=None, suppress_health_check=_SLOW)
@@ -31,6 +32,13 @@ def _state_of_the_tests():
     """Keep the token of bridges that inherit the environment out of the home directory of the user."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", folder)
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef):
+    """A fixture of a module or of all tests may begin in the middle of the first test that asks for it."""
+    with contextlib.nullcontext() if fixturedef.scope == "function" else shared():
         yield
 
 

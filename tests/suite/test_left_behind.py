@@ -11,7 +11,7 @@ import anyio
 import pytest
 import trio
 
-from ..support.left_behind import nothing_left
+from ..support.left_behind import nothing_left, shared
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +67,16 @@ def test_a_planted_descriptor_that_is_left_is_found(make):
     made = []
     with pytest.raises(AssertionError, match=r"the descriptor \d+ of (pipe|socket)"), nothing_left():
         made += make()
+    for number in made:
+        os.close(number)
+
+
+def test_a_fixture_that_several_tests_share_may_begin_in_a_test():
+    made = []
+    with nothing_left(), shared():
+        made += os.pipe()
+    with pytest.raises(AssertionError, match="pipe"), nothing_left():
+        made += os.pipe()
     for number in made:
         os.close(number)
 

@@ -20,6 +20,8 @@ _OF_TRIO: Final = frozenset({"<TrioToken.run_sync_soon task>"})
 # Tests replace functions of os, also until after the look at descriptors.
 _listdir, _readlink = os.listdir, os.readlink
 _DESCRIPTORS: Final = "/proc/self/fd"
+# Open descriptors of fixtures that several tests share, with their targets.
+_shared: Final[set[tuple[int, str]]] = set()
 
 
 class Steps(trio.abc.Instrument):
@@ -63,6 +65,14 @@ def _descriptors() -> dict[int, str]:
 
 
 @contextmanager
+def shared():
+    """Let a test leave what the block opens, which is the work of a fixture that other tests use as well."""
+    before = _descriptors().items()
+    yield
+    _shared.update(_descriptors().items() - before)
+
+
+@contextmanager
 def nothing_left(longest: float = LONGEST_STEP):
     """Require that the block leaves no task, no descriptor and no step above `longest` (seconds). Raises AssertionError."""
     steps, left = Steps(longest), []
@@ -85,10 +95,10 @@ def nothing_left(longest: float = LONGEST_STEP):
         patch.setattr(trio, "run", watched(run))
         patch.setattr(trio.lowlevel, "start_guest_run", watched(start_guest_run))
         yield
-    new = _descriptors().items() - before.items()
+    new = _descriptors().items() - before.items() - _shared
     if new:
         # Objects in cycles are closed by a collection.
         gc.collect()
-        new = _descriptors().items() - before.items()
+        new = _descriptors().items() - before.items() - _shared
     left += [f"the descriptor {number} of {target} was left" for number, target in sorted(new)]
     assert not left + steps.slow, left + steps.slow

@@ -271,14 +271,14 @@ async def test_many_requests_that_are_cancelled_leave_no_descriptor(moment, secu
                     await trio.sleep(0.02)
                 elif moment != "connect":
                     expected = len(server.requests) // 100 * 100 + 100
-                    with trio.fail_after(20):
+                    with trio.fail_after(60):
                         while len(server.requests) < expected or (moment == "body" and waiting < expected):
                             await trio.sleep(0.001)
                 else:
                     await trio.testing.wait_all_tasks_blocked()
                 for scope in scopes:
                     scope.cancel()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while ended < server.connections or open_files() > before:
                 await trio.sleep(0.01)
         assert not client._open
