@@ -71,6 +71,14 @@ def test_a_planted_descriptor_that_is_left_is_found(make):
         os.close(number)
 
 
+def test_descriptors_of_clients_of_daemons_are_not_looked_at():
+    made = []
+    with nothing_left(descriptors=False):
+        made += os.pipe()
+    for number in made:
+        os.close(number)
+
+
 def test_a_fixture_that_several_tests_share_may_begin_in_a_test():
     made = []
     with nothing_left(), shared():
