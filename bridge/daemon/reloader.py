@@ -112,9 +112,9 @@ class Reloader:
             yield
 
     def start_reload(self) -> None:
-        """Start a reload in a task of its own, unless one waits. An error is logged."""
+        """Start a reload in a task of its own, unless one waits or the daemon stops. An error is logged."""
         # Reading a secret may take its time, and a signal that stops the daemon must not wait for it.
-        if self._next is None and self._nursery is not None:
+        if self._next is None and self._nursery is not None and not self._is_stopping:
             self._nursery.start_soon(self._reload)
 
     async def _reload(self) -> None:

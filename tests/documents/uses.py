@@ -202,6 +202,9 @@ WRITTEN: dict[str, list[tuple[str, Use]]] = {
         ('validate = "strict"', Config()),
         ("the message does not fit", Text("message")),
     ],
+    "docs/MUTATION.md": [
+        ("make mutation", Targets()),
+    ],
     "docs/METRICS.md": [
         ("[metrics]", Config(("git",))),
         ("scrape_configs:", Jobs()),
