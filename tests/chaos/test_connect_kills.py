@@ -287,7 +287,7 @@ async def test_official_clients_survive_kills_of_the_daemon(home, mode, variable
                 await trio.to_thread.run_sync(killed.kill, dice.random() * 0.5)
 
     try:
-        with trio.fail_after(60 + CALLS / 5):
+        with trio.fail_after(180 + CALLS / 5):
             async with Client(stdio_client(server), mode=mode) as client, trio.open_nursery() as nursery:
                 nursery.start_soon(kill)
                 for _ in range(AT_ONCE):

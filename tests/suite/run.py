@@ -26,12 +26,11 @@ from .kinds import Counts, Recorder, table
 
 ROOT: Final = Path(__file__).parents[2]
 OUTPUT: Final = ROOT / "build/tests"
-# Tests that start whole daemons. The longest files are in the first folders; the last ones to start should be short.
-WAITING: Final = ("chaos", "e2e", "hostile", "cases", "documents", "container/test_lint.py")
+# Tests that start whole daemons, or have time limits. The longest files are in the first folders; the last ones to start should be short.
+WAITING: Final = ("chaos", "e2e", "hostile", "cases", "transports", "documents", "container/test_lint.py")
 COMPUTING: Final = (
     "security",
     "supply_chain",
-    "transports",
     "bridge",
     "validators",
     "fuzz",
