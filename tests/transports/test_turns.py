@@ -1,5 +1,6 @@
 """Turns of clients and servers in the rounds of the poller."""
 
+import contextlib
 import time
 from functools import partial
 
@@ -100,30 +101,25 @@ async def test_a_turn_of_a_task_that_is_being_cancelled_is_given_back(anyio_back
         assert order == ["a", "c"]
 
 
-async def test_a_free_turn_belongs_to_one_task_until_it_has_run(anyio_backend):
-    turns, order = PrincipalTurns(), []
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_free_turn_belongs_to_one_task_until_it_has_run(anyio_backend, monkeypatch, is_cancelled):
+    turns, rounds = PrincipalTurns(), []
     turns.connect(lambda: None)
 
-    async def take(name):
-        await turns.wait("a")
-        order.append(name)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(take, "first")
-        nursery.start_soon(take, "second")
-        while turns.free:
-            await trio.lowlevel.checkpoint()
-        # Rounds of a poller before the first task has run.
+    async def checkpoint():
+        # Rounds of a poller before the task runs.
         for _ in range(3):
             turns.begin_round()
-        await trio.testing.wait_all_tasks_blocked()
-        assert len(order) == 1
-        with trio.CancelScope() as scope:
-            turns.free = True
-            scope.cancel()
-            await turns.wait("a")
-        turns.begin_round()
-    assert len(order) == 2
+            rounds.append(turns.free)
+        if is_cancelled:
+            raise KeyError
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyError):
+        patch.setattr(trio.lowlevel, "checkpoint", checkpoint)
+        await turns.wait("a")
+    assert rounds == [False] * 3
+    turns.begin_round()
+    assert turns.free
 
 
 @pytest.fixture
