@@ -262,7 +262,7 @@ posture: .venv/.test  ## check that the proof of each security claim exists; wri
 
 # STRICT=1 also fails for a gate that needs a network or a program that is not there.
 GATES := $(BIN)/python -m tests.security.run $(if $(STRICT),--strict)
-security-tools: .venv/.lint .deps/security/.installed .deps/supply/.installed .deps/fuzz/.installed
+security-tools: .venv/.lint .deps/security/.installed .deps/supply/.installed .deps/fuzz/.installed .deps/mutation/.installed
 
 security: security-tools  ## run the fast security gates
 	@$(GATES) --fast

@@ -44,7 +44,7 @@ class ControlApi:
         self,
         supervisor: Supervisor,
         status: Callable[[], Status],
-        reload: "Reload",
+        reload: Reload,
         restart: Callable[[str], Awaitable[None]],
         limits: Limits,
         daemon_info: Callable[[], DaemonInfo],
