@@ -67,13 +67,18 @@ test: .venv/.test  ## run all tests that need Python only, with coverage; writes
 	@echo "branch coverage of pure code must be 100 %:"
 	@$(BIN)/coverage report --fail-under=100 --include='*/validators/*,*/bridge/core/*,*/bridge/eras/*,*/bridge/events/*,*/bridge/aggregate/merge.py,*/bridge/aggregate/uri_templates.py,*/bridge/aggregate/tool_names.py,*/bridge/aggregate/search_surface.py,*/bridge/config/aggregate_checks.py,*/bridge/config/import_*.py,*/bridge/config/json_edit.py,*/bridge/config/yaml_edit.py,*/bridge/commands/client_snippets.py,*/transports/process/lines.py,*/transports/endpoints/sse_codec.py'
 
+# Make .deps/GROUP with the packages of a dependency group. The second argument says what is done.
+define environment
+@echo "$(2)"
+@test -x .deps/$(1)/bin/pip || $(PYTHON) -m venv .deps/$(1)
+@.deps/$(1)/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+@.deps/$(1)/bin/pip install --quiet --disable-pip-version-check $(call packages,$(1),--group $(1)) || $(call INSTALL_FAILED,$(1))
+@touch .deps/$(1)/.installed
+endef
+
 # The tools of the gates contradict the tests in their dependencies, so they have an environment of their own.
 .deps/security/.installed: pyproject.toml requirements/security.txt
-	@echo "installing the tools of the security gates"
-	@test -x .deps/security/bin/pip || $(PYTHON) -m venv .deps/security
-	@.deps/security/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@.deps/security/bin/pip install --quiet --disable-pip-version-check $(call packages,security,--group security) || $(call INSTALL_FAILED,security)
-	@touch $@
+	$(call environment,security,installing the tools of the security gates)
 
 # The fuzzer has an environment of its own, which also finds what the tests have: atheris has no packages for some machines.
 .deps/fuzz/.installed: .venv/.test requirements/fuzz.txt
@@ -94,11 +99,7 @@ fuzz-self-test: .deps/fuzz/.installed  ## plant faults in the parsers, and check
 
 # The mutants are made in an environment of their own, because the library for them needs much that nothing else needs.
 .deps/mutation/.installed: pyproject.toml requirements/mutation.txt
-	@echo "installing what makes mutants"
-	@test -x .deps/mutation/bin/pip || $(PYTHON) -m venv .deps/mutation
-	@.deps/mutation/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@.deps/mutation/bin/pip install --quiet --disable-pip-version-check $(call packages,mutation,--group mutation) || $(call INSTALL_FAILED,mutation)
-	@touch $@
+	$(call environment,mutation,installing what makes mutants)
 
 MUTANTS ?= 1500
 MUTATION_SEED ?= 1
@@ -302,11 +303,7 @@ bench: .venv/.test  ## measure against the floor and other bridges (needs Node 2
 # The tools that check dependencies and packages have an environment of their own.
 SUPPLY := .deps/supply/bin
 .deps/supply/.installed: pyproject.toml requirements/supply.txt
-	@echo "installing what the checks of dependencies and packages need"
-	@$(PYTHON) -m venv .deps/supply
-	@$(SUPPLY)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(SUPPLY)/pip install --quiet --disable-pip-version-check $(call packages,supply,--group supply) || $(call INSTALL_FAILED,supply)
-	@touch $@
+	$(call environment,supply,installing what the checks of dependencies and packages need)
 
 deps-update: .deps/supply/.installed  ## write requirements/ with the newest versions and their hashes
 	$(SUPPLY)/python -m tests.supply_chain.lock update
