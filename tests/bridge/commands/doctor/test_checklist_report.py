@@ -107,10 +107,12 @@ def test_the_commands_of_the_service_make_their_items_done(machine, tmp_path):  
     machine.home.joinpath(".config/mcp-bridge").chmod(0o700)
     folder = machine.home / ".config/mcp-bridge"
     write(folder, WHOLE)
-    before = printed(folder, HOME=str(machine.home))
+    # A short folder for the socket, whose path has at most 107 bytes.
+    variables = {"HOME": str(machine.home), "XDG_RUNTIME_DIR": str(tmp_path)}
+    before = printed(folder, **variables)
     assert "mcp-bridge service install --check-timer" in before.stdout
     assert machine.do("install", "--check-timer").returncode == 0
-    items = json.loads(printed(folder, "--json", HOME=str(machine.home)).stdout)["items"]
+    items = json.loads(printed(folder, "--json", **variables).stdout)["items"]
     states = {item["name"]: item["state"] for item in items}
     assert (states["server audits"], states["resource limits"]) == (DONE, DONE)
     assert [name for name, state in states.items() if state == OPEN and name != "container"] == []
