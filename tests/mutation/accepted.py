@@ -8,7 +8,7 @@ from .mutant import Key
 
 FILE: Final = Path(__file__).with_name("accepted.toml")
 # The first word of a reason.
-KINDS: Final = ("equivalent", "performance", "text", "defence")
+KINDS: Final = ("equivalent", "performance", "bound", "text", "defence")
 
 
 def accepted(text: str) -> dict[Key, str]:
