@@ -1,6 +1,7 @@
 """The same work on several threads."""
 
 import threading
+import time
 
 import pytest
 
@@ -14,6 +15,19 @@ def test_results_come_in_order_and_each_is_reported():
         n * n for n in range(20)
     ]
     assert len(done) == 20
+
+
+def test_an_item_is_reported_before_its_result_is_yielded():
+    done = []
+
+    def slow():
+        time.sleep(0.05)
+        done.append(1)
+
+    results = map_in_threads(lambda item: item, range(3), 1, slow)
+    for count in (1, 2, 3):
+        next(results)
+        assert len(done) >= count
 
 
 @pytest.mark.parametrize(("items", "count"), [(10, 4), (3, 3)])
