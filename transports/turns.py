@@ -226,6 +226,13 @@ def note(principal: str) -> None:
     activity.note(principal)
 
 
+async def give_way(principal: str) -> None:
+    """Wait for a turn of this principal, if several are active."""
+    activity.note(principal)
+    if activity.several:
+        await backlog_turns.wait(principal)
+
+
 def begin_round() -> None:
     """Begin a round of all kinds of turns."""
     if activity.several:

@@ -15,6 +15,7 @@ _PREFACE: Final = len(_MAGIC)
 _HEADER: Final = 9
 # Frames in one piece.
 _FRAMES: Final = 16
+_FEW: Final = 2
 # A DATA frame below this size (bytes) that does not end its stream costs more than it carries.
 _TINY: Final = 32
 # WINDOW_UPDATE frames that a client may send for each piece of data that was sent to it.
@@ -109,11 +110,12 @@ class FrameMeter:
         """Count a piece of data that was sent, for which the client may update its windows."""
         self._updates = min(self._updates + _UPDATES_FOR_A_SEND, 4096)
 
-    def cut(self, data: bytes, start: int, now: float) -> int:
-        """Return the end of the piece that begins at `start`: a few frames, or one request before the first admission.
+    def cut(self, data: bytes, start: int, now: float, *, few: bool = False) -> int:
+        """Return the end of the piece that begins at `start`: some frames, or one request before the first admission.
 
-        `now` is a time (seconds). Raises FrameFlood.
+        `now` is a time (seconds). With `few` the piece has as many frames as a short request. Raises FrameFlood.
         """
+        most = _FEW if few else _FRAMES
         end, frames, heads = start, 0, self.heads
         while end < len(data):
             if self._missing:
@@ -122,7 +124,7 @@ class FrameMeter:
                 self._missing -= step
                 self._finish()
                 continue
-            if frames >= _FRAMES or (self.heads > heads and not self.admitted):
+            if frames >= most or (self.heads > heads and not self.admitted):
                 break
             part = data[end : end + _HEADER - len(self._header)]
             self._header += part

@@ -11,7 +11,7 @@ import trio.testing
 from mcpbridged.transports import turns as turns_module
 from mcpbridged.transports.poller import Poller
 from mcpbridged.transports.shares import SLICE
-from mcpbridged.transports.turns import Activity, Allowance, PrincipalTurns, Turns, backlog_turns
+from mcpbridged.transports.turns import Activity, Allowance, PrincipalTurns, Turns, backlog_turns, give_way
 
 pytestmark = pytest.mark.anyio
 
@@ -255,6 +255,30 @@ async def test_a_quiet_client_waits_for_one_turn_of_a_flood(anyio_backend):
                 assert len(handled) - before <= 3
         nursery.cancel_scope.cancel()
     poller.close()
+
+
+@pytest.mark.parametrize("others", [False, True])
+async def test_a_task_gives_way_only_beside_another_principal(anyio_backend, monkeypatch, others):
+    turns, activity, order = PrincipalTurns(), Activity(), []
+    turns.connect(lambda: None)
+    monkeypatch.setattr(turns_module, "backlog_turns", turns)
+    monkeypatch.setattr(turns_module, "activity", activity)
+    if others:
+        activity.note("ann")
+
+    async def work():
+        await give_way("bob")
+        order.append("bob")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(work)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(order) == (1 if others else 3)
+        for _ in range(2):
+            turns.begin_round()
+            await trio.testing.wait_all_tasks_blocked()
+    assert len(order) == 3
 
 
 def test_turns_are_shorter_while_several_principals_are_active(monkeypatch):

@@ -28,10 +28,10 @@ def admitted(now=0.0):
     return meter
 
 
-def pieces(meter, data, now=0.0):
+def pieces(meter, data, now=0.0, **how):
     found, at = [], 0
     while at < len(data):
-        end = meter.cut(data, at, now)
+        end = meter.cut(data, at, now, **how)
         found.append(data[at:end])
         at = end
     return found
@@ -40,6 +40,11 @@ def pieces(meter, data, now=0.0):
 def test_a_piece_has_sixteen_frames():
     ping = frame(PING, b"12345678")
     assert pieces(admitted(), ping * 40) == [ping * 16, ping * 16, ping * 8]
+
+
+def test_a_piece_of_few_frames_has_two():
+    ping = frame(PING, b"12345678")
+    assert pieces(admitted(), ping * 5, few=True) == [ping * 2, ping * 2, ping]
 
 
 def test_an_incomplete_frame_is_in_a_piece_and_counted_once():

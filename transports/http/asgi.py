@@ -23,6 +23,7 @@ from ..options import ANONYMOUS, JSON, Headers
 from ..ports import UpgradedStream
 from ..send_queue import SendQueue
 from ..ticker import TICK
+from ..turns import give_way
 from .gate import UNKNOWN_PEER
 from .quota import NO_HEAD, REFUSED, Seat
 from .responses import (
@@ -136,6 +137,8 @@ class AsgiApp:
         self._seat.identify(principal)
         self._seat.set_state(NO_HEAD)
         exchange.principal, exchange.admitted = principal, True
+        # Hypercorn begins all requests of a connection at once.
+        await give_way(principal)
         await self._service.route(head, exchange.principal)(exchange)
 
 
@@ -340,6 +343,7 @@ class AsgiExchange:
         # Hypercorn sends to a closed connection without an error.
         if self._line.broken:
             raise ConnectionError("the peer does not read")
+        await give_way(self.principal)
         progress, seconds = self._line.progress, self._service.limits.write_stall_seconds
         with trio.move_on_after(seconds) as timeout:
             await self._send(event)

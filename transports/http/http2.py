@@ -46,6 +46,7 @@ from ...validators.limits import Limits
 from ...validators.rejection import Rejection
 from ..correlation import headers_of
 from ..options import JSON
+from ..turns import activity, give_way
 from .asgi import AsgiApp, AsgiScope, Send, head_of
 from .gate import KeysNeeded, Peer
 from .quota import CHECKING, NO_HEAD, REFUSED, Seat
@@ -388,6 +389,7 @@ class _OwnedStream:
         await self._wait_for_gate()
         while True:
             if self._at < len(self._received) and not self._last_frames:
+                await give_way(self._seat.principal)
                 if piece := self._piece():
                     return piece
                 continue
@@ -435,7 +437,7 @@ class _OwnedStream:
         meter.admitted = bool(seat.principal)
         heads = meter.heads
         try:
-            end = meter.cut(self._received, self._at, trio.current_time())
+            end = meter.cut(self._received, self._at, trio.current_time(), few=activity.several)
         except FrameFlood as flood:
             self._service.refusals.note(f"http2_{flood.name}", self._peer)
             self._end(enhance_your_calm(meter.last_stream))
@@ -484,6 +486,7 @@ class _OwnedStream:
     async def send_all(self, data: bytes) -> None:
         """Send all data. Raises trio.BrokenResourceError, also when the peer does not read for too long."""
         self._meter.sent()
+        await give_way(self._seat.principal)
         try:
             async with self._sending:
                 if self.broken:

@@ -9,6 +9,7 @@ import os
 import termios
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -18,10 +19,11 @@ from ..memory import LARGE, large_messages
 from ..poller import OnFault, Poller
 from ..server_io import ChildBusy, ChildGone, Watchers
 from ..ticker import PausableClock
-from .lines import LARGE_LINE
 
 # Time for the queue to be written before the pipe is closed (seconds).
 _FLUSH_SECONDS: Final = 1.0
+# A line of this size (bytes) is written without a copy, and its end on its own. A pipe takes no more at once by default.
+_LARGE: Final = 64 * 1024
 # The most bytes that are gathered in one round of the poller.
 _GATHERED: Final = 16 * 1024
 
@@ -41,7 +43,7 @@ class _Unwritten:
     def add(self, data: memoryview) -> None:
         """Add bytes at the end. They must not change later."""
         self.size += len(data)
-        if len(data) > LARGE_LINE:
+        if len(data) >= _LARGE:
             self._pieces.append(data)
         elif self._pieces and isinstance(self._pieces[-1], bytearray):
             self._pieces[-1] += data
@@ -121,12 +123,11 @@ class StdinWriter:
             if current == self._round and self._gather(line):
                 return
             self._round = current
-        # The end of a large line is written on its own, which saves a copy of the line.
-        data = line + b"\n" if len(line) <= LARGE_LINE else line
+        data = line + b"\n" if len(line) < _LARGE else line
         sent = 0
         if not self._queue.size:
             try:
-                sent = os.write(self.descriptor, data)
+                sent = self._write_now(line, data)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -143,6 +144,14 @@ class StdinWriter:
         self._enqueue(memoryview(data)[sent:])
         if data is line:
             self._queue.add(memoryview(b"\n"))
+
+    def _write_now(self, line: bytes, data: bytes) -> int:
+        """Write what the pipe takes of a line, whose end may be missing in the data. Return the number of bytes. Raises OSError."""
+        sent = os.write(self.descriptor, data)
+        if sent == len(line) and data is line:
+            with suppress(BlockingIOError):
+                sent += os.write(self.descriptor, b"\n")
+        return sent
 
     def _gather(self, line: bytes) -> bool:
         """Keep a line for the end of the round. Return False after writing the gathered lines, if the line is to be written now."""

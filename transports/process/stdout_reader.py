@@ -9,7 +9,7 @@ from typing import Final
 from ..memory import LARGE, large_messages
 from ..poller import Poller
 from ..server_io import OnLine, Overlong, Watchers, ignore
-from ..turns import server_turns
+from ..turns import activity, server_turns
 from .lines import LARGE_LINE, LineSplitter
 
 # Bytes that are read at once. In the middle of a large line: as many as a pipe holds.
@@ -96,6 +96,9 @@ class StdoutReader:
             if held + len(data) > LARGE:
                 large_messages.count += 1
             self._pending.extend(self._splitter.feed(data))
+            if held > LARGE and self._pending and activity.several:
+                # Its pieces were joined, and to decode it takes as long again.
+                break
             goes_on = self._pass_on(end)
             # The pipe is empty. Further output is another edge, but the end may have been reported already.
             if len(data) < size and not self._hung_up and not self._pending:

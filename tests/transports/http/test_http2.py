@@ -6,6 +6,7 @@ import h2.events
 import pytest
 import trio
 
+from mcpbridged.transports.http import asgi, http2
 from mcpbridged.transports.http.listen import tls_context
 from mcpbridged.validators.bearer import TokenSet
 from mcpbridged.validators.limits import Limits
@@ -70,6 +71,34 @@ async def test_requests_and_answers(tls, client_tls):
             assert (status, len(body)) == (200, 300_000)
             assert headers[b"cache-control"] == b"no-store"
             assert b"server" not in headers
+
+
+async def test_each_part_of_the_work_gives_way_to_other_principals(tls, client_tls, monkeypatch):
+    """Hypercorn has tasks for each request, which would all run in one round."""
+    steps = []
+    for module in (asgi, http2):
+
+        async def give_way(principal, name=module.__name__.rpartition(".")[2]):
+            steps.append((name, principal))
+            await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(module, "give_way", give_way)
+    with trio.fail_after(10):
+        async with listening(tls) as server:
+            client = await connect(server, client_tls)
+            await client.answer(await client.send_request(client.head()))
+            # The end of an answer may be on its way.
+            await trio.sleep(0.1)
+            steps.clear()
+            await client.answer(await client.send_request(client.head("POST", "/echo"), b"x"))
+            await trio.sleep(0.1)
+    owners = {owner for _, owner in steps}
+    assert len(owners) == 1
+    assert owners != {""}
+    names = [name for name, _ in steps]
+    # Reading, and sending the head, the body and the end; the request, and each of the three events of the response.
+    assert names.count("http2") >= 4
+    assert names.count("asgi") == 4
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,19 @@ async def test_lines_sent_before_the_task_runs_arrive_in_order(pipe):
     assert pipe.writer.written == sum(map(len, lines)) + 4
 
 
+# The last one fills the pipe, which has no room for the line end.
+@pytest.mark.parametrize("size", [64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 256 * 1024 - 1, 256 * 1024])
+async def test_a_large_line_arrives_with_one_line_end(pipe, size):
+    fcntl.fcntl(pipe.writer.descriptor, _F_SETPIPE_SZ, 256 * 1024)
+    pipe.writer.send(b"x" * size)
+    async with trio.open_nursery() as nursery:
+        pipe.writer.start(nursery)
+        pipe.writer.send(b"y")
+        assert await pipe.read_until(size + 3) == b"x" * size + b"\ny\n"
+    assert not pipe.writer.has_unread
+    assert pipe.writer.written == size + 3
+
+
 async def test_a_second_burst_after_an_empty_queue_is_written_too(pipe):
     async with trio.open_nursery() as nursery:
         pipe.writer.start(nursery)

@@ -9,6 +9,7 @@ from mcpbridged.transports.memory import LARGE, large_messages
 from mcpbridged.transports.process import stdout_reader
 from mcpbridged.transports.process.stdout_reader import StdoutReader
 from mcpbridged.transports.server_io import Overlong, ignore
+from mcpbridged.transports.turns import Activity
 
 
 class Pipe:
@@ -177,6 +178,25 @@ def test_the_pipe_is_left_to_fill_up_in_the_middle_of_a_large_line(pipe, monkeyp
     assert (pipe.reader.turns, pipe.again) == (2, 1)
     pipe.turn(b"\n")
     assert (pipe.reader.turns, pipe.lines) == (3, [b"x" * 11 + b"y"])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_beside_another_principal_a_large_line_is_passed_on_in_a_turn_of_its_own(monkeypatch, several):
+    pipe, line = Pipe(limit=2 * LARGE), b"x" * (LARGE + 1)
+    activity = Activity()
+    monkeypatch.setattr(stdout_reader, "activity", activity)
+    if several:
+        activity.note("ann")
+        activity.note("bob")
+    for at in range(0, len(line), 32 * 1024):
+        pipe.turn(line[at : at + 32 * 1024])
+    pipe.turn(b"\n{}\n")
+    assert pipe.lines == ([] if several else [line, b"{}"])
+    again = pipe.again
+    pipe.turn()
+    assert pipe.lines == [line, b"{}"]
+    assert again == several
+    pipe.close()
 
 
 def test_a_line_at_the_limit_is_whole_and_a_longer_one_is_reported_by_its_beginning(pipe):
