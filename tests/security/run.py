@@ -8,11 +8,13 @@ import argparse
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 
 from .catalog import Gate, gates
 from .document import DOCUMENT, document, table
-from .plants import copy_of
+from .plants import Copy, copy_of
 from .report import summary, write
 from .result import FINDINGS, NOT_RUN, Result
 from .self_test import self_test
@@ -32,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(table(every), end="")
         return 0
     if options.self_test:
-        return _self_test(chosen)
+        return _self_test(chosen, options.jobs)
     if options.fix:
         return _fix(chosen, options.root)
     if options.target:
@@ -121,11 +123,23 @@ def _print(gate: Gate, result: Result, seconds: float) -> None:
         print(f"  {finding}")
 
 
-def _self_test(chosen: Iterable[Gate]) -> int:
+def _self_test(chosen: list[Gate], jobs: int) -> int:
     code = 0
-    with copy_of(ROOT) as copy:
-        for gate in chosen:
-            faults, reason = self_test(gate, copy)
+    # Each gate has a copy of its own at a time.
+    copies: SimpleQueue[Copy] = SimpleQueue()
+
+    def test(gate: Gate) -> tuple[list[str], str]:
+        copy = copies.get()
+        try:
+            return self_test(gate, copy)
+        finally:
+            copies.put(copy)
+
+    with ExitStack() as stack:
+        for _ in range(max(1, jobs)):
+            copies.put(stack.enter_context(copy_of(ROOT)))
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, jobs)))
+        for gate, (faults, reason) in zip(chosen, pool.map(test, chosen), strict=True):
             if reason:
                 print(f"NOT RUN: {gate.name} ({gate.module.TOOL}): {reason}", flush=True)
                 code = code or (0 if gate.may_not_run else 3)
