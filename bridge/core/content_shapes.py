@@ -6,7 +6,7 @@ Sources: the JSON Schemas of MCP 2024-11-05 to 2026-07-28.
 """
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, auto
 from typing import Final
 
 import attrs
@@ -18,18 +18,18 @@ class Leaf(Enum):
     """The meaning of a value."""
 
     # A text for a person or a model, or data with such texts in it.
-    TEXT = 1
+    TEXT = auto()
     # A name that another message repeats. It cannot be changed.
-    NAME = 2
+    NAME = auto()
     # A JSON Schema. Only its titles and descriptions are texts.
-    SCHEMA = 3
+    SCHEMA = auto()
     # A value that only the server reads. It is not checked.
-    OPAQUE = 4
-    MEDIA_TYPE = 5
-    BASE64 = 6
-    ADDRESS = 7
-    TEMPLATE = 8
-    ICON = 9
+    OPAQUE = auto()
+    MEDIA_TYPE = auto()
+    BASE64 = auto()
+    ADDRESS = auto()
+    TEMPLATE = auto()
+    ICON = auto()
 
 
 @attrs.frozen(eq=False)

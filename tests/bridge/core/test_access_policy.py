@@ -196,6 +196,10 @@ def test_a_response_offers_and_requires_no_denied_feature():
         ),
         (b'{"code":-32021,"message":"as it was","data":{"requiredCapabilities":{"roots":{}}}}', "as it was"),
         (b'{"code":-32021,"message":"as it was"}', "as it was"),
+        (
+            b'{"code":-32602,"message":"as it was","data":{"requiredCapabilities":{"sampling":{}}}}',
+            "as it was",
+        ),
     ],
 )
 def test_an_error_about_a_denied_feature_is_replaced(error, told):

@@ -30,6 +30,7 @@ def test_an_idle_call_times_out_and_others_continue():
     timeouts.remove(b"3")
     assert timeouts.on_tick(105) == []
     timeouts.on_progress(b"2")
+    assert timeouts.on_tick(110) == []
     assert timeouts.on_tick(111) == [(b"1", "has made no progress for 10 s, the limit")]
     timeouts.remove(b"1")
     assert timeouts.on_tick(112) == []

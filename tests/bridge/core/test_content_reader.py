@@ -115,12 +115,30 @@ def test_what_is_too_large_is_not_read(value):
         parts(RESULT, value)
 
 
-def test_levels_are_limited():
-    value: object = []
-    for _ in range(40):
-        value = [{"type": "tool_result", "content": value}]
+def test_the_number_of_values_is_limited(monkeypatch):
+    monkeypatch.setattr(content_reader, "_MOST_VALUES", 4)
+    assert parts(RESULT, {"content": [{}, {}]}) == []
+    with pytest.raises(TooLarge, match="/content/2"):
+        parts(RESULT, {"content": [{}, {}, {}]})
+
+
+def nested(levels):
+    """Return the result of a tool with results of tools in it. Each result has two levels."""
+    value: object = {"content": []} if levels % 2 else {}
+    for _ in range(levels // 2):
+        value = {"content": [value]}
+    return value
+
+
+def test_a_short_text_may_have_32_levels():
+    assert parts(RESULT, nested(32)) == []
     with pytest.raises(TooLarge, match=r"/content/0/content/0"):
-        parts(RESULT, {"content": value})
+        parts(RESULT, nested(33))
+
+
+def test_a_long_text_may_have_few_levels():
+    text = {"content": [{"type": "text", "text": "x" * 5 * 1024 * 1024}]}
+    assert [path for path, _, _ in parts(RESULT, text)] == ["/content/0/type"]
 
 
 def test_bytes_that_are_read_again_are_limited(monkeypatch):
@@ -159,6 +177,14 @@ def test_the_places_of_strings():
     spaced = json.dumps(value, indent=1, ensure_ascii=False).encode()
     assert places(RESULT, spaced) == expected
     assert places(RESULT, "\u200b") == [("", Leaf.TEXT)]
+
+
+def test_the_places_of_strings_in_objects_of_objects():
+    value = {"task": {}, "result": {"task": {}, "result": {"x": 1, "content": ["\u200b", {"uri": "\u200b"}]}}}
+    assert places(RESULT, value) == [
+        ("/result/result/content/0", Leaf.TEXT),
+        ("/result/result/content/1/uri", Leaf.ADDRESS),
+    ]
 
 
 def test_places_in_a_text_with_lone_surrogates():

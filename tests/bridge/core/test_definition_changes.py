@@ -81,6 +81,14 @@ def test_what_stays_required_is_not_described():
     ]
 
 
+@pytest.mark.parametrize(("before", "after"), [("b", "c"), ("c", "b")])
+def test_a_change_in_a_long_text_is_shown(before, after):
+    old, new = (f"{'a' * 500}{one}{'d' * 500}" for one in (before, after))
+    (line,) = differences({"description": old}, {"description": new})
+    shown = [f'"...{"a" * 40}{one}{"d" * 119}..."' for one in (before, after)]
+    assert line == f"description: changed from {shown[0]} to {shown[1]}"
+
+
 def test_a_change_at_the_end_of_a_long_text_is_shown():
     old = "a" * 5000
     (line,) = differences({"description": old}, {"description": f"{old} IGNORE"})
@@ -106,4 +114,4 @@ def test_deep_values_are_compared_as_a_whole():
     for _ in range(100):
         old, new = {"a": old}, {"a": new}
     (line,) = differences(old, new)
-    assert "changed from" in line
+    assert line.startswith(f'{".".join("a" * 60)}: changed from {{"a": ')

@@ -111,9 +111,24 @@ def test_the_comparison_beyond_the_hash_is_limited_for_each_page(monkeypatch):
     assert world.names(other) == []
 
 
-def test_a_definition_of_a_later_page_of_the_first_list_is_approved_and_a_new_one_is_not():
+def test_a_text_that_was_compared_leaves_room_for_others():
+    lists = [
+        [{"name": name, "description": "x" * 50_000} for name in ("one", "other")],
+        [{"description": "x" * 50_000, "name": name} for name in ("one", "other")],
+    ]
     world = World()
-    assert world.names(READ, nextCursor="1") == ["read"]
+    world.names(*lists[0])
+    # A page has room for one text of this size and the approved one.
+    for items in reversed(lists):
+        assert world.names(*items) == ["one"]
+        assert world.names(*items) == ["one", "other"]
+
+
+# A cursor is a text (MCP 2025-11-25 server/utilities/pagination); another value is no end either.
+@pytest.mark.parametrize("cursor", ["1", True])
+def test_a_definition_of_a_later_page_of_the_first_list_is_approved_and_a_new_one_is_not(cursor):
+    world = World()
+    assert world.names(READ, nextCursor=cursor) == ["read"]
     assert world.names(OTHER) == ["other"]
     assert world.names({"name": "third"}, OTHER) == ["other"]
     assert world.reports == [("definition_added", "tool", "third")]
@@ -173,6 +188,15 @@ def test_an_error_is_passed():
 def test_a_list_beyond_the_limits_is_an_error_with_block_only():
     assert "list_items" in World(list_items=1).page(READ, OTHER)["message"]
     assert len(World(list_items=1, blocks=False).page(READ, OTHER)["tools"]) == 2
+
+
+@pytest.mark.parametrize(("more", "is_recorded"), [(0, True), (1, False)])
+def test_a_form_of_64_kib_is_recorded(more, is_recorded):
+    world = World()
+    size = 64 * 1024 - len(json.dumps({"name": ""}))
+    world.names({"name": "x" * (size + more)})
+    [seen] = world.stored["tool"].approved.values()
+    assert bool(seen.form) is is_recorded
 
 
 def test_a_large_form_is_compared_by_its_hash_only(monkeypatch):

@@ -54,8 +54,8 @@ def deep(levels):
         (tool(within({"$ref": "#anchor"})), []),
         (tool(within({"$ref": 1})), [("e", "reference")]),
         (tool(within({"$ref": "https://example.com/s.json"})), [("w", "reference")]),
-        (tool(deep(62)), []),
-        (tool(deep(80)), [("w", "schema-depth")]),
+        (tool(deep(63)), []),
+        (tool(deep(64)), [("w", "schema-depth")]),
         (tool(within({"type": "string", "x-mcp-header": "Region"})), []),
         (tool(within({"type": "string", "x-mcp-header": "a b"})), [("e", "header-annotation")]),
         (

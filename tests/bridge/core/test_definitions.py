@@ -98,7 +98,7 @@ def test_members_that_depend_on_the_era_of_the_client_are_removed():
         "inputSchema": {"anyOf": [{"properties": {"b": {"x-mcp-header": "C", "type": "string", "z": 1}}}]},
     }
     expected = {"name": "a", "inputSchema": {"anyOf": [{"properties": {"b": {"type": "string", "z": 1}}}]}}
-    for output in ({"type": "string"}, around, {**around, "$schema": "s"}, None, []):
+    for output in ({"type": "string"}, {"type": "array"}, around, {**around, "$schema": "s"}, None, []):
         assert of_any_era({**tool, "outputSchema": output}) == expected
     assert of_any_era(tool) == expected
 
@@ -114,6 +114,24 @@ def test_members_that_depend_on_the_era_of_the_client_are_removed():
 )
 def test_an_output_schema_of_an_object_stays(output):
     assert of_any_era({"outputSchema": output}) == {"outputSchema": output}
+
+
+@pytest.mark.parametrize(
+    ("around", "depth", "is_removed"),
+    [
+        (lambda value: {"a": value}, 198, True),
+        (lambda value: [value], 198, True),
+        (lambda value: {"a": value}, 201, False),
+        (lambda value: [value], 201, False),
+    ],
+)
+def test_header_annotations_are_removed_to_a_depth_of_200(around, depth, is_removed):
+    schema: object = {"x-mcp-header": "A"}
+    plain: object = {}
+    for _ in range(depth):
+        schema, plain = around(schema), around(plain)
+    expected = plain if is_removed else schema
+    assert of_any_era({"inputSchema": schema}) == {"inputSchema": expected}
 
 
 def test_no_object_and_a_deep_schema_stay():

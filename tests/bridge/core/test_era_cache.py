@@ -63,6 +63,17 @@ def test_facts_are_dropped_after_their_lifetime():
     assert cache.facts(FACT_SECONDS + 1) == {MODERN: None, LEGACY: None}
 
 
+def test_a_fact_is_valid_for_a_day_and_a_presumption_for_a_minute():
+    cache = EraCache("auto")
+    cache.on_probe(0, modern=True)
+    assert cache.facts(24 * 3600)[MODERN]
+    assert cache.facts(24 * 3600 + 1)[MODERN] is None
+    cache.on_mismatch()
+    cache.presume_legacy(0)
+    assert cache.for_modern_client(60) == LEGACY
+    assert cache.for_modern_client(60.5) == ""
+
+
 @pytest.mark.parametrize("seconds", [PRESUMED_SECONDS, LIKELY_SECONDS])
 def test_a_probe_without_an_answer_is_no_fact_although_a_process_has_accepted_initialize(seconds):
     cache = EraCache("auto")

@@ -7,7 +7,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mcpbridged.bridge.core.hidden_characters import classified
-from mcpbridged.bridge.core.hidden_json import MOST_CHARACTERS, MOST_STRINGS, find_hidden, replaced
+from mcpbridged.bridge.core.hidden_json import (
+    MOST_CHARACTERS,
+    MOST_STRINGS,
+    TOO_MANY,
+    find_hidden,
+    replaced,
+)
 
 FLAG = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
 
@@ -104,6 +110,7 @@ def test_usual_emoji_are_no_candidates():
 
 
 def test_too_many_strings_or_characters_are_not_examined():
+    assert TOO_MANY == "has more than 8192 strings with hidden characters, or 65536 such characters"
     one = '"\\u001b"'
     assert len(find_hidden(f"[{','.join([one] * MOST_STRINGS)}]".encode())) == MOST_STRINGS
     assert find_hidden(f"[{','.join([one] * (MOST_STRINGS + 1))}]".encode()) is None
@@ -113,9 +120,10 @@ def test_too_many_strings_or_characters_are_not_examined():
     assert find_hidden(string("\u65e5\u200c\u65e5\u200b" * (MOST_CHARACTERS // 2))) is None
 
 
-def test_a_string_that_is_not_stable_is_not_examined():
-    text = '"' + "\\udb40" * 8 + "\\u200b" + "\\udc41" * 8 + '"'
-    assert find_hidden(text.encode()) is None
+@pytest.mark.parametrize(("pairs", "is_examined"), [(3, True), (4, False)])
+def test_a_string_that_is_not_stable_after_four_rounds_is_not_examined(pairs, is_examined):
+    text = '"' + "\\udb40" * pairs + "\\u200b" + "\\udc41" * pairs + '"'
+    assert (find_hidden(text.encode()) is not None) is is_examined
 
 
 _VISIBLE = 'a\u00e9\u65e5\u2764\n"\\:\ue000\u05d0\u0661\U0001f3f4'

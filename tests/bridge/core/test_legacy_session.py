@@ -269,7 +269,8 @@ def test_a_cancellation_reaches_the_child_under_its_own_id_and_http_is_answered(
     ]
     [(where, answer)] = told(effects)
     assert where is queue
-    assert answer["error"]["code"] == core.REQUEST_CANCELLED
+    # MCP has no code for it. The Python SDK sends this one.
+    assert answer["error"]["code"] == core.REQUEST_CANCELLED == -32800
     assert notes(session.on_server_message(Response(b"2", b"{}", b"")))  # the late answer is swallowed
 
 
@@ -811,6 +812,17 @@ def test_nothing_is_kept_for_a_client_that_left_before_its_stream_had_begun():
     assert notes(session.on_server_message(PROGRESS))
     assert tuple(session.on_server_message(Response(b"2", b"{}", b""))) == ()
     assert (session._streams._stored, session._streams._size) == ({}, 0)
+
+
+def test_a_message_waits_for_a_listener_if_the_client_of_a_batch_has_left_during_it():
+    session = make(version="2025-03-26")
+    stream = session.call_stream(queue := SendQueue())
+    session.on_client_message(Request(b"1", "tools/call", b'{"name":"t"}'), stream)
+    session.on_stream_closed(stream, queue)
+    session.on_client_message(Request(b"2", "tools/call", b'{"name":"t"}'), stream)
+    assert session.on_server_message(Notification("notifications/message", b'{"data":"x"}')) == ()
+    _, effects = session.on_listen(listener := SendQueue())
+    assert [(where, message["params"]) for where, message in told(effects)] == [(listener, {"data": "x"})]
 
 
 def test_a_revision_without_priming_events_has_nothing_to_drop():

@@ -137,12 +137,18 @@ def test_a_held_request_that_fails_alone_is_not_sent_later():
 def test_what_is_held_is_limited_in_bytes_and_number():
     session = opening(Limits(stdin_bytes=300, stream_messages=4))
     send(session, 1, params=b'{"name":"t","arguments":{"text":"%b"}}' % (b"x" * 150))
-    with pytest.raises(Rejection, match=r"answer initialize and the limit is 300 \(stdin_bytes\)"):
+    with pytest.raises(Rejection, match=r"answer initialize and the limit is 300 \(stdin_bytes\)") as refused:
         send(session, 2, params=b'{"name":"t","arguments":{"text":"%b"}}' % (b"x" * 150))
+    size = refused.value.text.partition(" ")[0]
     large = Notification("notifications/x", b'{"text":"%b"}' % (b"x" * 150))
     [note] = session.on_client_message(large, None)
     assert note.event == "message_dropped_before_initialize"
     assert given(session.on_server_message(OPENED)) == ["tools/call"]
+    # A session may hold as much again for another process.
+    session.on_server_exit("gone", {})
+    send(session, 3, params=b'{"name":"t","arguments":{"text":"%b"}}' % (b"x" * 150))
+    with pytest.raises(Rejection, match=f"^{size} bytes wait for the server to be started"):
+        send(session, 4, params=b'{"name":"t","arguments":{"text":"%b"}}' % (b"x" * 150))
     session = opening(Limits(stream_messages=2))
     assert [len(session.on_client_message(CHANGED, None)) for _ in range(3)] == [0, 0, 1]
 

@@ -94,7 +94,10 @@ def test_requests_that_the_server_was_not_given_are_taken_back_and_nothing_is_le
     talk.ask(2, "prompts/list")
     talk.ask(3, "subscriptions/listen", params(notifications={}))
     talk.ask(4, "tools/call", params(name="t"), headers={})
-    assert sorted(one.request.id for one in talk.it.remove_requests()) == [b"1", b"2", b"3", b"4"]
+    removed = talk.it.remove_requests()
+    assert sorted(one.request.id for one in removed) == [b"1", b"2", b"3", b"4"]
+    # Each can be sent to a process of another era, once.
+    assert not any(one.moved for one in removed)
     assert not talk.it.in_flight
     assert not list(talk.it.on_server_exit("gone", {}))
     assert not list(talk.it.on_tick(100))
@@ -181,6 +184,14 @@ def test_calls_in_flight_are_limited():
     assert refused.value.status == 429
 
 
+def test_a_call_that_waits_for_the_tools_is_in_flight():
+    talk = Talk(limits=Limits(in_flight=2))
+    talk.ask(1, "prompts/list")
+    talk.ask(2, "tools/call", call("plain"), headers={})
+    with pytest.raises(Rejection, match="the limit of 2 calls in flight"):
+        talk.ask(3, "prompts/list")
+
+
 @pytest.mark.parametrize("why", ["start", "turn", "tools"])
 def test_what_waits_for_the_server_has_a_limit_in_bytes(why):
     talk = Talk(limits=Limits(stdin_bytes=1000, calls_at_once=1), started=why != "start")
@@ -211,6 +222,10 @@ def test_subscriptions_take_no_calls_place_and_have_a_limit_of_their_own():
         talk.ask(2, "tools/list")
     list(talk.it.on_disconnect(first))
     assert sent_to_server(talk.ask("c", listen, about)[1]) != []
+    talk = Talk(limits=Limits(in_flight=9, sessions=1))
+    talk.ask("a", listen, about)
+    with pytest.raises(Rejection, match="the limit of 1 open subscription"):
+        talk.ask("b", listen, about)
 
 
 def test_an_id_is_used_once_at_a_time_on_a_stream_of_many():
@@ -545,6 +560,22 @@ def test_the_tools_are_listed_before_the_first_call_so_that_its_headers_can_be_c
     assert [one[1] for one in sent_to_server(effects)] == ["tools/call"]
 
 
+def test_a_response_during_the_list_of_the_tools_is_that_of_its_request():
+    talk = Talk()
+    other, _ = talk.ask(1, "prompts/list")
+    talk.ask(2, "tools/call", call("plain"), headers={})
+    assert [to for to, _, _ in sent_to_clients(talk.answer(1, {}))] == [other]
+    assert [one[1] for one in sent_to_server(talk.answer(2, TOOLS))] == ["tools/call"]
+
+
+def test_a_list_of_tools_beyond_a_limit_fails_the_calls_that_wait_for_it():
+    talk = Talk(limits=Limits(list_items=2))
+    queue, _ = talk.ask("c", "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
+    [(to, message, status)] = sent_to_clients(talk.answer(1, TOOLS))
+    assert (to, message["id"], status) == (queue, "c", 200)
+    assert "list_items" in message["error"]["message"]
+
+
 def test_all_pages_of_the_tools_are_read():
     talk = Talk()
     talk.ask(1, "tools/call", call(r="eu"), headers={"mcp-param-region": "eu"})
@@ -761,6 +792,14 @@ def test_calls_wait_for_their_turn_where_the_server_takes_one_at_a_time():
     effects = sent_to_server(talk.it.on_disconnect(queue))
     assert [order[0] for order in effects] == ["notifications/cancelled", 4]
     assert talk.it.in_flight == 2
+
+
+def test_principals_take_turns_where_the_server_takes_one_call_at_a_time():
+    talk = Talk(limits=Limits(calls_at_once=1))
+    for number, principal in enumerate(("one", "one", "one", "other")):
+        talk.ask(number, "tools/call", principal=principal)
+    sent = [order[0] for turn in (1, 2, 4) for order in sent_to_server(talk.answer(turn, {}))]
+    assert sent == [2, 4, 3]
 
 
 def test_calls_that_wait_for_their_turn_fail_with_the_server():

@@ -25,6 +25,14 @@ def test_arguments_are_compared_as_json_values():
     assert opened(sealed, arguments=b"") is None
 
 
+@pytest.mark.parametrize(("more", "state"), [(0, "x"), (1, None)])
+def test_arguments_of_more_than_256_kib_are_compared_byte_for_byte(more, state):
+    frame = len(b'{"a":"","b":1}')
+    long = b"a" * (256 * 1024 - frame + more)
+    sealed = SIGNER.sign(MINE, b'{"a":"%b","b":1}' % long, "x")
+    assert opened(sealed, arguments=b'{"b":1,"a":"%b"}' % long) == state
+
+
 @pytest.mark.parametrize(
     "odd", [b'{"a":"\\ud800"}', b"[" * 100_000 + b"]" * 100_000, b'"' + b"a" * 300_000 + b'"']
 )

@@ -256,6 +256,13 @@ def test_a_list_of_another_shape_has_no_tools(tools):
     assert world.findings == []
 
 
+def test_a_list_of_4_mib_is_read():
+    world = World(tools=())
+    page = encoded({"tools": [READ]})
+    world.checks.on_list(world.tools, Response(b"1", page + b" " * (4 * 1024 * 1024 - len(page)), b""))
+    assert list(world.tools.by_name) == ["read"]
+
+
 def test_too_large_a_list_is_reported_and_not_read():
     world = World(tools=())
     world.checks.on_list(world.tools, Response(b"1", b'{"tools":[]%b}' % (b" " * MOST_BYTES), b""))
@@ -275,12 +282,15 @@ def test_ten_thousand_tools_on_pages_keep_the_last_ones():
     assert len(world.checks._store._schemas) == 1
 
 
-def test_the_size_of_all_schemas_is_bounded(monkeypatch):
-    monkeypatch.setattr(schema_checks, "MOST_BYTES", 500)
-    size = len(encoded(SCHEMA)) * 2
+@pytest.mark.parametrize(("more", "stored"), [(0, 4), (-1, 3)])
+def test_the_size_of_all_schemas_is_bounded(monkeypatch, more, stored):
+    monkeypatch.setattr(schema_checks, "MOST_BYTES", len(encoded(SCHEMA)) * 2 * 4 + more)
     world = World(tools=())
-    for one in range(10):
-        world.list([{**READ, "name": f"t{one}"}])
-    assert len(world.tools.by_name) == 500 // size
-    world.list([{**READ, "name": "t9"}])
-    assert len(world.tools.by_name) == 500 // size
+    # Once more after the tools have changed.
+    for _ in range(2):
+        for one in range(10):
+            world.list([{**READ, "name": f"t{one}"}])
+        assert len(world.tools.by_name) == stored
+        world.list([{**READ, "name": "t9"}])
+        assert len(world.tools.by_name) == stored
+        world.tools.clear()

@@ -121,6 +121,7 @@ def test_held_requests_are_limited_in_bytes_and_returned_once(fronts):
     assert not calls.by_id
     # The bytes of the first requests do not count any more.
     assert calls.hold(one, call(b"4"), b"") == calls.hold(one, call(b"5"), b"") == ()
+    assert calls.hold(other, call(b"3"), b"") == (refused,)
 
 
 def test_held_requests_for_subscriptions_and_the_log_level_are_handed_over(fronts):

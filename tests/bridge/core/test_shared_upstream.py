@@ -506,8 +506,9 @@ def test_progress_of_a_client_is_that_of_a_question_to_it(two):
     talk.ask(b"5", "sampling/createMessage", {"_meta": {"progressToken": "p"}})
     progress = {"progressToken": "p", "progress": 1}
     assert to_server(talk.tell(one, "notifications/progress", progress))
-    [note] = talk.tell(other, "notifications/progress", progress)
-    assert isinstance(note, LogDebug)
+    for front, token in ((other, "p"), (one, "o"), (one, "q")):
+        [note] = talk.tell(front, "notifications/progress", {**progress, "progressToken": token})
+        assert isinstance(note, LogDebug)
     assert to_server(talk.tell(other, "notifications/roots/list_changed"))
 
 
@@ -720,6 +721,9 @@ def test_a_task_is_of_the_client_whose_call_has_become_it(two):
     assert json.loads(answer.result) == {"tasks": [], "nextCursor": "c"}
     listing, _ = talk.request(one, "tasks/list")
     [(_, answer)] = to_front(talk.answer(listing, {"tasks": [{"taskId": "t1"}, {"taskId": "t2"}]}))
+    assert json.loads(answer.result) == {"tasks": [{"taskId": "t1"}]}
+    # Only the result of `tasks/list` is a list of tasks.
+    [(_, answer)] = to_front(talk.answer(talk.call(other), {"tasks": [{"taskId": "t1"}]}))
     assert json.loads(answer.result) == {"tasks": [{"taskId": "t1"}]}
     listing, _ = talk.request(one, "tasks/list")
     [(_, answer)] = to_front(talk.answer(listing, error={"code": -32601, "message": "no"}))

@@ -41,7 +41,13 @@ def message_of(response):
 
 @pytest.mark.parametrize(
     ("modes", "on"),
-    [({}, False), ({"mime": WARN}, True), ({"schemes": WARN}, True), ({"characters": REWRITE}, True)],
+    [
+        ({}, False),
+        ({"mime": WARN}, True),
+        ({"schemes": WARN}, True),
+        ({"characters": REWRITE}, True),
+        ({"mime": REFUSE, "schemes": REFUSE, "characters": REFUSE}, True),
+    ],
 )
 def test_checks_are_off_by_default(modes, on):
     assert TextModes(**modes).on is on
@@ -173,9 +179,12 @@ def test_items_of_several_lists_are_removed_by_any_check():
             {"uri": "a:b"},
             {"uri": "javascript:x", "name": "\u200b"},
         ],
-        "tools": [{"name": "a\u200b"}],
+        "tools": [{"name": "a\u200b"}, {"name": "b", "\u200b": 1}, "\u200b", {"name": "c"}],
     }
-    assert json.loads(bytes(world.result(value).result)) == {"resources": [{"uri": "a:b"}], "tools": []}
+    assert json.loads(bytes(world.result(value).result)) == {
+        "resources": [{"uri": "a:b"}],
+        "tools": [{"name": "c"}],
+    }
     assert world.found == [
         (MIME, "/resources/0/mimeType", "mimeType", True),
         (SCHEMES, "/resources/2/uri", "javascript", True),

@@ -22,6 +22,7 @@ CONTEXT = TraceContext(TRACE, PARENT, sampled=True)
         (f"00-{TRACE}-{PARENT}-ff", True),
         (f"cc-{TRACE}-{PARENT}-01", True),
         (f"cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like", True),
+        (f"cc-{TRACE}-{PARENT}-01-".ljust(512, "x"), True),
     ],
 )
 def test_a_valid_value(value, sampled):
@@ -45,7 +46,7 @@ def test_a_valid_value(value, sampled):
         f"00-{TRACE[:-1]}g-{PARENT}-01",
         f"00_{TRACE}-{PARENT}-01",
         f"cc-{TRACE}-{PARENT}-01.x",
-        f"cc-{TRACE}-{PARENT}-01-" + "x" * 512,
+        f"cc-{TRACE}-{PARENT}-01-".ljust(513, "x"),
         f"00-{TRACE}-{PARENT}-0\u0661",
         f"00-{TRACE}-{PARENT}-01\nmcp-bridge: info: forged",
     ],
