@@ -81,6 +81,7 @@ KINDS = {
     "cancelled": "own",
     "large bodies": "own",
     "slow bodies": "own",
+    "http to a url server": "remote",
     "unauthenticated": "own",
 }
 
@@ -388,10 +389,12 @@ def wait_until_idle(pid):
 def measure(running, flooded, kind, seconds, trust, *, realtime):
     """Return the times of the quiet client in three phases, and what the flood has printed."""
     port, server, websocket = running.address[1], KINDS[kind], "websocket" in kind
+    # Only the flood uses the remote server.
+    quiet = "own" if server == "remote" else server
     PORT[0] = port
     TLS[:] = [tls_context(trust)] if trust else []
     pause = REALTIME_PAUSE if realtime else PAUSE
-    client = Quiet(port, server, websocket=websocket, pause=pause)
+    client = Quiet(port, quiet, websocket=websocket, pause=pause)
     phases = [client.measure(seconds)]
     process = subprocess.Popen(
         [
@@ -470,6 +473,15 @@ def run(folder, kind, given, *, floor=False, rates=False):
         certificate, key = write_certificate(authority, folder)
         tables["listen"] = {"tls_cert": str(certificate), "tls_key": str(key)}
     with contextlib.ExitStack() as stack:
+        if KINDS[kind] == "remote":
+            place = folder / "remote"
+            write_config(place / "config.toml", servers)
+            remote = stack.enter_context(Daemon(place, within=prefix(1, 20, realtime=given.realtime)))
+            secret = folder / "secret"
+            secret.touch(0o600)
+            secret.write_text(f"Bearer {remote.token}")
+            fields = {"Authorization": str(secret)}
+            servers = {**servers, "remote": {"url": remote.url("own"), "secret_headers": fields}}
         daemons = []
         for name, core, priority in [("quiet", 0, 20), ("flooded", 1, 10)][: 2 if floor else 1]:
             place = folder / re.sub("[^a-z0-9]+", "-", kind) / name
@@ -504,8 +516,8 @@ phases of {given.seconds:g} s, as medians of {given.rounds} rounds. The budget i
 {table(KINDS, given)}
 
 A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes 0.4 to 1 ms for the megabyte
-of "large bodies", and a call waits for one such step, and for the work of the round in which it is. HTTP/2 is served by tasks of
-Hypercorn, which have no turns: the flood is one connection with 100 calls at once.
+of "large bodies", and a call waits for one such step, and for the work of the round in which it is. The flood over HTTP/2 is
+one connection with 100 calls at once. The url server is another daemon, which had the second processor.
 
 ## The same flood at another daemon
 
