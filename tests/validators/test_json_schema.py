@@ -228,7 +228,7 @@ def test_patterns_are_left_out_for_a_large_value():
 # ---- values
 
 
-@pytest.mark.parametrize("value", [b'"\\ud800"', b"1e999", b"[" * 5000 + b"]" * 5000, b"1" * 5000])
+@pytest.mark.parametrize("value", [b'"\\ud800"', b"1e999", b"[" * 100_000 + b"]" * 100_000, b"1" * 5000])
 def test_a_value_that_cannot_be_decoded_is_not_checked(value):
     assert unchecked({"type": "object"}, value) == "it cannot be decoded"
 
