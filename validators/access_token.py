@@ -44,8 +44,8 @@ class ClaimRules:
     """The issuer that a token must have, the claim with its scopes, and how far the clocks may differ (seconds)."""
 
     issuer: str
-    scope_claim: str = "scope"
-    skew: float = 60
+    scope_claim: str
+    skew: float
 
 
 @attrs.frozen

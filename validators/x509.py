@@ -120,7 +120,7 @@ def _elements(data: bytes) -> Iterator[_Element]:
         tag, size, at = data[at], data[at + 1] if at + 1 < len(data) else _LONG, at + 2
         if size >= _LONG:
             count = size - _LONG
-            if not 0 < count <= _MOST_LENGTH_BYTES or at + count > len(data):
+            if not 0 < count <= _MOST_LENGTH_BYTES:
                 raise ValueError("a length in DER is malformed")
             size, at = int.from_bytes(data[at : at + count], "big"), at + count
         if at + size > len(data):

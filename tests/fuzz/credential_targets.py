@@ -61,7 +61,7 @@ def request_state_seeds():
 # ---- access tokens
 
 _NOW = 1_800_000_000
-_RULES = ClaimRules("https://issuer.example", skew=60)
+_RULES = ClaimRules("https://issuer.example", "scope", 60)
 _ALGORITHMS = ("ES256", "RS256")
 
 

@@ -18,7 +18,7 @@ from mcpbridged.validators.access_token import (
 from ..support.issuer import part
 
 NOW = 1_800_000_000
-RULES = ClaimRules("https://issuer.example", skew=60)
+RULES = ClaimRules("https://issuer.example", "scope", 60)
 ALGORITHMS = ("ES256", "RS256")
 HEADER = {"alg": "ES256", "kid": "one", "typ": "at+jwt"}
 CLAIMS = {"iss": "https://issuer.example", "sub": "user", "aud": "https://mcp.example", "exp": NOW + 60}
@@ -109,6 +109,12 @@ def test_an_unreadable_token_is_refused(text, reason):
     assert why_header(text) == reason
 
 
+def test_a_token_may_have_8_kib():
+    text = token(HEADER)
+    assert read_header(text + "a" * (8192 - len(text)), ALGORITHMS) == TokenHeader("ES256", "one")
+    assert why_header(text + "a" * (8193 - len(text))) == "too_long"
+
+
 def test_claims_are_read():
     found = claims_of(aud=["a", "b"], scope="x y  x", client_id="app")
     assert (found.subject, found.audience, found.scopes) == ("user", ("a", "b"), {"x", "y"})
@@ -116,13 +122,15 @@ def test_claims_are_read():
     assert claims_of().scopes == frozenset()
     assert claims_of(azp="app").client == "app"
     assert claims_of(client_id=5).client == ""
-    of_roles = ClaimRules(RULES.issuer, "roles")
+    of_roles = ClaimRules(RULES.issuer, "roles", 60)
     assert read_claims(token(HEADER, {**CLAIMS, "roles": ["x y", "z"]}), of_roles, NOW).scopes == {"x y", "z"}
 
 
 def test_the_clocks_may_differ_a_little():
     claims_of(exp=NOW - 59)
     claims_of(nbf=NOW + 60, iat=NOW + 60)
+    # The last second of the year 9999.
+    claims_of(exp=253402300799)
     assert why_claims({**CLAIMS, "exp": NOW - 60}) == "expired"
     assert why_claims({**CLAIMS, "nbf": NOW + 61}) == "not_yet_valid"
     assert why_claims({**CLAIMS, "iat": NOW + 61}) == "not_yet_valid"
@@ -140,6 +148,7 @@ def test_the_clocks_may_differ_a_little():
         ({"exp": True}, "time"),
         ({"exp": -1}, "time"),
         ({"exp": 1e300}, "time"),
+        ({"exp": 253402300800}, "time"),
         ({"nbf": "now"}, "time"),
         ({"cnf": {"jkt": "x"}}, "bound_to_a_key"),
         ({"sub": ""}, "subject"),

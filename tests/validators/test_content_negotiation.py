@@ -64,6 +64,7 @@ NEITHER = (False, False, False)
         ("application/json;q=x, */*;q=0.5", BOTH),
         ("application/json;q=0, application/json;q=0.5", JSON),
         ("application/json;q=0.5, application/json;q=0", JSON),
+        ("application/json, text/event-stream, application/json", BOTH),
         # parameters
         ("application/json; charset=utf-8; q=0", NEITHER),
         ("application/json;version=1, text/event-stream", BOTH),

@@ -76,6 +76,7 @@ def test_a_head_counts_when_it_is_complete():
     [
         (frame(DATA), "tiny_data", 256),
         (frame(DATA, b"x" * 31), "tiny_data", 256),
+        (frame(DATA, b"\0", flags=0x8), "tiny_data", 256),
         (frame(PRIORITY, b"12345"), "priority", 256),
         (frame(RST, b"1234"), "resets", 256),
         (frame(SETTINGS), "settings", 32),

@@ -121,6 +121,13 @@ def test_extensions_are_bounded_in_one_body():
     assert decode([chunk * 90]) == 400
 
 
+def test_trailers_have_the_limit_of_a_head_together():
+    limits = Limits(header_block=20)
+    assert decode([b"0\r\nA: 34567\r\nB: 34567\r\n\r\n"], limits) == (True, b"", b"")
+    for wire in (b"0\r\nA: 34567\r\nB: 345678\r\n\r\n", b"0\r\nA: " + b"x" * 18):
+        assert decode([wire], limits) == 400
+
+
 def test_bytes_that_were_taken_are_removed_but_count():
     decoder = ChunkedDecoder(SMALL)
     decoder.feed(b"258\r\n" + b"a" * 600)

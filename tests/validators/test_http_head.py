@@ -438,6 +438,14 @@ def test_a_beginning_that_cannot_become_a_head_is_refused_at_once(beginning, sta
     assert (caught.value.status, caught.value.code, caught.value.close) == (status, INVALID_REQUEST, True)
 
 
+@pytest.mark.parametrize(("beginning", "is_tls"), [(b"\x16\x03\x01", True), (b"\x15\x03\x01", False)])
+def test_a_tls_handshake_is_named_as_the_reason(beginning, is_tls):
+    with pytest.raises(Rejection) as caught:
+        reject_early(beginning, LIMITS)
+    assert (caught.value.reason == "tls_on_plain_port") is is_tls
+    assert ("without TLS" in caught.value.text) is is_tls
+
+
 def test_no_beginning_of_a_valid_head_is_refused():
     largest = b"DELETE /%b HTTP/1.1\r\n" % (b"a" * 4095) + b"a:\r\n" * 99 + b"Host: x\r\n\r\n"
     absolute = head(start=b"GET http://127.0.0.1:8808/mcp HTTP/1.1")

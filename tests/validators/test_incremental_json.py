@@ -136,6 +136,13 @@ def test_a_text_that_ends_within_a_character_is_no_utf8(end):
     assert fault.code == PARSE_ERROR
 
 
+@pytest.mark.parametrize(("size", "kind"), [(65_536, bytes), (65_537, CheckedText)])
+def test_a_text_of_more_than_64_kib_is_checked_while_it_arrives(size, kind):
+    gathering = TextBuffer(LIMIT)
+    gathering.add(b"x" * size)
+    assert type(gathering.take()) is kind
+
+
 def test_other_bytes_have_no_fault():
     assert fault_of(b"[" * 100) is None
 

@@ -3,14 +3,15 @@
 import json
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpbridged.validators import jsonrpc
+from mcpbridged.validators import json_object, jsonrpc
 from mcpbridged.validators.incremental_json import CheckedText, TextBuffer, depth_ok
 from mcpbridged.validators.jsonrpc import Notification, Request, Response, decode
-from mcpbridged.validators.limits import Limits
+from mcpbridged.validators.limits import UNLIMITED, Limits
 from mcpbridged.validators.rejection import INVALID_REQUEST, PARSE_ERROR, Rejection
 
 LIMITS = Limits()
@@ -152,7 +153,9 @@ def test_json_that_is_not_a_message_is_an_invalid_request(text, expected_text):
 @pytest.mark.parametrize("text", [b"x" * 100_000, b"\\n" * 50_000])
 def test_a_large_result_is_not_copied(text):
     line = b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text
-    assert jsonrpc.response(b'"7"', decode(line, LIMITS)) == line.replace(b'"id":1', b'"id":"7"')
+    message = decode(line, LIMITS)
+    assert isinstance(message.result, msgspec.Raw)
+    assert jsonrpc.response(b'"7"', message) == line.replace(b'"id":1', b'"id":"7"')
     spaced = line.replace(b'"id":1', b'"id":\r1')
     assert jsonrpc.response(b"1", decode(spaced, LIMITS)) == line
 
@@ -188,7 +191,8 @@ def test_a_written_message_is_one_line_with_the_same_id():
         (b'{"id":7}', b"null"),
         (b'{"method":"a"}', b"null"),
         (b'{"id":null,"method":"a"}', b"null"),
-        (b'{"id":"' + b"x" * 300 + b'","method":"a"}', b"null"),
+        (b'{"id":"' + b"x" * 256 + b'","method":"a"}', b'"' + b"x" * 256 + b'"'),
+        (b'{"id":"' + b"x" * 257 + b'","method":"a"}', b"null"),
         (b"[]", b"null"),
         (b"{", b"null"),
         (b'{"id":7,"method":"\xff"}', b"7"),
@@ -199,6 +203,19 @@ def test_a_written_message_is_one_line_with_the_same_id():
 )
 def test_the_id_of_a_refused_message_is_read_where_it_can_be(text, raw):
     assert jsonrpc.readable_id(text) == raw
+
+
+def test_the_limit_of_an_id_does_not_count_its_quotation_marks():
+    for responds in (b'"method":"a"', b'"result":{}'):
+        text = b'{"jsonrpc":"2.0","id":"%b",' + responds + b"}"
+        assert decode(text % b"abc", Limits(id=3)).id == b'"abc"'
+        assert "6 bytes exceeds the limit of 3" in refused(text % b"abcd", Limits(id=3)).text
+
+
+def test_without_limits_a_message_may_be_of_any_size():
+    nested = b'{"a":' * 100 + b"1" + b"}" * 100
+    text = b'{"jsonrpc":"2.0","id":"%b","method":"%b","params":%b}' % (b"x" * 300, b"m" * 200, nested)
+    assert decode(text, UNLIMITED) == Request(b'"%b"' % (b"x" * 300), "m" * 200, nested)
 
 
 def test_white_space_around_a_message_is_ignored():
@@ -321,6 +338,26 @@ def test_a_line_of_a_server_may_be_deep(levels):
     message = decode(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result, LIMITS, deep=True)
     assert bytes(message.result) == result
     assert refused(b'{"jsonrpc":"2.0","id":1,"result":%b}' % result).code == INVALID_REQUEST
+
+
+def deeper(calls, text):
+    return deeper(calls - 1, text) if calls else json_object.read(text)
+
+
+def test_a_part_of_the_deepest_line_of_a_server_can_be_read_deeper_in_the_stack():
+    def result(levels):
+        nested = b'{"a":%b1%b}' % (b"[" * levels, b"]" * levels)
+        return decode(b'{"jsonrpc":"2.0","id":1,"result":%b}' % nested, LIMITS, deep=True).result
+
+    least, most = 512, 50_000
+    while most - least > 1:
+        levels = (least + most) // 2
+        try:
+            result(levels)
+            least = levels
+        except Rejection:
+            most = levels
+    assert list(deeper(50, result(least))) == ["a"]
 
 
 def test_a_text_too_deep_for_the_decoder_is_refused():

@@ -35,6 +35,7 @@ ITEMS = msgspec.json.Decoder(list[msgspec.Raw]).decode
         (b'"' + b"\\\\" * 2000 + rb'\ud83d"', b'"' + b"\\\\" * 2000 + rb'\ufffd"'),
         (b'"' + b"\\\\" * 2000 + rb'ud83d"', None),
         (rb'"\ud83"', None),
+        (rb'"\n' + b"x" * 70_000 + rb'\\\ud83d"', rb'"\n' + b"x" * 70_000 + rb'\\\ufffd"'),
         (b'"\\ud800\x01\x02\\\\ \\ud800"', None),
         (b'"x"', None),
     ],
@@ -78,6 +79,8 @@ def test_values_are_parts_of_the_original_text():
     }
     items = lone_surrogates.items(b'[ 1,"1" , "\\ud83d",["\\ud83d"],{"a":1}]', ITEMS)
     assert list(map(bytes, items)) == [b"1", b'"1"', b'"\\ud83d"', b'["\\ud83d"]', b'{"a":1}']
+    items = lone_surrogates.items(b' [["\\ud83d"],1]', ITEMS)
+    assert list(map(bytes, items)) == [b'["\\ud83d"]', b"1"]
     assert lone_surrogates.decoded(msgspec.json.decode, rb'"\ud83d"') == "\ufffd"
 
 

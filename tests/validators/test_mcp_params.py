@@ -190,7 +190,7 @@ def test_a_progress_token_is_replaced_in_params_of_very_many_members():
     assert mcp_params.with_progress_token(params, b"7") == b'{%b,"_meta":{"progressToken":7}}' % members
     with pytest.raises(Rejection, match="specification does not name") as caught:
         mcp_params.with_progress_token(b'{"x":"_meta",%b' % params[1:], b"7")
-    assert caught.value.code == INVALID_PARAMS
+    assert (caught.value.status, caught.value.code) == (400, INVALID_PARAMS)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpbridged.validators.oauth_messages import (
-    LONGEST_REDIRECT,
     LONGEST_TOKEN,
     Registration,
     Tokens,
@@ -116,13 +115,20 @@ def test_the_code_of_a_redirect(metadata, parameters):
         f"code=c&state={STATE[:-1]}",
         f"code=c&state={STATE}&state=x",
         f"code=c&state={STATE}&" + "a=b&" * 64,
-        f"code={'c' * LONGEST_REDIRECT}&state={STATE}",
         "error=access_denied",
     ],
 )
 def test_a_redirect_of_another_request_is_refused_as_such(query):
     with pytest.raises(WrongState):
         redirected_code(query, STATE, METADATA)
+
+
+def test_a_redirect_may_have_16_kib():
+    query = f"state={STATE}&code="
+    code = "c" * (16_384 - len(query))
+    assert redirected_code(query + code, STATE, METADATA) == code
+    with pytest.raises(WrongState, match="has 16385 characters; the limit is 16384"):
+        redirected_code(f"{query}{code}c", STATE, METADATA)
 
 
 HOSTILE_REDIRECTS = {
@@ -273,7 +279,8 @@ def test_a_token_response():
         (True, None),
         ([1], None),
         (10**30, 10 * 366 * 86400),
-        ("9" * 30, None),
+        ("9" * 19, 10 * 366 * 86400),
+        ("9" * 20, None),
         pytest.param(10**400, None, id="beyond-float"),
     ],
 )

@@ -188,6 +188,17 @@ def test_origins(origin, fetch_site, expected):
     assert status(site.check_origin, origin, fetch_site) == expected
 
 
+def test_an_allowed_host_is_one_more():
+    site = Site.for_listener("http", "127.0.0.1", 8808, extra_hosts=["app.example", "localhost:8808"])
+    assert [status(site.check_host, host) for host in ("app.example", "localhost:8808")] == [200, 200]
+    assert status(site.check_origin, "http://app.example", None) == 403
+
+
+def test_an_allowed_origin_may_be_that_of_the_listener():
+    site = Site.for_listener("http", "127.0.0.1", 8808, extra_origins=["http://localhost:8808"])
+    assert status(site.check_origin, "http://localhost:8808", None) == 200
+
+
 def test_an_allowed_origin_is_not_an_allowed_host():
     site = Site.for_listener("http", "127.0.0.1", 8808, extra_origins=["http://app.example"])
     assert status(site.check_host, "app.example") == 421

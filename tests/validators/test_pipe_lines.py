@@ -115,7 +115,9 @@ def test_a_large_line_is_checked_once_also_without_its_mark_and_its_carriage_ret
 def test_an_unfinished_large_line_is_held_until_it_is_refused():
     reader = LineReader(LIMIT, 64)
     reader.refuse(Rejection(429, -32000, "nothing to refuse"))
-    reader.feed(b"x" * 70_000)
+    reader.feed(b"x" * 65_536)
+    assert reader.held == 0
+    reader.feed(b"x" * 4_464)
     assert reader.held == 70_000
     reader.refuse(Rejection(429, -32000, "too much"))
     assert reader.held == 0

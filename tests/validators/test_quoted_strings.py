@@ -21,6 +21,7 @@ LONG = b"x" * 20_000
         (b'{"_meta":"' + LONG + b'"}', 2, False),
         (b'{"a":"' + LONG + b'"}', 0, False),
         (LONG, 0, False),
+        (b'"a"' + LONG + KEY, 0, True),
         (LONG + b'""' * 31 + b'"_meta"', 0, True),
         (LONG + b'""' * 32 + b'"_meta"', 0, True),
         (LONG + b'""' * 100 + b'"_meta"', 0, True),

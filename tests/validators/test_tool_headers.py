@@ -28,6 +28,18 @@ def test_the_annotations_of_a_page_are_read():
     assert isinstance(tools.by_name["large"], Rejection)
 
 
+def test_the_oldest_tools_are_dropped_for_others_unless_they_are_needed():
+    tools, many = ToolHeaders(), (ParamHeader("mcp-param-a", ("a",), "string"),) * 7000
+    for name in ("needed", "z", "a"):
+        tools.add(name, many, needed=("needed",))
+    assert list(tools.by_name) == ["needed", "a"]
+    assert tools.incomplete
+    # A tool that is listed again replaces itself.
+    tools.add("a", ())
+    tools.add("b", many)
+    assert list(tools.by_name) == ["needed", "a", "b"]
+
+
 def test_a_name_that_cannot_be_called_is_not_stored():
     tools = ToolHeaders()
     read_tools(page({"name": "x" * 129}), tools, Limits())

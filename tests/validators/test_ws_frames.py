@@ -105,7 +105,8 @@ def test_the_close_reason_of_the_client_is_kept(payload, given):
         (frame(length=6_400_001, payload=b""), TOO_BIG),
         (frame(final=False, payload=b"x" * 60_000) + frame(0, length=6_340_001, payload=b""), TOO_BIG),
         (frame(2), UNSUPPORTED),
-        (frame(final=False, payload=b"") + frame(0, b"", final=False) * 1024, POLICY),
+        (frame(final=False, payload=b"") + frame(0, b"", final=False) * 1023, POLICY),
+        (frame() + frame(final=False, payload=b"") + frame(0, b"", final=False) * 1023, POLICY),
         (frame(9, b"") * 10_923, POLICY),
         (frame(9, b"x" * 125) * 501, POLICY),
         (frame(payload=b"\xff"), NOT_UTF8),
@@ -194,8 +195,14 @@ def test_a_large_message_that_ends_within_a_character_is_not_utf8():
 
 def test_pings_are_counted_by_the_second():
     reader = FrameReader(100)
+    most = 64 * 1024 // len(frame(9, b""))
     for second in range(5):
-        assert reader.feed(frame(9, b"") * 20, float(second)) == [Ping(b"")] * 20
+        assert reader.feed(frame(9, b"") * most, float(second)) == [Ping(b"")] * most
+
+
+def test_a_message_may_have_1023_empty_fragments():
+    empty = frame(final=False, payload=b"") + frame(0, b"", final=False) * 1022
+    assert read((frame() + empty + frame(0)) * 2) == [Text(b"hi")] * 4
 
 
 @given(st.lists(st.integers(0, 300), max_size=20), st.data())

@@ -102,17 +102,30 @@ def test_keys_that_tls_has_signatures_for(key, usable):
 GOOD = made(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), NAMES, more=(BASIC,))
 
 
-def test_a_certificate_of_version_1_has_no_version_and_no_extensions():
-    def element(tag, *inside):
-        content = b"".join(inside)
-        return bytes([tag, len(content)]) + content
+def element(tag, *inside):
+    content = b"".join(inside)
+    return bytes([tag, len(content)]) + content
 
+
+def of_version_1(subject):
     validity = element(0x30, element(0x17, b"500101000000Z"), element(0x18, b"20500101000000Z"))
-    subject, issuer, key = element(0x30, b"\5\0"), element(0x30), element(0x30)
-    signed = element(0x30, element(2, b"\1"), element(0x30), issuer, validity, subject, key)
-    found = read_certificate(element(0x30, signed))
+    issuer, key = element(0x30), element(0x30)
+    return element(0x30, element(2, b"\1"), element(0x30), issuer, validity, element(0x30, subject), key)
+
+
+def test_a_certificate_of_version_1_has_no_version_and_no_extensions():
+    found = read_certificate(element(0x30, of_version_1(b"\5\0")))
     assert (found.not_before.year, found.not_after.year) == (1950, 2050)
     assert (found.subject, found.issuer, found.hosts) == (b"\5\0", b"", ())
+
+
+@pytest.mark.parametrize("length", [b"\x81\x80", b"\x82\0\x80", b"\x84\0\0\0\x80"])
+def test_a_length_has_up_to_four_bytes(length):
+    certificate = of_version_1(b"\5" * (128 - len(of_version_1(b""))))
+    assert read_certificate(b"\x30" + length + certificate).subject.startswith(b"\5")
+    # An indefinite length, and one of five bytes.
+    assert is_refused(b"\x30\x80" + certificate)
+    assert is_refused(b"\x30\x85\0\0\0\0\x80" + certificate)
 
 
 def is_refused(data):

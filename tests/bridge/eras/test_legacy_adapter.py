@@ -449,6 +449,13 @@ def test_a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_swal
     assert talk.cancel(7) == []
 
 
+def test_a_second_response_to_a_call_is_noted():
+    talk = Talk(strict=True)
+    talk.call(7)
+    assert to_client(talk.answer(2, {"content": []})) == [complete(7, content=[])]
+    assert talk.answer(2, {"content": []}) == [LogDebug("response_unmatched", ("server", b"2"))]
+
+
 # ---- to which call a request of the server belongs
 
 AMBIGUOUS = "calls of several clients are in progress, and the request does not name the one it belongs to"
@@ -1586,6 +1593,13 @@ def test_a_result_with_a_task_of_its_own_is_one_where_the_server_has_no_tasks():
     assert to_client(talk.answer(2, todo)) == [complete(7, **todo)]
 
 
+def test_only_a_list_of_tools_shows_which_tools_require_tasks():
+    talk = Talk(capabilities={**CAPABILITIES, "extensions": {"vendor/x": {}}})
+    talk.ask("a", "vendor/list")
+    talk.answer(2, {"tools": [{"name": "t", "execution": {"taskSupport": "required"}}]})
+    assert to_server(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
+
+
 def test_a_server_without_tasks_has_no_tools_that_need_them():
     talk = tasked(capabilities={"tools": {}})
     assert to_server(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
@@ -1719,6 +1733,23 @@ def test_notifications_of_an_extension_pass_in_both_directions():
     talk.answer(wire_id, {})
     [effect] = talk.server_notifies("notifications/a/done")
     assert effect.about == b""
+
+
+@pytest.mark.parametrize("client", [ONE, UNKNOWN])
+def test_a_notification_behind_the_only_call_is_sent(client):
+    talk = extended(strict=True)
+    [(wire_id, _, _)] = to_server(talk.ask("a", "a/do", None, client, DECLARED))
+    talk.answer(wire_id, {})
+    [effect] = talk.server_notifies("notifications/a/done")
+    assert effect.about == b""
+
+
+def test_a_notification_goes_to_the_newest_call_of_one_client():
+    talk = extended(strict=True)
+    for number in range(2):
+        talk.ask(number, "a/do", None, ONE, DECLARED)
+    [effect] = talk.server_notifies("notifications/a/done")
+    assert effect.about == b"1"
 
 
 @pytest.mark.parametrize("clients", [(ONE, OTHER), (UNKNOWN, UNKNOWN)])

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from mcpbridged.bridge.core.effects import ToRequester, ToServer
@@ -86,6 +87,13 @@ def test_a_plain_call_keeps_its_bytes_but_for_the_envelope():
     for _ in range(2):
         (order,) = it.from_client(Request(b"7", "tools/call", PLAIN))
         assert order.message.params == b'{"name":"echo","arguments":{"x":1}}'
+
+
+def test_a_result_with_a_cursor_of_any_length_is_not_plain():
+    for size in range(64):
+        result = b'{"content":[],"nextCursor":"%b"}' % (b"x" * size)
+        found = rules_legacy_to_modern.modern_result("tools/call", result, msgspec.Raw(b"{}"), "c.")
+        assert json.loads(found)["nextCursor"] == "c." + "x" * size
 
 
 @pytest.mark.parametrize("name", RESULTS)

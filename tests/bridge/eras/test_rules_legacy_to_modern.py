@@ -77,6 +77,30 @@ def test_t21_a_result_that_is_no_object_is_kept(value):
     assert rules_legacy_to_modern.remove_related_task(msgspec.Raw(value)) == value
 
 
+def test_a_list_with_the_members_of_a_tool_result_is_a_list():
+    found = json.loads(
+        rules_legacy_to_modern.modern_result("tools/list", b'{"content":[]}', msgspec.Raw(b"{}"), "c.")
+    )
+    assert (found["ttlMs"], found["cacheScope"]) == (0, "private")
+
+
+@pytest.mark.parametrize(
+    ("tool", "kept"),
+    [
+        (
+            b'{"inputSchema":{"properties":{"r":{"type":"number","x-mcp-header":"R"}}}}',
+            {"inputSchema": {"properties": {"r": {"type": "number"}}}},
+        ),
+        (b'{"execution":{},"name":"a"}', {"name": "a"}),
+        (b'{"\\u0065xecution":{},"name":"a"}', {"name": "a"}),
+    ],
+)
+def test_each_of_the_members_that_a_modern_client_must_not_see_is_removed(tool, kept):
+    listed = b'{"tools":[%b]}' % tool
+    found = rules_legacy_to_modern.modern_result("tools/list", listed, msgspec.Raw(b"{}"), "c.")
+    assert json.loads(found)["tools"] == [kept]
+
+
 @pytest.mark.parametrize(
     ("error", "uri", "kept"),
     [

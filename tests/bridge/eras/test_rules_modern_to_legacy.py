@@ -79,7 +79,8 @@ def test_a_tool_result_has_only_members_of_the_revision(version, modern, legacy)
 
 def test_a_prompt_has_only_blocks_of_the_revision():
     messages = [{"role": "user", "content": LINK}, {"role": "user"}]
-    assert result("prompts/get", {"messages": messages}) == {"messages": messages}
+    for version in ("2025-06-18", "2025-11-25"):
+        assert result("prompts/get", {"messages": messages}, version) == {"messages": messages}
     assert result("prompts/get", {"messages": messages}, "2025-03-26") == {
         "messages": [{"role": "user", "content": {"type": "text", "text": "x: u:x"}}, {"role": "user"}]
     }
@@ -135,6 +136,7 @@ def test_a_reference_spelled_with_escapes_is_one():
         ("tools/list", b'{ "tools" : [ {"name":"a", "outputSchema": {"type" : "object"}}, {"name":"b"} ] }'),
         ("prompts/get", b'{ "messages" : [ {"content" : {"type":"text"}}, {} ] }'),
         ("resources/read", b'{ "contents" : [ ], "_meta" : { "a" : 1 } }'),
+        ("completion/complete", b'{ "messages" : [ {"content" : {"type":"resource_link"}} ] }'),
     ],
 )
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-11-25"])
