@@ -11,7 +11,7 @@ _PRIVILEGES: Final = re.compile(
 )
 _NAMESPACES: Final = re.compile(r"^bwrap: .*(?:namespace|uid map|NETLINK_ROUTE|RTM_NEWADDR)", re.IGNORECASE)
 _MOUNTS: Final = re.compile(
-    r"^bwrap: .*(?:mount|pivot).*(?:not permitted|denied|Invalid argument)", re.IGNORECASE
+    r"^bwrap: .*(?:mount|pivot|capset).*(?:not permitted|denied|Invalid argument)", re.IGNORECASE
 )
 _BWRAP_PROGRAM: Final = re.compile(r"^bwrap: execvp (.+): (?:No such file or directory|Permission denied)")
 _NETWORK: Final = re.compile(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.syscall.restype = ctypes.c_long
 PTRACE_SEIZE, IO_URING_SETUP, KEYCTL = 0x4206, 425, {"x86_64": 250}.get(os.uname().machine, 219)
 KEYCTL_GET_KEYRING_ID, SESSION_KEYRING = 0, -3
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
@@ -121,6 +122,7 @@ ATTEMPTS = {
     "io_uring": lambda: checked(LIBC.syscall(IO_URING_SETUP, 1, ctypes.create_string_buffer(256))),
     "keyring": lambda: checked(LIBC.syscall(KEYCTL, KEYCTL_GET_KEYRING_ID, SESSION_KEYRING, 1)),
     "no_new_privs": lambda: str(LIBC.prctl(39, 0, 0, 0, 0)),
+    "syscall": lambda *words: checked(LIBC.syscall(*(ctypes.c_long(int(word)) for word in words))),
     "vsock": lambda: socket.socket(40, socket.SOCK_STREAM).close(),
     "unmount": unmount,
     "child": in_child,

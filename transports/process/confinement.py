@@ -144,7 +144,11 @@ def drop_capabilities() -> None:
     """
     # The version, this process; effective, permitted and inheritable capabilities in two parts (capset(2)).
     header, none = struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24)
-    _checked(_LIBC.capset(header, none))
+    found = ctypes.create_string_buffer(len(none))
+    _checked(_LIBC.capget(header, found))
+    # A process without capabilities needs no capset(2), which the filter of a systemd unit may refuse (@privileged).
+    if found.raw != none:
+        _checked(_LIBC.capset(header, none))
 
 
 # ---- Landlock

@@ -19,6 +19,7 @@ BWRAP = Sandbox("bwrap", read=("/docs",))
         ("bwrap: setting up uid map: Permission denied", BWRAP, "bwrap needs user namespaces"),
         ("bwrap: execvp /opt/x: No such file or directory", BWRAP, "does not contain the program '/opt/x'"),
         ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", BWRAP, "may not mount here"),
+        ("bwrap: capset failed: Operation not permitted", BWRAP, "may not mount here"),
         ("bwrap: something else", BWRAP, ""),
         ("connect EACCES /run/docker.sock", LANDLOCK, "permits no Unix sockets"),
         ("connect EACCES /run/docker.sock", BASIC, ""),

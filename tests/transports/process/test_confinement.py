@@ -355,3 +355,11 @@ def test_a_capability_is_dropped_for_good():
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[1], 16) == 0
+
+
+def test_a_process_without_capabilities_makes_no_call_that_a_filter_may_refuse():
+    code = (
+        f"import sys; sys.path.insert(0, {os.fspath(Path(confinement.__file__).parent)!r}); import confinement as c; "
+        "c.drop_capabilities(); c._LIBC.capset = lambda *_: -1; c.drop_capabilities()"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
