@@ -449,6 +449,13 @@ def test_a_cancelled_call_is_cancelled_at_the_server_and_its_late_answer_is_swal
     assert talk.cancel(7) == []
 
 
+def test_a_second_response_to_a_call_of_a_shared_process_is_unmatched():
+    talk = Talk(strict=True)
+    talk.call(7, client=ONE)
+    assert to_client(talk.answer(2, {"content": []})) == [complete(7, content=[])]
+    assert talk.answer(2, {"content": []}) == [LogDebug("response_unmatched", ("server", b"2"))]
+
+
 # ---- to which call a request of the server belongs
 
 AMBIGUOUS = "calls of several clients are in progress, and the request does not name the one it belongs to"
@@ -1586,6 +1593,14 @@ def test_a_result_with_a_task_of_its_own_is_one_where_the_server_has_no_tasks():
     assert to_client(talk.answer(2, todo)) == [complete(7, **todo)]
 
 
+def test_a_result_of_an_extension_is_no_list_of_tools():
+    talk = Talk(capabilities={**VENDOR, "tasks": {}})
+    [(wire_id, _, _)] = to_server(talk.ask(1, "vendor/tools", None, ONE, DECLARED))
+    talk.answer(wire_id, {"tools": [{"name": "t", "execution": {"taskSupport": "required"}}]})
+    [(_, _, sent)] = to_server(talk.call(7))
+    assert sent == {"name": "t"}
+
+
 def test_a_server_without_tasks_has_no_tools_that_need_them():
     talk = tasked(capabilities={"tools": {}})
     assert to_server(talk.call(7)) == [(3, "tools/call", {"name": "t"})]
@@ -1727,3 +1742,19 @@ def test_a_notification_that_may_be_of_several_clients_is_not_sent(clients):
     for number, client in enumerate(clients):
         talk.ask(number, "a/do", None, client, DECLARED)
     assert to_client(talk.server_notifies("notifications/a/done")) == []
+
+
+@pytest.mark.parametrize(
+    ("clients", "answered", "receiver"),
+    [((ONE, ONE), 0, b"1"), ((UNKNOWN,), 0, b"0"), ((UNKNOWN,), 1, b"")],
+)
+def test_a_notification_of_an_extension_goes_to_the_newest_call_of_a_single_client(
+    clients, answered, receiver
+):
+    talk = extended(strict=True)
+    for number, client in enumerate(clients):
+        [(wire_id, _, _)] = to_server(talk.ask(number, "a/do", None, client, DECLARED))
+        if answered:
+            talk.answer(wire_id, {})
+    [effect] = talk.server_notifies("notifications/a/done")
+    assert effect.about == receiver

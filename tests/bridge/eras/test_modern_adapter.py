@@ -491,6 +491,7 @@ def test_an_input_request_without_an_answer_in_time_fails_the_call():
     talk.call(7)
     talk.answer(2, required(a=elicit()))
     assert list(talk.it.on_tick(1000)) == []  # whatever the clock shows first
+    assert list(talk.it.on_tick(1001)) == []
     assert list(talk.it.on_tick(1000 + INPUT_TIMEOUT)) == []
     effects = list(talk.it.on_tick(1001 + INPUT_TIMEOUT))
     assert [one[0] for one in to_client(effects)] == ["notifications/cancelled", 7]

@@ -80,9 +80,16 @@ def test_a_tool_result_has_only_members_of_the_revision(version, modern, legacy)
 def test_a_prompt_has_only_blocks_of_the_revision():
     messages = [{"role": "user", "content": LINK}, {"role": "user"}]
     assert result("prompts/get", {"messages": messages}) == {"messages": messages}
+    assert result("prompts/get", {"messages": messages}, "2025-06-18") == {"messages": messages}
     assert result("prompts/get", {"messages": messages}, "2025-03-26") == {
         "messages": [{"role": "user", "content": {"type": "text", "text": "x: u:x"}}, {"role": "user"}]
     }
+
+
+@pytest.mark.parametrize("method", ["completion/complete", "prompts/list", "resources/read"])
+def test_messages_that_are_no_prompt_are_kept(method):
+    found = {"messages": [{"role": "user", "content": LINK}]}
+    assert result(method, found, "2025-03-26") == found
 
 
 def test_a_schema_of_no_object_is_wrapped_like_the_value_that_it_is_for():
