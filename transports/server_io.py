@@ -38,6 +38,10 @@ def ignore(_line: bytes | Overlong) -> None:
     """Drop a line (OnLine)."""
 
 
+def do_nothing(*_of_event: object) -> None:
+    """Drop an event of a process that has ended."""
+
+
 @attrs.frozen
 class Exit:
     """How a server ended. `reason` is set where the bridge ended it, and for a remote server."""

@@ -151,7 +151,8 @@ class ProcessPool:
             raise
 
         def on_first_response(message: Response | None) -> None:
-            self._monitor.on_first_response(process, message)
+            # The process refers to this function. A reference to it would keep both until the garbage collector runs.
+            self._monitor.on_first_response(self._common.processes.of(child), message)
 
         startup = Startup(child, self._limits, partial(self._common.log.stdout, child.pid), on_first_response)
         process = ServerProcess(child, startup, trio.current_time(), owner)

@@ -52,6 +52,10 @@ class ProcessTable:
     def __contains__(self, process: ServerProcess) -> bool:
         return process.child in self._processes
 
+    def of(self, child: ServerConnection) -> ServerProcess:
+        """Return the process with this connection, which has not exited."""
+        return self._processes[child]
+
     def add(self, process: ServerProcess) -> None:
         """Add a process that has been started."""
         self._processes[process.child] = process

@@ -78,7 +78,8 @@ class Taps:
 
     def unwatch(self, process: TappedProcess) -> None:
         """Drop a process that has exited."""
-        self._watchers.pop(process, None)
+        # The functions refer to the process, whose connection has their list.
+        self._watchers.pop(process, []).clear()
         self._always.pop(process, None)
 
     def _renew(self) -> None:

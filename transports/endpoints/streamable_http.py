@@ -193,6 +193,8 @@ class StreamableHttp:
                 answer = queue.pop_answer()
                 # None: the response was sent directly.
                 if answer is not None:
+                    # The stream and the queue refer to each other until then.
+                    conversation.close_queue(queue)
                     await exchange.answer(200, JSON, answer)
                     queue.on_sent()
                 return
@@ -242,7 +244,10 @@ class StreamableHttp:
                 headers = ()
                 conversation.end("the server refused to initialize")
             if len(queue) == 1 and not acceptable.events_first:
-                await exchange.answer(200, JSON, queue.pop_answer() or b"", headers)
+                answer = queue.pop_answer() or b""
+                # The stream and the queue refer to each other until then.
+                conversation.close_queue(queue)
+                await exchange.answer(200, JSON, answer, headers)
                 queue.on_sent()
             else:
                 await self._stream(exchange, conversation, queue, headers)

@@ -255,6 +255,9 @@ class Child:
             if pipe.descriptor >= 0:
                 os.close(pipe.descriptor)
             pipe.descriptor = -1
+        # They refer to this object, which is freed at once without that.
+        self._stdin.detach()
+        self._stdout.detach()
 
     async def _wait_end(self, nursery: trio.Nursery) -> None:
         leaving = False

@@ -17,7 +17,7 @@ import trio
 from ...validators.limits import Limits
 from ..memory import LARGE, large_messages
 from ..poller import OnFault, Poller
-from ..server_io import ChildBusy, ChildGone, Watchers
+from ..server_io import ChildBusy, ChildGone, Watchers, do_nothing
 from ..ticker import PausableClock
 
 # Time for the queue to be written before the pipe is closed (seconds).
@@ -211,6 +211,10 @@ class StdinWriter:
         self._nursery = nursery
         if self._queue:
             self._start_task(nursery)
+
+    def detach(self) -> None:
+        """Drop the functions. They refer to the owner, which the garbage collector would free much later."""
+        self._on_closed = self._on_stalled = self._on_fault = do_nothing
 
     async def close(self) -> None:
         """Write what is queued within a short time, then close the pipe."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..memory import LARGE, large_messages
 from ..poller import Poller
-from ..server_io import OnLine, Overlong, Watchers, ignore
+from ..server_io import OnLine, Overlong, Watchers, do_nothing, ignore
 from ..turns import activity, server_turns
 from .lines import LARGE_LINE, LineSplitter
 
@@ -59,6 +59,10 @@ class StdoutReader:
     def unfinished(self) -> bytes:
         """The beginning of the unfinished line."""
         return self._splitter.unfinished
+
+    def detach(self) -> None:
+        """Drop the functions. They refer to the owner, which the garbage collector would free much later."""
+        self._on_end = self._on_fault = do_nothing
 
     def resume(self) -> None:
         """Read on after a pause."""

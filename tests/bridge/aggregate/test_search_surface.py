@@ -72,6 +72,8 @@ def test_a_word_of_a_name_counts_more_than_one_of_a_description():
 
 def test_a_tool_with_all_words_is_before_others():
     assert names("show commits repository") == ["git__log", "git__status"]
+    # Two words of a description, and one word of a name.
+    assert names("show repository now") == ["git__log", "time__now", "git__status"]
     assert names("stat show") == ["git__status", "git__log"]
 
 
@@ -130,6 +132,18 @@ def test_bad_arguments_of_a_search_are_explained(arguments, text):
     with pytest.raises(ToolFault) as fault:
         search_surface.read_search(params(**arguments), SERVERS)
     assert str(fault.value) == text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"query": 1}, {"server": "nobody"}, {"limit": 0}, {"limit": "2"}, {"limit": 51}, {"offset": -1}],
+)
+def test_the_schema_of_a_search_refuses_bad_arguments(arguments):
+    schema = json.loads(bytes(search_surface.definitions(SERVERS)[0]))["inputSchema"]
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid({"query": "a", "server": "git", "limit": 1, "offset": 0})
+    assert validator.is_valid({"limit": 50})
+    assert not validator.is_valid(arguments)
 
 
 # ---- descriptions

@@ -123,6 +123,8 @@ def test_an_error_names_tools_that_are_similar():
     assert near("git_show", known) == ["git__show"]
     assert near("time__sho", known)[0] == "git__show"
     assert near("a__log", [f"{name}__log" for name in "bcdef"]) == ["b__log", "c__log", "d__log"]
+    # Of two tools with the same name, the one whose server is also similar.
+    assert near("git2__log", ["time__log", "git__log"]) == ["git__log", "time__log"]
     assert near("__", ["a"]) == []
     assert unknown_tool("zzzzzzzz", known) == "Unknown tool: zzzzzzzz"
     assert unknown_tool("histori", known) == "Unknown tool: histori; similar: history"

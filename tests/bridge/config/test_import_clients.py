@@ -107,6 +107,7 @@ def test_a_command_gets_the_values_of_its_variables(entry, project, command):
         ({"command": "a", "args": ["x" * 4097]}, "argument 1 has more than 4096 characters"),
         ({"command": "a", "args": ["${LONG}${LONG}"]}, "argument 1 has more than 4096 characters"),
         ({"command": "a", "args": ["x"] * 256}, "256 arguments, and the limit is 255"),
+        ({"command": "a", "args": ["x"] * 300}, "300 arguments, and the limit is 255"),
         ({"command": "a", "args": ["${workspaceFolder}"]}, "name the project with --project"),
         ({"command": "a" * 4097}, "its command has more than 4096"),
         ({"command": "a", "env": ["A=b"]}, "env is not an object"),
@@ -416,6 +417,11 @@ def test_an_invalid_name_becomes_a_valid_one(was, name):
     assert arrived in (name, name.lower())
     assert re.match(NAME, arrived)
     assert found.notes[0].startswith(f"{was!r} is renamed to {arrived}: ")
+
+
+def test_the_note_about_an_invalid_name_has_the_form_of_a_name():
+    [note] = imported({"-x-": TIME}).notes
+    assert note == "'-x-' is renamed to x: a name is [A-Za-z0-9][A-Za-z0-9_-]{0,31}."
 
 
 def test_a_valid_name_is_kept_when_another_would_become_the_same():

@@ -83,6 +83,8 @@ def test_a_secret_argument_is_in_no_command(args):
             "@scope/SomePackageName2WithLongName",
             "postgresql://localhost/db",
         ],
+        # Only -e of mcp-proxy has two values.
+        ["mcp-proxy", "--port=8080", "token-server", "run"],
     ],
 )
 def test_other_arguments_stay_in_the_command(args):

@@ -159,6 +159,11 @@ def test_continue_has_hub_blocks_names_and_an_older_form():
     assert found.servers[3][1].kind == "stdio"
 
 
+def test_the_older_form_of_continue_may_be_alone():
+    old = {"modelContextProtocolServers": [{"transport": {"type": "stdio", "command": "a"}}]}
+    assert names(source({"experimental": old})) == ["server-1"]
+
+
 def test_opencode_denies_tools_by_the_name_of_the_server():
     found = source(
         {
@@ -181,6 +186,25 @@ def test_opencode_denies_tools_by_the_name_of_the_server():
     git, far = found.servers[0][1], found.servers[1][1]
     assert git.patterns == ["push", "c*"]
     assert (git.enabled, far.enabled) == (True, False)
+    assert found.skipped == ["off"]
+
+
+def test_opencode_has_servers_behind_one_that_is_left_out():
+    found = source(
+        {
+            "mcp": {
+                "off": {"enabled": False},
+                "a": {"type": "local", "command": ["x"]},
+                "servers": {"bad": "no object", "b": {"command": ["x"]}},
+            },
+            "permission": {"a_*": "deny", "b_*": "deny"},
+        }
+    )
+    assert {name: getattr(entry, "enabled", None) for name, entry in found.servers} == {
+        "bad": None,
+        "b": False,
+        "a": False,
+    }
     assert found.skipped == ["off"]
 
 

@@ -97,6 +97,13 @@ def test_the_comment_about_the_origin_is_found_again():
         ({"tools": {"deny": ["x"]}}, {"tools": {"allow": []}}, ["tools.allow (none)"]),
         ({}, {"enabled": False}, ["enabled = false"]),
         ({"enabled": False}, {"enabled": False}, []),
+        (command("a"), command("a", "--read-only"), ["the argument --read-only"]),
+        (command("a", "--read-only"), command("a", "--read-only"), []),
+        (
+            command("/bin/sh", "-c", "exec a"),
+            command("/bin/sh", "-c", "exec a --read-only"),
+            ["the argument --read-only"],
+        ),
     ],
 )
 def test_restrictions_that_the_known_server_lacks(known, new, lost):

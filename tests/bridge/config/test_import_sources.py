@@ -18,6 +18,12 @@ def test_the_places_follow_the_directories_of_the_user():
     assert [str(place) for place in places_of(CLIENTS["cursor"], there)] == ["/home/me/.cursor/mcp.json"]
 
 
+def test_the_places_of_vs_code_are_not_those_of_cursor():
+    assert [str(place) for place in places_of(CLIENTS["vscode"], HERE)] == [
+        f"/home/me/.config/{name}/User/mcp.json" for name in ("Code", "Code - Insiders", "VSCodium")
+    ]
+
+
 @pytest.mark.parametrize(
     ("client", "variable", "place"),
     [

@@ -34,6 +34,7 @@ def test_known_variables_are_replaced(text, found):
     [
         ("dollar", "$A-$NONE", [Piece("text", "1-"), Piece("variable", "NONE")]),
         ("dollar", "$5 ${A}", [Piece("text", "$5 1")]),
+        ("dollar", "$NONE-$A", [Piece("variable", "NONE"), Piece("text", "-1")]),
         ("shell", "$A $(pass show x)", [Piece("text", "1 "), Piece("unknown", "$(pass show x)")]),
         ("dollar", "$(pass show x)", [Piece("text", "$(pass show x)")]),
         ("opencode", "{env:A}{file:~/x}", [Piece("text", "1"), Piece("file", "~/x")]),

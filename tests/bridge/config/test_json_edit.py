@@ -164,6 +164,22 @@ def test_each_member_of_an_object_with_comments_can_be_removed(text, value):
     assert read_json(with_member(text, ["n"], value)) == {"n": value}
 
 
+@pytest.mark.parametrize("before", ["", " "])
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ('{"n": {"a": 1, "d": 3 /* c */}}', '{"n": {"a": 1 /* c */}}'),
+        ('{"n": {"d": 3,"a": 1 /* c */}}', '{"n": {"a": 1 /* c */}}'),
+        (
+            '{\n  "n": {\n    "d": 3,\n    // c\n    "a": 1\n  }\n}',
+            '{\n  "n": {\n    // c\n    "a": 1\n  }\n}',
+        ),
+    ],
+)
+def test_a_member_is_removed_with_its_comma_alone(before, text, new):
+    assert with_member(before + text, ["n"], {"a": 1}) == before + new
+
+
 def test_an_object_with_very_many_differences_is_replaced():
     many = ", ".join(f'"k{number}": 1' for number in range(200))
     found = with_member(f'{{"n": {{ // c\n {many} }}}}', ["n"], {"x": 1})

@@ -1758,3 +1758,19 @@ def test_a_notification_that_may_be_of_several_clients_is_not_sent(clients):
     for number, client in enumerate(clients):
         talk.ask(number, "a/do", None, client, DECLARED)
     assert to_client(talk.server_notifies("notifications/a/done")) == []
+
+
+@pytest.mark.parametrize(
+    ("clients", "answered", "receiver"),
+    [((ONE, ONE), 0, b"1"), ((UNKNOWN,), 0, b"0"), ((UNKNOWN,), 1, b"")],
+)
+def test_a_notification_of_an_extension_goes_to_the_newest_call_of_a_single_client(
+    clients, answered, receiver
+):
+    talk = extended(strict=True)
+    for number, client in enumerate(clients):
+        [(wire_id, _, _)] = to_server(talk.ask(number, "a/do", None, client, DECLARED))
+        if answered:
+            talk.answer(wire_id, {})
+    [effect] = talk.server_notifies("notifications/a/done")
+    assert effect.about == receiver

@@ -168,3 +168,42 @@ def test_a_meta_that_is_not_the_last_member_is_not_removed_with_the_end():
 )
 def test_a_plain_call_has_a_name_and_arguments_alone(params, is_plain):
     assert is_plain_call(params, b',"_meta":{}}') == is_plain
+
+
+@pytest.mark.parametrize("method", sorted(rules_legacy_to_modern.CACHEABLE - {"server/discover"}))
+def test_no_result_of_a_cacheable_method_may_be_stored(method):
+    text = rules_legacy_to_modern.modern_result(method, b'{"content":[]}', msgspec.Raw(b"{}"), "c.")
+    found = json.loads(text)
+    assert (found["ttlMs"], found["cacheScope"]) == (0, "private")
+
+
+@pytest.mark.parametrize("length", range(64))
+def test_a_tool_result_has_one_meta_whatever_its_length_is(length):
+    legacy = b'{"content":[],"_meta":{"a":"%b"}}' % (b"x" * length)
+    text = rules_legacy_to_modern.modern_result("tools/call", legacy, msgspec.Raw(b"{}"), "c.")
+    assert text.count(b'"_meta"') == 1
+    assert json.loads(text)["_meta"]["a"] == "x" * length
+
+
+INVALID_HEADER = {"type": "object", "properties": {"a": {"type": "object", "x-mcp-header": "A"}}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "kept"),
+    [
+        ({"name": "a", "execution": {}}, {"name": "a"}),
+        ({"name": "a", "inputSchema": INVALID_HEADER}, None),
+    ],
+)
+@pytest.mark.parametrize("letter", ["e", "\\u0065"])
+def test_tools_lose_what_a_modern_client_does_not_accept_however_it_is_spelled(tool, kept, letter):
+    listed = (
+        json.dumps([tool])
+        .replace("execution", f"{letter}xecution")
+        .replace("x-mcp-header", f"x-mcp-h{letter}ader")
+    )
+    found = {"tools": msgspec.Raw(listed.encode())}
+    rules_legacy_to_modern.modernize_tools(found)
+    if kept is None:
+        kept = {"name": "a", "inputSchema": {"type": "object", "properties": {"a": {"type": "object"}}}}
+    assert json.loads(bytes(found["tools"])) == [kept]

@@ -86,6 +86,12 @@ def test_a_prompt_has_only_blocks_of_the_revision():
     }
 
 
+@pytest.mark.parametrize("method", ["completion/complete", "prompts/list", "resources/read"])
+def test_messages_that_are_no_prompt_are_kept(method):
+    found = {"messages": [{"role": "user", "content": LINK}]}
+    assert result(method, found, "2025-03-26") == found
+
+
 def test_a_schema_of_no_object_is_wrapped_like_the_value_that_it_is_for():
     tools = [
         {"name": "a", "outputSchema": {"type": "object"}},

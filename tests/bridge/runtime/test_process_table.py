@@ -72,6 +72,7 @@ def test_a_process_is_listed_until_it_is_removed():
     world = World()
     one, two = world.owned(1), world.add(2)
     assert (world.table.pids, list(world.table), world.table.owners) == ((1, 2), [one, two], [one.owner])
+    assert world.table.of(one.child) is one
     world.table.remove(one)
     assert world.table.pids == (2,)
     assert one not in world.table

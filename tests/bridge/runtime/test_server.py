@@ -1,11 +1,13 @@
 """A server with real processes, for behaviour that is not visible from outside of the daemon."""
 
+import gc
 import io
 import json
 import os
 import signal
 import sys
 import uuid
+import weakref
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -467,6 +469,23 @@ async def test_after_an_internal_error_of_a_server_no_task_waits_for_a_process_t
             else:
                 break
         again.end("the test ends it")
+
+
+async def test_an_ended_process_is_freed_without_the_garbage_collector():
+    async with running(LineLog(out=io.StringIO()), sys.executable, "-c", SATED, spare=0) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            session, queue = await server.open("owner", {}), SendQueue(Limits())
+            session.receive(Request(b"1", "initialize", INITIALIZE), queue)
+            await queue.wait_closed()
+            found = weakref.ref(server._parts.common.processes.current(session))
+            session.end("the test is over")
+            await emptied_but_for_spares(server)
+            await trio.testing.wait_all_tasks_blocked()
+            assert found() is None
+        finally:
+            gc.enable()
 
 
 async def test_a_process_that_is_started_for_a_server_that_is_gone_by_then_is_ended():

@@ -49,7 +49,8 @@ def test_a_function_that_always_gets_the_messages_is_the_first_and_remains():
 
 def test_a_process_that_has_exited_gets_no_further_tap():
     taps, process = Taps(), Hashable(1)
-    watchers = taps.watch(process)
+    watchers = taps.watch(process, lambda _direction, _line: None)
+    assert len(watchers) == 1
     taps.unwatch(process)
     taps.unwatch(process)
     taps.add(print)

@@ -65,6 +65,15 @@ async def test_a_single_response_is_json():
     assert exchange.ends_with_client is False
 
 
+@pytest.mark.parametrize(("body", "is_open"), [(CALL, True), (INITIALIZE, False)])
+async def test_the_stream_of_a_response_in_json_is_closed(body, is_open):
+    """The stream and the queue refer to each other, and only the garbage collector would free them."""
+    world = World(is_open=is_open)
+    exchange = await world.send(body, session="s1" if is_open else None)
+    assert exchange.answers[0][:2] == (200, b"application/json")
+    assert world.conversation.streams == [("close", True)]
+
+
 @pytest.mark.parametrize(("version", "seconds"), [("2025-11-25", 1.0), ("2025-06-18", None)])
 async def test_a_slow_call_becomes_a_stream_where_it_can_be_resumed(version, seconds):
     assert (await World(version=version).send(CALL)).first_heartbeat == seconds

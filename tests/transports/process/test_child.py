@@ -1,9 +1,11 @@
 """One server process: its lines, its exit, and how it is stopped, paused and limited."""
 
+import gc
 import os
 import signal
 import time
 import tracemalloc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,23 @@ async def test_lines_are_written_and_read(spawner):
     assert output.exits == [Exit(code=0)]
     with pytest.raises(ChildGone):
         child.send(b"x")
+
+
+async def test_an_ended_process_is_freed_without_the_garbage_collector(spawner):
+    gc.collect()
+    gc.disable()
+    try:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                child, output = await start(spawner, nursery)
+                child.send(b"{}")
+                await output.until(1)
+                child.stop()
+        found = weakref.ref(child)
+        del child
+        assert found() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_exit_code_is_reported(spawner):
