@@ -76,9 +76,9 @@ async def test_requests_and_answers(tls, client_tls):
 async def test_each_part_of_the_work_gives_way_to_other_principals(tls, client_tls, monkeypatch):
     """Hypercorn has tasks for each request, which would all run in one round."""
     steps = []
-    for module in (asgi, http2):
+    for name, module in (("asgi", asgi), ("http2", http2)):
 
-        async def give_way(principal, name=module.__name__.rpartition(".")[2]):
+        async def give_way(principal, name=name):
             steps.append((name, principal))
             await trio.lowlevel.checkpoint()
 
