@@ -22,14 +22,15 @@ _NOT: Final = (
 # `te` is a field of HTTP, `bu` a macro of mandoc, `ontext` the class OnText; `disabl` the stem of a word;
 # `ans` is a name, and the rest are parts of JSON in a test.
 _IGNORED: Final = "te,bu,ontext,disabl,ans,fals,tru,ser"
+# A word that a program has cut.
+_CUT: Final = r"\w+…"
 
 
 def run(root: Path) -> Result:
     """Check documents, manuals, sources and what tests share."""
     paths = files(root, ".", *_NOT)
-    printed = lines(
-        ["codespell", "--disable-colors", "--ignore-words-list", _IGNORED, *paths], root, found=(65,)
-    )
+    options = ["--disable-colors", "--ignore-words-list", _IGNORED, "--ignore-regex", _CUT]
+    printed = lines(["codespell", *options, *paths], root, found=(65,))
     return checked((line.removeprefix("./") for line in printed), version("codespell"))
 
 
