@@ -50,6 +50,8 @@ ALL: Final = grants.ALL
 
 # Limits that may be 0, which turns them off.
 _CAN_BE_OFF = frozenset({"argument_bytes", "argument_depth", "free_heap_bytes", "notifications_per_second"})
+# A decoder has a field for each of so many items, and 10,000 fields take 40 milliseconds of the event loop.
+_AT_MOST = {"batch": 10_000, "list_items": 10_000}
 
 
 # Why a server cannot start: the keys in its table that lead to the value, and the reason.
@@ -392,5 +394,7 @@ def changed_limits(base: Limits, changes: Mapping[str, object]) -> Limits:
         if not (0 < value < 2**40 or (off and value == 0)):
             least = "0 or more" if off else "more than 0"
             raise BadLimit(f"{name} must be {least} and less than 2^40, not {shown(value)}")
+        if value > _AT_MOST.get(name, value):
+            raise BadLimit(f"{name} must be at most {_AT_MOST[name]}, not {shown(value)}")
         values[name] = value
     return attrs.evolve(base, **values)  # type: ignore[arg-type]  # checked above

@@ -155,6 +155,8 @@ def test_an_empty_file_is_valid(write):
             "limits.free_heap_bytes = -1",
             "limits: free_heap_bytes must be 0 or more and less than 2^40, not -1",
         ),
+        ("limits.batch = 10001", "limits: batch must be at most 10000, not 10001"),
+        ("limits.list_items = 1000000", "limits: list_items must be at most 10000, not 1000000"),
         ("limits.free_heap_bytes = 1099511627776", "must be 0 or more and less than 2^40, not 1099511627776"),
         ("limits.body = 1.5", "limits: body needs a whole number, not 1.5"),
         ("limits.head_seconds = inf", "not inf"),
