@@ -8,7 +8,7 @@ import trio
 
 from ...validators.limits import Limits
 from ...validators.rejection import Rejection
-from ..server_io import ChildBusy, Overlong
+from ..server_io import ChildBusy, Overlong, do_nothing
 from .deliveries import Deliveries
 from .detection import SSE, WEBSOCKET, RemoteMemory
 from .http_calls import Endpoint
@@ -50,7 +50,7 @@ class Connection:
         self.unsent = 0
         self._options = options
         self._memory = memory
-        self._make_carrier = make_carrier or self._carrier
+        self._make_carrier = make_carrier
         # Bytes of unfinished messages of the server.
         self._held = 0
         self._deliveries = deliveries
@@ -104,7 +104,8 @@ class Connection:
     def _use_stream(
         self, nursery: trio.Nursery, transport: str, give_back: GiveBack | None = None
     ) -> StreamSession:
-        session = StreamSession(lambda: self._make_carrier(transport), self, transport, give_back)
+        make_carrier = self._make_carrier or self._carrier
+        session = StreamSession(lambda: make_carrier(transport), self, transport, give_back)
         self._transport = session
         if self._deliveries.paused:
             session.pause()
@@ -124,6 +125,11 @@ class Connection:
         """Ask the server to end the session, if there is one that it could end."""
         if isinstance(self._transport, StreamableHttp):
             await self._transport.end_session()
+
+    def detach(self) -> None:
+        """Drop the functions and the transport, when all tasks have ended. They refer to the owner and to this object."""
+        self.note = self.end = do_nothing
+        self._transport = None
 
     def pause(self) -> None:
         """Read nothing until `resume`."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from ..server_io import OnLine, Overlong, Rest, Watchers, ignore
+from ..server_io import OnLine, Overlong, Rest, Watchers, do_nothing, ignore
 
 # Time that the lines of one server may occupy the event loop (seconds).
 _TURN_SECONDS: Final = 0.002
@@ -71,6 +71,10 @@ class Deliveries:
         self.on_line = ignore
         self._pending.clear()
         self.resume()
+
+    def detach(self) -> None:
+        """Drop `on_fault`, which refers to the owner."""
+        self._on_fault = do_nothing
 
     async def run(self) -> None:
         """Pass on what could not be passed on at once, until cancelled."""

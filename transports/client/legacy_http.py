@@ -71,7 +71,6 @@ class LegacyHttp:
             link, self._calls, endpoint.secrets, self._session.add_request, self._session.withdrawn
         )
         self._http = HttpCalls(endpoint, link, self._calls, reader)
-        self._streams = ServerStreams(self._http, self._session, self._lose)
         # Messages that are to be sent, oldest first.
         self._waiting: deque[Call | Sent] = deque()
         # Whether nothing is sent, because `initialize` or a notification has no response yet.
@@ -272,7 +271,7 @@ class LegacyHttp:
         except Unreachable as fault:
             failure = unreachable(fault, sent=call.begun or fault.sent)
         if progress.last_event_id and not (call.ended or opens):
-            failure = await self._streams.resume(call, progress)
+            failure = await self._streams().resume(call, progress)
         return failure
 
     async def _read(self, call: Call, response: RemoteResponse, progress: StreamProgress) -> Failure | None:
@@ -353,6 +352,10 @@ class LegacyHttp:
                 return
         self._http.reader.take_refusal(body, call)
 
+    def _streams(self) -> ServerStreams:
+        # Made for each stream, because they refer to each other.
+        return ServerStreams(self._http, self._session, self._lose)
+
     def _lose(self, generation: int) -> None:
         """Open the session again, because the server has ended it."""
         if generation != self._session.generation or self._reopening:
@@ -422,7 +425,7 @@ class LegacyHttp:
 
     async def _read_stream(self, scope: trio.CancelScope) -> None:
         with scope:
-            await self._streams.listen()
+            await self._streams().listen()
         self._listening = None
         for call in self._calls:
             if call.elsewhere:

@@ -173,6 +173,9 @@ class RemoteServer:
         finally:
             self._finish()
             self._log.report_suppressed()
+            # Their functions refer to this object, which is freed at once without that.
+            self._connection.detach()
+            self._deliveries.detach()
         if self._fault is not None:
             raise self._fault
 

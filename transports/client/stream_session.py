@@ -178,7 +178,8 @@ class StreamSession:
             except Lost as fault:
                 return f"has closed the connection: {fault.reason}", {"reason": "connection lost"}
             finally:
-                self._running = None
+                # A carrier refers to this object, which is freed at once without it.
+                self._running = self._carrier = None
                 nursery.cancel_scope.cancel()
         return f"sent no endpoint within {_ATTEMPT_SECONDS:g} s", {"reason": "unreachable"}
 

@@ -1,6 +1,8 @@
 """A remote server in the place of a process: its lines, its end, and the transport that it has."""
 
+import gc
 import json
+import weakref
 
 import pytest
 import trio
@@ -77,6 +79,22 @@ async def test_a_connection_is_made_once_the_server_runs_again():
         nursery.start_soon(trio.serve_listeners, serve, [listener])
         assert (await client.answer(0))["result"] == RESULT
         nursery.cancel_scope.cancel()
+
+
+async def test_an_ended_connection_is_freed_without_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        async with remote_peer(serving()) as peer:
+            async with connected(peer.url) as client:
+                await client.initialize()
+                client.server.stop()
+                await client.received.end()
+            found = weakref.ref(client.server)
+            del client
+        assert found() is None
+    finally:
+        gc.enable()
 
 
 async def test_input_over_the_limit_is_refused():

@@ -1,5 +1,8 @@
 """Sessions over carriers that are lost with their connection."""
 
+import gc
+import weakref
+
 import pytest
 import trio
 import trio.testing
@@ -67,6 +70,23 @@ async def test_a_lost_connection_is_replaced_with_the_state_of_the_session():
             one for one in client.received.messages if one.get("method") == "notifications/cancelled"
         ]
         assert [one["params"]["requestId"] for one in cancelled] == ["q"]
+
+
+async def test_an_ended_session_is_freed_without_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        carriers = Carriers()
+        async with websocket(carriers) as client:
+            await client.initialize()
+            found = weakref.ref(carriers.made[0].on_message.__self__)
+            client.server.stop()
+            await client.received.end()
+        # These carriers refer to the session, and the session to what makes them.
+        carriers.made.clear()
+        assert found() is None
+    finally:
+        gc.enable()
 
 
 async def test_stateless_requests_need_no_replay_and_no_idle_connection():
