@@ -98,9 +98,7 @@ class StatelessClients:
             return
         if len(noted) >= _MOST:
             del noted[next(iter(noted))]
-        # The connection of a command ends at once, and the next command is the same client.
-        is_stream = caller.known and caller.process is None and caller.name != COMMAND
-        stream = ref(caller) if is_stream else None
+        stream = ref(caller) if caller.known and caller.process is None else None
         noted[key] = _Noted(key, transport_of(queue), read.version, now, caller.process, stream)
 
     def of(self, upstream: MultiplexedProcess) -> list[_Noted]:

@@ -10,10 +10,10 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from mcpbridged.bridge.commands.control_client import ErrorResponse, call_server
-
 from ..support.bridge_process import EXAMPLE, REPOSITORY
 from ..support.daemon_process import daemon, write_config
+from ..support.stateless_requests import PREFIX, headers_of, request
+from ..support.unix_client import UnixClient
 from ..support.waiting import wait_until
 from .conftest import DEPS
 
@@ -29,7 +29,10 @@ HTML = "<img src=x onerror=document.title=1>"
 
 
 def call(running, server, text="x", tool="echo"):
-    return [*call_server(running.unix, server, "tools/call", {"name": tool, "arguments": {"text": text}})][-1]
+    """Call a tool as a client that stays: the process of the tests. A command would be no client any more."""
+    params = {"name": tool, "arguments": {"text": text}}
+    body = request("tools/call", params, **{f"{PREFIX}clientInfo": {"name": "editor", "version": "1.4"}})
+    UnixClient(running.unix).exchange("POST", f"/servers/{server}/mcp", [*headers_of(body).items()], body)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +47,7 @@ def workstation(tmp_path_factory):
         for at, name in enumerate(NAMES):
             for _ in range(at + 1):
                 call(running, name)
-        with suppress(ErrorResponse):
-            call(running, "database")
+        call(running, "database")
         yield running
 
 
@@ -117,9 +119,14 @@ def test_calls_are_shown_by_tool_with_their_latency(workstation, browse):
 def test_clients_are_shown_with_their_use(workstation, browse):
     browser = browse(workstation).sign_in()
     browser.wait("document.querySelectorAll('#client-table tbody tr').length >= 10")
+    workstation.do("tools", "weather")
+    browser.next_state()
     text = browser.page.inner_text("#client-table")
     assert "weather" in text
+    assert "editor 1.4" in text
     assert "2026-07-28" in text
+    # A command that has ended.
+    assert "mcp-bridge" not in text
     keys = browser.page.evaluate(
         "[...document.querySelectorAll('#client-table tbody tr')].map((one) => one.dataset.key)"
     )
@@ -231,8 +238,7 @@ def test_only_changes_of_servers_are_announced(one_server, browse):
     )
     one_server.config.write_text(text)
     one_server.reload()
-    with suppress(ErrorResponse):
-        call(one_server, "broken")
+    call(one_server, "broken")
     browser.wait("globalThis.said.length > 0")
     browser.next_state()
     assert page.evaluate("said") == ["broken is failed."]

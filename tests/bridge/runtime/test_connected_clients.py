@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mcpbridged.bridge.runtime.connected_clients import StatelessClients, named
-from mcpbridged.transports.client_process import COMMAND, Caller, stream
+from mcpbridged.transports.client_process import Caller, stream
 from mcpbridged.transports.send_queue import ConnectionQueue, SendQueue, transport_of
 from mcpbridged.validators.limits import Limits
 
@@ -44,17 +44,6 @@ def test_a_stream_is_over_when_it_has_ended():
     clients.note(upstream, "ann", open_, read(), SendQueue(LIMITS), 1)
     gc.collect()
     assert [one.key[1] for one in clients.of(upstream)] == [open_.name]
-
-
-def test_commands_are_one_client_after_their_connections_have_ended():
-    clients, upstream = StatelessClients(), Upstream()
-    for now in (1, 2):
-        caller = Caller(name=COMMAND)
-        clients.note(upstream, "ann", caller, read(), SendQueue(LIMITS), now)
-        del caller
-        gc.collect()
-    [one] = clients.of(upstream)
-    assert (one.key[1], one.since, one.is_unknown) == (COMMAND, 1, True)
 
 
 def test_a_program_is_over_when_it_has_exited():
