@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -38,6 +39,8 @@ _PROXIED_PREFIX: Final = "x-forwarded-"
 
 # SO_PEERPIDFD in asm-generic/socket.h, since Linux 6.5. PA-RISC and SPARC have other numbers, and use the pid instead.
 _SO_PEERPIDFD: Final = 77
+# The uid_map of the first user namespace (user_namespaces(7)).
+_ALL_IDS: Final = ["0", "0", "4294967295"]
 _UCRED: Final = struct.Struct("3i")
 _INT: Final = struct.Struct("i")
 
@@ -353,15 +356,38 @@ def _relatives(pid: int) -> Iterator[int]:
 # ---- processes
 
 
+def finds_processes() -> bool:
+    """Return whether this process can read which sockets other processes of its user have (proc(5), ptrace(2)).
+
+    It cannot in a user namespace of its own, as with PrivateUsers= of systemd or in a container: then clients over TCP are
+    unknown, and those on a Unix socket are not.
+    """
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == _ALL_IDS
+    except OSError:
+        return False
+
+
 def _process(pid: int, pidfd: int) -> Process | None:
     """Return the process, None where it has exited. Takes ownership of the pidfd, unless it is -1."""
     status = _status(pid)
     # This order matters: while the pidfd has not ended, /proc/PID is that of the same process.
-    if status is None or (pidfd >= 0 and _has_exited(pidfd)):
+    if _has_exited(pidfd) if pidfd >= 0 else status is None:
         _close(pidfd)
         return None
-    process = Process(pid, status[1], pidfd)
+    process = _hidden(pid, pidfd) if status is None else Process(pid, status[1], pidfd)
     return _processes.setdefault(process.name, process)
+
+
+def _hidden(pid: int, pidfd: int) -> Process:
+    """Return a running process that /proc does not show (hidepid= of proc(5), ProtectProc= of systemd.exec(5))."""
+    for process in _processes.values():
+        # Until it has exited, no other process has its pid.
+        if process.pid == pid and not process.exited:
+            _close(pidfd)
+            return process
+    # In place of the start time, which is positive.
+    return Process(pid, -next(_numbers), pidfd)
 
 
 def _status(pid: int) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from ...transports.client_process import finds_processes
 from ..core.call_metrics import CallMetrics
 from ..core.era_cache import LEGACY, MODERN
 from ..runtime.server import LocalServer
@@ -75,7 +76,8 @@ class Status(msgspec.Struct, frozen=True):
     `addresses` are all listen addresses, TCP before Unix. `passed` is whether the service manager passed the sockets.
     `connections` and `unauthenticated` count connections with and without a credential, `refusals` those refused, by kind.
     `certificate` is the SHA-256 of the certificate (hexadecimal) and `certificate_expires` an ISO 8601 time, both empty
-    without TLS. `warnings` are the reasons why clients refuse the certificate.
+    without TLS. `warnings` are the reasons why clients refuse the certificate. `identifies_tcp_clients` is whether the daemon
+    can find the process of a connection over TCP, if it is one of the same user.
     """
 
     version: str
@@ -97,6 +99,7 @@ class Status(msgspec.Struct, frozen=True):
     servers: tuple[ServerStatus, ...]
     # The tokens that no client has used since the start.
     unused_tokens: tuple[str, ...] = ()
+    identifies_tcp_clients: bool = True
 
 
 def server_status(server: LocalServer, memory: dict[int, int]) -> ServerStatus:
@@ -192,6 +195,7 @@ def status(
         unused_tokens=tuple(
             token.name for token in config.settings.tokens if listeners.quota.use_of(token.name) == (0, 0.0)
         ),
+        identifies_tcp_clients=finds_processes(),
     )
 
 

@@ -285,12 +285,15 @@ def test_doctor_advises_on_what_is_on_and_unused_with_lines_that_can_be_pasted(t
         "uptime": 10 * 86_400,
         "servers": [server],
         "unused_tokens": ["editor"],
+        "identifies_tcp_clients": False,
     }
     monkeypatch.setattr(checks, "request", lambda *_: state)
     answer = {"result": {"capabilities": {"tools": {}, "prompts": {}}}}
     monkeypatch.setattr(checks, "call_server", lambda *_: iter([answer]))
     settings = Settings(servers=(ServerConfig("one"),), file=file)
     found = [*checks.check_daemon(settings, tmp_path / "socket", None, Progress())]
+    [apart] = [finding for finding in found if "user namespace" in finding.text]
+    assert "mcp-bridge connect" in apart.fix
     lines = {line for finding in found for line in finding.commands}
     assert {
         'pass_env = ["GITHUB_TOKEN", "@clouds"]',

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -242,6 +243,45 @@ def test_a_process_that_has_exited_is_none_and_its_descriptor_is_closed():
     assert client_process._process(process.pid, descriptor) is None
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(descriptor)
+
+
+def test_a_process_that_proc_does_not_show_is_known_by_its_descriptor(monkeypatch):
+    monkeypatch.setattr(client_process, "_status", lambda _pid: None)
+    with subprocess.Popen(["sleep", "60"]) as process, subprocess.Popen(["sleep", "60"]) as another:
+        descriptor = os.pidfd_open(process.pid)
+        one = client_process._process(process.pid, descriptor)
+        other = client_process._process(another.pid, os.pidfd_open(another.pid))
+        second = os.pidfd_open(process.pid)
+        assert client_process._process(process.pid, second) is one
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            os.fstat(second)
+        assert (one.pid, one.exited, one.name == other.name) == (process.pid, False, False)
+        process.kill()
+        process.wait()
+        another.kill()
+    assert one.exited
+    # Another process that gets its pid.
+    monkeypatch.setattr(client_process, "_has_exited", lambda pidfd: pidfd == descriptor)
+    with subprocess.Popen(["sleep", "60"]) as later:
+        again = client_process._process(one.pid, os.pidfd_open(later.pid))
+        later.kill()
+    assert again is not one
+    assert again.name != one.name
+    # Without a descriptor nothing shows that it runs.
+    assert client_process._process(os.getpid(), -1) is None
+
+
+def test_a_user_namespace_hides_the_sockets_of_processes_outside():
+    code = "import mcpbridged.transports.client_process as c; print(c.finds_processes())"
+    words = [sys.executable, "-c", code]
+    outside = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert outside == f"{Path('/proc/self/uid_map').read_text().split() == ['0', '0', '4294967295']}\n"
+    inside = subprocess.run(
+        ["unshare", "--user", "--map-current-user", *words], capture_output=True, text=True, check=False
+    )
+    if inside.returncode and "unshare" in inside.stderr:
+        pytest.skip(f"no user namespace here: {inside.stderr.strip()}")
+    assert inside.stdout == "False\n"
 
 
 def test_the_descriptor_of_a_process_lives_as_long_as_it_is_needed():

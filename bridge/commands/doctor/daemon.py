@@ -67,7 +67,13 @@ def check_daemon(
         )
     if state.get("cgroup"):
         yield Finding(OK, f"each server process has its own cgroup in {state['cgroup']}")
-    # A daemon from before an update does not send them.
+    # A daemon from before an update does not send these.
+    if not state.get("identifies_tcp_clients", True):
+        yield Finding(
+            WARNING,
+            "the daemon has a user namespace of its own, so it cannot tell programs apart that connect to its TCP port",
+            "connect them with `mcp-bridge connect`, give each a token, or change the unit (CLIENTS in mcp-bridge.toml(5))",
+        )
     yield from unused_tokens(state.get("unused_tokens", ()), min(state["uptime"], _age_of(settings.file)))
     running = {server["name"]: server for server in state["servers"]}
 
