@@ -10,8 +10,9 @@ from typing import Final, Protocol
 import attrs
 import msgspec
 
-# How much text is stored for each server (characters).
+# How much text is stored for each server (characters), and how many entries, because each takes 110 bytes beside its text.
 _KEPT: Final = 64 * 1024
+_MOST: Final = 4096
 # How many lines of a process an error contains, and how long each (characters).
 TAIL: Final = 5
 TAIL_CHARACTERS: Final = 400
@@ -76,7 +77,7 @@ class LogBuffer:
         self._entries.append(entry)
         self._count += 1
         self._held += len(entry.text)
-        while self._held > _KEPT:
+        while self._held > _KEPT or len(self._entries) > _MOST:
             self._held -= len(self._entries.popleft().text)
         if self._followers:
             text = msgspec.json.encode(entry)

@@ -61,12 +61,12 @@ and 2,000 of each with a process of their own. Measured on 2026-12-01, on two co
 |---|---|---|
 | 100,000 over HTTP | 217,088; 36,864; 770,048; 565,248 (16 for each session) | 17, 2, 3; 17, 2, 3 |
 | 100,000 over WebSocket | 0; 0; 0; 0 | 17, 2, 3; 17, 2, 3 |
-| 2,000 over HTTP, with 2,000 processes | 147,456; 114,688; 57,344; 4,096 | 13, 2, 1; 13, 2, 1 |
-| 2,000 over WebSocket, with 2,000 processes | 135,168; 106,496; 24,576; 20,480 | 13, 2, 1; 13, 2, 1 |
+| 2,000 over HTTP, with 2,000 processes | 110,592; 184,320; 28,672; 8,192 | 13, 2, 1; 13, 2, 1 |
+| 2,000 over WebSocket, with 2,000 processes | 102,400; 118,784; 24,576; 8,192 | 13, 2, 1; 13, 2, 1 |
 
 A quarter as many sessions run before these. In the first quarters the bounded records of a server fill up: the times of its last
-1,024 starts, and 64 Ki characters of its log. A leak is in each quarter, so the test limits the smallest growth. Of 5,000 sessions
-with processes over HTTP, the last 3,000 have added 94,208 bytes (31 for each).
+1,024 starts, and 64 Ki characters or 4,096 lines of its log. A leak is in each quarter, so the test limits the smallest growth. Of
+5,000 sessions with processes over HTTP, the last 3,000 have added 94,208 bytes (31 for each).
 
 A client that does not read a large answer delays other clients of the same process, but not those of other servers.
 

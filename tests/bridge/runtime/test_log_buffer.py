@@ -1,6 +1,7 @@
 """The last lines of one server."""
 
 import json
+import tracemalloc
 
 from mcpbridged.bridge.runtime.log_buffer import Entry, LogBuffer
 
@@ -24,6 +25,21 @@ def test_the_oldest_entries_are_dropped_at_the_limit():
     for number in range(20):
         buffer.add(entry(f"{number:<4096}"))
     assert [int(one.text) for one in buffer.entries()] == list(range(4, 20))
+
+
+def test_short_entries_take_no_more_memory():
+    buffer = LogBuffer()
+    tracemalloc.start()
+    for number in range(20_000):
+        buffer.add(Entry(number / 2, "stderr", 7, "x"))
+    memory, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert memory < 600_000
+    assert buffer.entries()[-1].at == 19_999 / 2
+    assert buffer.tail(7) == []
+    buffer.begin(7)
+    buffer.add(entry("y"))
+    assert buffer.tail(7) == ["y"]
 
 
 def test_the_last_lines_are_those_of_one_process_and_one_kind():
