@@ -151,6 +151,10 @@ conformance: .venv/.test  ## run the official conformance suite and the official
 	$(BIN)/python tests/conformance/run.py
 	$(BIN)/python tests/conformance/client_scenarios.py
 
+conformance-small: .venv/.test  ## run a part of `make conformance` that takes a minute (needs Node 20+)
+	tests/conformance/install.sh
+	$(BIN)/python tests/conformance/run.py --small
+
 conformance-reference: .venv/.test  ## run the client scenarios with the official SDK alone, which sets their floors (needs Node 20+)
 	tests/conformance/install.sh
 	$(BIN)/python tests/conformance/client_scenarios.py --way direct
@@ -368,4 +372,4 @@ uninstall-user:  ## remove what install-user installed; the configuration stays
 clean:  ## remove everything that the other targets created
 	rm -rf .venv .deps build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis ./*.egg-info
 
-.PHONY: help install run test size quick-steps fuzz fuzz-self-test mutation mutation-self-test walks lint format quick conformance isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks
+.PHONY: help install run test size quick-steps fuzz fuzz-self-test mutation mutation-self-test walks lint format quick conformance conformance-small isolation remote remote-faults matrix differential proxies clients import-table restarts workstation sandbox zoo zoo-small session page web-lint metrics posture plants attack bench wheel install-user uninstall-user clean container lint-web $(SECURITY_TOOLS) pre-commit security security-all security-fix security-list security-report security-self-test security-tools deps-update lowest release-check package-test protected container-lint replicas pythons chaos leaks

@@ -44,9 +44,14 @@ from tests.support.wire import frame  # noqa: E402 - likewise
 
 FAIRNESS = Path(__file__).with_name("FAIRNESS.md")
 REALTIME = """
-The daemon had the first processor, and clients and servers the second, with precedence over other programs. The kernel keeps a
-twentieth of a processor for those: beside a daemon that is never idle, one or two calls in each second wait up to 50 ms.
+The daemon had the first processor, and clients and servers the second, with precedence over other programs. {reserve}
 """
+# Before --realtime: `sysctl kernel.sched_rt_runtime_us=-1`, and 950000 afterwards.
+RESERVE = Path("/proc/sys/kernel/sched_rt_runtime_us")
+RESERVES = {
+    True: "The reserve of the\nkernel for those was off (`sysctl kernel.sched_rt_runtime_us=-1`).",
+    False: "The kernel keeps a\ntwentieth of a processor for those: beside a daemon that is never idle, some calls wait up to 50 ms.",
+}
 CHILD = REPOSITORY / "build/bench/child"
 TOKENS = {name: f"mcpb_{name:x<40}{name}" for name in ("quiet", "flood")}
 # Time between a response and the next call of the quiet client (seconds).
@@ -512,7 +517,7 @@ Written by `PYTHONPATH=. .venv/bin/python benchmarks/fairness.py {how}` on {mach
 The quiet client sends a call {(REALTIME_PAUSE if given.realtime else PAUSE) * 1000:g} ms after each response, on one connection; the flood is another principal with
 {CONNECTIONS} connections that sends as much as its sockets take. Latencies are those of the quiet client (milliseconds) in three
 phases of {given.seconds:g} s, as medians of {given.rounds} rounds. The budget is a p99 during the flood of three times that before it.
-{REALTIME if given.realtime else ""}
+{REALTIME.format(reserve=RESERVES[RESERVE.read_text().strip() == "-1"]) if given.realtime else ""}
 {table(KINDS, given)}
 
 A step that cannot be divided bounds what is possible: one pass of the JSON decoder takes 0.4 to 1 ms for the megabyte

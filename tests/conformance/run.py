@@ -1,4 +1,4 @@
-"""`make conformance`: the official conformance suite and the official SDK clients against a running bridge.
+"""`make conformance`, `make conformance-small`: the official conformance suite and the official SDK clients against a running bridge.
 
 Each run prints one row: how many checks passed, failed and warned, and which were not clean. Any run below its floor
 makes the exit code 1. With --url it is one run of the suite, against anything that listens there.
@@ -341,17 +341,40 @@ RUNS: dict[str, Run] = {
 }
 
 
+# Those of `make conformance-small`: each kind of server, transport, direction of translation and client once.
+SMALL = frozenset(
+    {
+        "suite, ts-v1, http",
+        "suite, py2, http",
+        "suite, raw modern only, http",
+        "suite, ts-v1, ws",
+        "suite 2026, ts-v2, http",
+        "suite 2026, raw, http",
+        "suite 2026, ts-v1, http",
+        "client, typescript v1, sse",
+        "client, typescript v2, http",
+        "client, typescript v2-auto, http",
+        "client, python 1, ws",
+    }
+)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", help="run the suite against this Streamable HTTP endpoint instead")
     parser.add_argument("--only", metavar="WORDS", default="", help="the runs whose name contains this")
+    parser.add_argument("--small", action="store_true", help="the runs of `make conformance-small`")
     parser.add_argument("--revision", choices=[LEGACY, MODERN], default=LEGACY, help="with --url")
     given = parser.parse_args()
     runs = RUNS
     if given.url:
         floor = OVER_HTTP if given.revision == LEGACY else IN_ONE_ERA
         runs = {given.url: (partial(run_suite, given.url, revision=given.revision), floor)}
-    chosen = {name: run for name, run in runs.items() if given.only in name}
+    chosen = {
+        name: run
+        for name, run in runs.items()
+        if given.only in name and (name in SMALL or not given.small)
+    }
     if not chosen:
         parser.error("there is no such run; there are: " + "; ".join(RUNS))
     width = max(map(len, chosen))
