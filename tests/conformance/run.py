@@ -371,9 +371,7 @@ def main() -> int:
         floor = OVER_HTTP if given.revision == LEGACY else IN_ONE_ERA
         runs = {given.url: (partial(run_suite, given.url, revision=given.revision), floor)}
     chosen = {
-        name: run
-        for name, run in runs.items()
-        if given.only in name and (name in SMALL or not given.small)
+        name: run for name, run in runs.items() if given.only in name and (name in SMALL or not given.small)
     }
     if not chosen:
         parser.error("there is no such run; there are: " + "; ".join(RUNS))
